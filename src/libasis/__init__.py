@@ -1,0 +1,35 @@
+"""libasis: the Local Interaction Basis of any torch model.
+
+`trace` cuts a model at sites, `fit` finds the basis at each site, `interactions` the graph of what acts on what (or
+`build` for the three in one), `ablate_nodes` and `ablate_edges` test how much of it is needed.
+"""
+
+from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_nodes
+from .basis import Basis, SiteBasis, fit
+from .cut import Chain, SiteTable, Traced, find_sites, trace
+from .errors import LibasisError
+from .interactions import InteractionGraph, build, interactions, load
+from .provenance import versions
+
+__version__ = versions()["libasis"]
+
+__all__ = [
+    "Basis",
+    "Chain",
+    "Curve",
+    "EdgeAblation",
+    "InteractionGraph",
+    "LibasisError",
+    "NodeAblation",
+    "SiteBasis",
+    "SiteTable",
+    "Traced",
+    "ablate_edges",
+    "ablate_nodes",
+    "build",
+    "find_sites",
+    "fit",
+    "interactions",
+    "load",
+    "trace",
+]

@@ -1,0 +1,7 @@
+"""Ablation: how few features, and how few interactions, keep the model's score."""
+
+from .edges import ablate_edges
+from .nodes import ablate_nodes
+from .results import Curve, EdgeAblation, NodeAblation
+
+__all__ = ["Curve", "EdgeAblation", "NodeAblation", "ablate_edges", "ablate_nodes"]

@@ -1,0 +1,220 @@
+"""Edge ablation: run one section with only its strongest interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..basis import DEFAULT_MEMORY, SiteBasis
+from ..cut import Mask, Record, Traced, prepare
+from ..cut.batches import check_reiterable, describe
+from ..errors import OptionError
+from ..interactions import InteractionGraph, check_same_sites
+from ..provenance import versions
+from ..types import Activations, Matrix
+from .metrics import Metric, MetricSpec, Tally, parse_metric
+from .nodes import base_score
+from .results import Curve, EdgeAblation
+from .schedules import bisect_ablated, bisect_kept, stable_count
+
+
+def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
+    traced: Traced,
+    graph: InteractionGraph,
+    batches: Iterable[Any],
+    metric: MetricSpec = "accuracy",
+    *,
+    max_drop: float = 0.001,
+    sections: Sequence[str] | None = None,
+    search: str = "bisect",
+    stable: bool = True,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    mask: Mask | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    memory: int = DEFAULT_MEMORY,
+) -> EdgeAblation:
+    """How many interactions of each section are needed to keep the score.
+
+    With the m strongest edges kept, each output feature is computed by running the section on an input in which only
+    the input features joined to it are present (the others at their mean; directions that the basis dropped too); the
+    rest of the model runs on. The constant's edges are always kept and never counted. The score is not monotone in m,
+    so two numbers are given: ``edges_required`` (the published bisection) and ``edges_required_stable``.
+
+    Args:
+        traced: from `trace` or `Chain`.
+        graph: whose edges to ablate.
+        batches: pairs (inputs, targets), best not those of the fit.
+        metric: ``"accuracy"``, ``"cross_entropy"``, ``"mse"`` or a function ``(outputs, targets) -> scores [batch]``.
+        max_drop: the worsening of the score that is allowed.
+        sections: names of input sites of the sections to ablate; all by default.
+        search: ``"bisect"``: the number of ablated edges between 0 and (d_in + 1)(d_out + 1), as published;
+            ``"bisect-kept"``: the number kept between 0 and all edges.
+        stable: also measure the curve on a grid of at least 64 counts and find the stable count.
+        dtype: compute in this dtype instead of the model's own.
+        device: compute on this device.
+        mask: which positions count, instead of the traced model's own mask.
+        seed: recorded.
+        progress: show a progress bar; None shows one on a terminal only.
+        memory: bound in bytes for what one batch's products may hold.
+
+    Raises:
+        OptionError: an option is unknown.
+        BatchError: the batches are empty or have no targets where the metric needs them.
+    """
+    if search not in ("bisect", "bisect-kept"):
+        raise OptionError(f'search is {search!r}; use "bisect" or "bisect-kept".')
+    measure = parse_metric(metric)
+    check_reiterable(batches)
+    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
+    check_same_sites(traced, graph.basis)
+    base = base_score(traced, batches, measure, progress)
+    names = list(graph.sites[:-1])
+    unknown = [s for s in sections or [] if s not in names]
+    if unknown:
+        raise OptionError(f"sections names {unknown}, but the sections start at {names}.")
+    searches = {
+        name: _Search(traced, graph, l, batches, measure, base.score, max_drop, progress, memory)
+        for l, name in enumerate(names)
+        if sections is None or name in sections
+    }
+    required = {name: s.required(search) for name, s in searches.items()}
+    stable_counts = {name: s.stable() if stable else None for name, s in searches.items()}
+    info = {
+        "basis": graph.basis.method,
+        "search": search,
+        "data": describe(batches),
+        "seed": seed,
+        "traced": traced.facts(),
+        "versions": versions(),
+    }
+    return EdgeAblation(
+        edges_required=required,
+        edges_required_stable=stable_counts,
+        edges_total={name: s.total for name, s in searches.items()},
+        curves={name: Curve(s.scores) for name, s in searches.items()},
+        masks={name: s.mask(required[name] or 0) for name, s in searches.items()},
+        base_score=base.score,
+        metric=measure.name,
+        higher_is_better=measure.higher_is_better,
+        max_drop=max_drop,
+        samples=base.count,
+        info=info,
+    )
+
+
+class _Search:
+    """The search in one section; remembers every score it measured."""
+
+    def __init__(
+        self,
+        traced: Traced,
+        graph: InteractionGraph,
+        l: int,
+        batches: Iterable[Any],
+        metric: Metric,
+        base: float,
+        max_drop: float,
+        progress: bool | None,
+        memory: int,
+    ) -> None:
+        self.traced = traced
+        self.l = l
+        self.source, self.target = graph.basis.sites[l], graph.basis.sites[l + 1]
+        self.batches = batches
+        self.metric = metric
+        self.base = base
+        self.max_drop = max_drop
+        self.progress = progress
+        self.memory = memory
+        strengths = graph.edges[l]
+        self.shape = strengths.shape
+        self.total = strengths.numel()
+        self.order = torch.argsort(strengths.flatten(), descending=True, stable=True)
+        self.scores: dict[int, float] = {}
+
+    def mask(self, count: int) -> Matrix:
+        """The ``count`` strongest edges, ties broken by index: bool ``[k_out, k_in]``."""
+        kept = torch.zeros(self.total, dtype=torch.bool)
+        kept[self.order[:count]] = True
+        return kept.view(self.shape)
+
+    def passed(self, count: int) -> bool:
+        # the tolerance is far below one sample's share of a score, and far above the rounding of a mean
+        return self.metric.drop(self.base, self.scores[count]) <= self.max_drop + 1e-12
+
+    def passes(self, count: int) -> bool:
+        count = min(count, self.total)
+        self.measure([count])
+        return self.passed(count)
+
+    def required(self, search: str) -> int | None:
+        if search == "bisect-kept":
+            return bisect_kept(self.passes, self.total)
+        found = min(bisect_ablated(self.passes, (self.source.d + 1) * (self.target.d + 1)), self.total)
+        self.measure([found])
+        return found if self.passed(found) else None
+
+    def stable(self) -> int | None:
+        return stable_count(self.measure, self.passed, lambda: sorted(self.scores), self.total)
+
+    def measure(self, counts: Iterable[int]) -> None:
+        """Score some counts in one pass over the data; neighbouring counts share the output features not changed."""
+        new = sorted(set(counts) - set(self.scores))
+        if not new:
+            return
+        tallies = {count: Tally(self.metric) for count in new}
+        masks = {count: self.mask(count) for count in new}
+        label = f"edges at {self.source.name}, {len(new)} counts"
+        for record in self.traced.stream(self.batches, progress=self.progress, label=label):
+            section = _MaskedSection(record, self.l, self.source, self.target, self.memory)
+            with torch.no_grad():
+                for count, tally in tallies.items():
+                    tally.add(record.rest(self.l + 1, section.run(masks[count])), record.targets)
+        self.scores.update({count: tally.score for count, tally in tallies.items()})
+
+
+class _MaskedSection:
+    """One section on one batch, with a mask of edges; output features whose mask did not change are kept."""
+
+    def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, memory: int) -> None:
+        self.record = record
+        self.l = l
+        self.source = source
+        self.target = target
+        x = record.activations[l]
+        self.features = source.encode(x)
+        self.mean, self.C_pinv = source.mean.to(x), source.C_pinv.to(x)
+        self.rows_at_once = max(1, memory // max(8 * record.workspace(l, l + 1) * x.element_size(), 1))
+        shape = record.activations[l + 1].shape
+        self.outputs = x.new_zeros(*shape[:-1], target.k)
+        self.current: Matrix | None = None
+
+    def run(self, mask: Matrix) -> Activations:
+        """The next activation when only the masked edges are kept."""
+        changed = torch.ones(len(mask), dtype=torch.bool)
+        if self.current is not None:
+            changed = (mask != self.current).any(1)
+        which = changed.nonzero().squeeze(1)
+        if len(which):
+            rows, group = torch.unique(mask[which], dim=0, return_inverse=True)
+            for start in range(0, len(rows), self.rows_at_once):
+                self._compute(rows[start : start + self.rows_at_once], which, group, start)
+        self.current = mask
+        return self.target.decode(self.outputs)
+
+    def _compute(self, rows: Matrix, which: Tensor, group: Tensor, start: int) -> None:
+        """Output features of some distinct rows, computed together as one long batch."""
+        times = len(rows)
+        kept = rows.to(self.features)[:, None, None, :]
+        x = self.mean + (self.features * kept).flatten(0, 1) @ self.C_pinv
+        y = self.record.contexts[self.l].tile(times)(x)
+        y = (y - self.target.mean.to(y)).unflatten(0, (times, -1))
+        C = self.target.C.to(y)
+        for r in range(times):
+            columns = which[group == start + r]
+            self.outputs[..., columns] = y[r] @ C[:, columns]

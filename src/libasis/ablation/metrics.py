@@ -1,0 +1,139 @@
+"""How well the model does: per-sample scores, summed and counted, never means of batch means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import BatchError, OptionError
+
+MetricSpec = str | Callable[[Tensor, Any], Tensor]
+IGNORED = -100
+"""Targets with this value are not counted."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric: ``scores(outputs, targets)`` gives the scores that count, in one flat tensor.
+
+    Attributes:
+        name: for the record.
+        higher_is_better: whether a drop of the score is a loss.
+        scores: the function.
+    """
+
+    name: str
+    higher_is_better: bool
+    scores: Callable[[Tensor, Any], Tensor]
+
+    def drop(self, base: float, score: float) -> float:
+        """By how much ``score`` is worse than ``base``."""
+        return base - score if self.higher_is_better else score - base
+
+
+class Tally:
+    """The running mean of a metric."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self.total = 0.0
+        self.count = 0
+
+    def add(self, outputs: Tensor, targets: Any) -> None:
+        """Score one batch."""
+        scores = self.metric.scores(outputs, targets)
+        self.total += float(scores.to(torch.float64).sum())
+        self.count += scores.numel()
+
+    @property
+    def score(self) -> float:
+        """Sum of scores over number of scores.
+
+        Raises:
+            BatchError: nothing was counted.
+        """
+        if not self.count:
+            raise BatchError("No sample was scored: every target is -100; give targets that count.")
+        return self.total / self.count
+
+
+def parse_metric(metric: MetricSpec) -> Metric:
+    """``"accuracy"``, ``"cross_entropy"``, ``"mse"`` or a callable ``(outputs, targets) -> scores [batch]``.
+
+    A callable's scores are better when higher, unless it has an attribute ``higher_is_better = False``.
+
+    Raises:
+        OptionError: anything else.
+    """
+    if isinstance(metric, str) and metric in _NAMED:
+        function, higher = _NAMED[metric]
+        return Metric(metric, higher, _with_targets(metric, function))
+    if callable(metric):
+        name = getattr(metric, "__name__", type(metric).__name__)
+        return Metric(name, bool(getattr(metric, "higher_is_better", True)), _checked(name, metric))
+    raise OptionError(f"metric is {metric!r}; use one of {list(_NAMED)} or a function (outputs, targets) -> scores.")
+
+
+def _with_targets(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Any], Tensor]:
+    def scores(outputs: Tensor, targets: Any) -> Tensor:
+        if not isinstance(targets, Tensor):
+            raise BatchError(f'metric "{name}" needs targets; give batches as pairs (inputs, targets).')
+        return function(outputs, targets)
+
+    return scores
+
+
+def _checked(name: str, function: Callable[[Tensor, Any], Any]) -> Callable[[Tensor, Any], Tensor]:
+    def scores(outputs: Tensor, targets: Any) -> Tensor:
+        found = function(outputs, targets)
+        if not isinstance(found, Tensor) or found.ndim == 0 or len(found) != len(outputs):
+            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise OptionError(
+                f"The metric {name!r} returned {shape}, but must return one score per sample: a tensor [{len(outputs)}]."
+            )
+        return found.flatten()
+
+    return scores
+
+
+def _classes(outputs: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """Logits ``[n, classes]`` and integer targets ``[n]``, those of -100 removed."""
+    if outputs.shape[:-1] != targets.shape:
+        raise BatchError(
+            f'metric "{name}" got outputs of shape {list(outputs.shape)} and targets of shape {list(targets.shape)}; '
+            "targets need the outputs' shape without its last dimension (the classes)."
+        )
+    logits, labels = outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1).long()
+    counted = labels != IGNORED
+    return logits[counted], labels[counted]
+
+
+def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    logits, labels = _classes(outputs, targets, "accuracy")
+    return (logits.argmax(-1) == labels).to(torch.float64)
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    logits, labels = _classes(outputs, targets, "cross_entropy")
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
+    if outputs.numel() != targets.numel() or len(outputs) != len(targets):
+        raise BatchError(
+            f'metric "mse" got outputs of shape {list(outputs.shape)} and targets of shape {list(targets.shape)}; they '
+            "must be equal."
+        )
+    return (outputs - targets.reshape(outputs.shape)).square().flatten(1).mean(1)
+
+
+_NAMED: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {
+    "accuracy": (_accuracy, True),
+    "cross_entropy": (_cross_entropy, False),
+    "mse": (_mse, False),
+}

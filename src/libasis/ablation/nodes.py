@@ -1,0 +1,177 @@
+"""Node ablation: keep the most important features of one site, replace the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..basis import Basis, SiteBasis
+from ..cut import Mask, Traced, prepare
+from ..cut.batches import check_reiterable, describe
+from ..errors import OptionError
+from ..interactions import InteractionGraph, check_same_sites
+from ..provenance import versions
+from .metrics import Metric, MetricSpec, Tally, parse_metric
+from .results import Curve, NodeAblation
+from .schedules import Schedule, bisect_kept, node_counts
+
+REPLACEMENTS = ("mean", "zero", "resample")
+
+
+def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
+    traced: Traced,
+    graph_or_basis: InteractionGraph | Basis,
+    batches: Iterable[Any],
+    metric: MetricSpec = "accuracy",
+    *,
+    sites: Sequence[str] | None = None,
+    schedule: Schedule = "auto",
+    replacement: str = "mean",
+    max_drop: float = 0.001,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    mask: Mask | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> NodeAblation:
+    """The score as a function of the number of features kept, site by site.
+
+    At one site the k most important features keep their values and the others are replaced; the rest of the model
+    runs on. Directions that the basis dropped stand at their mean.
+
+    Args:
+        traced: from `trace` or `Chain`.
+        graph_or_basis: whose features to ablate.
+        batches: pairs (inputs, targets), best not those of the fit.
+        metric: ``"accuracy"``, ``"cross_entropy"``, ``"mse"`` or a function ``(outputs, targets) -> scores [batch]``.
+        sites: names of the sites to ablate; all but the last by default.
+        schedule: ``"auto"``, ``"linear"``, ``"exponential"``, ``"bisect"`` (only what is needed to find the smallest
+            count within ``max_drop``) or a list of counts; the constant is not counted.
+        replacement: ``"mean"``, ``"zero"`` (the feature's value at a zero activation) or ``"resample"`` (the
+            feature's value in another sample of the batch).
+        max_drop: the worsening of the score that ``"bisect"`` allows.
+        dtype: compute in this dtype instead of the model's own.
+        device: compute on this device.
+        mask: which positions count, instead of the traced model's own mask.
+        seed: for ``"resample"``.
+        progress: show a progress bar; None shows one on a terminal only.
+
+    Raises:
+        OptionError: an option is unknown.
+        BatchError: the batches are empty or have no targets where the metric needs them.
+    """
+    basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
+    if replacement not in REPLACEMENTS:
+        raise OptionError(f"replacement is {replacement!r}; use one of {list(REPLACEMENTS)}.")
+    measure = parse_metric(metric)
+    check_reiterable(batches)
+    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
+    check_same_sites(traced, basis)
+    job = _Nodes(traced, batches, measure, replacement, seed, progress)
+    base = job.base()
+    curves, without = {}, {}
+    for i in _chosen(basis, sites):
+        site = basis.sites[i]
+        curves[site.name] = Curve(job.curve(i, site, schedule, base.score, max_drop))
+        without[site.name] = job.without_constant(i)
+    info = {
+        "basis": basis.method,
+        "schedule": schedule if isinstance(schedule, str) else list(schedule),
+        "replacement": replacement,
+        "data": describe(batches),
+        "seed": seed,
+        "traced": traced.facts(),
+        "versions": versions(),
+    }
+    return NodeAblation(curves, without, base.score, measure.name, measure.higher_is_better, base.count, info)
+
+
+def _chosen(basis: Basis, sites: Sequence[str] | None) -> list[int]:
+    names = [site.name for site in basis][:-1]
+    if sites is None:
+        return list(range(len(names)))
+    unknown = [s for s in sites if s not in names]
+    if unknown:
+        raise OptionError(f"sites names {unknown}, but the sites that can be ablated are {names}.")
+    return [names.index(s) for s in sites]
+
+
+class _Nodes:
+    """Measures counts of one run."""
+
+    def __init__(
+        self,
+        traced: Traced,
+        batches: Iterable[Any],
+        metric: Metric,
+        replacement: str,
+        seed: int,
+        progress: bool | None,
+    ) -> None:
+        self.traced = traced
+        self.batches = batches
+        self.metric = metric
+        self.replacement = replacement
+        self.seed = seed
+        self.progress = progress
+
+    def base(self) -> Tally:
+        return base_score(self.traced, self.batches, self.metric, self.progress)
+
+    def curve(self, i: int, site: SiteBasis, schedule: Schedule, base: float, max_drop: float) -> dict[int, float]:
+        scores: dict[int, float] = {}
+        if schedule != "bisect":
+            return self.measure(i, site, node_counts(schedule, site.k))
+
+        def passes(count: int) -> bool:
+            scores.update(self.measure(i, site, [count]))
+            return self.metric.drop(base, scores[count]) <= max_drop
+
+        bisect_kept(passes, site.k)
+        return scores
+
+    def measure(self, i: int, site: SiteBasis, counts: list[int]) -> dict[int, float]:
+        order = torch.argsort(site.importances, descending=True, stable=True)
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(site.k)
+        tallies = {count: Tally(self.metric) for count in counts}
+        generator = torch.Generator().manual_seed(self.seed)
+        for record in self.traced.stream(self.batches, progress=self.progress, label=f"nodes at {site.name}"):
+            x = record.activations[i]
+            features = site.encode(x)
+            other = self._replacement(site, features, generator)
+            for count, tally in tallies.items():
+                kept = (rank < count).to(x.device)
+                with torch.no_grad():
+                    ablated = site.decode(torch.where(kept, features, other))
+                    tally.add(record.rest(i, ablated), record.targets)
+        return {count: tally.score for count, tally in tallies.items()}
+
+    def _replacement(self, site: SiteBasis, features: Tensor, generator: torch.Generator) -> Tensor:
+        if self.replacement == "mean":
+            return torch.zeros_like(features)
+        if self.replacement == "zero":
+            return site.encode(torch.zeros(site.d, dtype=features.dtype, device=features.device)).expand_as(features)
+        shuffled = torch.randperm(len(features), generator=generator)
+        return features[shuffled.to(features.device)]
+
+    def without_constant(self, i: int) -> float:
+        tally = Tally(self.metric)
+        for record in self.traced.stream(self.batches, progress=False):
+            with torch.no_grad():
+                tally.add(record.rest(i, torch.zeros_like(record.activations[i])), record.targets)
+        return tally.score
+
+
+def base_score(traced: Traced, batches: Iterable[Any], metric: Metric, progress: bool | None) -> Tally:
+    """The unablated model's score."""
+    tally = Tally(metric)
+    for record in traced.stream(batches, progress=progress, label="base score"):
+        tally.add(record.output, record.targets)
+    _ = tally.score
+    return tally
+
+

@@ -1,0 +1,115 @@
+"""What the ablations return: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..types import Plain
+
+
+class Curve(Mapping[int, float]):
+    """Score by the number of features or edges kept (the constant not counted), ascending.
+
+    A mapping: ``curve[12]``, ``dict(curve)``; also ``curve.counts`` and ``curve.scores`` for plotting.
+    """
+
+    def __init__(self, points: Mapping[int, float] | None = None) -> None:
+        self._points = dict(sorted((points or {}).items()))
+
+    @property
+    def counts(self) -> list[int]:
+        """The counts measured, ascending."""
+        return list(self._points)
+
+    @property
+    def scores(self) -> list[float]:
+        """The score at each count."""
+        return list(self._points.values())
+
+    def __getitem__(self, count: int) -> float:
+        return self._points[count]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._points)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def items(self) -> ItemsView[int, float]:
+        """Pairs of count and score, ascending."""
+        return self._points.items()
+
+    def __repr__(self) -> str:
+        return f"Curve({self._points})"
+
+
+@dataclass(frozen=True, eq=False)
+class NodeAblation:
+    """Scores with only the k most important features of one site kept.
+
+    Attributes:
+        curves: per site the score by number of features kept.
+        without_constant: per site the score when the mean is removed too (the activation is zero).
+        base_score: the unablated model's score on the same samples.
+        metric: the metric's name.
+        higher_is_better: whether a larger score is a better one.
+        samples: number of scores averaged (tokens, for token targets).
+        info: schedule, replacement, data, seed, method, versions.
+    """
+
+    curves: dict[str, Curve]
+    without_constant: dict[str, float]
+    base_score: float
+    metric: str
+    higher_is_better: bool
+    samples: int
+    info: Plain = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeAblation:
+    """Scores with only the m strongest edges of one section kept.
+
+    All dictionaries are keyed by the name of the section's input site. The constant's edges are never counted.
+
+    Attributes:
+        edges_required: edges kept at the end of the bisection whose score drops by no more than ``max_drop``; None
+            where no count passed.
+        edges_required_stable: the smallest count from which every larger count measured also passes; use it for
+            claims. None where not even all edges pass.
+        edges_total: edges that exist.
+        curves: the score by number of edges kept, at every count measured.
+        masks: the edges kept at ``edges_required``, bool ``[k_out, k_in]``.
+        base_score: the unablated model's score on the same samples.
+        metric: the metric's name.
+        higher_is_better: whether a larger score is a better one.
+        max_drop: the worsening of the score that was allowed.
+        samples: number of scores averaged (tokens, for token targets).
+        info: search, data, seed, method, versions.
+    """
+
+    edges_required: dict[str, int | None]
+    edges_required_stable: dict[str, int | None]
+    edges_total: dict[str, int]
+    curves: dict[str, Curve]
+    masks: dict[str, Any]
+    base_score: float
+    metric: str
+    higher_is_better: bool
+    max_drop: float
+    samples: int
+    info: Plain = field(default_factory=dict)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain row per section."""
+        return [
+            {
+                "section": name,
+                "edges_total": self.edges_total[name],
+                "edges_required": self.edges_required[name],
+                "edges_required_stable": self.edges_required_stable[name],
+            }
+            for name in self.edges_required
+        ]

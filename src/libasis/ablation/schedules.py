@@ -1,0 +1,113 @@
+"""Which counts to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from ..errors import OptionError
+
+Schedule = str | Sequence[int]
+
+
+def node_counts(schedule: Schedule, k: int) -> list[int]:
+    """Numbers of features to keep out of k, ascending, 0 and k included.
+
+    ``"linear"``: every count (at most about 256 of them, evenly spaced); ``"exponential"``: every count up to 16, then
+    steps of about 6%; ``"auto"``: linear up to 128 features, exponential beyond; or a sequence of counts.
+
+    Raises:
+        OptionError: the schedule is unknown or has counts out of range.
+    """
+    if schedule == "auto":
+        schedule = "linear" if k <= 128 else "exponential"
+    if schedule == "linear":
+        return sorted({round(c) for c in np.linspace(0, k, min(k + 1, 257))})
+    if schedule == "exponential":
+        return sorted({*range(min(16, k) + 1), *geometric(16, k, ratio=1.0625)} if k > 16 else range(k + 1))
+    if isinstance(schedule, str):
+        raise OptionError(
+            f'schedule is {schedule!r}; use "auto", "linear", "exponential", "bisect" or a list of counts.'
+        )
+    counts = sorted({int(c) for c in schedule})
+    if not counts or counts[0] < 0:
+        raise OptionError(f"schedule is {list(schedule)!r}; a list of counts needs at least one count, none below 0.")
+    return sorted({min(c, k) for c in counts})
+
+
+def geometric(low: int, high: int, *, points: int | None = None, ratio: float | None = None) -> list[int]:
+    """Integers from low to high, both included, evenly spaced on a log scale."""
+    if high <= low:
+        return [high]
+    if points is None:
+        points = int(np.ceil(np.log(high / low) / np.log(ratio or 1.1))) + 1
+    return sorted({round(c) for c in np.geomspace(low, high, points)})
+
+
+def bisect_ablated(passes: Callable[[int], bool], total: int) -> int:
+    """The published search: bisect the number of *ablated* edges between 0 and ``total``, midpoint rounded down.
+
+    Args:
+        passes: whether a number of kept edges passes.
+        total: the untruncated count with the constant, (d_in + 1)(d_out + 1).
+
+    Returns:
+        The number kept at the end.
+    """
+    low, high = 0, total
+    while high - low > 1:
+        middle = (low + high) // 2
+        if passes(total - middle):
+            low = middle
+        else:
+            high = middle
+    return total - low
+
+
+def bisect_kept(passes: Callable[[int], bool], total: int) -> int | None:
+    """The smallest count that a bisection over the number kept ends at; None if not even all pass."""
+    if not passes(total):
+        return None
+    low, high = -1, total
+    while high - low > 1:
+        middle = (low + high) // 2
+        if passes(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def stable_count(
+    measure: Callable[[Iterable[int]], None], passed: Callable[[int], bool], measured: Callable[[], list[int]], total: int
+) -> int | None:
+    """The smallest count from which every larger count measured also passes.
+
+    Measures a geometric grid of at least 64 points from 0 to ``total``, then refines between the last failure and the
+    next count until they are neighbours.
+
+    Args:
+        measure: measures some counts, those already measured at no cost.
+        passed: whether a measured count passes.
+        measured: all counts measured so far, by whomever, ascending.
+        total: number of edges that exist.
+    """
+    points = 64
+    grid = geometric(1, total, points=points)
+    while len(grid) < min(64, total):
+        points *= 2
+        grid = geometric(1, total, points=points)
+    measure([0, *grid])
+    if not passed(total):
+        return None
+    while True:
+        counts = measured()
+        failed = [c for c in counts if not passed(c)]
+        if not failed:
+            return counts[0]
+        last, above = failed[-1], next(c for c in counts if c > failed[-1])
+        if above - last <= 1:
+            return above
+        step = max(1, (above - last) // 8)
+        measure(range(last + step, above, step))

@@ -1,0 +1,163 @@
+"""The fit: statistics in one pass, then the backward recursion from the last site to the first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from ..cut import Mask, Traced, prepare
+from ..cut.batches import check_reiterable, describe
+from ..errors import OptionError
+from ..importance import Moment, Span, choose
+from ..numerics import StreamingMoments, Truncation
+from ..provenance import versions
+from ..types import Plain
+from .basis import Basis, SiteBasis
+from .whiten import Whitening, interaction_basis, own_coordinates, principal_basis, whiten
+
+METHODS = ("lib", "pca", "neuron", "global")
+DEFAULT_MEMORY = 2**30
+
+_log = logging.getLogger("libasis")
+
+
+def fit(  # noqa: PLR0913 - keyword options of the public face
+    traced: Traced,
+    batches: Iterable[Any],
+    method: str = "lib",
+    *,
+    rotate_final: bool = False,
+    truncation: str = "auto",
+    moments: str = "auto",
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    mask: Mask | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    memory: int = DEFAULT_MEMORY,
+) -> Basis:
+    r"""Fit a basis at every site.
+
+    LIB, from the last site back (Bushnaq et al. 2024, arXiv 2405.10928): with the covariance
+    :math:`G = U g U^T` of site l and the next site's :math:`C'`,
+    :math:`M' = \frac1n \sum_{samples}\sum_{t,s} J_{ts}^T C'C'^T J_{ts}`,
+    :math:`g^{1/2} U^T M' U g^{1/2} = V \Lambda V^T`, :math:`C = U g^{-1/2} V \Lambda^{1/2}`. At the last site C is
+    the identity, or PCA with ``rotate_final``.
+
+    Args:
+        traced: from `trace` or `Chain`.
+        batches: a re-iterable of inputs or of pairs (inputs, targets); targets are not used.
+        method: ``"lib"``; ``"pca"`` (C = U); ``"neuron"`` (identity); ``"global"`` (LIB with the Jacobian to the last
+            site in place of the next).
+        rotate_final: PCA at the last site (``lib``, ``pca`` and ``global``).
+        truncation: ``"auto"`` drops what rounding alone could have made; ``"relative:1e-10"`` or ``"absolute:1e-6"``.
+        moments: rule for M', ``"auto"`` or ``"exact"``.
+        dtype: compute in this dtype instead of the model's own; accumulation is always float64.
+        device: compute on this device.
+        mask: which positions count, instead of the traced model's own mask.
+        seed: recorded; random rules draw from it.
+        progress: show a progress bar; None shows one on a terminal only.
+        memory: bound in bytes for what one batch's products may hold.
+
+    Returns:
+        The basis. The result does not depend on how the data are split into batches, up to rounding.
+
+    Raises:
+        OptionError: an option is unknown.
+        BatchError: the batches are empty, one-shot or of the wrong structure.
+        ActivationError: an activation is not finite or does not vary.
+    """
+    if method not in METHODS:
+        raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
+    rule = Truncation.parse(truncation)
+    check_reiterable(batches)
+    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
+    stats, computed_in = site_moments(traced, batches, progress=progress)
+    job = _Fit(traced, batches, rule, moments, computed_in, progress, memory)
+    sites = job.run(method, stats, rotate_final=rotate_final)
+    info = {
+        "method": method,
+        "rotate_final": rotate_final,
+        "truncation": truncation,
+        "rules": job.rules,
+        "vectors": {site.name: s.n for site, s in zip(traced.sites, stats, strict=True)},
+        "data": describe(batches),
+        "seed": seed,
+        "compute_dtype": str(computed_in).removeprefix("torch."),
+        "accumulation_dtype": "float64",
+        "traced": traced.facts(),
+        "versions": versions(),
+    }
+    return Basis(tuple(sites), method, info)
+
+
+def site_moments(
+    traced: Traced, batches: Iterable[Any], *, progress: bool | None = None
+) -> tuple[list[StreamingMoments], torch.dtype]:
+    """Mean and covariance of every site in one pass, and the dtype the activations were computed in."""
+    stats: list[StreamingMoments] = []
+    computed_in = torch.float32
+    for record in traced.stream(batches, progress=progress, label="statistics"):
+        if not stats:
+            stats = [StreamingMoments(x.shape[-1], x.device) for x in record.activations]
+            computed_in = record.activations[0].dtype
+        for i, moments in enumerate(stats):
+            moments.update(record.vectors(i))
+    return stats, computed_in
+
+
+class _Fit:
+    """One run of the recursion."""
+
+    def __init__(
+        self,
+        traced: Traced,
+        batches: Iterable[Any],
+        truncation: Truncation,
+        moments: str,
+        dtype: torch.dtype,
+        progress: bool | None,
+        memory: int,
+    ) -> None:
+        self.traced = traced
+        self.batches = batches
+        self.truncation = truncation
+        self.moments = moments
+        self.dtype = dtype
+        self.progress = progress
+        self.memory = memory
+        self.rules: list[Plain] = []
+
+    def run(self, method: str, stats: list[StreamingMoments], *, rotate_final: bool) -> list[SiteBasis]:
+        names = [site.name for site in self.traced.sites]
+        if method == "neuron":
+            return [own_coordinates(name, s) for name, s in zip(names, stats, strict=True)]
+        last = self._last(names[-1], stats[-1], rotate_final)
+        white = [whiten(n, s, self.truncation, self.dtype) for n, s in zip(names[:-1], stats[:-1], strict=True)]
+        if method == "pca":
+            return [*(principal_basis(n, w) for n, w in zip(names, white, strict=False)), last]
+        found = [last]
+        for l in reversed(range(len(white))):
+            target = len(names) - 1 if method == "global" else l + 1
+            found.insert(0, self._site(l, target, white[l], last if method == "global" else found[0]))
+        return found
+
+    def _last(self, name: str, stats: StreamingMoments, rotate_final: bool) -> SiteBasis:
+        if not rotate_final:
+            return own_coordinates(name, stats)
+        return principal_basis(name, whiten(name, stats, self.truncation, self.dtype))
+
+    def _site(self, source: int, target: int, white: Whitening, readout: SiteBasis) -> SiteBasis:
+        span = Span(self.traced, source, target)
+        rule = choose(span, self.moments)
+        moment = rule.second_moment(span, self.batches, readout.C, memory=self.memory, progress=self.progress)
+        self._remember(span, moment)
+        return interaction_basis(span.name, white, moment.value, self.truncation, self.dtype)
+
+    def _remember(self, span: Span, moment: Moment) -> None:
+        fact = {"site": span.name, "rule": moment.rule, "stderr": moment.stderr, "vectors": moment.n}
+        self.rules.insert(0, fact)
+        _log.info("importance at %s by rule %s", span.name, moment.rule)

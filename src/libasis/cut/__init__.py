@@ -1,0 +1,22 @@
+"""From the user's model to sections: sites, export, the check for bypasses, batches."""
+
+from .chain import Chain
+from .check import SiteRow, SiteSpec, SiteTable
+from .trace import find_sites, trace
+from .traced import Context, Mask, Record, Section, Site, Traced, prepare
+
+__all__ = [
+    "Chain",
+    "Context",
+    "Mask",
+    "Record",
+    "Section",
+    "Site",
+    "SiteRow",
+    "SiteSpec",
+    "SiteTable",
+    "Traced",
+    "find_sites",
+    "prepare",
+    "trace",
+]

@@ -1,0 +1,169 @@
+"""The user's batches, read the same way everywhere."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BatchError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch: positional and keyword inputs of the model, and targets if there were any."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    targets: Any
+    index: int
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The structure of the inputs: ``kind`` is ``"tensor"``, ``"tuple"`` or ``"dict"``; ``keys`` names the parts."""
+
+    kind: str
+    keys: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, inputs: Any) -> Structure | None:
+        """The structure of an object, or None if it cannot be a model's inputs."""
+        if isinstance(inputs, Tensor):
+            return cls("tensor", ())
+        if isinstance(inputs, Mapping):
+            return cls("dict", tuple(sorted(map(str, inputs))))
+        if isinstance(inputs, (tuple, list)):
+            return cls("tuple", tuple(range(len(inputs))))
+        return None
+
+    def split(self, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments of inputs of this structure."""
+        if self.kind == "tensor":
+            return (inputs,), {}
+        if self.kind == "dict":
+            return (), {str(k): inputs[k] for k in inputs}
+        return tuple(inputs), {}
+
+    def __str__(self) -> str:
+        if self.kind == "tensor":
+            return "a tensor"
+        if self.kind == "dict":
+            return f"a dict with the keys {list(self.keys)}"
+        return f"a tuple of {len(self.keys)}"
+
+
+def structure_of_example(example: Any) -> Structure:
+    """The structure that every batch must have.
+
+    Raises:
+        BatchError: the example is no tensor, tuple or dict with a tensor in it.
+    """
+    structure = Structure.of(example)
+    if structure is None or not any(isinstance(v, Tensor) for v in _parts(example)):
+        raise BatchError(
+            f"The example is of type {type(example).__name__}; give the model's inputs as a tensor, a tuple of "
+            "positional inputs or a dict of keyword inputs."
+        )
+    return structure
+
+
+def _parts(inputs: Any) -> list[Any]:
+    if isinstance(inputs, Tensor):
+        return [inputs]
+    return list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, (tuple, list)) and len(item) == 2
+
+
+def first_inputs(model: nn.Module, batches: Iterable[Any]) -> Any:
+    """The inputs of the first item, for an example.
+
+    A pair is ``(inputs, targets)`` when its first element is a tuple or dict, or when the model's forward takes one
+    positional input; otherwise the pair is two positional inputs.
+    """
+    check_reiterable(batches)
+    for item in batches:
+        if _is_pair(item) and (not isinstance(item[0], Tensor) or _takes_one(model)):
+            return item[0]
+        return item
+    raise BatchError("The batches are empty; give at least one batch.")
+
+
+def _takes_one(model: nn.Module) -> bool:
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
+        return False
+    required = [p for p in positional if p.default is p.empty]
+    return len(required) == 1 or len(positional) == 1
+
+
+def check_reiterable(batches: Any) -> None:
+    """Refuse what can be read only once, or not at all.
+
+    Raises:
+        BatchError: it is a one-shot iterator, a bare tensor or not iterable.
+    """
+    if isinstance(batches, (Tensor, Mapping, str)) or not isinstance(batches, Iterable):
+        hint = "wrap it in a list" if isinstance(batches, (Tensor, Mapping)) else "give a list or a DataLoader"
+        raise BatchError(f"The batches are of type {type(batches).__name__}, not an iterable of batches; {hint}.")
+    if isinstance(batches, Iterator):
+        raise BatchError(
+            f"The batches are a one-shot iterator ({type(batches).__name__}), but they are read several times; "
+            "give a list or a DataLoader instead."
+        )
+
+
+def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch]:
+    """Each item as a `Batch`.
+
+    Raises:
+        BatchError: the iterable is empty or one-shot, or an item has another structure than the example.
+    """
+    check_reiterable(batches)
+    index = -1
+    for index, item in enumerate(batches):
+        inputs, targets = _separate(item, structure, index)
+        args, kwargs = structure.split(inputs)
+        yield Batch(args, kwargs, targets, index)
+    if index < 0:
+        raise BatchError("The batches are empty; give at least one batch.")
+
+
+def _separate(item: Any, structure: Structure, index: int) -> tuple[Any, Any]:
+    if Structure.of(item) == structure:
+        return item, None
+    if _is_pair(item) and Structure.of(item[0]) == structure:
+        return item[0], item[1]
+    if structure.kind == "tensor" and isinstance(item, (tuple, list)) and len(item) == 1:
+        return item[0], None
+    given = Structure.of(item) or f"of type {type(item).__name__}"
+    raise BatchError(
+        f"Batch {index} is {given}, but the example was {structure}; give inputs like the example, or pairs "
+        "(inputs, targets)."
+    )
+
+
+def describe(batches: Any) -> str:
+    """A short description of where the data came from, for the record."""
+    try:
+        return f"{type(batches).__name__} of {len(batches)} batches"
+    except TypeError:
+        return type(batches).__name__
+
+
+def to_device(value: Any, device: torch.device | None, dtype: torch.dtype | None) -> Any:
+    """A tensor moved, and cast if it is floating; anything else unchanged."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.to(device=device, dtype=dtype if value.is_floating_point() else None)

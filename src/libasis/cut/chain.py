@@ -1,0 +1,129 @@
+"""Sections given by the user as plain callables, for models that cannot be exported."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BatchError, SiteError
+from ..types import Activations, Plain
+from .batches import Batch, Structure, to_device
+from .layout import Layout, layout_of_tensor
+from .state import check_eval
+from .trace import fingerprint
+from .traced import Context, Mask, Record, Site, Traced, moved_targets
+
+Callables = Sequence[Callable[[Tensor], Tensor]]
+
+
+class Chain(Traced):
+    """A model given as its sections: ``x -> f0 -> f1 -> ...``, with the same use as a traced model.
+
+    Args:
+        functions: one callable per section, each from one tensor to one tensor, differentiable by ``torch.func``.
+        names: names of the sites, one more than functions; with as many names as functions the last site is
+            ``"output"``. Without names: ``"input"``, ``"site1"``, ..., ``"output"``.
+        mask: a function of the inputs that returns which positions count, ``[batch, position]``.
+
+    Raises:
+        SiteError: the number of names does not fit.
+        ModelStateError: a module among the functions is in training mode.
+
+    Batches are inputs of ``f0`` (one tensor) or pairs ``(inputs, targets)``. Tensors of 2 or 3 dimensions have
+    features last, tensors of more dimensions have channels second.
+    """
+
+    def __init__(self, functions: Callables, names: Sequence[str] | None = None, *, mask: Mask | None = None) -> None:
+        functions = list(functions)
+        if not functions or not all(callable(f) for f in functions):
+            raise SiteError("A Chain needs at least one callable section.")
+        if names is None:
+            names = ["input", *(f"site{l}" for l in range(1, len(functions))), "output"]
+        names = [*names, "output"] if len(names) == len(functions) else list(names)
+        if len(names) != len(functions) + 1 or len(set(names)) != len(names):
+            raise SiteError(
+                f"A Chain of {len(functions)} sections has {len(functions) + 1} sites with different names, but the "
+                f"names given are {names}."
+            )
+        for function in functions:
+            if isinstance(function, nn.Module):
+                check_eval(function)
+        self.functions = functions
+        self.names = names
+        self.mask = mask
+        self.structure = Structure("tensor", ())
+        self.dtype: torch.dtype | None = None
+        self.device: torch.device | None = None
+        self._sites: tuple[Site, ...] | None = None
+
+    @property
+    def sites(self) -> tuple[Site, ...]:  # pyright: ignore
+        """The sites; their number of features is known after the first batch (0 before)."""
+        return self._sites or tuple(Site(name, (name,), 0) for name in self.names)
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Chain:
+        """The same chain with copies of its modules in another dtype or on another device; functions stay."""
+        if dtype in (None, self.dtype) and device in (None, self.device):
+            return self
+        new = Chain(
+            [copy.deepcopy(f).to(dtype=dtype, device=device) if isinstance(f, nn.Module) else f for f in self.functions],
+            self.names,
+            mask=self.mask,
+        )
+        new.dtype, new.device, new._sites = dtype or self.dtype, device or self.device, self._sites
+        return new
+
+    def with_mask(self, mask: Mask | None) -> Chain:
+        """The same chain with another mask."""
+        new = copy.copy(self)
+        new.mask = mask
+        return new
+
+    def run_batch(self, batch: Batch) -> Record:
+        """Run one batch through the sections and record it."""
+        x = to_device(batch.args[0].detach(), self.device, self.dtype)
+        raw = [x]
+        for l, function in enumerate(self.functions):
+            try:
+                raw.append(function(raw[-1].clone()))  # a section may work in place
+            except Exception as error:
+                raise BatchError(
+                    f"Section {l} of the Chain ({self.names[l]!r} to {self.names[l + 1]!r}) does not run on its input "
+                    f"of shape {list(raw[-1].shape)} in batch {batch.index}: {error}"
+                ) from error
+        layouts = [layout_of_tensor(t) for t in raw]
+        activations = [layout.canonical(t) for layout, t in zip(layouts, raw, strict=True)]
+        if self._sites is None:
+            self._sites = tuple(Site(n, (n,), a.shape[-1]) for n, a in zip(self.names, activations, strict=True))
+        contexts = tuple(
+            Context(_section(f, a, b), workspace=4 * (t.numel() + u.numel()) // max(len(t), 1))
+            for f, a, b, t, u in zip(self.functions, layouts[:-1], layouts[1:], raw[:-1], raw[1:], strict=True)
+        )
+        counted = self.counted(batch, activations)
+        tail = Context(lambda z, _: layouts[-1].original(z))
+        return Record(
+            tuple(activations), contexts, tail, raw[-1], counted, moved_targets(batch, raw[-1].device), batch.index
+        )
+
+    def facts(self) -> Plain:
+        """Classes, fingerprint and sites, for the record."""
+        modules = nn.ModuleList([f for f in self.functions if isinstance(f, nn.Module)])
+        return {
+            "model": "Chain of " + ", ".join(getattr(f, "__name__", type(f).__name__) for f in self.functions),
+            "fingerprint": fingerprint(modules),
+            "sites": list(self.names),
+            "dtype": str(self.dtype or "as given").removeprefix("torch."),
+        }
+
+
+def _section(
+    function: Callable[[Tensor], Tensor], source: Layout, target: Layout
+) -> Callable[[Activations, tuple[Tensor, ...]], Activations]:
+    def run(x: Activations, _: tuple[Tensor, ...]) -> Activations:
+        return target.canonical(function(source.original(x).clone()))
+
+    return run

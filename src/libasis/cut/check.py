@@ -1,0 +1,209 @@
+"""Is a cut valid? Read off the graph: what would go around a site, and which sites a model offers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx
+
+from ..errors import BypassError, SiteError
+from .layout import layout_of_node
+from .program import Program, is_size
+
+SiteSpec = str | Sequence[str]
+
+
+def site_name(spec: SiteSpec) -> str:
+    """The name of a site: itself, or its parts joined by ``" + "``."""
+    return spec if isinstance(spec, str) else " + ".join(spec)
+
+
+def resolve(program: Program, spec: SiteSpec) -> list[fx.Node]:
+    """The nodes of a site.
+
+    Raises:
+        SiteError: the name is unknown, or the tensor cannot be a site.
+    """
+    parts = [spec] if isinstance(spec, str) else list(spec)
+    if not parts or not all(isinstance(p, str) for p in parts):
+        raise SiteError(f"A site is {spec!r}; name it by a string, or a concatenated site by a list of strings.")
+    return [_resolve_part(program, part) for part in parts]
+
+
+def _resolve_part(program: Program, name: str) -> fx.Node:
+    known = program.site_nodes()
+    node = known.get(name) or known.get(f"{name}:out")
+    if node is None:
+        if name == "input" or name.startswith("input."):
+            raise SiteError(
+                f"Site {name!r} does not exist: the model has no floating-point input of that name; choose the output "
+                f"of its embedding, for instance {_first_embedding(program)!r}."
+            )
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or list(known)[:3]
+        raise SiteError(
+            f"Site {name!r} does not exist in this model; near it are {near}; libasis.find_sites(model, example) "
+            "lists all of them."
+        )
+    if program.taint[node] != "value":
+        raise SiteError(f"Site {name!r} cannot be a cut: its value does not depend on the inputs; choose another site.")
+    if layout_of_node(node) is None:
+        raise SiteError(
+            f"Site {name!r} cannot be a cut: its shape {list(node.meta['val'].shape)} has no batch dimension of its "
+            "own; choose a site before batch and positions are merged."
+        )
+    return node
+
+
+def _first_embedding(program: Program) -> str:
+    return next((n for n, c in program.classes.items() if c == "Embedding" and n.endswith(":out")), "embed:out")
+
+
+def frontier(program: Program, sources: Sequence[fx.Node], targets: Sequence[fx.Node]) -> Iterator[tuple[fx.Node, str]]:
+    """What enters the section from sources to targets without passing the sources, with its taint.
+
+    Walks back from the targets through what descends from the sources; the first node on each path that does not
+    descend from them enters from outside. Constants and sizes are left out.
+    """
+    inside = program.descendants(sources)
+    stop = set(sources)
+    seen: set[fx.Node] = set()
+    stack = list(targets)
+    while stack:
+        node = stack.pop()
+        if node in seen or node in stop:
+            continue
+        seen.add(node)
+        if node in inside:
+            stack.extend(node.all_input_nodes)
+        elif program.taint[node] in ("context", "value") and not is_size(node):
+            yield node, program.taint[node]
+        elif program.taint[node] == "shape" and not is_size(node):
+            stack.extend(node.all_input_nodes)
+
+
+def section_context(
+    program: Program, source: tuple[str, list[fx.Node]], target: tuple[str, list[fx.Node]]
+) -> list[fx.Node]:
+    """The context nodes of a valid section.
+
+    Raises:
+        SiteError: the sites are out of order or unconnected.
+        BypassError: a value goes around the source.
+    """
+    (a, sources), (b, targets) = source, target
+    inside = program.descendants(sources)
+    if not any(t in inside for t in targets):
+        behind = program.descendants(targets)
+        if any(s in behind for s in sources):
+            raise SiteError(f"Sites are out of order: {b!r} comes before {a!r} in the model; list them the other way.")
+        raise SiteError(f"Site {b!r} does not depend on site {a!r}; choose sites on one path through the model.")
+    entering = sorted(frontier(program, sources, targets), key=lambda item: program.order[item[0]])
+    for node, taint in entering:
+        if taint == "value":
+            raise BypassError(bypass_message(program, node, a, b))
+    return [node for node, _ in entering]
+
+
+def bypass_message(program: Program, node: fx.Node, a: str, b: str) -> str:
+    """One sentence naming the tensor that goes around, its module and the site to add."""
+    names = [name for name, marked in program.site_nodes().items() if marked is node]
+    where = module_of(node)
+    place = f" computed in module {where!r}" if where else ""
+    tensor = f"tensor {node.name!r}{place}"
+    if names:
+        first = names[0]
+        return (
+            f"The cut at {a!r} does not hold: the {tensor} (site {first!r}) reaches {b!r} without passing it; cut at "
+            f"both together, [{a!r}, {first!r}], or choose a site that everything passes."
+        )
+    return (
+        f"The cut at {a!r} does not hold: the {tensor} reaches {b!r} without passing it; add a site for it (an "
+        "nn.Identity hook point in that module), or choose a site that everything passes."
+    )
+
+
+def module_of(node: fx.Node) -> str:
+    """Dotted path of the module that computed a node, or an empty string."""
+    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
+    paths = [str(entry[0]) for entry in stack.values()]
+    path = paths[-1] if paths else ""
+    for prefix in ("L['self'].", "L__self__."):
+        path = path.removeprefix(prefix)
+    return path.removeprefix("model.") if path != "model" else ""
+
+
+@dataclass(frozen=True)
+class SiteRow:
+    """One possible site.
+
+    Attributes:
+        name: what to write in ``sites``.
+        shape: shape of one sample.
+        module: class of the module.
+        ok: whether this site alone cuts the model in two.
+        reason: why not.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    module: str
+    ok: bool
+    reason: str
+
+
+class SiteTable(tuple[SiteRow, ...]):
+    """All sites of a model: a tuple of `SiteRow` that prints as a table."""
+
+    __slots__ = ()
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """As plain JSON data."""
+        return [{**vars(row), "shape": list(row.shape)} for row in self]
+
+    def __str__(self) -> str:
+        head = ("site", "shape", "module", "cut", "why not")
+        rows = [(r.name, str(list(r.shape)), r.module, "yes" if r.ok else "no", r.reason) for r in self]
+        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
+        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[4]]) for row in [head, *rows]]
+        return "\n".join(line.rstrip() for line in lines)
+
+    __repr__ = __str__
+
+
+def site_table(program: Program) -> SiteTable:
+    """Every possible site of a program, in the model's order."""
+    rows = []
+    known = program.site_nodes()
+    for name, node in sorted(known.items(), key=lambda item: program.order.get(item[1], 0)):
+        shape = node.meta["val"].shape
+        dim = program.batch_dim(node)
+        sample = tuple(int(s) for i, s in enumerate(shape) if i != (dim or 0)) if len(shape) else ()
+        kind = program.classes.get(name, "input" if name.startswith("input") else "output")
+        reason = _why_not(program, node)
+        rows.append(SiteRow(name, _ints(sample), kind, not reason, reason))
+    return SiteTable(rows)
+
+
+def _ints(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(s if isinstance(s, int) else -1 for s in shape)
+
+
+def _why_not(program: Program, node: fx.Node) -> str:
+    output = program.outputs.get("output")
+    if program.taint[node] != "value":
+        return "does not depend on the inputs"
+    if layout_of_node(node) is None:
+        return "batch and other dimensions are merged here"
+    if output is None or node in program.outputs.values():
+        return ""
+    if output not in program.descendants([node]):
+        return "the output does not depend on it"
+    for other, taint in frontier(program, [node], [output]):
+        if taint == "value":
+            names = [n for n, marked in program.site_nodes().items() if marked is other]
+            via = names[0] if names else f"{other.name} in {module_of(other) or 'the model'}"
+            return f"bypassed by {via}"
+    return ""

@@ -1,0 +1,271 @@
+"""The user's model to a functional graph, once per input shape, by ``torch.export``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim
+from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
+
+from ..errors import BatchError, ExportError
+from .program import InputLeaf, Program
+from .state import cache_off, rng_kept
+
+
+@torch.library.custom_op("libasis::mark", mutates_args=())
+def _mark(x: Tensor) -> Tensor:
+    """A copy whose node in the graph remembers which value stood at a site; it feeds nothing but an extra output."""
+    return x.clone()
+
+
+@_mark.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+class _Marks:
+    """Hooks on every named module, for the time of the export only, that mark its first floating input and output."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.names: list[str] = []
+        self.outputs: list[str] = []
+        self.classes: dict[str, str] = {}
+        self.tensors: list[Tensor] = []
+        self._calls: dict[str, int] = {}
+
+    def reset(self) -> None:
+        self.names, self.tensors, self._calls = [], [], {}
+
+    def add(self, name: str, module: nn.Module, values: list[Any]) -> None:
+        tensor = next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
+        self._calls[name] = count = self._calls.get(name, 0) + 1
+        if tensor is None:
+            return
+        name = name if count == 1 else f"{name}#{count}"
+        self.names.append(name)
+        self.classes[name] = type(module).__name__
+        self.tensors.append(_mark(tensor))
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        handles = []
+        try:
+            for name, module in self.model.named_modules():
+                if name:
+                    handles.append(module.register_forward_pre_hook(self._before(name), with_kwargs=True))
+                    handles.append(module.register_forward_hook(self._after(name)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _before(self, name: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self.add(f"{name}:in", module, [*args, *kwargs.values()])
+
+        return hook
+
+    def _after(self, name: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            self.add(f"{name}:out", module, [tensor for _, tensor in named_tensors(output)])
+
+        return hook
+
+
+class _Entry(nn.Module):
+    """The model behind a flat list of tensors, which is all that the export sees."""
+
+    def __init__(self, model: nn.Module, marks: _Marks, spec: Any, leaves: list[Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.marks = marks
+        self.spec = spec
+        self.leaves = leaves
+
+    def forward(self, tensors: list[Tensor]) -> list[Tensor]:
+        self.marks.reset()
+        given = iter(tensors)
+        leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
+        args, kwargs = pytree.tree_unflatten(leaves, self.spec)
+        named = [(n, t) for n, t in named_tensors(self.model(*args, **kwargs)) if t.is_floating_point()]
+        self.marks.outputs = [name for name, _ in named]  # export takes back what is set on a module
+        return [_mark(t) for _, t in named] + self.marks.tensors
+
+
+def named_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in an output with its path: ``""``, ``"[1]"``, ``".logits"``, ``".hidden_states[0]"``."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key in value:
+            yield from named_tensors(value[key], f"{path}.{key}")
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        for key in value._fields:
+            yield from named_tensors(getattr(value, key), f"{path}.{key}")
+    elif isinstance(value, (tuple, list)):
+        for i, item in enumerate(value):
+            yield from named_tensors(item, f"{path}[{i}]")
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for f in dataclasses.fields(value):
+            yield from named_tensors(getattr(value, f.name), f"{path}.{f.name}")
+
+
+def default_output(names: list[str], is_scalar: list[bool]) -> int | None:
+    """Index of the first output that is no loss."""
+    for i, (name, scalar) in enumerate(zip(names, is_scalar, strict=True)):
+        if not scalar and not name.endswith(".loss"):
+            return i
+    return None
+
+
+def batch_size(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """The batch size: the first dimension of the first tensor among the inputs.
+
+    Raises:
+        BatchError: there is no tensor with a dimension.
+    """
+    for leaf in pytree.tree_leaves((args, kwargs)):
+        if isinstance(leaf, Tensor) and leaf.ndim:
+            return leaf.shape[0]
+    raise BatchError("The inputs hold no tensor with a batch dimension; give at least one tensor.")
+
+
+def export_program(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+    """Export with a dynamic batch dimension; where the model fixes its batch size, with that size.
+
+    Raises:
+        ExportError: the model cannot be exported.
+    """
+    batch = batch_size(args, kwargs)
+    program = _export(model, args, kwargs, batch, dynamic=True)
+    if program.batch_symbol is None and batch == 1:
+        program = _export(model, args, kwargs, batch, dynamic=False)
+    return program
+
+
+def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int, *, dynamic: bool) -> Program:
+    paths, spec = pytree.tree_flatten_with_path((args, kwargs))
+    leaves = [leaf for _, leaf in paths]
+    names = [_leaf_name(model, path) for path, leaf in paths if isinstance(leaf, Tensor)]
+    tensors = [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
+    batched = [t.ndim > 0 and t.shape[0] == batch for t in tensors]
+    if dynamic and batch == 1:  # sizes 0 and 1 are always specialised: show the export two samples
+        tensors = [torch.cat([t, t]) if b else t for t, b in zip(tensors, batched, strict=True)]
+    shapes = [{0: Dim.AUTO} if dynamic and b else None for b in batched]
+    marks = _Marks(model)
+    entry = _Entry(model, marks, spec, leaves).eval()
+    exported = _run_export(model, entry, tensors, shapes, marks)
+    return _to_program(exported, entry, marks, names)
+
+
+def _run_export(model: nn.Module, entry: _Entry, tensors: list[Tensor], shapes: list[Any], marks: _Marks) -> Any:
+    with _quiet(), rng_kept(), cache_off(model), torch.no_grad(), marks.attached():
+        try:
+            exported = torch.export.export(entry, (tensors,), dynamic_shapes=(shapes,), strict=False)
+            return exported if _is_functional(exported.graph) else exported.run_decompositions({})
+        except Exception as error:
+            _explain(model, entry, tensors, error)
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ExportError(
+                f"torch.export cannot turn the model ({type(model).__name__}) into a graph: {reason.strip()} - "
+                "give its sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
+            ) from error
+
+
+def _is_functional(graph: fx.Graph) -> bool:
+    """Whether no operation works in place and none holds a nested program; making it so costs as much as the export."""
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            return False
+        if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
+            if node.target._schema.is_mutable:
+                return False
+        elif node.op == "call_function" and not getattr(node.target, "__module__", "").startswith(("_operator", "math")):
+            return False
+    return True
+
+
+def _explain(model: nn.Module, entry: _Entry, tensors: list[Tensor], error: Exception) -> None:
+    """If the model does not even run on these inputs, say that instead.
+
+    Raises:
+        BatchError: the model itself refuses the inputs.
+    """
+    try:
+        entry(tensors)
+    except Exception as own:
+        shapes = [list(t.shape) for t in tensors]
+        reason = next((line for line in str(own).splitlines() if line.strip()), type(own).__name__)
+        raise BatchError(
+            f"The model ({type(model).__name__}) does not run on inputs of shape {shapes}: {reason.strip()} - give "
+            "batches of the shape that the model expects."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings and log lines of the exporter: they speak of its inside, not of the user's model."""
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo", "torch._export")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _leaf_name(model: nn.Module, path: tuple[Any, ...]) -> str:
+    """``"input_ids"``, ``"x"`` or ``"x[0]"``: the name by which the user knows this input."""
+    which, first, *rest = path
+    if which.idx == 1:
+        name = first.key
+    else:
+        try:
+            parameters = list(inspect.signature(model.forward).parameters.values())
+        except (TypeError, ValueError):
+            parameters = []
+        named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        name = named[first.idx] if first.idx < len(named) else f"inputs[{first.idx}]"
+    return name + "".join(str(key) for key in rest)
+
+
+def _to_program(exported: Any, entry: _Entry, marks: _Marks, names: list[str]) -> Program:
+    graph: fx.Graph = exported.graph
+    constants: dict[str, Tensor] = {}
+    learned: set[str] = set()
+    inputs: list[InputLeaf] = []
+    by_name = {node.name: node for node in graph.nodes if node.op == "placeholder"}
+    stored = {**exported.state_dict, **exported.constants}
+    for spec in exported.graph_signature.input_specs:
+        node = by_name[spec.arg.name]
+        if spec.kind == InputKind.USER_INPUT:
+            inputs.append(InputLeaf(names[len(inputs)], node))
+        else:
+            constants[node.name] = stored[spec.target]
+            if spec.kind == InputKind.PARAMETER:
+                learned.add(node.name)
+    returned = next(node for node in graph.nodes if node.op == "output").args[0]
+    marked = list(returned)[-(len(marks.outputs) + len(marks.names)) :]
+    values = [node.args[0] for node in marked]
+    outputs = {f"output{path}": v for path, v in zip(marks.outputs, values, strict=False)}
+    sites = dict(zip(marks.names, values[len(outputs) :], strict=True))
+    if not outputs:
+        raise ExportError(f"The model ({type(entry.model).__name__}) returns no floating-point tensor to explain.")
+    main = default_output(marks.outputs, [v.meta["val"].ndim == 0 for v in outputs.values()])
+    if main is not None:
+        outputs.setdefault("output", list(outputs.values())[main])
+    return Program(graph, inputs, constants, learned, outputs, sites, dict(marks.classes))

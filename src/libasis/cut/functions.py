@@ -1,0 +1,130 @@
+"""Pure functions cut out of a program's graph: from given nodes to given nodes, in a chosen dtype and device."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from ..errors import ExportError
+from .program import Program, is_float, is_size
+
+Function = Callable[..., tuple[Tensor, ...]]
+
+
+class Functions:
+    """Builds functions out of one program.
+
+    Constants (what depends on no input and no batch size) are evaluated once and shared by all functions; weights in
+    the model's own dtype and device share the model's memory.
+
+    Args:
+        program: the graph.
+        dtype: compute in this dtype instead of the model's own; casts written in the model are redirected too.
+        device: compute on this device instead of the model's own.
+    """
+
+    def __init__(self, program: Program, dtype: torch.dtype | None = None, device: torch.device | None = None) -> None:
+        self.program = program
+        self.dtype = dtype
+        self.device = device
+        self._constants: dict[fx.Node, Any] = {}
+
+    def build(self, sources: Sequence[fx.Node], targets: Sequence[fx.Node]) -> Function:
+        """The function from the sources' values to the targets' values, as tuples of tensors."""
+        graph = fx.Graph()
+        held: dict[str, Tensor] = {}
+        new = {node: graph.placeholder(f"source_{i}") for i, node in enumerate(sources)}
+        sizes: dict[Any, fx.Node] = {}
+        for node in self._needed(set(sources), targets):
+            if self._is_constant(node):
+                name = f"constant_{len(held)}"
+                held[name] = self._constant(node)
+                new[node] = graph.get_attr(name)
+            elif is_size(node):
+                new[node] = self._size(node, sources, new, graph, sizes)
+            else:
+                args = fx.map_arg(node.args, lambda n: new[n])
+                kwargs = fx.map_arg(node.kwargs, lambda n: new[n])
+                args, kwargs = self._convert(args), self._convert(kwargs)
+                new[node] = graph.call_function(node.target, args, kwargs)  # pyright: ignore
+        graph.output(tuple(new[node] for node in targets))
+        module = fx.GraphModule({k: v for k, v in held.items() if isinstance(v, Tensor)}, graph)
+        return module.forward
+
+    def _needed(self, sources: set[fx.Node], targets: Sequence[fx.Node]) -> list[fx.Node]:
+        """Nodes to compute, in order; the walk stops at sources, constants and sizes."""
+        needed: set[fx.Node] = set()
+        stack = [n for n in targets if n not in sources]
+        while stack:
+            node = stack.pop()
+            if node in needed:
+                continue
+            needed.add(node)
+            if not (self._is_constant(node) or self._is_batch_size(node)):
+                stack.extend(n for n in node.all_input_nodes if n not in sources and n not in needed)
+        return sorted(needed, key=self.program.order.__getitem__)
+
+    def _is_constant(self, node: fx.Node) -> bool:
+        return self.program.taint[node] == "" and not is_size(node)
+
+    def _is_batch_size(self, node: fx.Node) -> bool:
+        value = node.meta.get("val")
+        return is_size(node) and (isinstance(value, int) or value.node.expr == self.program.batch_symbol)
+
+    def _size(
+        self,
+        node: fx.Node,
+        sources: Sequence[fx.Node],
+        new: dict[fx.Node, fx.Node],
+        graph: fx.Graph,
+        sizes: dict[Any, fx.Node],
+    ) -> Any:
+        """The batch size is read off the sources, so that a function runs on any number of samples."""
+        value = node.meta["val"]
+        if isinstance(value, int):
+            return value
+        if not self._is_batch_size(node):
+            if node.target not in (operator.mul, operator.add, operator.sub, operator.floordiv):
+                raise ExportError(f"The model computes with a size that is not the batch size: {value}.")
+            return graph.call_function(node.target, fx.map_arg(node.args, lambda n: new[n]))  # pyright: ignore
+        if "batch" not in sizes:
+            source = next((s for s in sources if self.program.batch_dim(s) is not None), None)
+            if source is None:
+                raise ExportError("A section of the model has no tensor from which to read the batch size.")
+            dim = self.program.batch_dim(source)
+            sizes["batch"] = graph.call_function(torch.ops.aten.sym_size.int, (new[source], dim))
+        return sizes["batch"]
+
+    def _constant(self, node: fx.Node) -> Any:
+        if node not in self._constants:
+            if node.op == "placeholder":
+                value: Any = self.program.constants[node.name].detach()
+                value = value.to(device=self.device, dtype=self.dtype if value.is_floating_point() else None)
+            else:
+                args = self._convert(fx.map_arg(node.args, self._constant))
+                kwargs = self._convert(fx.map_arg(node.kwargs, self._constant))
+                with torch.no_grad():
+                    value = node.target(*args, **kwargs)  # pyright: ignore
+            self._constants[node] = value
+        return self._constants[node]
+
+    def _convert(self, value: Any) -> Any:
+        """Redirect dtypes and devices written into the graph."""
+        if isinstance(value, torch.dtype):
+            return self.dtype if self.dtype is not None and value.is_floating_point else value
+        if isinstance(value, torch.device):
+            return value if self.device is None else self.device
+        if isinstance(value, dict):
+            return {k: self._convert(v) for k, v in value.items()}
+        if isinstance(value, (tuple, list)):
+            return type(value)(self._convert(v) for v in value)
+        return value
+
+
+def compute_dtype(program: Program, node: fx.Node, dtype: torch.dtype | None) -> torch.dtype:
+    """The dtype in which a node's value is computed."""
+    return dtype if dtype is not None and is_float(node) else node.meta["val"].dtype

@@ -1,0 +1,137 @@
+"""Between a model's own tensors and canonical activations ``[batch, position, feature]``: the one place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import SymInt, Tensor, fx
+
+from ..types import Activations
+
+_CHANNELS_AT_1 = ("conv", "batch_norm", "group_norm", "instance_norm", "pool", "upsample", "pixel_shuffle")
+_FEATURES_LAST = ("linear", "layer_norm", "rms_norm", "embedding", "matmul", "mm", "addmm", "bmm")
+_PASS_THROUGH = (
+    "relu", "gelu", "silu", "sigmoid", "tanh", "elu", "hardtanh", "hardswish", "leaky_relu", "softplus", "add", "sub",
+    "mul", "div", "neg", "clamp", "clone", "dropout", "mish", "abs", "pow", "rsqrt", "getitem", "_to_copy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where batch and features are in one tensor of the model.
+
+    Attributes:
+        shape: the shape of one sample, that is without the batch dimension.
+        batch: the batch dimension.
+        feature: the feature dimension, counted after the batch dimension was moved to the front (so at least 1), or 0
+            when there is no feature dimension and one of size 1 is added.
+    """
+
+    shape: tuple[int, ...]
+    batch: int = 0
+    feature: int = -1
+
+    @property
+    def features(self) -> int:
+        """Number of features."""
+        return self.shape[self.feature - 1] if self.feature else 1
+
+    @property
+    def positions(self) -> int:
+        """Number of positions."""
+        return math.prod(self.shape) // max(self.features, 1)
+
+    def canonical(self, x: Tensor) -> Activations:
+        """The model's tensor as ``[batch, position, feature]``."""
+        x = x.movedim(self.batch, 0)
+        if not self.feature:
+            return x.reshape(x.shape[0], -1, 1)
+        x = x.movedim(self.feature, -1)
+        return x.reshape(x.shape[0], -1, x.shape[-1])
+
+    def original(self, x: Activations) -> Tensor:
+        """The inverse of `canonical`."""
+        if not self.feature:
+            return x.reshape(x.shape[0], *self.shape).movedim(0, self.batch)
+        rest = self.shape[: self.feature - 1] + self.shape[self.feature :]
+        x = x.reshape(x.shape[0], *rest, x.shape[-1]).movedim(-1, self.feature)
+        return x.movedim(0, self.batch)
+
+
+def layout_of_tensor(x: Tensor) -> Layout:
+    """The layout of a plain tensor: features last for 2 and 3 dimensions, channels second for more (torch's habit)."""
+    return _layout(tuple(x.shape[1:]), 0, channels_first=x.ndim > 3)
+
+
+def _layout(shape: tuple[int, ...], batch: int, *, channels_first: bool) -> Layout:
+    if not shape:
+        return Layout(shape, batch, 0)
+    return Layout(shape, batch, 1 if channels_first else len(shape))
+
+
+def layout_of_node(node: fx.Node) -> Layout | None:
+    """The layout of a graph's tensor, or None if its batch dimension cannot be told.
+
+    The batch dimension is the one whose size is symbolic (the first, in a graph of fixed batch size). Whether
+    features are last or channels come second is read from the nearest convolution, normalisation or matrix product;
+    without one, more than three dimensions mean channels second.
+    """
+    value = node.meta["val"]
+    symbolic = [i for i, size in enumerate(value.shape) if isinstance(size, SymInt)]
+    batch = 0
+    if symbolic:
+        if len(symbolic) > 1 or not value.shape[symbolic[0]].node.expr.is_Symbol:
+            return None
+        batch = symbolic[0]
+    elif value.ndim == 0:
+        return None
+    shape = tuple(int(s) for i, s in enumerate(value.shape) if i != batch)
+    hint = _channels_hint(node) if len(shape) > 1 else False
+    return _layout(shape, batch, channels_first=len(shape) > 2 if hint is None else hint)
+
+
+def _channels_hint(node: fx.Node, limit: int = 64) -> bool | None:
+    """True where a neighbour says channels come second, False where one says features are last, None where none do."""
+    ndim = node.meta["val"].ndim
+    seen: set[fx.Node] = {node}
+    queue: list[fx.Node] = [node]
+    while queue and len(seen) < limit:
+        current = queue.pop(0)
+        if (said := _says(current)) is not None:
+            return said
+        for user in current.users:
+            if (said := _says(user)) is not None:
+                return said
+        neighbours = list(current.users) + (list(current.all_input_nodes) if _passes(current) else [])
+        for other in neighbours:
+            if other not in seen and (_passes(other) or other in current.all_input_nodes) and _ndim(other) == ndim:
+                seen.add(other)
+                queue.append(other)
+    return None
+
+
+def _ndim(node: fx.Node) -> int:
+    value: Any = node.meta.get("val")
+    if isinstance(value, (tuple, list)) and value:
+        value = value[0]
+    return value.ndim if isinstance(value, Tensor) else -1
+
+
+def _name(node: fx.Node) -> str:
+    return str(node.target).removeprefix("aten.").split(".")[0] if node.op == "call_function" else ""
+
+
+def _says(node: fx.Node) -> bool | None:
+    name = _name(node)
+    if any(word in name for word in _CHANNELS_AT_1):
+        return True
+    if name.removeprefix("native_") in _FEATURES_LAST:
+        return False
+    return None
+
+
+def _passes(node: fx.Node) -> bool:
+    name = _name(node).rstrip("_")
+    return name in _PASS_THROUGH

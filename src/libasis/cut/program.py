@@ -1,0 +1,209 @@
+"""The exported graph, simplified, with what each value depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import SymInt, Tensor, fx
+
+from ..errors import ExportError
+
+aten = torch.ops.aten
+_NO_OPS = {aten.clone.default, aten.alias.default, aten.lift_fresh_copy.default, aten.contiguous.default}
+_ASSERTS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range")
+_VIEWS = {aten.view.default, aten._unsafe_view.default}
+
+
+@dataclass(frozen=True)
+class InputLeaf:
+    """One tensor that the user feeds, by the name the user knows."""
+
+    name: str
+    node: fx.Node
+
+
+def attention(  # noqa: PLR0913 - the signature of the operation it stands for
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Scaled dot-product attention in plain operations: the fused kernels have no forward-mode derivative."""
+    if enable_gqa:
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-1, -2)
+    if is_causal:
+        visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        scores = scores.masked_fill(~visible, float("-inf"))
+    if attn_mask is None:
+        return scores.softmax(-1) @ value
+    if attn_mask.dtype != torch.bool:
+        return (scores + attn_mask).softmax(-1) @ value
+    blind = ~attn_mask.any(-1, keepdim=True)  # a row that sees nothing reads zero, as in the fused kernels
+    weights = scores.masked_fill(~attn_mask & ~blind, float("-inf")).softmax(-1)
+    return weights.masked_fill(blind, 0.0) @ value
+
+
+@dataclass
+class Program:
+    """A functional graph of the user's model.
+
+    Attributes:
+        graph: the nodes; every value is computed once and never mutated.
+        inputs: the user's tensors.
+        constants: parameters, buffers and constants by placeholder name (shared with the model, never written).
+        learned: names of those constants that are parameters.
+        outputs: ``"output"``, ``"output.logits"`` ... to nodes.
+        marks: ``"module.path:in"``, ``"module.path:out"``, ``"...#2"`` to nodes.
+        classes: class name of the module of each mark.
+    """
+
+    graph: fx.Graph
+    inputs: list[InputLeaf]
+    constants: dict[str, Tensor]
+    learned: set[str]
+    outputs: dict[str, fx.Node]
+    marks: dict[str, fx.Node]
+    classes: dict[str, str]
+    order: dict[fx.Node, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        renamed = self._simplify()
+        self.outputs = {name: renamed.get(node, node) for name, node in self.outputs.items()}
+        self.marks = {name: renamed.get(node, node) for name, node in self.marks.items()}
+        self.order = {node: i for i, node in enumerate(self.graph.nodes)}
+
+    def _simplify(self) -> dict[fx.Node, fx.Node]:
+        """Erase marks, assertions and copies (nothing mutates here), make views reshapes and attention explicit."""
+        renamed: dict[fx.Node, fx.Node] = {}
+        for node in list(self.graph.nodes):
+            if node.op == "output":
+                self.graph.erase_node(node)
+            elif node.op != "call_function":
+                continue
+            elif node.target in _NO_OPS or _is_identity_slice(node) or _is_idle_dropout(node):
+                renamed[node] = renamed.get(node.args[0], node.args[0])
+                node.replace_all_uses_with(node.args[0])
+            elif node.target in _VIEWS:
+                node.target = aten.reshape.default
+            elif node.target is aten.scaled_dot_product_attention.default:
+                node.target = attention
+            elif "higher_order" in str(type(node.target)).lower() or "HigherOrder" in type(node.target).__name__:
+                raise ExportError(
+                    f"The model's graph holds a nested program ({node.target}), which cannot be cut; give the "
+                    "sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
+                )
+        for node in reversed(list(self.graph.nodes)):
+            name = str(node.target)
+            if not node.users and node.op == "call_function" and self._disposable(node, name, renamed):
+                self.graph.erase_node(node)
+        return renamed
+
+    def _disposable(self, node: fx.Node, name: str, renamed: dict[fx.Node, fx.Node]) -> bool:
+        return "libasis.mark" in name or any(word in name for word in _ASSERTS) or node in renamed
+
+    @cached_property
+    def batch_symbol(self) -> Any:
+        """The symbolic batch size (a sympy symbol), or None where the graph holds for one batch size only."""
+        for leaf in self.inputs:
+            shape = leaf.node.meta["val"].shape
+            if len(shape) and isinstance(shape[0], SymInt):
+                return shape[0].node.expr
+        return None
+
+    def batch_dim(self, node: fx.Node) -> int | None:
+        """Which dimension of a tensor is the batch, or None."""
+        value = node.meta.get("val")
+        if not isinstance(value, Tensor):
+            return None
+        sizes = [i for i, s in enumerate(value.shape) if isinstance(s, SymInt) and s.node.expr == self.batch_symbol]
+        return sizes[0] if sizes else None
+
+    @cached_property
+    def taint(self) -> dict[fx.Node, str]:
+        """What each value owes to the user's inputs: ``""`` nothing, ``"shape"``, ``"context"`` or ``"value"``.
+
+        An integer or boolean is context, and so is what is computed from such without learned weights (an attention
+        mask, rotary angles). A float that comes from a float input, or in which integers meet learned weights (an
+        embedding), is a value. Where both meet, it is a value.
+        """
+        users_own = {leaf.node for leaf in self.inputs}
+        taint: dict[fx.Node, str] = {}
+        weights: set[fx.Node] = set()
+        for node in self.graph.nodes:
+            if node in users_own:
+                taint[node] = "value" if is_float(node) else "context"
+                continue
+            if node.op == "placeholder":
+                taint[node] = ""
+                if node.name in self.learned:
+                    weights.add(node)
+                continue
+            taint[node] = self._taint_of(node, taint, weights)
+            if taint[node] in ("", "shape") and any(n in weights for n in node.all_input_nodes):
+                weights.add(node)
+        return taint
+
+    @staticmethod
+    def _taint_of(node: fx.Node, taint: dict[fx.Node, str], weights: set[fx.Node]) -> str:
+        kinds = {taint[n] for n in node.all_input_nodes}
+        if is_size(node):
+            return "shape"
+        if not kinds & {"value", "context"}:
+            return "shape" if "shape" in kinds else ""
+        if not is_float(node):
+            return "context"
+        meets_weights = "context" in kinds and any(n in weights for n in node.all_input_nodes)
+        return "value" if "value" in kinds or meets_weights else "context"
+
+    def descendants(self, sources: Iterable[fx.Node]) -> set[fx.Node]:
+        """All nodes computed from the sources, sources included."""
+        found = set(sources)
+        for node in self.graph.nodes:
+            if node not in found and any(n in found for n in node.all_input_nodes):
+                found.add(node)
+        return found
+
+    def site_nodes(self) -> dict[str, fx.Node]:
+        """Every name that a site may have, with its node."""
+        inputs = {f"input.{leaf.name}": leaf.node for leaf in self.inputs if is_float(leaf.node)}
+        if inputs:
+            inputs = {"input": next(iter(inputs.values())), **inputs}
+        return {**inputs, **self.marks, **self.outputs}
+
+
+def is_float(node: fx.Node) -> bool:
+    """Whether a node's value is (or, for several values, begins with) a floating-point tensor."""
+    value = node.meta.get("val")
+    if isinstance(value, (tuple, list)):
+        return any(isinstance(v, Tensor) and v.is_floating_point() for v in value)
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def is_size(node: fx.Node) -> bool:
+    """Whether a node's value is a size, not a tensor."""
+    return isinstance(node.meta.get("val"), (SymInt, int, torch.SymFloat, torch.SymBool, bool, float))
+
+
+def _is_idle_dropout(node: fx.Node) -> bool:
+    """Dropout in eval mode."""
+    return node.target is aten.dropout.default and node.args[2] is False
+
+
+def _is_identity_slice(node: fx.Node) -> bool:
+    if node.target is not aten.slice.Tensor or len(node.args) < 4:
+        return False
+    if not isinstance(node.args[2], (int, type(None))):
+        return False
+    whole = node.args[2] in (0, None) and isinstance(node.args[3], int) and node.args[3] >= 2**62
+    return whole and (len(node.args) < 5 or node.args[4] == 1)

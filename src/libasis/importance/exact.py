@@ -1,0 +1,74 @@
+"""The rule that holds for every section: one backward pass per readout column and output position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..cut import Record
+from ..types import Matrix
+from .moment import Moment, Span
+
+
+class Exact:
+    r"""Exact :math:`M' = \frac1n\sum_{samples}\sum_{t,s} J_{ts}^T C'C'^T J_{ts}` by reverse mode.
+
+    For each output position t and readout column k one vector-Jacobian product gives :math:`J_{ts}^T c'_k` for all
+    samples and input positions s at once; their outer products are summed in float64. Products are batched up to the
+    memory bound.
+    """
+
+    name = "exact"
+
+    def matches(self, span: Span) -> str | None:
+        """Always."""
+        return None
+
+    def second_moment(
+        self, span: Span, batches: Iterable[Any], readout: Matrix, *, memory: int, progress: bool | None
+    ) -> Moment:
+        """See `Rule`."""
+        total, n = None, 0
+        for record in span.traced.stream(batches, progress=progress, label=f"importance at {span.name}"):
+            gram = _batch_gram(record, span, readout, memory)
+            total = gram if total is None else total + gram
+            n += record.count(span.source)
+        assert total is not None  # noqa: S101 - the stream refuses to be empty
+        return Moment(total / max(n, 1), None, self.name, n)
+
+
+def _batch_gram(record: Record, span: Span, readout: Matrix, memory: int) -> Matrix:
+    x = record.activations[span.source]
+    readout = readout.to(x)
+    y, pull = torch.func.vjp(lambda z: record.forward(z, span.source, span.target) @ readout, x)[:2]
+    counted_in, counted_out = record.counted[span.source], record.counted[span.target]
+    gram = torch.zeros(x.shape[-1], x.shape[-1], dtype=torch.float64, device=x.device)
+    per_cotangent = 3 * record.workspace(span.source, span.target) * x.element_size()
+    for cotangents in _cotangents(y, max(1, memory // max(per_cotangent, 1))):
+        if counted_out is not None:
+            cotangents = cotangents * counted_out[..., None].to(cotangents)
+        (pulled,) = _map(pull, cotangents)
+        vectors = pulled if counted_in is None else pulled[:, counted_in]
+        vectors = vectors.reshape(-1, x.shape[-1]).to(torch.float64)
+        gram += vectors.T @ vectors
+    return gram
+
+
+def _cotangents(y: Tensor, chunk: int) -> Iterator[Tensor]:
+    """One-hot cotangents for every (position, column), the same for all samples, in chunks ``[c, batch, t, k]``."""
+    _, positions, columns = y.shape
+    total = positions * columns
+    for start in range(0, total, chunk):
+        index = torch.arange(start, min(start + chunk, total), device=y.device)
+        hot = torch.zeros(len(index), total, dtype=y.dtype, device=y.device)
+        hot[torch.arange(len(index), device=y.device), index] = 1.0
+        yield hot.view(-1, 1, positions, columns).expand(-1, *y.shape).contiguous()
+
+
+def _map(pull: Callable[[Tensor], tuple[Tensor, ...]], cotangents: Tensor) -> tuple[Tensor, ...]:
+    if len(cotangents) == 1:
+        return tuple(g[None] for g in pull(cotangents[0]))
+    return torch.func.vmap(pull)(cotangents)

@@ -1,0 +1,8 @@
+"""Interactions: edges between features, the graph as plain data, and its storage."""
+
+from .build import build
+from .edges import check_same_sites, interactions
+from .graph import InteractionGraph
+from .store import load
+
+__all__ = ["InteractionGraph", "build", "check_same_sites", "interactions", "load"]

@@ -1,0 +1,172 @@
+"""Edges: how strongly each feature of a site acts on each feature of the next, by forward-mode derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..basis import DEFAULT_MEMORY, Basis, SiteBasis
+from ..cut import Mask, Record, Traced, prepare
+from ..cut.batches import check_reiterable, describe
+from ..errors import OptionError
+from ..numerics import gauss_legendre
+from ..provenance import versions
+from ..types import Matrix
+from .graph import InteractionGraph
+
+
+@dataclass(frozen=True)
+class Path:
+    """Where the derivative is taken: at the activation, or averaged over a straight path from a baseline to it."""
+
+    alphas: tuple[float, ...]
+    weights: tuple[float, ...]
+    baseline: str
+
+    @classmethod
+    def parse(cls, method: str, nodes: int, baseline: str) -> Path:
+        """Read the options of `interactions`.
+
+        Raises:
+            OptionError: an option is unknown.
+        """
+        if method not in ("gradient", "integrated"):
+            raise OptionError(f'method is {method!r}; interactions are "gradient" or "integrated".')
+        if baseline not in ("mean", "zero"):
+            raise OptionError(f'baseline is {baseline!r}; use "mean" or "zero".')
+        if method == "gradient":
+            return cls((1.0,), (1.0,), "mean")
+        alphas, weights = gauss_legendre(nodes)
+        return cls(tuple(alphas.tolist()), tuple(weights.tolist()), baseline)
+
+    def origin(self, basis: SiteBasis, x: Tensor) -> Tensor:
+        """The baseline activation ``[d]``."""
+        return basis.mean.to(x) if self.baseline == "mean" else torch.zeros_like(basis.mean.to(x))
+
+
+def interactions(  # noqa: PLR0913 - keyword options of the public face
+    traced: Traced,
+    basis: Basis,
+    batches: Iterable[Any],
+    *,
+    method: str = "gradient",
+    nodes: int = 8,
+    baseline: str = "mean",
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    mask: Mask | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    memory: int = DEFAULT_MEMORY,
+) -> InteractionGraph:
+    r"""The interaction graph of a basis.
+
+    Gradient form, shape ``[k_out, k_in]`` per section:
+    :math:`E_{ji} = \frac1n \sum_{samples}\sum_t \big(\sum_s \partial\hat f_{l+1,t,j} / \partial\hat f_{l,s,i}
+    \; \hat f_{l,s,i}\big)^2`. The integrated form averages the derivative over the straight path from a baseline b to
+    the activation (Gauss-Legendre quadrature) and multiplies by :math:`\hat f(f) - \hat f(b)`; with a complete basis
+    the attributions then sum to :math:`\hat f_{l+1}(f) - \hat f_{l+1}(b)`. Beside each squared edge the mean of the
+    unsquared sum is kept, whose sign tells the direction.
+
+    Args:
+        traced: from `trace` or `Chain`.
+        basis: from `fit`, with the same sites.
+        batches: as in `fit`.
+        method: ``"gradient"`` or ``"integrated"``.
+        nodes: number of quadrature nodes of the integrated form.
+        baseline: ``"mean"`` or ``"zero"``, for the integrated form.
+        dtype: compute in this dtype instead of the model's own; accumulation is always float64.
+        device: compute on this device.
+        mask: which positions count, instead of the traced model's own mask.
+        seed: recorded.
+        progress: show a progress bar; None shows one on a terminal only.
+        memory: bound in bytes for what one batch's products may hold.
+
+    Raises:
+        OptionError: an option is unknown or the basis belongs to other sites.
+        BatchError: the batches are empty, one-shot or of the wrong structure.
+    """
+    path = Path.parse(method, nodes, baseline)
+    check_reiterable(batches)
+    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
+    check_same_sites(traced, basis)
+    totals = [_Totals() for _ in traced.sections]
+    for record in traced.stream(batches, progress=progress, label="interactions"):
+        for l, total in enumerate(totals):
+            total.add(record, l, basis, path, memory)
+    info = {
+        "method": basis.method,
+        "interactions": method,
+        "quadrature": None if method == "gradient" else {"rule": "Gauss-Legendre", "nodes": nodes, "baseline": baseline},
+        "data": describe(batches),
+        "seed": seed,
+        "traced": traced.facts(),
+        "versions": versions(),
+        "fit": basis.info,
+    }
+    edges = tuple((t.squares / max(t.n, 1)).cpu() for t in totals)
+    signed = tuple((t.sums / max(t.n, 1)).cpu() for t in totals)
+    return InteractionGraph(basis, edges, signed, info)
+
+
+def check_same_sites(traced: Traced, basis: Basis) -> None:
+    """A basis fits a traced model only if it has the same sites.
+
+    Raises:
+        OptionError: it has others.
+    """
+    own, theirs = [s.name for s in traced.sites], [s.name for s in basis]
+    if own != theirs:
+        raise OptionError(f"The basis has the sites {theirs}, but the model was cut at {own}; fit it on this cut.")
+
+
+class _Totals:
+    """Sums over all batches of one section."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self.squares: Matrix = torch.zeros(0)
+        self.sums: Matrix = torch.zeros(0)
+
+    def add(self, record: Record, l: int, basis: Basis, path: Path, memory: int) -> None:
+        source, target = basis.sites[l], basis.sites[l + 1]
+        x = record.activations[l]
+        if not self.n:
+            self.squares = torch.zeros(target.k, source.k, dtype=torch.float64, device=x.device)
+            self.sums = torch.zeros_like(self.squares)
+        chunk = max(1, memory // max(3 * record.workspace(l, l + 1) * x.element_size(), 1))
+        for start in range(0, source.k, chunk):
+            which = slice(start, min(start + chunk, source.k))
+            effect = attributions(record, l, basis, path, which).to(torch.float64)  # [i, batch, t, j]
+            counted = record.counted[l + 1]
+            effect = effect.flatten(1, 2) if counted is None else effect[:, counted]
+            self.squares[:, which] += effect.square().sum(1).T
+            self.sums[:, which] += effect.sum(1).T
+        self.n += record.count(l)
+
+
+def attributions(record: Record, l: int, basis: Basis, path: Path, which: slice) -> Tensor:
+    """What each chosen feature contributes to each output feature, before squaring: ``[i, batch, t, j]``."""
+    source, target = basis.sites[l], basis.sites[l + 1]
+    x = record.activations[l]
+    origin = path.origin(source, x)
+    amounts = (x - origin) @ source.C.to(x)[:, which]  # [batch, s, i]
+    if (counted := record.counted[l]) is not None:
+        amounts = amounts * counted[..., None].to(x)
+    rows = source.C_pinv.to(x)[which]
+    tangents = torch.einsum("bsi,id->ibsd", amounts, rows)
+    readout = target.C.to(x)
+    context = record.contexts[l]
+    total: Any = 0.0
+    for alpha, weight in zip(path.alphas, path.weights, strict=True):
+        point = origin + alpha * (x - origin)
+
+        def push(tangent: Tensor, point: Tensor = point) -> Tensor:
+            return torch.func.jvp(context, (point,), (tangent,))[1]
+
+        total = total + weight * (torch.func.vmap(push)(tangents) @ readout)
+    return total

@@ -1,0 +1,131 @@
+"""Symmetric eigenproblems: order, signs and the decision which eigenvalues are noise."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import OptionError
+from ..types import Matrix, Vector
+
+EPS64 = torch.finfo(torch.float64).eps
+
+
+def eigh_descending(A: Matrix) -> tuple[Vector, Matrix]:
+    """Eigenvalues, descending, and eigenvectors (columns) of the symmetric part of ``A`` ``[d, d]``, in float64."""
+    A = A.to(torch.float64)
+    values, vectors = torch.linalg.eigh((A + A.T) / 2)
+    return values.flip(0), vectors.flip(1)
+
+
+def fix_signs(decoder: Matrix) -> Vector:
+    """Signs ``[k]`` that make the entry of largest magnitude of each row of ``decoder`` ``[k, d]`` positive.
+
+    Entries within a relative 1e-6 of the largest count as ties and the first of them decides, so that rounding does
+    not flip a feature.
+    """
+    if decoder.numel() == 0:
+        return decoder.new_ones(decoder.shape[0])
+    magnitude = decoder.abs()
+    candidates = magnitude >= magnitude.amax(1, keepdim=True) * (1 - 1e-6)
+    first = candidates.to(torch.int8).argmax(1)
+    signs = decoder.gather(1, first[:, None]).squeeze(1).sign()
+    return torch.where(signs == 0, torch.ones_like(signs), signs)
+
+
+@dataclass(frozen=True)
+class RankDecision:
+    """Where a descending spectrum was cut.
+
+    Attributes:
+        kept: how many eigenvalues are kept.
+        total: how many there were.
+        threshold: eigenvalues at or below it were dropped.
+        rule: the rule in words.
+        last_kept: the smallest eigenvalue kept (None if none).
+        first_dropped: the largest eigenvalue dropped (None if none).
+    """
+
+    kept: int
+    total: int
+    threshold: float
+    rule: str
+    last_kept: float | None
+    first_dropped: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """The rule by which eigenvalues are dropped: ``"auto"``, ``"relative:X"`` or ``"absolute:X"``.
+
+    ``auto`` is a noise floor: what rounding alone can make of a zero eigenvalue. The caller states it; here it is
+    only applied. ``relative:X`` drops eigenvalues at or below X times the largest, ``absolute:X`` at or below X.
+    """
+
+    kind: str
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Truncation:
+        """Read a rule.
+
+        Raises:
+            OptionError: it is none of the three forms.
+        """
+        kind, _, number = str(text).partition(":")
+        if kind == "auto" and not number:
+            return cls("auto", 0.0)
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if kind not in ("relative", "absolute") or not 0 <= value < float("inf"):
+            raise OptionError(f'truncation is {text!r}; write "auto", "relative:1e-10" or "absolute:1e-6".')
+        return cls(kind, value)
+
+    def decide(self, values: Vector, *, noise: float) -> RankDecision:
+        """Cut a descending spectrum ``[d]``; ``noise`` is the floor that ``auto`` uses, in the units of ``values``."""
+        top = max(float(values[0]), 0.0) if len(values) else 0.0
+        threshold, rule = {
+            "auto": (noise, "noise floor of the arithmetic"),
+            "relative": (self.value * top, f"{self.value:g} of the largest eigenvalue"),
+            "absolute": (self.value, f"absolute threshold {self.value:g}"),
+        }[self.kind]
+        threshold = max(threshold, 0.0)
+        kept = int((values > threshold).sum())
+        return RankDecision(
+            kept=kept,
+            total=len(values),
+            threshold=threshold,
+            rule=rule,
+            last_kept=float(values[kept - 1]) if kept else None,
+            first_dropped=float(values[kept]) if kept < len(values) else None,
+        )
+
+
+def gram_noise(top: float, size: int, mean_square: float, dtype: torch.dtype) -> float:
+    r"""What rounding alone can make of a zero eigenvalue of a Gram matrix of vectors computed in ``dtype``.
+
+    Two sources: the float64 accumulation and eigen-solver, of order :math:`d\,\epsilon_{64}\,g_{max}`, and the
+    rounding of the vectors themselves, whose variance is of order :math:`\epsilon^2\,E|f|^2`.
+
+    Args:
+        top: the largest eigenvalue.
+        size: the number d of eigenvalues.
+        mean_square: :math:`E|f|^2`, the mean squared norm of the vectors (not centred).
+        dtype: the dtype the vectors were computed in.
+    """
+    eps = torch.finfo(dtype).eps
+    return 4 * size * EPS64 * max(top, 0.0) + 16 * eps**2 * max(mean_square, 0.0)
+
+
+def symmetric(A: Tensor) -> Tensor:
+    """The symmetric part."""
+    return (A + A.T) / 2

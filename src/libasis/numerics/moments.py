@@ -1,0 +1,59 @@
+"""Mean and covariance in one pass, float64, merged exactly however the data are split."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..types import Matrix, Vector
+
+
+class StreamingMoments:
+    r"""Mean and covariance of vectors seen in pieces.
+
+    Each piece is centred on its own mean before it is squared, and two sets are merged by
+    :math:`S = S_a + S_b + \frac{n_a n_b}{n}(\mu_b-\mu_a)(\mu_b-\mu_a)^T` (Chan, Golub and LeVeque, 1983), so a large
+    mean costs no digits and the order and size of the pieces change the result only by rounding.
+
+    Attributes:
+        n: number of vectors seen.
+        mean: ``[d]``.
+        scatter: sum of centred outer products, ``[d, d]``.
+    """
+
+    def __init__(self, d: int, device: torch.device | str = "cpu") -> None:
+        self.n = 0
+        self.mean: Vector = torch.zeros(d, dtype=torch.float64, device=device)
+        self.scatter: Matrix = torch.zeros(d, d, dtype=torch.float64, device=device)
+
+    def update(self, x: Tensor) -> None:
+        """Add vectors ``[n, d]`` of any floating dtype."""
+        if len(x) == 0:
+            return
+        x = x.to(torch.float64)
+        mean = x.mean(0)
+        centred = x - mean
+        self._merge(len(x), mean, centred.T @ centred)
+
+    def merge(self, other: StreamingMoments) -> None:
+        """Add all that another accumulator has seen."""
+        if other.n:
+            self._merge(other.n, other.mean, other.scatter)
+
+    def _merge(self, n: int, mean: Vector, scatter: Matrix) -> None:
+        total = self.n + n
+        delta = mean - self.mean
+        self.scatter += scatter
+        self.scatter.addr_(delta, delta, alpha=self.n * n / total)
+        self.mean = self.mean + delta * (n / total)
+        self.n = total
+
+    @property
+    def covariance(self) -> Matrix:
+        """``E[(f - mean)(f - mean)^T]``, ``[d, d]`` (divided by n, not n - 1)."""
+        return self.scatter / max(self.n, 1)
+
+    @property
+    def mean_square(self) -> float:
+        """``E|f|^2``, not centred."""
+        return float(self.scatter.diagonal().sum() / max(self.n, 1) + self.mean @ self.mean)

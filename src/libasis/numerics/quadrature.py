@@ -1,0 +1,21 @@
+"""Nodes and weights for averages over a path."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..errors import OptionError
+from ..types import Vector
+
+
+def gauss_legendre(nodes: int) -> tuple[Vector, Vector]:
+    """Gauss-Legendre nodes and weights on [0, 1], float64, each ``[nodes]``; exact to degree ``2 * nodes - 1``.
+
+    Raises:
+        OptionError: fewer than one node.
+    """
+    if nodes < 1:
+        raise OptionError(f"nodes is {nodes}; integrated gradients need at least 1 node.")
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    return torch.from_numpy((x + 1) / 2), torch.from_numpy(w / 2)

@@ -58,7 +58,9 @@ def lib(functions: Functions, data: Tensor, absolute: float = 1e-9) -> list[dict
     return found
 
 
-def edges(function: Callable[[Tensor], Tensor], x: Tensor, source: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
+def edges(
+    function: Callable[[Tensor], Tensor], x: Tensor, source: dict[str, Tensor], target: dict[str, Tensor]
+) -> Tensor:
     """``(1/n) sum_samples sum_t (sum_s df'_tj/df_si f_si)^2``, ``[k_out, k_in]``."""
     total = torch.zeros(target["C"].shape[1], source["C"].shape[1], dtype=torch.float64)
     for sample in x:

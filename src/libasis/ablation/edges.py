@@ -179,23 +179,43 @@ class _Search:
 
 
 class _MaskedSection:
-    """One section on one batch, with a mask of edges; output features whose mask did not change are kept."""
+    """One section on one batch, with a mask of edges."""
 
     def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, memory: int) -> None:
-        self.record = record
-        self.l = l
+        self.context = record.contexts[l]
         self.source = source
         self.target = target
         x = record.activations[l]
         self.features = source.encode(x)
         self.mean, self.C_pinv = source.mean.to(x), source.C_pinv.to(x)
         self.rows_at_once = max(1, memory // max(8 * record.workspace(l, l + 1) * x.element_size(), 1))
-        shape = record.activations[l + 1].shape
-        self.outputs = x.new_zeros(*shape[:-1], target.k)
+        self.outputs = x.new_zeros(*record.activations[l + 1].shape[:-1], target.k)
         self.current: Matrix | None = None
+        self.matrix = self._matrix() if self.context.affine else None
 
     def run(self, mask: Matrix) -> Activations:
         """The next activation when only the masked edges are kept."""
+        if self.matrix is not None:
+            return self.target.decode(self.at_mean + self.features @ (self.matrix * mask.to(self.matrix)).T)
+        self._update(mask)
+        return self.target.decode(self.outputs)
+
+    def _matrix(self) -> Matrix:
+        """An affine section in features: W ``[k_out, k_in]`` and the image of the mean."""
+        size = len(self.features)
+        mean = self.mean.expand(*self.features.shape[:-1], -1)
+        self.at_mean = self.target.encode(self.context(mean))
+        columns = []
+        for first in range(0, self.source.k, size):  # the batch's own places carry one feature each
+            which = range(first, min(first + size, self.source.k))
+            tangent = torch.zeros_like(mean)
+            tangent[: len(which), 0] = self.C_pinv[which.start : which.stop]
+            moved = torch.func.jvp(self.context, (mean.contiguous(),), (tangent,))[1]
+            columns.append(moved[: len(which), 0] @ self.target.C.to(moved))
+        return torch.cat(columns).T
+
+    def _update(self, mask: Matrix) -> None:
+        """Compute the output features whose mask changed since the last call; the others are kept."""
         changed = torch.ones(len(mask), dtype=torch.bool)
         if self.current is not None:
             changed = (mask != self.current).any(1)
@@ -205,14 +225,13 @@ class _MaskedSection:
             for start in range(0, len(rows), self.rows_at_once):
                 self._compute(rows[start : start + self.rows_at_once], which, group, start)
         self.current = mask
-        return self.target.decode(self.outputs)
 
     def _compute(self, rows: Matrix, which: Tensor, group: Tensor, start: int) -> None:
         """Output features of some distinct rows, computed together as one long batch."""
         times = len(rows)
         kept = rows.to(self.features)[:, None, None, :]
         x = self.mean + (self.features * kept).flatten(0, 1) @ self.C_pinv
-        y = self.record.contexts[self.l].tile(times)(x)
+        y = self.context.tile(times)(x)
         y = (y - self.target.mean.to(y)).unflatten(0, (times, -1))
         C = self.target.C.to(y)
         for r in range(times):

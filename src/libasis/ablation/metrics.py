@@ -94,7 +94,8 @@ def _checked(name: str, function: Callable[[Tensor, Any], Any]) -> Callable[[Ten
         if not isinstance(found, Tensor) or found.ndim == 0 or len(found) != len(outputs):
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise OptionError(
-                f"The metric {name!r} returned {shape}, but must return one score per sample: a tensor [{len(outputs)}]."
+                f"The metric {name!r} returned {shape}, but must return a tensor of one score per sample, "
+                f"[{len(outputs)}]."
             )
         return found.flatten()
 

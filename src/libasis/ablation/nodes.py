@@ -173,5 +173,3 @@ def base_score(traced: Traced, batches: Iterable[Any], metric: Metric, progress:
         tally.add(record.output, record.targets)
     _ = tally.score
     return tally
-
-

@@ -80,7 +80,10 @@ def bisect_kept(passes: Callable[[int], bool], total: int) -> int | None:
 
 
 def stable_count(
-    measure: Callable[[Iterable[int]], None], passed: Callable[[int], bool], measured: Callable[[], list[int]], total: int
+    measure: Callable[[Iterable[int]], None],
+    passed: Callable[[int], bool],
+    measured: Callable[[], list[int]],
+    total: int,
 ) -> int | None:
     """The smallest count from which every larger count measured also passes.
 

@@ -102,6 +102,4 @@ class Basis:
 
     def describe(self) -> list[dict[str, Any]]:
         """One plain row per site: name, directions, kept, total importance."""
-        return [
-            {"site": s.name, "d": s.d, "k": s.k, "importance": float(s.importances.sum())} for s in self.sites
-        ]
+        return [{"site": s.name, "d": s.d, "k": s.k, "importance": float(s.importances.sum())} for s in self.sites]

@@ -95,5 +95,7 @@ def oriented(
 ) -> SiteBasis:
     """A site basis with the sign rule applied, on the CPU."""
     signs = fix_signs(C_pinv)
-    parts = (mean, C * signs, C_pinv * signs[:, None], importances, variances)
-    return SiteBasis(name, *(part.contiguous().cpu() for part in parts), report)
+    mean, C, C_pinv, importances, variances = (
+        part.contiguous().cpu() for part in (mean, C * signs, C_pinv * signs[:, None], importances, variances)
+    )
+    return SiteBasis(name, mean, C, C_pinv, importances, variances, report)

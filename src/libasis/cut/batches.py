@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,10 +25,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Structure:
-    """The structure of the inputs: ``kind`` is ``"tensor"``, ``"tuple"`` or ``"dict"``; ``keys`` names the parts."""
+    """The structure of the inputs: ``kind`` is ``"tensor"``, ``"tuple"`` or ``"dict"``; ``keys`` names the parts.
+
+    Dicts with the same keys have the same structure; the example's ``order`` of keys is the one in which they are read.
+    """
 
     kind: str
     keys: tuple[Any, ...]
+    order: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, inputs: Any) -> Structure | None:
@@ -36,7 +40,7 @@ class Structure:
         if isinstance(inputs, Tensor):
             return cls("tensor", ())
         if isinstance(inputs, Mapping):
-            return cls("dict", tuple(sorted(map(str, inputs))))
+            return cls("dict", tuple(sorted(map(str, inputs))), tuple(map(str, inputs)))
         if isinstance(inputs, (tuple, list)):
             return cls("tuple", tuple(range(len(inputs))))
         return None
@@ -46,7 +50,7 @@ class Structure:
         if self.kind == "tensor":
             return (inputs,), {}
         if self.kind == "dict":
-            return (), {str(k): inputs[k] for k in inputs}
+            return (), {str(k): inputs[k] for k in sorted(inputs, key=lambda k: self.order.index(str(k)))}
         return tuple(inputs), {}
 
     def __str__(self) -> str:
@@ -135,6 +139,9 @@ def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch
     for index, item in enumerate(batches):
         inputs, targets = _separate(item, structure, index)
         args, kwargs = structure.split(inputs)
+        first = next((v for v in [*args, *kwargs.values()] if isinstance(v, Tensor) and v.ndim), None)
+        if first is not None and not len(first):
+            raise BatchError(f"Batch {index} holds no samples; leave empty batches out.")
         yield Batch(args, kwargs, targets, index)
     if index < 0:
         raise BatchError("The batches are empty; give at least one batch.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +41,7 @@ class Chain(Traced):
         if not functions or not all(callable(f) for f in functions):
             raise SiteError("A Chain needs at least one callable section.")
         if names is None:
-            names = ["input", *(f"site{l}" for l in range(1, len(functions))), "output"]
+            names = ["input", *(f"site{i}" for i in range(1, len(functions))), "output"]
         names = [*names, "output"] if len(names) == len(functions) else list(names)
         if len(names) != len(functions) + 1 or len(set(names)) != len(names):
             raise SiteError(
@@ -70,7 +69,10 @@ class Chain(Traced):
         if dtype in (None, self.dtype) and device in (None, self.device):
             return self
         new = Chain(
-            [copy.deepcopy(f).to(dtype=dtype, device=device) if isinstance(f, nn.Module) else f for f in self.functions],
+            [
+                copy.deepcopy(f).to(dtype=dtype, device=device) if isinstance(f, nn.Module) else f
+                for f in self.functions
+            ],
             self.names,
             mask=self.mask,
         )
@@ -87,14 +89,19 @@ class Chain(Traced):
         """Run one batch through the sections and record it."""
         x = to_device(batch.args[0].detach(), self.device, self.dtype)
         raw = [x]
-        for l, function in enumerate(self.functions):
+        for i, function in enumerate(self.functions):
             try:
                 raw.append(function(raw[-1].clone()))  # a section may work in place
             except Exception as error:
                 raise BatchError(
-                    f"Section {l} of the Chain ({self.names[l]!r} to {self.names[l + 1]!r}) does not run on its input "
+                    f"Section {i} of the Chain ({self.names[i]!r} to {self.names[i + 1]!r}) does not run on its input "
                     f"of shape {list(raw[-1].shape)} in batch {batch.index}: {error}"
                 ) from error
+            if not isinstance(raw[-1], Tensor):
+                raise BatchError(
+                    f"Section {i} of the Chain ({self.names[i]!r} to {self.names[i + 1]!r}) returns an object of type "
+                    f"{type(raw[-1]).__name__}; give sections that take and return one tensor."
+                )
         layouts = [layout_of_tensor(t) for t in raw]
         activations = [layout.canonical(t) for layout, t in zip(layouts, raw, strict=True)]
         if self._sites is None:

@@ -17,8 +17,16 @@ SiteSpec = str | Sequence[str]
 
 
 def site_name(spec: SiteSpec) -> str:
-    """The name of a site: itself, or its parts joined by ``" + "``."""
-    return spec if isinstance(spec, str) else " + ".join(spec)
+    """The name of a site: itself, or its parts joined by ``" + "``.
+
+    Raises:
+        SiteError: it is neither a string nor a list of strings.
+    """
+    if isinstance(spec, str):
+        return spec
+    if not isinstance(spec, Sequence) or not spec or not all(isinstance(part, str) for part in spec):
+        raise SiteError(f"A site is {spec!r}; name it by a string, or a concatenated site by a list of strings.")
+    return " + ".join(spec)
 
 
 def resolve(program: Program, spec: SiteSpec) -> list[fx.Node]:
@@ -27,15 +35,17 @@ def resolve(program: Program, spec: SiteSpec) -> list[fx.Node]:
     Raises:
         SiteError: the name is unknown, or the tensor cannot be a site.
     """
-    parts = [spec] if isinstance(spec, str) else list(spec)
-    if not parts or not all(isinstance(p, str) for p in parts):
-        raise SiteError(f"A site is {spec!r}; name it by a string, or a concatenated site by a list of strings.")
-    return [_resolve_part(program, part) for part in parts]
+    return [_resolve_part(program, part) for part in ([spec] if isinstance(spec, str) else spec)]
 
 
 def _resolve_part(program: Program, name: str) -> fx.Node:
     known = program.site_nodes()
     node = known.get(name) or known.get(f"{name}:out")
+    if node is None and (same := _other_name(program, name)):
+        raise SiteError(
+            f"Site {name!r} is the module that is also called {same!r}; its calls are, in the model's order, {same!r}, "
+            f"{same + '#2'!r} and so on: use these names."
+        )
     if node is None:
         if name == "input" or name.startswith("input."):
             raise SiteError(
@@ -49,12 +59,18 @@ def _resolve_part(program: Program, name: str) -> fx.Node:
         )
     if program.taint[node] != "value":
         raise SiteError(f"Site {name!r} cannot be a cut: its value does not depend on the inputs; choose another site.")
-    if layout_of_node(node) is None:
+    if layout_of_node(node) is None or program.batch_dim(node) is None:
         raise SiteError(
             f"Site {name!r} cannot be a cut: its shape {list(node.meta['val'].shape)} has no batch dimension of its "
             "own; choose a site before batch and positions are merged."
         )
     return node
+
+
+def _other_name(program: Program, name: str) -> str | None:
+    """The name under which a module is known that is registered under several."""
+    path = name.removesuffix(":in").removesuffix(":out").split("#")[0]
+    return program.aliases.get(path)
 
 
 def _first_embedding(program: Program) -> str:
@@ -103,26 +119,48 @@ def section_context(
     entering = sorted(frontier(program, sources, targets), key=lambda item: program.order[item[0]])
     for node, taint in entering:
         if taint == "value":
-            raise BypassError(bypass_message(program, node, a, b))
+            raise BypassError(bypass_message(program, node, source, b))
     return [node for node, _ in entering]
 
 
-def bypass_message(program: Program, node: fx.Node, a: str, b: str) -> str:
+def bypass_message(program: Program, node: fx.Node, source: tuple[str, list[fx.Node]], b: str) -> str:
     """One sentence naming the tensor that goes around, its module and the site to add."""
-    names = [name for name, marked in program.site_nodes().items() if marked is node]
+    a, sources = source
     where = module_of(node)
-    place = f" computed in module {where!r}" if where else ""
-    tensor = f"tensor {node.name!r}{place}"
-    if names:
-        first = names[0]
-        return (
-            f"The cut at {a!r} does not hold: the {tensor} (site {first!r}) reaches {b!r} without passing it; cut at "
-            f"both together, [{a!r}, {first!r}], or choose a site that everything passes."
-        )
+    tensor = f"tensor {node.name!r}{f' computed in module {where!r}' if where else ''}"
+    advice = "add a site for it (an nn.Identity hook point in that module) and cut at both together"
+    if origins := _origins(program, node):
+        names = list(origins.values())
+        of = f"site {names[0]!r}" if origins.get(node) else "from " + ", ".join(map(repr, names))
+        tensor = f"{tensor} ({of})"
+        advice = f"cut at both together, {[*a.split(' + '), *names]}"
+        layouts = [layout_of_node(n) for n in [*sources, *origins]]
+        if len({layout.positions if layout else 0 for layout in layouts}) > 1:
+            advice = "cut where they have the same number of positions (they cannot be joined here)"
     return (
-        f"The cut at {a!r} does not hold: the {tensor} reaches {b!r} without passing it; add a site for it (an "
-        "nn.Identity hook point in that module), or choose a site that everything passes."
+        f"The cut at {a!r} does not hold: the {tensor} reaches {b!r} without passing it; {advice}, or choose a site "
+        "that everything passes."
     )
+
+
+def _origins(program: Program, node: fx.Node) -> dict[fx.Node, str]:
+    """The nearest sites from which a value is computed, itself if it is one; none if they do not determine it."""
+    names: dict[fx.Node, str] = {}
+    for name, marked in program.site_nodes().items():
+        if name != "input":  # its full name follows
+            names.setdefault(marked, name)
+    found: dict[fx.Node, str] = {}
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current in names:
+            found[current] = names[current]
+            continue
+        values = [n for n in current.all_input_nodes if program.taint[n] == "value"]
+        if not values:
+            return {}
+        stack.extend(values)
+    return dict(sorted(found.items(), key=lambda item: program.order[item[0]]))
 
 
 def module_of(node: fx.Node) -> str:
@@ -182,7 +220,7 @@ def site_table(program: Program) -> SiteTable:
         dim = program.batch_dim(node)
         sample = tuple(int(s) for i, s in enumerate(shape) if i != (dim or 0)) if len(shape) else ()
         kind = program.classes.get(name, "input" if name.startswith("input") else "output")
-        reason = _why_not(program, node)
+        reason = _why_not(program, name, node)
         rows.append(SiteRow(name, _ints(sample), kind, not reason, reason))
     return SiteTable(rows)
 
@@ -191,13 +229,13 @@ def _ints(shape: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(s if isinstance(s, int) else -1 for s in shape)
 
 
-def _why_not(program: Program, node: fx.Node) -> str:
+def _why_not(program: Program, name: str, node: fx.Node) -> str:
     output = program.outputs.get("output")
     if program.taint[node] != "value":
         return "does not depend on the inputs"
-    if layout_of_node(node) is None:
+    if layout_of_node(node) is None or program.batch_dim(node) is None:
         return "batch and other dimensions are merged here"
-    if output is None or node in program.outputs.values():
+    if output is None or name in program.outputs:
         return ""
     if output not in program.descendants([node]):
         return "the output does not depend on it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import BatchError, ExportError
 from .program import InputLeaf, Program
-from .state import cache_off, rng_kept
+from .state import attributes_kept, cache_off, rng_kept, run_model
 
 
 @torch.library.custom_op("libasis::mark", mutates_args=())
@@ -37,24 +38,36 @@ class _Marks:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.names: list[str] = []
+        self.names: dict[str, int] = {}
         self.outputs: list[str] = []
         self.classes: dict[str, str] = {}
+        self.aliases = _aliases(model)
         self.tensors: list[Tensor] = []
         self._calls: dict[str, int] = {}
+        self._seen: dict[tuple[int, int], tuple[Tensor, int]] = {}
 
     def reset(self) -> None:
-        self.names, self.tensors, self._calls = [], [], {}
+        self.names, self.tensors, self._calls, self._seen = {}, [], {}, {}
 
     def add(self, name: str, module: nn.Module, values: list[Any]) -> None:
         tensor = next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
         self._calls[name] = count = self._calls.get(name, 0) + 1
         if tensor is None:
             return
-        name = name if count == 1 else f"{name}#{count}"
-        self.names.append(name)
+        if count > 1:
+            path, _, end = name.rpartition(":")
+            name = f"{path}#{count}:{end}"
         self.classes[name] = type(module).__name__
-        self.tensors.append(_mark(tensor))
+        self.names[name] = self._index(tensor)
+
+    def _index(self, tensor: Tensor) -> int:
+        """Where its mark is; what one module returns and the next takes is marked once, unless it was overwritten."""
+        version = -len(self.tensors) if tensor.is_inference() else tensor._version
+        key = (id(tensor), version)
+        if key not in self._seen:
+            self._seen[key] = tensor, len(self.tensors)  # held, so that its id stays its own
+            self.tensors.append(_mark(tensor))
+        return self._seen[key][1]
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -82,6 +95,12 @@ class _Marks:
         return hook
 
 
+def _aliases(model: nn.Module) -> dict[str, str]:
+    first = {id(module): name for name, module in model.named_modules()}
+    every = {name: first[id(module)] for name, module in model.named_modules(remove_duplicate=False)}
+    return {name: known for name, known in every.items() if name != known}
+
+
 class _Entry(nn.Module):
     """The model behind a flat list of tensors, which is all that the export sees."""
 
@@ -91,15 +110,20 @@ class _Entry(nn.Module):
         self.marks = marks
         self.spec = spec
         self.leaves = leaves
+        self.training = False  # not eval(), which would reach into the model
 
     def forward(self, tensors: list[Tensor]) -> list[Tensor]:
         self.marks.reset()
-        given = iter(tensors)
-        leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
-        args, kwargs = pytree.tree_unflatten(leaves, self.spec)
+        args, kwargs = self.inputs(tensors)
         named = [(n, t) for n, t in named_tensors(self.model(*args, **kwargs)) if t.is_floating_point()]
         self.marks.outputs = [name for name, _ in named]  # export takes back what is set on a module
         return [_mark(t) for _, t in named] + self.marks.tensors
+
+    def inputs(self, tensors: list[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the model made of these tensors."""
+        given = iter(tensors)
+        leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
+        return pytree.tree_unflatten(leaves, self.spec)
 
 
 def named_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -110,7 +134,7 @@ def named_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
         for key in value:
             yield from named_tensors(value[key], f"{path}.{key}")
     elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        for key in value._fields:
+        for key in value._fields:  # pyright: ignore
             yield from named_tensors(getattr(value, key), f"{path}.{key}")
     elif isinstance(value, (tuple, list)):
         for i, item in enumerate(value):
@@ -147,10 +171,13 @@ def export_program(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
         ExportError: the model cannot be exported.
     """
     batch = batch_size(args, kwargs)
-    program = _export(model, args, kwargs, batch, dynamic=True)
-    if program.batch_symbol is None and batch == 1:
-        program = _export(model, args, kwargs, batch, dynamic=False)
-    return program
+    if batch > 1:
+        return _export(model, args, kwargs, batch, dynamic=True)
+    with contextlib.suppress(BatchError, ExportError):  # of one sample two are shown, which a model may refuse
+        program = _export(model, args, kwargs, batch, dynamic=True)
+        if program.batch_symbol is not None:
+            return program
+    return _export(model, args, kwargs, batch, dynamic=False)
 
 
 def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int, *, dynamic: bool) -> Program:
@@ -163,21 +190,20 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], bat
         tensors = [torch.cat([t, t]) if b else t for t, b in zip(tensors, batched, strict=True)]
     shapes = [{0: Dim.AUTO} if dynamic and b else None for b in batched]
     marks = _Marks(model)
-    entry = _Entry(model, marks, spec, leaves).eval()
+    entry = _Entry(model, marks, spec, leaves)
     exported = _run_export(model, entry, tensors, shapes, marks)
     return _to_program(exported, entry, marks, names)
 
 
 def _run_export(model: nn.Module, entry: _Entry, tensors: list[Tensor], shapes: list[Any], marks: _Marks) -> Any:
-    with _quiet(), rng_kept(), cache_off(model), torch.no_grad(), marks.attached():
+    with attributes_kept(model), _quiet(), rng_kept(), cache_off(model), torch.no_grad(), marks.attached():
         try:
             exported = torch.export.export(entry, (tensors,), dynamic_shapes=(shapes,), strict=False)
             return exported if _is_functional(exported.graph) else exported.run_decompositions({})
         except Exception as error:
             _explain(model, entry, tensors, error)
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise ExportError(
-                f"torch.export cannot turn the model ({type(model).__name__}) into a graph: {reason.strip()} - "
+                f"torch.export cannot turn the model ({type(model).__name__}) into a graph: {_first_line(error)} - "
                 "give its sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
             ) from error
 
@@ -190,7 +216,7 @@ def _is_functional(graph: fx.Graph) -> bool:
         if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
             if node.target._schema.is_mutable:
                 return False
-        elif node.op == "call_function" and not getattr(node.target, "__module__", "").startswith(("_operator", "math")):
+        elif node.op == "call_function" and getattr(node.target, "__module__", "") not in ("_operator", "math"):
             return False
     return True
 
@@ -202,25 +228,35 @@ def _explain(model: nn.Module, entry: _Entry, tensors: list[Tensor], error: Exce
         BatchError: the model itself refuses the inputs.
     """
     try:
-        entry(tensors)
+        run_model(model, *entry.inputs(tensors))
     except Exception as own:
-        shapes = [list(t.shape) for t in tensors]
-        reason = next((line for line in str(own).splitlines() if line.strip()), type(own).__name__)
-        raise BatchError(
-            f"The model ({type(model).__name__}) does not run on inputs of shape {shapes}: {reason.strip()} - give "
-            "batches of the shape that the model expects."
-        ) from error
+        raise refusal(model, *entry.inputs(tensors), own) from error
+
+
+def refusal(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> BatchError:
+    """The error that says that the model itself does not run on its inputs."""
+    tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    given = ", ".join(f"{list(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors)
+    return BatchError(
+        f"The model ({type(model).__name__}) does not run on inputs of shape {given}: {_first_line(error)} - give "
+        "batches of the shape and dtype that the model expects."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """No warnings and log lines of the exporter: they speak of its inside, not of the user's model."""
-    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo", "torch._export")]
+    names = ("torch.export", "torch.fx", "torch._dynamo", "torch._export", "torch._subclasses")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -259,13 +295,13 @@ def _to_program(exported: Any, entry: _Entry, marks: _Marks, names: list[str]) -
             if spec.kind == InputKind.PARAMETER:
                 learned.add(node.name)
     returned = next(node for node in graph.nodes if node.op == "output").args[0]
-    marked = list(returned)[-(len(marks.outputs) + len(marks.names)) :]
+    marked = list(returned)[-(len(marks.outputs) + len(marks.tensors)) :]
     values = [node.args[0] for node in marked]
     outputs = {f"output{path}": v for path, v in zip(marks.outputs, values, strict=False)}
-    sites = dict(zip(marks.names, values[len(outputs) :], strict=True))
+    sites = {name: values[len(marks.outputs) + index] for name, index in marks.names.items()}
     if not outputs:
         raise ExportError(f"The model ({type(entry.model).__name__}) returns no floating-point tensor to explain.")
     main = default_output(marks.outputs, [v.meta["val"].ndim == 0 for v in outputs.values()])
     if main is not None:
         outputs.setdefault("output", list(outputs.values())[main])
-    return Program(graph, inputs, constants, learned, outputs, sites, dict(marks.classes))
+    return Program(graph, inputs, constants, learned, outputs, sites, dict(marks.classes), marks.aliases)

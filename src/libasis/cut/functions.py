@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from ..errors import ExportError
-from .program import Program, is_float, is_size
+from .program import Program, is_float, is_size, known_size
 
 Function = Callable[..., tuple[Tensor, ...]]
 
@@ -72,8 +73,10 @@ class Functions:
         return self.program.taint[node] == "" and not is_size(node)
 
     def _is_batch_size(self, node: fx.Node) -> bool:
-        value = node.meta.get("val")
-        return is_size(node) and (isinstance(value, int) or value.node.expr == self.program.batch_symbol)
+        if not is_size(node):
+            return False
+        value = node.meta["val"]
+        return known_size(value) is not None or value.node.expr == self.program.batch_symbol
 
     def _size(
         self,
@@ -85,8 +88,8 @@ class Functions:
     ) -> Any:
         """The batch size is read off the sources, so that a function runs on any number of samples."""
         value = node.meta["val"]
-        if isinstance(value, int):
-            return value
+        if (known := known_size(value)) is not None:
+            return known
         if not self._is_batch_size(node):
             if node.target not in (operator.mul, operator.add, operator.sub, operator.floordiv):
                 raise ExportError(f"The model computes with a size that is not the batch size: {value}.")
@@ -113,11 +116,14 @@ class Functions:
         return self._constants[node]
 
     def _convert(self, value: Any) -> Any:
-        """Redirect dtypes and devices written into the graph."""
+        """Redirect dtypes and devices written into the graph; a mask's "lowest number" is that of the new dtype."""
         if isinstance(value, torch.dtype):
             return self.dtype if self.dtype is not None and value.is_floating_point else value
         if isinstance(value, torch.device):
             return value if self.device is None else self.device
+        if isinstance(value, float) and self.dtype is not None and math.isfinite(value):
+            limits = torch.finfo(self.dtype)
+            return min(max(value, limits.min), limits.max)
         if isinstance(value, dict):
             return {k: self._convert(v) for k, v in value.items()}
         if isinstance(value, (tuple, list)):

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from torch import SymInt, Tensor, fx
+from torch import Tensor, fx
 
 from ..types import Activations
+from .program import known_size
 
 _CHANNELS_AT_1 = ("conv", "batch_norm", "group_norm", "instance_norm", "pool", "upsample", "pixel_shuffle")
 _FEATURES_LAST = ("linear", "layer_norm", "rms_norm", "embedding", "matmul", "mm", "addmm", "bmm")
@@ -42,6 +43,11 @@ class Layout:
     def positions(self) -> int:
         """Number of positions."""
         return math.prod(self.shape) // max(self.features, 1)
+
+    @property
+    def features_last(self) -> bool:
+        """Whether the features are the tensor's last dimension."""
+        return self.feature == len(self.shape) > 0
 
     def canonical(self, x: Tensor) -> Activations:
         """The model's tensor as ``[batch, position, feature]``."""
@@ -79,7 +85,7 @@ def layout_of_node(node: fx.Node) -> Layout | None:
     without one, more than three dimensions mean channels second.
     """
     value = node.meta["val"]
-    symbolic = [i for i, size in enumerate(value.shape) if isinstance(size, SymInt)]
+    symbolic = [i for i, size in enumerate(value.shape) if known_size(size) is None]
     batch = 0
     if symbolic:
         if len(symbolic) > 1 or not value.shape[symbolic[0]].node.expr.is_Symbol:

@@ -15,6 +15,9 @@ from ..errors import ExportError
 aten = torch.ops.aten
 _NO_OPS = {aten.clone.default, aten.alias.default, aten.lift_fresh_copy.default, aten.contiguous.default}
 _ASSERTS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range")
+_DROPOUTS = {
+    aten.dropout.default, aten.alpha_dropout.default, aten.feature_dropout.default, aten.feature_alpha_dropout.default,
+}  # fmt: skip
 _VIEWS = {aten.view.default, aten._unsafe_view.default}
 
 
@@ -47,10 +50,11 @@ def attention(  # noqa: PLR0913 - the signature of the operation it stands for
         scores = scores.masked_fill(~visible, float("-inf"))
     if attn_mask is None:
         return scores.softmax(-1) @ value
+    hidden = ~attn_mask if attn_mask.dtype == torch.bool else attn_mask == float("-inf")
+    blind = hidden.all(-1, keepdim=True)  # a row that sees nothing reads zero, as in the fused kernels
     if attn_mask.dtype != torch.bool:
-        return (scores + attn_mask).softmax(-1) @ value
-    blind = ~attn_mask.any(-1, keepdim=True)  # a row that sees nothing reads zero, as in the fused kernels
-    weights = scores.masked_fill(~attn_mask & ~blind, float("-inf")).softmax(-1)
+        scores = scores + attn_mask.masked_fill(hidden, 0.0)
+    weights = scores.masked_fill(hidden & ~blind, float("-inf")).softmax(-1)
     return weights.masked_fill(blind, 0.0) @ value
 
 
@@ -64,8 +68,9 @@ class Program:
         constants: parameters, buffers and constants by placeholder name (shared with the model, never written).
         learned: names of those constants that are parameters.
         outputs: ``"output"``, ``"output.logits"`` ... to nodes.
-        marks: ``"module.path:in"``, ``"module.path:out"``, ``"...#2"`` to nodes.
+        marks: ``"module.path:in"``, ``"module.path:out"``, ``"module.path#2:out"`` to nodes.
         classes: class name of the module of each mark.
+        aliases: further names of a module that is registered under several, to the name of its marks.
     """
 
     graph: fx.Graph
@@ -75,6 +80,7 @@ class Program:
     outputs: dict[str, fx.Node]
     marks: dict[str, fx.Node]
     classes: dict[str, str]
+    aliases: dict[str, str] = field(default_factory=dict)
     order: dict[fx.Node, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,11 +98,12 @@ class Program:
             elif node.op != "call_function":
                 continue
             elif node.target in _NO_OPS or _is_identity_slice(node) or _is_idle_dropout(node):
-                renamed[node] = renamed.get(node.args[0], node.args[0])
-                node.replace_all_uses_with(node.args[0])
+                source: fx.Node = node.args[0]  # pyright: ignore
+                renamed[node] = renamed.get(source, source)
+                node.replace_all_uses_with(source)
             elif node.target in _VIEWS:
                 node.target = aten.reshape.default
-            elif node.target is aten.scaled_dot_product_attention.default:
+            elif node.target is aten.scaled_dot_product_attention.default and not draws(node):
                 node.target = attention
             elif "higher_order" in str(type(node.target)).lower() or "HigherOrder" in type(node.target).__name__:
                 raise ExportError(
@@ -117,15 +124,25 @@ class Program:
         """The symbolic batch size (a sympy symbol), or None where the graph holds for one batch size only."""
         for leaf in self.inputs:
             shape = leaf.node.meta["val"].shape
-            if len(shape) and isinstance(shape[0], SymInt):
+            if len(shape) and known_size(shape[0]) is None:
                 return shape[0].node.expr
         return None
 
+    @cached_property
+    def fixed_batch(self) -> int | None:
+        """The only batch size for which the graph holds, or None where it holds for any."""
+        if self.batch_symbol is not None:
+            return None
+        shapes = [leaf.node.meta["val"].shape for leaf in self.inputs]
+        return next((known_size(shape[0]) for shape in shapes if len(shape)), None)
+
     def batch_dim(self, node: fx.Node) -> int | None:
-        """Which dimension of a tensor is the batch, or None."""
+        """Which dimension of a tensor is the batch, or None; in a graph of fixed batch size only the first can be."""
         value = node.meta.get("val")
         if not isinstance(value, Tensor):
             return None
+        if self.batch_symbol is None:
+            return 0 if value.ndim and known_size(value.shape[0]) == self.fixed_batch else None
         sizes = [i for i, s in enumerate(value.shape) if isinstance(s, SymInt) and s.node.expr == self.batch_symbol]
         return sizes[0] if sizes else None
 
@@ -195,15 +212,32 @@ def is_size(node: fx.Node) -> bool:
     return isinstance(node.meta.get("val"), (SymInt, int, torch.SymFloat, torch.SymBool, bool, float))
 
 
+def known_size(size: Any) -> int | None:
+    """A size as a plain number, or None where it is symbolic; some symbols stand for a number."""
+    if isinstance(size, SymInt):
+        return int(size.node.expr) if size.node.expr.is_number else None
+    return size if isinstance(size, int) else None
+
+
+def draws(node: fx.Node) -> bool:
+    """Whether a node draws random numbers; dropout and its like do not in eval mode or with probability zero."""
+    operation = node.target
+    if not isinstance(operation, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded not in operation.tags:
+        return False
+    given = {a.name: a.default_value for a in operation._schema.arguments if a.has_default_value()}
+    given |= dict(zip((a.name for a in operation._schema.arguments), node.args, strict=False)) | node.kwargs
+    training = given.get("train", given.get("training", True)) is not False
+    chance = given.get("dropout_p", given.get("dropout", given.get("p", 1.0)))
+    return bool(training and not (isinstance(chance, (int, float)) and chance == 0))
+
+
 def _is_idle_dropout(node: fx.Node) -> bool:
-    """Dropout in eval mode."""
-    return node.target is aten.dropout.default and node.args[2] is False
+    return node.target in _DROPOUTS and not draws(node)
 
 
 def _is_identity_slice(node: fx.Node) -> bool:
     if node.target is not aten.slice.Tensor or len(node.args) < 4:
         return False
-    if not isinstance(node.args[2], (int, type(None))):
-        return False
-    whole = node.args[2] in (0, None) and isinstance(node.args[3], int) and node.args[3] >= 2**62
-    return whole and (len(node.args) < 5 or node.args[4] == 1)
+    _, _, start, end, *step = node.args
+    whole = (start is None or (isinstance(start, int) and start == 0)) and isinstance(end, int) and end >= 2**62
+    return whole and step in ([], [1])

@@ -43,6 +43,7 @@ class Context:
         batch_dims: the batch dimension of each value, or None.
         fixed_batch: the only batch size that ``run`` accepts, or None for any.
         workspace: about how many numbers one pass holds per sample.
+        affine: whether the section is one affine map of each position alone.
     """
 
     run: Callable[..., Tensor]
@@ -50,13 +51,15 @@ class Context:
     batch_dims: tuple[int | None, ...] = ()
     fixed_batch: int | None = None
     workspace: int = 0
+    affine: bool = False
 
     def tile(self, times: int) -> Context:
         """For the batch repeated ``times`` times in a row."""
         if times == 1:
             return self
         values = tuple(
-            v if dim is None else torch.cat([v] * times, dim) for v, dim in zip(self.values, self.batch_dims, strict=True)
+            v if dim is None else torch.cat([v] * times, dim)
+            for v, dim in zip(self.values, self.batch_dims, strict=True)
         )
         return replace(self, values=values)
 
@@ -142,6 +145,7 @@ class Section:
         self.target = target
 
     def __call__(self, x: Activations, record: Record) -> Activations:
+        """The activation at the next site."""
         return record.contexts[self.index](x)
 
     def __repr__(self) -> str:
@@ -165,9 +169,7 @@ class Traced(abc.ABC):
     @property
     def sections(self) -> tuple[Section, ...]:
         """The sections between neighbouring sites."""
-        return tuple(
-            Section(l, a, b) for l, (a, b) in enumerate(zip(self.sites[:-1], self.sites[1:], strict=True))
-        )
+        return tuple(Section(i, a, b) for i, (a, b) in enumerate(zip(self.sites[:-1], self.sites[1:], strict=True)))
 
     @abc.abstractmethod
     def run_batch(self, batch: Batch) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import OptionError
-from .exact import Exact
+from .exact import Exact, one_hot, pull_back
 from .moment import Moment, Rule, Span
 
 RULES: tuple[Rule, ...] = (Exact(),)
@@ -27,4 +27,4 @@ def choose(span: Span, moments: str = "auto") -> Rule:
     return rule
 
 
-__all__ = ["RULES", "Moment", "Rule", "Span", "choose"]
+__all__ = ["RULES", "Moment", "Rule", "Span", "choose", "one_hot", "pull_back"]

@@ -47,28 +47,29 @@ def _batch_gram(record: Record, span: Span, readout: Matrix, memory: int) -> Mat
     counted_in, counted_out = record.counted[span.source], record.counted[span.target]
     gram = torch.zeros(x.shape[-1], x.shape[-1], dtype=torch.float64, device=x.device)
     per_cotangent = 3 * record.workspace(span.source, span.target) * x.element_size()
-    for cotangents in _cotangents(y, max(1, memory // max(per_cotangent, 1))):
+    for _, cotangents in one_hot(y, max(1, memory // max(per_cotangent, 1))):
         if counted_out is not None:
             cotangents = cotangents * counted_out[..., None].to(cotangents)
-        (pulled,) = _map(pull, cotangents)
+        pulled = pull_back(pull, cotangents)
         vectors = pulled if counted_in is None else pulled[:, counted_in]
         vectors = vectors.reshape(-1, x.shape[-1]).to(torch.float64)
         gram += vectors.T @ vectors
     return gram
 
 
-def _cotangents(y: Tensor, chunk: int) -> Iterator[Tensor]:
-    """One-hot cotangents for every (position, column), the same for all samples, in chunks ``[c, batch, t, k]``."""
+def one_hot(y: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """One-hot cotangents for every (position, column), the same for all samples: indices and ``[c, batch, t, k]``."""
     _, positions, columns = y.shape
     total = positions * columns
     for start in range(0, total, chunk):
         index = torch.arange(start, min(start + chunk, total), device=y.device)
         hot = torch.zeros(len(index), total, dtype=y.dtype, device=y.device)
         hot[torch.arange(len(index), device=y.device), index] = 1.0
-        yield hot.view(-1, 1, positions, columns).expand(-1, *y.shape).contiguous()
+        yield index, hot.view(-1, 1, positions, columns).expand(-1, *y.shape).contiguous()
 
 
-def _map(pull: Callable[[Tensor], tuple[Tensor, ...]], cotangents: Tensor) -> tuple[Tensor, ...]:
+def pull_back(pull: Callable[[Tensor], tuple[Tensor, ...]], cotangents: Tensor) -> Tensor:
+    """The vector-Jacobian products of several cotangents ``[c, ...]`` at once."""
     if len(cotangents) == 1:
-        return tuple(g[None] for g in pull(cotangents[0]))
-    return torch.func.vmap(pull)(cotangents)
+        return pull(cotangents[0])[0][None]
+    return torch.func.vmap(pull)(cotangents)[0]

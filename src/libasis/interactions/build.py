@@ -70,5 +70,13 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         memory=memory,
     )
     return interactions(
-        traced, basis, batches, method=edges, nodes=nodes, baseline=baseline, seed=seed, progress=progress, memory=memory
+        traced,
+        basis,
+        batches,
+        method=edges,
+        nodes=nodes,
+        baseline=baseline,
+        seed=seed,
+        progress=progress,
+        memory=memory,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..basis import DEFAULT_MEMORY, Basis, SiteBasis
 from ..cut import Mask, Record, Traced, prepare
 from ..cut.batches import check_reiterable, describe
 from ..errors import OptionError
+from ..importance import one_hot, pull_back
 from ..numerics import gauss_legendre
 from ..provenance import versions
 from ..types import Matrix
@@ -101,7 +102,9 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
     info = {
         "method": basis.method,
         "interactions": method,
-        "quadrature": None if method == "gradient" else {"rule": "Gauss-Legendre", "nodes": nodes, "baseline": baseline},
+        "quadrature": None
+        if method == "gradient"
+        else {"rule": "Gauss-Legendre", "nodes": nodes, "baseline": baseline},
         "data": describe(batches),
         "seed": seed,
         "traced": traced.facts(),
@@ -133,40 +136,72 @@ class _Totals:
         self.sums: Matrix = torch.zeros(0)
 
     def add(self, record: Record, l: int, basis: Basis, path: Path, memory: int) -> None:
-        source, target = basis.sites[l], basis.sites[l + 1]
-        x = record.activations[l]
+        """Add one batch, by forward or reverse mode, whichever needs fewer passes."""
+        section = _Section(record, l, basis.sites[l], basis.sites[l + 1], path)
         if not self.n:
-            self.squares = torch.zeros(target.k, source.k, dtype=torch.float64, device=x.device)
+            shape = (section.target.k, section.source.k)
+            self.squares = torch.zeros(shape, dtype=torch.float64, device=section.x.device)
             self.sums = torch.zeros_like(self.squares)
-        chunk = max(1, memory // max(3 * record.workspace(l, l + 1) * x.element_size(), 1))
-        for start in range(0, source.k, chunk):
-            which = slice(start, min(start + chunk, source.k))
-            effect = attributions(record, l, basis, path, which).to(torch.float64)  # [i, batch, t, j]
-            counted = record.counted[l + 1]
-            effect = effect.flatten(1, 2) if counted is None else effect[:, counted]
-            self.squares[:, which] += effect.square().sum(1).T
-            self.sums[:, which] += effect.sum(1).T
+        chunk = max(1, memory // max(3 * record.workspace(l, l + 1) * section.x.element_size(), 1))
+        positions = record.activations[l + 1].shape[1]
+        if section.target.k * positions < section.source.k:
+            for columns, effect in section.reverse(chunk):
+                self.squares.index_add_(0, columns, effect.square().sum(1))
+                self.sums.index_add_(0, columns, effect.sum(1))
+        else:
+            for which, effect in section.forward(chunk):
+                self.squares[:, which] += effect.square().sum(1).T
+                self.sums[:, which] += effect.sum(1).T
         self.n += record.count(l)
 
 
-def attributions(record: Record, l: int, basis: Basis, path: Path, which: slice) -> Tensor:
-    """What each chosen feature contributes to each output feature, before squaring: ``[i, batch, t, j]``."""
-    source, target = basis.sites[l], basis.sites[l + 1]
-    x = record.activations[l]
-    origin = path.origin(source, x)
-    amounts = (x - origin) @ source.C.to(x)[:, which]  # [batch, s, i]
-    if (counted := record.counted[l]) is not None:
-        amounts = amounts * counted[..., None].to(x)
-    rows = source.C_pinv.to(x)[which]
-    tangents = torch.einsum("bsi,id->ibsd", amounts, rows)
-    readout = target.C.to(x)
-    context = record.contexts[l]
-    total: Any = 0.0
-    for alpha, weight in zip(path.alphas, path.weights, strict=True):
-        point = origin + alpha * (x - origin)
+class _Section:
+    r"""What each feature contributes to each output feature in one batch, before squaring:
+    :math:`\sum_s \partial\hat f_{tj}/\partial\hat f_{si}\,\hat f_{si}` at counted positions t.
+    """  # noqa: D205
 
-        def push(tangent: Tensor, point: Tensor = point) -> Tensor:
-            return torch.func.jvp(context, (point,), (tangent,))[1]
+    def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, path: Path) -> None:
+        self.source = source
+        self.target = target
+        self.path = path
+        self.x = x = record.activations[l]
+        self.origin = path.origin(source, x)
+        self.amounts = (x - self.origin) @ source.C.to(x)  # [batch, s, i]
+        if (counted := record.counted[l]) is not None:
+            self.amounts = self.amounts * counted[..., None].to(x)
+        self.counted = record.counted[l + 1]
+        self.C_pinv, self.readout = source.C_pinv.to(x), target.C.to(x)
+        self.context = record.contexts[l]
 
-        total = total + weight * (torch.func.vmap(push)(tangents) @ readout)
-    return total
+    def points(self) -> Iterator[tuple[Tensor, float]]:
+        """The points of the path at which the derivative is taken, with their weights."""
+        for alpha, weight in zip(self.path.alphas, self.path.weights, strict=True):
+            yield self.origin + alpha * (self.x - self.origin), weight
+
+    def forward(self, chunk: int) -> Iterator[tuple[slice, Tensor]]:
+        """One pass per input feature: slices of i and effects ``[i, counted (batch, t), j]``, float64."""
+        for start in range(0, self.source.k, chunk):
+            which = slice(start, min(start + chunk, self.source.k))
+            tangents = torch.einsum("bsi,id->ibsd", self.amounts[..., which], self.C_pinv[which])
+            total: Any = 0.0
+            for point, weight in self.points():
+
+                def push(tangent: Tensor, point: Tensor = point) -> Tensor:
+                    return torch.func.jvp(self.context, (point,), (tangent,))[1]
+
+                total = total + weight * (torch.func.vmap(push)(tangents) @ self.readout)
+            effect = total.flatten(1, 2) if self.counted is None else total[:, self.counted]
+            yield which, effect.to(torch.float64)
+
+    def reverse(self, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass per output feature and position: indices j and effects ``[(t, j), batch, i]``, float64."""
+        pulls = [
+            (torch.func.vjp(lambda z: self.context(z) @ self.readout, point)[:2], weight)
+            for point, weight in self.points()
+        ]
+        for index, cotangents in one_hot(pulls[0][0][0], chunk):
+            if self.counted is not None:
+                cotangents = cotangents * self.counted[..., None].to(cotangents)
+            pulled = sum(weight * pull_back(pull, cotangents) for (_, pull), weight in pulls)
+            effect = torch.einsum("cbsd,id,bsi->cbi", pulled, self.C_pinv, self.amounts)
+            yield index % self.target.k, effect.to(torch.float64)

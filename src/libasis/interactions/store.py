@@ -65,7 +65,9 @@ def _write(result: Basis | InteractionGraph, folder: Path) -> None:
     assert isinstance(basis, Basis)  # noqa: S101 - for the type checker
     tensors: dict[str, Tensor] = {}
     for i, site in enumerate(basis):
-        tensors.update({f"site.{i}.{part}": getattr(site, part).clone(memory_format=torch.contiguous_format) for part in _PARTS})
+        tensors.update(
+            {f"site.{i}.{part}": getattr(site, part).clone(memory_format=torch.contiguous_format) for part in _PARTS}
+        )
     for l in range(len(graph.edges) if graph else 0):
         assert graph is not None  # noqa: S101 - for the type checker
         tensors[f"edges.{l}"] = graph.edges[l].contiguous()
@@ -97,7 +99,11 @@ def load(path: str | Path) -> InteractionGraph | Basis:
     tensors = _tensors(path, manifest["sha256"])
     try:
         sites = tuple(
-            SiteBasis(entry["name"], *(tensors[f"site.{i}.{part}"] for part in _PARTS), entry["rank_report"])
+            SiteBasis(
+                name=entry["name"],
+                rank_report=entry["rank_report"],
+                **{part: tensors[f"site.{i}.{part}"] for part in _PARTS},
+            )
             for i, entry in enumerate(manifest["sites"])
         )
         basis = Basis(sites, manifest["method"], manifest["basis_info"])

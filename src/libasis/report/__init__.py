@@ -1,0 +1,51 @@
+"""Pictures and a page that show a graph and its ablations; they need the extra ``libasis[figures]``.
+
+Nothing here imports matplotlib before a picture is drawn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .canvas import FiguresError, to_svg
+    from .figures import draw_edge_curves, draw_node_curves, draw_spectra
+    from .layout import Layout, arrange
+    from .page import write_page
+    from .picture import draw_graph
+
+__all__ = [
+    "FiguresError",
+    "Layout",
+    "arrange",
+    "draw_edge_curves",
+    "draw_graph",
+    "draw_node_curves",
+    "draw_spectra",
+    "to_svg",
+    "write_page",
+]
+
+_HOMES = {
+    "FiguresError": "canvas",
+    "Layout": "layout",
+    "arrange": "layout",
+    "draw_edge_curves": "figures",
+    "draw_graph": "picture",
+    "draw_node_curves": "figures",
+    "draw_spectra": "figures",
+    "to_svg": "canvas",
+    "write_page": "page",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

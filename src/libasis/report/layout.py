@@ -1,0 +1,295 @@
+"""What to draw of a graph and where: plain data, with everything that is left out counted.
+
+Sites are columns in the model's order. Of each site at most ``max_features`` features are placed, of each section the
+strongest edges between placed features; the nodes of a column are ordered by weighted barycentre sweeps, which keep
+the order with the fewest crossings. The units are columns and rows; whoever draws scales them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import OptionError
+
+if TYPE_CHECKING:
+    from ..interactions.graph import InteractionGraph
+
+MAX_FEATURES = 30
+MAX_EDGES = 60
+SWEEPS = 24
+STRETCH = 2.0
+
+Link = tuple[int, int, float]
+"""Feature of the left column, feature of the right column, weight."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One site: its name, its place and how many of its features are placed."""
+
+    site: str
+    x: float
+    shown: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """One feature. ``share`` is its part of its site's importance, ``relative`` its importance over the largest."""
+
+    id: str
+    column: int
+    index: int
+    x: float
+    y: float
+    importance: float
+    share: float
+    relative: float
+    linked: bool
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One edge between features ``source`` and ``target``; ``relative`` is its strength over the section's largest."""
+
+    section: int
+    source: int
+    target: int
+    strength: float
+    signed: float
+    relative: float
+
+
+@dataclass(frozen=True)
+class Section:
+    """What is drawn of one section.
+
+    Attributes:
+        source: name of the input site.
+        target: name of the output site.
+        shown: edges drawn.
+        total: edges that exist, ``k_in * k_out``.
+        needed: edges the ablation kept; None where no ablation is given.
+        share: the drawn edges' part of the section's summed strength; 0 where nothing has strength.
+    """
+
+    source: str
+    target: str
+    shown: int
+    total: int
+    needed: int | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Positions, the edges kept and the counts of what is not drawn."""
+
+    columns: tuple[Column, ...]
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    sections: tuple[Section, ...]
+    crossings: int
+    rows: float
+
+    def node(self, column: int, index: int) -> Node:
+        """The placed feature ``index`` of a column."""
+        return next(n for n in self.nodes if n.column == column and n.index == index)
+
+
+def arrange(
+    graph: InteractionGraph,
+    *,
+    masks: Mapping[str, Tensor] | None = None,
+    max_features: int | None = MAX_FEATURES,
+    max_edges: int | None = None,
+    sweeps: int = SWEEPS,
+) -> Layout:
+    """Choose and place the features and edges of a graph.
+
+    Args:
+        graph: the graph; it is not changed.
+        masks: edges to draw, bool ``[k_out, k_in]`` keyed by the section's input site, as `EdgeAblation.masks`. A
+            section with a mask draws exactly its edges (between placed features), and a site whose sections all have
+            masks places the features that those edges touch.
+        max_features: features per site, the most important first; None places all.
+        max_edges: edges per section, the strongest first. None: 60, or every edge of the mask where there is one.
+        sweeps: passes over the columns; 0 leaves the features in the order of importance.
+
+    Raises:
+        OptionError: a limit is negative, or a mask does not fit the graph.
+    """
+    for name, value in (("max_features", max_features), ("max_edges", max_edges), ("sweeps", sweeps)):
+        if value is not None and value < 0:
+            raise OptionError(f"{name} is {value}; it must be zero or more, or None for no limit.")
+    found = _masks(graph, masks or {})
+    placed = [_features(graph, column, found, max_features) for column in range(len(graph.sites))]
+    edges = [_edges(graph, at, (placed[at], placed[at + 1]), found[at], max_edges) for at in range(len(graph.edges))]
+    links = [[(e.source, e.target, e.relative**0.5) for e in section] for section in edges]
+    orders, crossings = order(placed, links, sweeps=sweeps)
+    rows = max((len(column) for column in orders), default=0)
+    return Layout(
+        columns=tuple(Column(s.name, float(c), len(orders[c]), s.k) for c, s in enumerate(graph.basis)),
+        nodes=tuple(_nodes(graph, orders, links, rows)),
+        edges=tuple(edge for section in edges for edge in section),
+        sections=tuple(_section(graph, at, edges[at], found[at]) for at in range(len(graph.edges))),
+        crossings=crossings,
+        rows=float(rows),
+    )
+
+
+def _masks(graph: InteractionGraph, masks: Mapping[str, Tensor]) -> list[Tensor | None]:
+    """The mask of each section, or None; each checked against the graph."""
+    unknown = [name for name in masks if name not in graph.sites[:-1]]
+    if unknown:
+        raise OptionError(f"A mask is given for {unknown[0]!r}; the sections start at {list(graph.sites[:-1])}.")
+    found: list[Tensor | None] = []
+    for name, strength in zip(graph.sites[:-1], graph.edges, strict=True):
+        mask = masks.get(name)
+        if mask is not None and tuple(mask.shape) != tuple(strength.shape):
+            raise OptionError(
+                f"The mask of {name!r} has shape {list(mask.shape)}, the edges have {list(strength.shape)}: "
+                "they come from different graphs."
+            )
+        found.append(None if mask is None else mask.bool().cpu())
+    return found
+
+
+def _features(graph: InteractionGraph, column: int, masks: list[Tensor | None], limit: int | None) -> list[int]:
+    """The features of a column to place, most important first; ties by index."""
+    importances = graph.basis.sites[column].importances
+    by_importance = torch.sort(importances, descending=True, stable=True).indices.tolist()
+    into = masks[column - 1] if column > 0 else None
+    out = masks[column] if column < len(masks) else None
+    touched = torch.zeros(len(importances), dtype=torch.bool)
+    if into is not None:
+        touched |= into.any(1)
+    if out is not None:
+        touched |= out.any(0)
+    neighbours = (column > 0) + (column < len(masks))
+    decided = (into is not None) + (out is not None) == neighbours and bool(touched.any())
+    needed = [i for i in by_importance if touched[i]]
+    others = [] if decided else [i for i in by_importance if not touched[i]]
+    return (needed + others)[:limit]
+
+
+def _edges(
+    graph: InteractionGraph, at: int, placed: tuple[list[int], list[int]], mask: Tensor | None, limit: int | None
+) -> list[Edge]:
+    """The edges of a section to draw, strongest first; ties by index."""
+    strength, signed = graph.edges[at], graph.signed[at]
+    columns, rows = torch.tensor(placed[0], dtype=torch.long), torch.tensor(placed[1], dtype=torch.long)
+    inside = strength[rows][:, columns].double().cpu()
+    allowed = inside > 0 if mask is None else mask[rows][:, columns]
+    limit = MAX_EDGES if limit is None and mask is None else limit
+    values = torch.where(allowed, inside, torch.full_like(inside, -1.0)).flatten()
+    ranked = torch.sort(values, descending=True, stable=True).indices[: int(allowed.sum())][:limit]
+    top = float(strength.max()) if strength.numel() else 0.0
+    kept = []
+    for flat in ranked.tolist():
+        j, i = placed[1][flat // len(placed[0])], placed[0][flat % len(placed[0])]
+        value = float(strength[j, i])
+        kept.append(Edge(at, i, j, value, float(signed[j, i]), value / top if top > 0 else 0.0))
+    return kept
+
+
+def _section(graph: InteractionGraph, at: int, edges: list[Edge], mask: Tensor | None) -> Section:
+    total = float(graph.edges[at].sum())
+    return Section(
+        source=graph.sites[at],
+        target=graph.sites[at + 1],
+        shown=len(edges),
+        total=graph.edges[at].numel(),
+        needed=None if mask is None else int(mask.sum()),
+        share=min(1.0, sum(e.strength for e in edges) / total) if total > 0 else 0.0,
+    )
+
+
+def _nodes(graph: InteractionGraph, orders: list[list[int]], links: list[list[Link]], rows: int) -> list[Node]:
+    nodes = []
+    for column, members in enumerate(orders):
+        site = graph.basis.sites[column]
+        linked = {j for _, j, _ in links[column - 1]} if column > 0 else set()
+        linked |= {i for i, _, _ in links[column]} if column < len(links) else set()
+        total, top = float(site.importances.sum()), float(site.importances.max()) if site.k else 0.0
+        step = min(STRETCH, rows / len(members)) if members else 1.0
+        for place, index in enumerate(members):
+            value = float(site.importances[index])
+            nodes.append(
+                Node(
+                    id=f"{site.name}:{index}",
+                    column=column,
+                    index=index,
+                    x=float(column),
+                    y=rows / 2 + (place - (len(members) - 1) / 2) * step,
+                    importance=value,
+                    share=value / total if total > 0 else 0.0,
+                    relative=max(0.0, value / top) if top > 0 else 0.0,
+                    linked=index in linked,
+                )
+            )
+    return nodes
+
+
+def order(
+    columns: Sequence[Sequence[int]], links: Sequence[Sequence[Link]], *, sweeps: int = SWEEPS
+) -> tuple[list[list[int]], int]:
+    """Order the nodes of each column by weighted barycentres; the result never crosses more than the input order.
+
+    Args:
+        columns: per column its nodes in their first order.
+        links: per pair of neighbouring columns the edges ``(left node, right node, weight)``.
+        sweeps: passes, alternately to the right and to the left.
+
+    Returns:
+        The orders and their number of crossings.
+    """
+    current = [list(column) for column in columns]
+    best, fewest = [list(c) for c in current], _crossings(current, links)
+    still = 0
+    for sweep in range(sweeps):
+        before = [list(c) for c in current]
+        rightwards = sweep % 2 == 0
+        for c in range(1, len(current)) if rightwards else range(len(current) - 2, -1, -1):
+            section = [(i, j, w) for i, j, w in links[c - 1]] if rightwards else [(j, i, w) for i, j, w in links[c]]
+            current[c] = _by_barycentre(current[c], current[c - 1 if rightwards else c + 1], section)
+        count = _crossings(current, links)
+        if count < fewest:
+            best, fewest = [list(c) for c in current], count
+        still = still + 1 if current == before else 0
+        if still == 2 or fewest == 0:
+            break
+    return best, fewest
+
+
+def _by_barycentre(column: list[int], fixed: list[int], links: Sequence[Link]) -> list[int]:
+    """Sort a column by the mean place of its neighbours; a node without neighbours keeps its place."""
+    place = {node: (p + 0.5) / len(fixed) for p, node in enumerate(fixed)}
+    total: dict[int, float] = {}
+    weight: dict[int, float] = {}
+    for there, here, w in links:
+        w = max(w, 1e-6)
+        total[here] = total.get(here, 0.0) + w * place[there]
+        weight[here] = weight.get(here, 0.0) + w
+    own = {node: (p + 0.5) / len(column) for p, node in enumerate(column)}
+    centre = {node: total[node] / weight[node] if node in total else own[node] for node in column}
+    return sorted(column, key=lambda node: (centre[node], own[node]))
+
+
+def _crossings(columns: Sequence[Sequence[int]], links: Sequence[Sequence[Link]]) -> int:
+    """Pairs of edges that cross; edges that share an end do not."""
+    count = 0
+    for at, section in enumerate(links):
+        left = {node: p for p, node in enumerate(columns[at])}
+        right = {node: p for p, node in enumerate(columns[at + 1])}
+        seen: list[int] = []
+        for _, end in sorted((left[i], right[j]) for i, j, _ in section):
+            count += len(seen) - bisect_right(seen, end)
+            insort(seen, end)
+    return count

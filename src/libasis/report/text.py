@@ -1,0 +1,388 @@
+"""Every word of the report: one dictionary per language, with the same keys and the same blanks."""
+
+from __future__ import annotations
+
+from ..errors import OptionError
+
+EN: dict[str, str] = {
+    # the page
+    "title": "Which features act on which",
+    "kicker": "libasis report",
+    "contents": "Contents",
+    "lead": (
+        "A neural network hands numbers on from step to step. Here the model is cut at {sites} places, called sites. "
+        "At each site the numbers are described by a few directions, called features, and the pictures show how "
+        "strongly each feature acts on the features of the next site."
+    ),
+    "about_lib": (
+        "The Local Interaction Basis (LIB) picks the features so that they are uncorrelated and ranks them by how "
+        "much the next step depends on them."
+    ),
+    "about_pca": "Principal components (PCA), the usual yardstick, rank them by how much they vary.",
+    "about_neuron": "Neurons are the model’s own coordinates, unchanged.",
+    "about_global": "The global basis ranks them by how much the model’s final output depends on them.",
+    # the finding
+    "finding": "Finding",
+    "find_where": "At {section}",
+    "find_where_most": "At {section}, where the two differ most",
+    "find_pair": (
+        "{where}, {lib} of {lib_total} interactions in the LIB basis keep {metric} within {drop} of the model’s "
+        "{base}; PCA needs {pca} of {pca_total}."
+    ),
+    "find_stable": "These are stable counts; the bisection ends at {lib} and {pca}.",
+    "find_all": "By stable count LIB needs fewer interactions than PCA in {fewer} of {sections} sections.",
+    "find_nothing_passes": (
+        "No section can be compared: for LIB or PCA not even all interactions together keep {metric} within {drop} "
+        "of the model’s {base}."
+    ),
+    "find_plain": (
+        "{method} describes the {sites} sites by {features} features; between them {edges} interactions are "
+        "possible, and the strongest 1% of each section carry {share} of its strength."
+    ),
+    "find_plain_one": "{method} describes the site by {features} features; with one site there are no interactions.",
+    "find_one": (
+        "In each of the {sections} sections, cut alone, {share} of the interactions in the {method} basis or fewer "
+        "are enough to keep {metric} within {drop} of the model’s {base} (stable counts)."
+    ),
+    "find_one_section": (
+        "At {section}, {stable} of {total} interactions in the {method} basis keep {metric} within {drop} of the "
+        "model’s {base} (stable count)."
+    ),
+    "find_no_comparison": (
+        "Whether another basis needs fewer or more is not compared here: that takes edge ablations of LIB and of PCA "
+        "with stable counts and the same metric, samples and allowance."
+    ),
+    "find_no_claim": "How many of them the model needs was not measured here; an edge ablation tells.",
+    # tables
+    "tables": "How much can be removed",
+    "tables_none": "No ablation was given, so nothing is said here about what can be removed.",
+    "edges_table": "Interactions needed, section by section",
+    "edges_note": (
+        "Only the strongest interactions of one section are kept, the rest of the model stays whole. “Bisection” is "
+        "the number at which the search ends; “stable” is the smallest number from which every larger number "
+        "measured also passes; its bar compares the bases within a section. Use the stable one for claims."
+    ),
+    "nodes_table": "Features needed, site by site",
+    "nodes_note": (
+        "Only the most important features of one site are kept, the others are held at their mean. “Kept” is the "
+        "smallest number measured from which every larger one also stays within {drop} of the model’s score."
+    ),
+    "settings": "{methods}: {metric}, model’s score {base}, allowed worsening {drop}, {samples} scores.",
+    "settings_coarse": (
+        "With {samples} scores a single one weighs {step}, more than the allowed worsening: the model may not lose "
+        "even one."
+    ),
+    "settings_nodes": "{methods}: {metric}, model’s score {base}, {samples} scores.",
+    "col_section": "Section",
+    "col_site": "Site",
+    "col_method": "Basis",
+    "col_edges": "Interactions",
+    "col_required": "Needed: bisection",
+    "col_stable": "Needed: stable",
+    "col_features": "Features",
+    "col_kept": "Kept",
+    "col_without": "Score without the mean",
+    "none_passes": "none passes",
+    # pictures
+    "pictures": "Pictures",
+    "graph_title": "The interaction graph, {method}",
+    "graph_strongest": (
+        "Each column is a site, each dot a feature with its number, each line an interaction. Drawn are at most "
+        "{features} features per site, the most important ones, and the strongest interactions between them; the "
+        "numbers under the picture say how many are left out and how much strength the drawn ones carry."
+    ),
+    "graph_needed": (
+        "Each column is a site, each dot a feature with its number, each line an interaction. In the sections that "
+        "were ablated the lines are the interactions kept where the bisection ended, that is, at the stated loss. At "
+        "most {features} features per site are drawn, the most important ones; the numbers under the picture say how "
+        "many are left out."
+    ),
+    "graph_hint": "Rest the pointer on a dot or a line to read its name and value.",
+    "spectra_title": "How importance falls off",
+    "spectra_note": (
+        "The features of each site from the most to the least important, each line divided by its first value. A "
+        "line that falls early means that few features matter. Lines of different bases have different units, so "
+        "compare their shapes only. The marker is the last feature kept; the legend says how many of the site’s "
+        "directions those are."
+    ),
+    "edge_curves_title": "Score against interactions kept",
+    "edge_curves_note": (
+        "From left to right more of a section’s interactions are kept, the strongest first. The lower panels enlarge "
+        "the place where the curves come within reach of the model’s score; shaded is the allowed worsening. A curve "
+        "can leave the band and return, which is why the stable number can be larger than the bisection’s."
+    ),
+    "node_curves_title": "Score against features kept",
+    "node_curves_note": "From left to right more features of one site are kept, the most important first.",
+    "picture_of": "Picture: {title}. The tables of this page give its main numbers.",
+    "scrolls": "{title} (scrolls sideways)",
+    # features
+    "features": "The most important features",
+    "features_note": (
+        "{method}, at most {limit} features per site. “Acts most on” and “most acted on by” name the strongest "
+        "interaction to the next and from the previous site, with its strength in brackets."
+    ),
+    "features_count": "{shown} of {total}",
+    "features_sites": "The table shows the first {shown} of {total} sites.",
+    "col_feature": "Feature",
+    "col_importance": "Importance",
+    "col_share": "Share of site",
+    "col_out": "Acts most on",
+    "col_in": "Most acted on by",
+    # limits
+    "limits": "What this page cannot show",
+    "limit_association": (
+        "An interaction is an association measured on the given data. Ablation tests many interactions together; no "
+        "single feature or interaction has been verified by an intervention of its own."
+    ),
+    "limit_sections": (
+        "Each section was cut alone, with the rest of the model whole. The numbers of several sections do not add up "
+        "to a number for the whole model."
+    ),
+    "limit_complete": (
+        "A site has at most as many features as coordinates. A model that stores more ideas than coordinates "
+        "(superposition) is not taken apart by such a basis."
+    ),
+    "limit_language": "On language models LIB has so far gained little over PCA.",
+    "limit_rotation": "Features of nearly equal importance are only defined up to a rotation among them.",
+    # provenance
+    "provenance": "How these numbers were computed",
+    "provenance_note": "As recorded with each result: method, rule, rank decision, data, seed and versions.",
+    "prov_basis": "{method}: the basis",
+    "prov_ranks": "{method}: rank decision at each site",
+    "prov_edges": "{method}: the interactions",
+    "prov_edge_ablation": "{method}: edge ablation",
+    "prov_node_ablation": "{method}: node ablation",
+    "prov_empty": "Nothing was recorded.",
+    "more_values": "… {count} more values",
+    "more_text": "… {count} more characters",
+    # figures
+    "importance": "importance",
+    "fig_features": "{shown} of {total} features",
+    "fig_edges": "{shown} of {total} edges",
+    "fig_edges_needed": "{shown} of {needed} needed edges",
+    "fig_share": "{share} of the strength",
+    "fig_kept": "{method}: {kept} of {total} kept",
+    "fig_required": "{method}: {required}, stable {stable}",
+    "fig_panels": "The first {shown} of {total} panels are drawn.",
+    "legend_positive": "raises its target on average",
+    "legend_negative": "lowers it on average",
+    "legend_strength": "width: root of strength",
+    "legend_size": "area: root of importance",
+    "legend_hollow": "no edge of it is drawn",
+    "legend_base": "model’s score",
+    "legend_allowed": "allowed worsening",
+    "legend_required": "needed: bisection",
+    "legend_stable": "needed: stable",
+    "axis_rank": "rank of the feature",
+    "axis_importance": "importance / largest",
+    "axis_edges": "edges kept",
+    "axis_features": "features kept",
+    "axis_close_up": "close-up",
+    "method_lib": "LIB",
+    "method_pca": "PCA",
+    "method_neuron": "Neurons",
+    "method_global": "Global",
+    "method_unnamed": "Unnamed basis",
+    "metric_accuracy": "accuracy",
+    "metric_cross_entropy": "cross-entropy",
+    "metric_mse": "mean squared error",
+}
+
+JA: dict[str, str] = {
+    # the page
+    "title": "どの特徴が、どの特徴に働きかけるか",
+    "kicker": "libasis レポート",
+    "contents": "目次",
+    "lead": (
+        "ニューラルネットワークは、数値を次々と先の段へ受け渡していきます。ここではモデルを {sites} か所（サイト）で"
+        "切り、各サイトの数値を少数の方向（特徴）で表して、それぞれの特徴が次のサイトの特徴にどれだけ強く働きかけるか"
+        "を図にしました。"
+    ),
+    "about_lib": (
+        "局所相互作用基底（LIB）は、互いに無相関になるように特徴を選び、次の段がどれだけそれに依存するかで順位を付け"
+        "ます。"
+    ),
+    "about_pca": "比較の基準である主成分分析（PCA）は、ばらつきの大きさで順位を付けます。",
+    "about_neuron": "ニューロンは、モデルの座標をそのまま使ったものです。",
+    "about_global": "グローバル基底は、モデルの最終出力がどれだけ依存するかで順位を付けます。",
+    # the finding
+    "finding": "わかったこと",
+    "find_where": "{section} では",
+    "find_where_most": "両者の差が最も大きい {section} では",
+    "find_pair": (
+        "{where}、LIB 基底の相互作用 {lib_total} 本のうち {lib} 本を残せば、{metric}はモデル本来の {base} から {drop}"
+        " 以内に収まります。PCA では {pca_total} 本のうち {pca} 本が必要です。"
+    ),
+    "find_stable": "いずれも安定な必要数です（二分探索が行き着いた数は、それぞれ {lib} 本と {pca} 本）。",
+    "find_all": (
+        "安定な必要数で比べると、{sections} 区間のうち {fewer} 区間で、LIB のほうが PCA より少ない相互作用で済みます。"
+    ),
+    "find_nothing_passes": (
+        "比較できる区間がありません。LIB か PCA のどちらかで、相互作用をすべて残しても、{metric}がモデル本来の {base}"
+        " から {drop} 以内に収まりません。"
+    ),
+    "find_plain": (
+        "{method}は {sites} か所のサイトを {features} 個の特徴で表します。その間にありうる相互作用は {edges} 本で、各"
+        "区間の上位 1% が強さ全体の {share} を占めます。"
+    ),
+    "find_plain_one": (
+        "{method}はこのサイトを {features} 個の特徴で表します。サイトが一つなので、相互作用はありません。"
+    ),
+    "find_one": (
+        "{sections} 区間のそれぞれで、その区間だけを切ったとき、{method} 基底の相互作用の多くとも {share} を残せば、"
+        "{metric}はモデル本来の {base} から {drop} 以内に収まります（安定な必要数）。"
+    ),
+    "find_one_section": (
+        "{section} では、{method} 基底の相互作用 {total} 本のうち {stable} 本を残せば、{metric}はモデル本来の {base} "
+        "から {drop} 以内に収まります（安定な必要数）。"
+    ),
+    "find_no_comparison": (
+        "ほかの基底ならもっと少なくて済むのかどうかは、ここでは比べていません。比べるには、指標・標本・許容幅をそろえ"
+        "、安定な必要数まで求めたエッジ・アブレーションが、LIB と PCA の両方に必要です。"
+    ),
+    "find_no_claim": (
+        "モデルがそのうち何本を必要とするかは、ここでは測っていません。エッジ・アブレーションを行うとわかります。"
+    ),
+    # tables
+    "tables": "どれだけ取り除けるか",
+    "tables_none": "アブレーションの結果が渡されていないため、どれだけ取り除けるかについては何も述べません。",
+    "edges_table": "必要な相互作用の数（区間ごと）",
+    "edges_note": (
+        "一つの区間だけ、強い順に相互作用を残し、モデルのほかの部分はそのままにします。「二分探索」は探索が行き着いた"
+        "数、「安定」は、それ以上のどの数で測っても基準を満たす最小の数です（棒は同じ区間での基底どうしの比較）。主張"
+        "には「安定」を使ってください。"
+    ),
+    "nodes_table": "必要な特徴の数（サイトごと）",
+    "nodes_note": (
+        "一つのサイトだけ、重要な順に特徴を残し、ほかは平均値に固定します。「残す数」は、それ以上のどの数で測ってもモ"
+        "デル本来のスコアから {drop} 以内に収まる最小の数です。"
+    ),
+    "settings": "{methods}：指標は{metric}、モデル本来のスコア {base}、許容する悪化 {drop}、評価数 {samples}。",
+    "settings_coarse": (
+        "評価数が {samples} のとき、一つの重みは {step} で、許容する悪化より大きいため、正解を一つも失えません。"
+    ),
+    "settings_nodes": "{methods}：指標は{metric}、モデル本来のスコア {base}、評価数 {samples}。",
+    "col_section": "区間",
+    "col_site": "サイト",
+    "col_method": "基底",
+    "col_edges": "相互作用",
+    "col_required": "必要数：二分探索",
+    "col_stable": "必要数：安定",
+    "col_features": "特徴",
+    "col_kept": "残す数",
+    "col_without": "平均も除いたときのスコア",
+    "none_passes": "該当なし",
+    # pictures
+    "pictures": "図",
+    "graph_title": "相互作用グラフ（{method}）",
+    "graph_strongest": (
+        "列がサイト、番号付きの点が特徴、線が相互作用です。各サイトにつき重要な順に最大 {features} 個の特徴と、その間"
+        "の強い相互作用を描いています。描いていないものの数と、描いた線が占める強さの割合は、図の下に示します。"
+    ),
+    "graph_needed": (
+        "列がサイト、番号付きの点が特徴、線が相互作用です。アブレーションを行った区間では、二分探索が行き着いたとき、"
+        "つまり所定の悪化の範囲で残った相互作用を線にしています。各サイトにつき重要な順に最大 {features} 個の特徴を描"
+        "き、描いていないものの数は図の下に示します。"
+    ),
+    "graph_hint": "点や線にポインターを重ねると、名前と値が出ます。",
+    "spectra_title": "重要度の減り方",
+    "spectra_note": (
+        "各サイトの特徴を重要な順に並べ、先頭の値で割って示します。早く下がる線は、少数の特徴だけが効いていることを表"
+        "します。基底が違えば単位も違うので、形だけを比べてください。印は残した最後の特徴で、サイトの方向のうちいくつ"
+        "を残したかは凡例に示します。"
+    ),
+    "edge_curves_title": "残した相互作用の数とスコア",
+    "edge_curves_note": (
+        "右へ行くほど、強い順に多くの相互作用を残しています。下の段は、曲線がモデル本来のスコアに届くあたりを拡大した"
+        "もので、網掛けは許容する悪化の範囲です。曲線はいったん範囲を外れて戻ることがあり、そのため「安定」の数は二分"
+        "探索の数より大きくなることがあります。"
+    ),
+    "node_curves_title": "残した特徴の数とスコア",
+    "node_curves_note": "右へ行くほど、一つのサイトの特徴を重要な順に多く残しています。",
+    "picture_of": "図：{title}。主な数値はこのページの表にもあります。",
+    "scrolls": "{title}（横にスクロールできます）",
+    # features
+    "features": "重要な特徴",
+    "features_note": (
+        "{method}。各サイト最大 {limit} 個。「最も働きかける先」と「最も働きかけてくる元」は、次のサイトへの、または"
+        "前のサイトからの最も強い相互作用で、括弧内はその強さです。"
+    ),
+    "features_count": "{total} 個中 {shown} 個",
+    "features_sites": "{total} サイトのうち、最初の {shown} サイトを示します。",
+    "col_feature": "特徴",
+    "col_importance": "重要度",
+    "col_share": "サイト内の割合",
+    "col_out": "最も働きかける先",
+    "col_in": "最も働きかけてくる元",
+    # limits
+    "limits": "このページからは言えないこと",
+    "limit_association": (
+        "相互作用は、与えられたデータの上で測った関連です。アブレーションは多くの相互作用をまとめて試すもので、個々の"
+        "特徴や相互作用を、それだけに介入して確かめたわけではありません。"
+    ),
+    "limit_sections": (
+        "区間は一つずつ切って測り、モデルのほかの部分はそのままです。区間ごとの数を足しても、モデル全体についての数に"
+        "はなりません。"
+    ),
+    "limit_complete": (
+        "一つのサイトの特徴は、座標の数より多くなりません。座標より多くの概念を重ねて蓄えるモデル（重ね合わせ）は、こ"
+        "のような基底では分けきれません。"
+    ),
+    "limit_language": "言語モデルでは、LIB が PCA より優れる度合いは、これまでのところわずかです。",
+    "limit_rotation": "重要度がほぼ等しい特徴どうしは、その間の回転を除いてしか定まりません。",
+    # provenance
+    "provenance": "数値の出どころ",
+    "provenance_note": "各結果とともに記録された、方法、計算規則、階数の判断、データ、乱数の種、バージョンです。",
+    "prov_basis": "{method}：基底",
+    "prov_ranks": "{method}：各サイトの階数の判断",
+    "prov_edges": "{method}：相互作用",
+    "prov_edge_ablation": "{method}：エッジ・アブレーション",
+    "prov_node_ablation": "{method}：ノード・アブレーション",
+    "prov_empty": "記録はありません。",
+    "more_values": "… ほか {count} 個",
+    "more_text": "… ほか {count} 文字",
+    # figures
+    "importance": "重要度",
+    "fig_features": "特徴 {shown} / {total}",
+    "fig_edges": "エッジ {shown} / {total}",
+    "fig_edges_needed": "必要なエッジ {shown} / {needed}",
+    "fig_share": "強さの {share}",
+    "fig_kept": "{method}：{total} 中 {kept} を保持",
+    "fig_required": "{method}：{required}（安定 {stable}）",
+    "fig_panels": "{total} 枚のうち、最初の {shown} 枚を示します。",
+    "legend_positive": "平均して相手を上げる",
+    "legend_negative": "平均して相手を下げる",
+    "legend_strength": "太さ：強さの平方根",
+    "legend_size": "面積：重要度の平方根",
+    "legend_hollow": "線を描いていない特徴",
+    "legend_base": "モデル本来のスコア",
+    "legend_allowed": "許容する悪化",
+    "legend_required": "必要数：二分探索",
+    "legend_stable": "必要数：安定",
+    "axis_rank": "特徴の順位",
+    "axis_importance": "重要度（最大＝1）",
+    "axis_edges": "残したエッジの数",
+    "axis_features": "残した特徴の数",
+    "axis_close_up": "拡大",
+    "method_lib": "LIB",
+    "method_pca": "PCA",
+    "method_neuron": "ニューロン",
+    "method_global": "グローバル",
+    "method_unnamed": "名前のない基底",
+    "metric_accuracy": "正解率",
+    "metric_cross_entropy": "交差エントロピー",
+    "metric_mse": "平均二乗誤差",
+}
+
+LANGUAGES = {"en": EN, "ja": JA}
+
+
+def texts(lang: str) -> dict[str, str]:
+    """The words of a language.
+
+    Raises:
+        OptionError: the language is not one of ours.
+    """
+    if lang not in LANGUAGES:
+        raise OptionError(f'lang is {lang!r}; it must be "en" or "ja".')
+    return LANGUAGES[lang]

@@ -1,0 +1,216 @@
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from libasis.ablation.results import Curve
+from libasis.errors import OptionError
+from libasis.report import write_page
+from libasis.report.tables import kept_features
+from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
+
+VOID = {"meta", "br", "wbr", "img", "link", "input", "hr"}
+LOADS = {"src", "srcset", "action", "data", "poster", "background", "formaction", "ping"}
+EVIL = "</script><img src=x onerror=alert(1)>\"'&lt;"
+
+
+class Reader(HTMLParser):
+    """Elements, attributes and text; checks that every element is closed in its place."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.attributes, self.cells, self.words = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, key, value) for key, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            return
+        self.words.append(data)
+        if self.open and {"td", "th"} & set(self.open):
+            self.cells[-1] += data
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+def page_of(path, *args, **kwargs):
+    text = write_page(path / "page.html", *args, **kwargs).read_text(encoding="utf-8")
+    return text, Reader(text)
+
+
+@pytest.fixture(scope="module", params=["en", "ja"])
+def full(request, tmp_path_factory, lib, pca, edge_ablations, node_ablations):
+    results = {"edge_ablations": edge_ablations, "node_ablations": node_ablations}
+    return request.param, *page_of(tmp_path_factory.mktemp("page"), [lib, pca], lang=request.param, **results)
+
+
+def test_language_and_policy(full):
+    lang, text, page = full
+    assert ("html", "lang", lang) in page.attributes
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in [v for _, _, v in page.attributes]
+    assert text.startswith("<!DOCTYPE html>")
+
+
+def test_nothing_runs_and_nothing_is_loaded(full):
+    _, text, page = full
+    assert not {"script", "link", "iframe", "object", "embed", "img", "form", "base", "foreignobject"} & set(page.tags)
+    assert not [key for _, key, _ in page.attributes if key.startswith("on") or key in LOADS]
+    assert all(v.startswith("#") for _, key, v in page.attributes if key in ("href", "xlink:href"))
+    assert not re.findall(r"https?:|//[a-z]|@import|url\((?!#)", text)
+
+
+def test_ids_are_unique_and_references_resolve(full):
+    _, text, page = full
+    ids = [v for _, key, v in page.attributes if key == "id"]
+    assert len(ids) == len(set(ids))
+    pointed = {v[1:] for _, key, v in page.attributes if key == "href"} | set(re.findall(r"url\(#([^)]+)\)", text))
+    labelled = {v for _, key, v in page.attributes if key == "aria-labelledby"}
+    assert pointed | labelled <= set(ids)
+
+
+def test_numbers_in_the_tables_are_those_of_the_results(full, edge_ablations):
+    _, _, page = full
+    cells = [cell.strip() for cell in page.cells]
+    for result in edge_ablations:
+        for row in result.rows():
+            numbers = [f"{row[key]:,}" for key in ("edges_total", "edges_required", "edges_required_stable")]
+            assert numbers in [cells[k : k + 3] for k in range(len(cells))]
+
+
+def test_finding_is_built_from_the_numbers(tmp_path, lib, pca, edge_ablations):
+    _, page = page_of(tmp_path, [lib, pca], edge_ablations=edge_ablations)
+    assert (
+        "At blocks.0.ln2:in → unembed:in, where the two differ most, 127 of 1,530 interactions in the LIB basis keep "
+        "accuracy within 0.001 of the model’s 0.9996; PCA needs 163 of 3,520." in page.text
+    )
+    assert "These are stable counts; the bisection ends at 82 and 114." in page.text
+    assert "LIB needs fewer interactions than PCA in 2 of 3 sections." in page.text
+
+
+def test_finding_where_lib_is_worse_says_so(tmp_path, lib, pca):
+    results = [make_edge_ablation(lib, (9, 9, 9), (90, 20, 30)), make_edge_ablation(pca, (9, 9, 9), (9, 20, 29))]
+    _, page = page_of(tmp_path, [lib, pca], edge_ablations=results)
+    assert "At blocks.0.ln1:in → blocks.0.ln2:in, where the two differ most, 90 of 1,950" in page.text
+    assert "LIB needs fewer interactions than PCA in 0 of 3 sections." in page.text
+
+
+def test_no_comparison_without_both_or_of_unlike_measurements(tmp_path, lib, pca, edge_ablations):
+    unlike = make_edge_ablation(pca, (1, 1, 1), (1, 1, 1), drop=0.5)
+    for results in (edge_ablations[:1], [edge_ablations[0], unlike]):
+        _, page = page_of(tmp_path, [lib, pca], edge_ablations=results)
+        assert "PCA needs" not in page.text
+        assert "12.1% of the interactions in the LIB basis or fewer" in page.text
+    _, page = page_of(tmp_path, [lib])
+    assert "was not measured here" in page.text
+
+
+def test_counts_that_never_pass_are_said_in_words(tmp_path, lib, pca):
+    results = [make_edge_ablation(g, (None,) * 3, (None,) * 3) for g in (lib, pca)]
+    for result in results:
+        result.curves.update({name: Curve({total: 0.1}) for name, total in result.edges_total.items()})
+    _, page = page_of(tmp_path, [lib, pca], edge_ablations=results)
+    assert "No section can be compared" in page.text
+    assert page.text.count("none passes") == 12
+    assert "needed edges" not in page.text
+
+
+def test_stable_counts_that_were_not_searched_are_no_failure(tmp_path, lib, pca):
+    results = [make_edge_ablation(g, (5, 6, 7), (None,) * 3) for g in (lib, pca)]
+    _, page = page_of(tmp_path, [lib, pca], edge_ablations=results)
+    assert "none passes" not in page.text
+    assert "No section can be compared" not in page.text
+
+
+@pytest.mark.parametrize(("samples", "said"), [(360, True), (8939, False)])
+def test_an_allowance_finer_than_one_score_is_said(tmp_path, lib, samples, said):
+    result = dataclasses.replace(make_edge_ablation(lib, (5, 6, 7), (5, 6, 7)), samples=samples)
+    _, page = page_of(tmp_path, [lib], edge_ablations=[result])
+    assert ("a single one weighs 0.0028" in page.text) == said
+
+
+def test_kept_features_is_the_stable_count(lib):
+    result = make_node_ablation(lib)
+    assert kept_features(result, result.curves["unembed:in"]) == 9
+    assert kept_features(result, Curve({3: 0.1})) is None
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_hostile_names_are_only_text(tmp_path, lang):
+    names = (EVIL, 'x" onload="alert(1)', "]]><svg onload=1>", "a\x00\ud800\u2028")
+    graph = make_graph((5, 4, 3, 2), names, method=EVIL)
+    graph.info[EVIL] = {EVIL: [EVIL, {"k": EVIL}]}
+    results = {
+        "edge_ablations": [make_edge_ablation(graph, (3, 2, 1), (3, 2, 1), metric=EVIL)],
+        "node_ablations": [make_node_ablation(graph)],
+    }
+    text, page = page_of(tmp_path, [graph], lang=lang, title=EVIL, **results)
+    assert not {"script", "img"} & set(page.tags)
+    assert not [key for _, key, _ in page.attributes if key.startswith("on")]
+    assert EVIL in page.text
+    assert "<img" not in text
+    assert "\x00" not in text
+
+
+def test_every_key_of_the_record_is_shown(tmp_path, lib):
+    _, page = page_of(tmp_path, [lib])
+    for word in ("gradient", "seed", "7", "samples", "3830", "a, b", "versions", "threshold", "1e-09", "dropped"):
+        assert word in page.text
+
+
+def test_long_records_are_cut_with_words(tmp_path):
+    graph = make_graph((3, 2), ("a", "b"))
+    graph.info.update({"values": list(range(100)), "text": "y" * 5000, "nothing": {}, "flag": True, "none": None})
+    _, page = page_of(tmp_path, [graph])
+    assert "… 88 more values" in page.text
+    assert "… 3,000 more characters" in page.text
+    assert "yy" * 1001 not in page.text
+
+
+def test_same_results_same_bytes(tmp_path, lib, edge_ablations):
+    first = write_page(tmp_path / "a.html", [lib], edge_ablations=edge_ablations[:1]).read_bytes()
+    assert first == write_page(tmp_path / "b.html", [lib], edge_ablations=edge_ablations[:1]).read_bytes()
+
+
+def test_graph_writes_its_own_page(tmp_path, lib):
+    path = lib.to_html(tmp_path / "new" / "graph.html", lang="ja")
+    assert 'lang="ja"' in path.read_text(encoding="utf-8")
+
+
+def test_large_graphs_stay_small_and_say_what_is_left_out(tmp_path):
+    names = tuple(f"transformer.h.{k}.mlp:out" for k in range(49)) + ("output",)
+    graph = make_graph((60,) * 50, names)
+    masks = make_edge_ablation(graph, (3000,) * 49, (3000,) * 49)
+    text, page = page_of(tmp_path, [graph], edge_ablations=[masks])
+    assert len(text.encode()) < 5e6
+    assert "The table shows the first 40 of 50 sites." in page.text
+    assert "The first 24 of 50 panels are drawn." in page.text
+    assert "81 of 3,000 needed edges" in page.text
+
+
+def test_one_site_and_no_edges(tmp_path):
+    _, page = page_of(tmp_path, [make_graph((5,), ("only",))])
+    assert "with one site there are no interactions" in page.text
+
+
+def test_no_graph_and_unknown_language_are_refused(tmp_path, lib):
+    with pytest.raises(OptionError, match="no graph"):
+        write_page(tmp_path / "x.html", [])
+    with pytest.raises(OptionError, match="'fr'"):
+        write_page(tmp_path / "x.html", [lib], lang="fr")
+    assert not (tmp_path / "x.html").exists()

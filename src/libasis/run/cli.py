@@ -1,0 +1,227 @@
+"""The command ``libasis``: options, output and exit codes; the work is in `libasis.run.pipeline`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import LibasisError
+from ..files import write_text
+from ..provenance import versions
+from . import show
+from .errors import RunError
+
+if TYPE_CHECKING:
+    from .config import Config
+
+app = typer.Typer(
+    name="libasis",
+    help="The Local Interaction Basis of any torch model: features, the graph of their interactions, and its ablation.",
+    epilog="Start with: libasis demo. With your own model: libasis init, fill in libasis.toml, libasis sites, "
+    "libasis graph, libasis ablate, libasis report.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+STOPPED = 130
+FILE = "libasis.toml"
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The settings; libasis init writes them.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one setting, for instance --set fit.method=pca; can be given several times.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit code: 0, or 2 for bad input (with one sentence on stderr), or 130 on Ctrl-C.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    try:
+        code = app(args=arguments, prog_name="libasis", standalone_mode=False)
+        sys.stdout.flush()
+        if code == STOPPED:  # typer has caught Ctrl-C
+            raise KeyboardInterrupt
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        print("Stopped.", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # the reader of our output has gone, as in "libasis sites | head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        print(" ".join(sentence.split()), file=sys.stderr)
+        return 2
+
+
+def _sentence(error: Any) -> str | None:
+    """What to tell the user of bad input; None for an error that nobody foresaw."""
+    if isinstance(error, LibasisError):
+        return str(error)
+    if isinstance(error, CLICK_ERROR):
+        return f"{error.format_message().rstrip('.')}; see libasis --help."
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        return extra and f"This command needs {error.name}: pip install 'libasis[{extra}]'"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return None
+
+
+CLICK_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+EXTRAS = {
+    "matplotlib": "figures",
+    "networkx": "graph",
+    "pandas": "data",
+    "PIL": "data",
+    "pyarrow": "data",
+    "sklearn": "demo",
+    "transformers": "hf",
+}
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"libasis {versions()['libasis']}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def _read(file: Path, changes: list[str] | None) -> Config:
+    from .config import read_config
+
+    return read_config(file, changes or [])
+
+
+@app.command(epilog="Example: libasis demo --out my-demo")
+def demo(
+    name: Annotated[str, typer.Argument(metavar="NAME", help='The model: "modadd" or "digits".')] = "modadd",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder for page and graph.")] = Path(
+        "libasis-demo"
+    ),
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole method on a small model that comes with libasis."""
+    from ..demo.run import run as run_demo
+
+    result = run_demo(out, name=name, force=force, progress=None)
+    show.as_json(result) if as_json else show.demo(result)
+
+
+@app.command(epilog="Example: libasis init my-model.toml")
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(FILE),
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write a settings file with comments, to fill in."""
+    if file.exists() and not force:
+        raise RunError(f"{file} already exists; give --force to replace it, or another name.")
+    write_text(file, template())
+    if as_json:
+        show.as_json({"command": "init", "file": file})
+    else:
+        print(f"Wrote {file}. Fill in sites, model.source and data.source, then: libasis sites {file}")
+
+
+def template() -> str:
+    """The commented settings that ``libasis init`` writes."""
+    return resources.files("libasis.run").joinpath("init.toml").read_text(encoding="utf-8")
+
+
+@app.command(epilog="Example: libasis sites libasis.toml")
+def sites(file: File = Path(FILE), changes: Changes = None, as_json: Json = False) -> None:
+    """List every place at which the model can be cut."""
+    from . import pipeline
+
+    table = pipeline.sites(_read(file, changes))
+    show.as_json({"command": "sites", "sites": table.to_dicts()}) if as_json else print(table)
+
+
+@app.command(epilog="Example: libasis fit libasis.toml --set fit.method=pca --set output=pca-run")
+def fit(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
+    """Fit the basis at each site, on the training data."""
+    from . import pipeline
+
+    config, start = _read(file, changes), time.perf_counter()
+    basis = pipeline.fit(config, force=force)
+    paths = pipeline.Output(config)
+    facts = {"command": "fit", "basis": paths.basis, "method": basis.method, "sites": basis.describe()}
+    if as_json:
+        show.as_json({**facts, "seconds": time.perf_counter() - start})
+    else:
+        show.basis(basis)
+        print(f"Basis saved in {paths.basis}. Next: libasis graph {file}")
+
+
+@app.command(epilog="Example: libasis graph libasis.toml --set interactions.method=integrated")
+def graph(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
+    """Measure the interactions of the features; fits the basis first if none is saved."""
+    from . import pipeline
+
+    config, start = _read(file, changes), time.perf_counter()
+    measured = pipeline.graph(config, force=force)
+    paths = pipeline.Output(config)
+    if as_json:
+        rows = show.section_rows(measured)
+        facts = {"command": "graph", "graph": paths.graph, "method": measured.basis.method, "sections": rows}
+        show.as_json({**facts, "sites": measured.basis.describe(), "seconds": time.perf_counter() - start})
+    else:
+        show.graph(measured)
+        print(f"Graph saved in {paths.graph}. Next: libasis ablate {file}, or libasis report {file}")
+
+
+@app.command(epilog="Example: libasis ablate libasis.toml --set ablate.metric=cross_entropy --set ablate.max_drop=0.01")
+def ablate(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
+    """Count how many features and edges the model needs, on the test data; needs a saved graph."""
+    from . import pipeline
+
+    config, start = _read(file, changes), time.perf_counter()
+    result = pipeline.ablate(config, force=force)
+    paths = pipeline.Output(config)
+    if as_json:
+        facts = show.ablation_facts(result, config.ablate.max_drop)
+        show.as_json({"command": "ablate", "file": paths.ablation, **facts, "seconds": time.perf_counter() - start})
+    else:
+        show.ablations(result, config.ablate.max_drop)
+        print(f"Scores saved in {paths.ablation}. Next: libasis report {file}")
+
+
+@app.command(epilog="Example: libasis report libasis.toml --set report.lang=ja")
+def report(file: File = Path(FILE), changes: Changes = None, as_json: Json = False) -> None:
+    """Write the page that shows the graph, and the ablation if there is one; replaces an older page."""
+    from . import pipeline
+
+    page = pipeline.report(_read(file, changes))
+    show.as_json({"command": "report", "page": page}) if as_json else print(f"Page written to {page}")

@@ -1,0 +1,211 @@
+"""The schema of the settings file: what every verb reads.
+
+The sections ``fit``, ``interactions`` and ``ablate`` hold the keyword arguments of the Python calls, with the same
+names and defaults. A field's description says what its value must be; error messages quote it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from . import toml
+from .errors import ConfigError
+
+SITES = "a list of site names, or of lists of names that are joined into one site"
+FACTORY = '"package.module:factory"'
+MODEL = f'{FACTORY}, "hf:DIRECTORY" or a FILE.pt2'
+DATA = f"{FACTORY}, a file (.npz, .safetensors, .csv, .parquet, .txt, .jsonl) or a folder of images"
+
+Dtype = Annotated[Literal["float32", "float64"] | None, Field(description='"float32" or "float64"')]
+Device = Annotated[str | None, Field(description='a device of torch, such as "cpu" or "cuda:0"')]
+Progress = Annotated[bool | None, Field(description="true or false")]
+Seed = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
+Memory = Annotated[int, Field(ge=2**20, description="a number of bytes, at least 1048576")]
+Names = Annotated[list[str] | None, Field(min_length=1, description="a list of names, at least one")]
+Text = Annotated[str | None, Field(min_length=1, description="a text that is not empty")]
+SiteList = list[str | list[str]]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused, values are never converted silently."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ModelSection(Section):
+    """Where the model comes from."""
+
+    source: str = Field(min_length=1, description=MODEL)
+
+
+class DataSection(Section):
+    """Where the data come from and how they are cut into batches."""
+
+    source: str = Field(min_length=1, description=DATA)
+    target: Text = None
+    columns: Names = None
+    batch_size: int = Field(default=256, ge=1, description="a whole number, 1 or more")
+    test_source: str | None = Field(default=None, min_length=1, description=DATA)
+    test_fraction: float | None = Field(default=None, ge=0, lt=1, description="a number from 0 to below 1")
+    seed: Seed = 0
+    sequence_length: int = Field(default=128, ge=2, description="a whole number, 2 or more")
+    max_sequences: int | None = Field(default=None, ge=1, description="a whole number, 1 or more")
+    mask: Text = None
+
+
+class FitSection(Section):
+    """Keyword arguments of `libasis.fit`."""
+
+    method: Literal["lib", "pca", "neuron", "global"] = Field(
+        default="lib", description='"lib", "pca", "neuron" or "global"'
+    )
+    rotate_final: bool = Field(default=False, description="true or false")
+    truncation: str = Field(default="auto", description='"auto", "relative:1e-10" or "absolute:1e-6"')
+    moments: Literal["auto", "closed_form", "exact", "sketch"] = Field(
+        default="auto", description='"auto", "closed_form", "exact" or "sketch"'
+    )
+    dtype: Dtype = None
+    device: Device = None
+    seed: Seed = 0
+    progress: Progress = None
+    memory: Memory = 2**30
+
+
+class InteractionsSection(Section):
+    """Keyword arguments of `libasis.interactions`."""
+
+    method: Literal["gradient", "integrated"] = Field(default="gradient", description='"gradient" or "integrated"')
+    nodes: int = Field(default=8, ge=1, description="a whole number, 1 or more")
+    baseline: Literal["mean", "zero"] = Field(default="mean", description='"mean" or "zero"')
+    dtype: Dtype = None
+    device: Device = None
+    seed: Seed = 0
+    progress: Progress = None
+    memory: Memory = 2**30
+
+
+class AblateSection(Section):
+    """Keyword arguments of `libasis.ablate_nodes` and `libasis.ablate_edges`, and which of the two to run."""
+
+    nodes: bool = Field(default=True, description="true or false")
+    edges: bool = Field(default=True, description="true or false")
+    metric: str = Field(
+        default="accuracy", min_length=1, description='"accuracy", "cross_entropy", "mse" or "package.module:function"'
+    )
+    max_drop: float = Field(default=0.001, ge=0, description="a number, 0 or more")
+    sites: Names = None
+    schedule: Literal["auto", "linear", "exponential", "bisect"] | list[int] = Field(
+        default="auto", description='"auto", "linear", "exponential", "bisect" or a list of counts'
+    )
+    replacement: Literal["mean", "zero", "resample"] = Field(default="mean", description='"mean", "zero" or "resample"')
+    sections: Names = None
+    search: Literal["bisect", "bisect-kept"] = Field(default="bisect", description='"bisect" or "bisect-kept"')
+    stable: bool = Field(default=True, description="true or false")
+    dtype: Dtype = None
+    device: Device = None
+    seed: Seed = 0
+    progress: Progress = None
+    memory: Memory = 2**30
+
+
+class ReportSection(Section):
+    """How the page is written."""
+
+    lang: Literal["en", "ja"] = Field(default="en", description='"en" or "ja"')
+    path: Text = None
+    title: Text = None
+
+
+class Config(Section):
+    """The whole file."""
+
+    sites: SiteList = Field(default=[], description=SITES)
+    output: str = Field(default="libasis-run", min_length=1, description="the name of a folder")
+    model: ModelSection = Field(description="a section")
+    data: DataSection = Field(description="a section")
+    fit: FitSection = Field(default=FitSection(), description="a section")
+    interactions: InteractionsSection = Field(default=InteractionsSection(), description="a section")
+    ablate: AblateSection = Field(default=AblateSection(), description="a section")
+    report: ReportSection = Field(default=ReportSection(), description="a section")
+
+    def to_toml(self) -> str:
+        """These settings as TOML, with every default written out."""
+        return toml.write(self.model_dump(exclude_none=True))
+
+
+def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
+    """The settings of a file, with ``"section.key=value"`` changes of the command line applied.
+
+    Raises:
+        ConfigError: the file is missing or not TOML, a key is unknown or missing, or a value is not allowed.
+    """
+    settings = toml.override(toml.read(Path(path)), changes)
+    changed = {change.partition("=")[0].replace(" ", "") for change in changes}
+    return parse_config(settings, where=str(path), changed=changed)
+
+
+def parse_config(settings: dict[str, Any], *, where: str = "settings", changed: set[str] | None = None) -> Config:
+    """Check settings against the schema.
+
+    Args:
+        settings: the tables.
+        where: what an error names as the place of a wrong key.
+        changed: dotted keys that came from the command line instead.
+
+    Raises:
+        ConfigError: as `read_config`.
+    """
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        problems = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        keys = _keys(problems[0]["loc"])
+        origin = f"--set {'.'.join(keys)}" if ".".join(keys) in (changed or set()) else where
+        raise ConfigError(_sentence(problems[0], keys, origin)) from None
+
+
+def _keys(location: Sequence[str | int]) -> list[str]:
+    """Section and key of an error's location; the rest is inside the value."""
+    first = str(location[0])
+    return [first, str(location[1])] if first in SECTIONS and len(location) > 1 else [first]
+
+
+def _sentence(problem: Any, keys: list[str], origin: str) -> str:
+    if problem["type"] == "extra_forbidden":
+        return _unknown(keys, origin)
+    description = _field(keys).description
+    if problem["type"] == "missing":
+        named = f"the section [{keys[0]}]" if len(keys) == 1 else f"the key {'.'.join(keys)!r}"
+        must = 'with the key "source"' if len(keys) == 1 else f"it must be {description}"
+        return f"{origin} lacks {named}; {must}."
+    value = problem["input"]
+    shown = "a section" if isinstance(value, dict) else repr(value)
+    return f"{origin}: {'.'.join(keys)} is {shown}, but it must be {description}."
+
+
+def _unknown(keys: list[str], origin: str) -> str:
+    *section, key = keys
+    allowed = list(Config.model_fields) if not section else list(SECTIONS[section[0]].model_fields)
+    near = difflib.get_close_matches(key, allowed, n=1, cutoff=0.6)
+    elsewhere = [f"{name}.{key}" for name, table in SECTIONS.items() if key in table.model_fields]
+    guess = next(iter(near + elsewhere), None)
+    hint = f" (did you mean {guess!r}?)" if guess else ""
+    place = f"in [{section[0]}]" if section else "at the top level"
+    return f"{origin} has the unknown key {key!r} {place}{hint}; the keys allowed there are {', '.join(allowed)}."
+
+
+def _field(keys: list[str]) -> Any:
+    table = Config if len(keys) == 1 else SECTIONS[keys[0]]
+    return table.model_fields[keys[-1]]
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: field.annotation
+    for name, field in Config.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+}

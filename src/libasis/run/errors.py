@@ -1,0 +1,17 @@
+"""What can be wrong with what the user gave on the command line."""
+
+from __future__ import annotations
+
+from ..errors import LibasisError, OptionError
+
+
+class ConfigError(OptionError):
+    """The settings file, or a ``--set`` on the command line, is wrong."""
+
+
+class SourceError(LibasisError):
+    """A model or data source cannot be opened."""
+
+
+class RunError(LibasisError):
+    """The output folder does not hold what a command needs, or holds what it would overwrite."""

@@ -1,0 +1,115 @@
+"""Model sources: a factory, a local Hugging Face directory, an exported program."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..cut import Traced
+from .errors import SourceError
+from .objects import call_factory, first_line, library
+
+KEY = "model.source"
+
+
+def open_model(source: str) -> nn.Module | Traced:
+    """The model that ``model.source`` names.
+
+    Args:
+        source: ``"package.module:factory"`` (a function without arguments that returns a module in eval mode, or a
+            `libasis.Chain`), ``"hf:DIRECTORY"`` (saved by ``save_pretrained``; nothing is ever downloaded) or a
+            ``FILE.pt2`` of ``torch.export.save``.
+
+    Raises:
+        SourceError: there is no such model, or it cannot be opened.
+    """
+    if source.startswith("hf:"):
+        return _open_hugging_face(Path(source[3:]))
+    if source.endswith(".pt2"):
+        path = Path(source)
+        if not path.is_file():
+            raise SourceError(f"{KEY} is {source!r}, but there is no such file in {Path.cwd()}.")
+        from .pt2 import open_pt2
+
+        return open_pt2(path)
+    if ":" not in source:
+        raise SourceError(f'{KEY} is {source!r}; it must be "package.module:factory", "hf:DIRECTORY" or a FILE.pt2.')
+    model = call_factory(source, KEY)
+    if not isinstance(model, nn.Module | Traced):
+        raise SourceError(
+            f"{KEY} is {source!r}, but it returned a {type(model).__name__}; return a torch.nn.Module or libasis.Chain."
+        )
+    return model
+
+
+def hugging_face_directory(source: str) -> Path | None:
+    """The directory of an ``"hf:DIRECTORY"`` source, else None."""
+    return Path(source[3:]) if source.startswith("hf:") else None
+
+
+def _open_hugging_face(directory: Path) -> nn.Module:
+    """The architecture that config.json names, in float32 with eager attention, weights from safetensors only."""
+    name = _architecture(directory)
+    transformers = library("transformers", "hf", f'{KEY} = "hf:..."')
+    kind: Any = getattr(transformers, name, None) if name else transformers.AutoModel
+    if name and not (isinstance(kind, type) and any(base is nn.Module for base in kind.__mro__)):
+        raise SourceError(f"{directory} names the architecture {name!r}, which transformers does not have.")
+    try:
+        with quiet_transformers(transformers):
+            model, report = kind.from_pretrained(
+                str(directory),
+                local_files_only=True,
+                use_safetensors=True,
+                attn_implementation="eager",
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        raise SourceError(
+            f"The model in {directory} cannot be opened: {first_line(error)}; it must be a folder written by "
+            "save_pretrained with safetensors weights."
+        ) from error
+    if missing := sorted(report["missing_keys"]):
+        raise SourceError(
+            f"The model in {directory} lacks {len(missing)} weights ({missing[0]!r} is one), which would be random; "
+            "save the whole model with save_pretrained."
+        )
+    return model.eval()
+
+
+def _architecture(directory: Path) -> str | None:
+    try:
+        config: Any = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        names = config.get("architectures") or [None]
+        return names[0]
+    except FileNotFoundError:
+        raise SourceError(
+            f'{KEY} is "hf:{directory}", but there is no {directory / "config.json"}; give a folder written by '
+            "save_pretrained (libasis downloads nothing)."
+        ) from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise SourceError(f"{directory / 'config.json'} cannot be read: {first_line(error)}.") from error
+
+
+@contextlib.contextmanager
+def quiet_transformers(transformers: Any) -> Iterator[None]:
+    """No progress bars and log lines of transformers; its settings are put back."""
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    try:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()

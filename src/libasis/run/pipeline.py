@@ -1,0 +1,253 @@
+"""The verbs as functions of the settings. Each stage reads what the stage before it saved, and saves its own.
+
+The output folder holds ``basis/``, ``graph/``, ``ablation.json``, ``report.html`` and ``config.toml``, the settings of
+the last command with every default written out. ``basis/`` and ``graph/`` carry the settings that made them in a
+``config.toml`` of their own, ablation.json at its key "settings": no stage goes on from results of other settings; it
+says which setting differs. Nothing is ever deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ..cut import SiteRow, SiteTable, Traced, find_sites, trace
+from ..cut.batches import first_inputs
+from ..errors import LibasisError
+from ..files import write_text
+from . import toml
+from .ablations import Ablations, load_ablations, save_ablations
+from .config import Config, parse_config
+from .data import Data, FileBatches, open_data
+from .errors import ConfigError, RunError
+from .models import open_model
+from .objects import load_object
+
+if TYPE_CHECKING:
+    from ..basis import Basis
+    from ..interactions import InteractionGraph
+
+BASIS_SECTIONS = ("sites", "model", "data", "fit")
+GRAPH_SECTIONS = (*BASIS_SECTIONS, "interactions")
+FREE = {"device", "progress", "memory", "batch_size"}  # may change between stages: they do not change what is computed
+
+
+class Output:
+    """The paths in the output folder.
+
+    Raises:
+        RunError: the path exists and is no folder.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.root = Path(config.output)
+        self.basis = self.root / "basis"
+        self.graph = self.root / "graph"
+        self.ablation = self.root / "ablation.json"
+        self.report = Path(config.report.path) if config.report.path else self.root / "report.html"
+        if self.root.exists() and not self.root.is_dir():
+            raise RunError(f"output is {config.output!r}, which is a file; name a folder.")
+
+    def record(self, config: Config, folder: Path) -> None:
+        """Save the settings that made what is in the folder."""
+        text = "# The settings of these results, written by libasis; every default is spelled out.\n\n"
+        for place in (folder, self.root):
+            write_text(place / "config.toml", text + config.to_toml())
+
+    def refuse(self, path: Path, force: bool) -> None:
+        """Raise where ``path`` would be overwritten without ``force``."""
+        if path.exists() and not force:
+            raise RunError(f"{path} already exists; give --force to replace it, or another output.")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Model and data of the settings, and the model cut at the sites."""
+
+    data: Data
+    traced: Traced
+
+
+def sites(config: Config) -> SiteTable:
+    """Every place at which the model can be cut."""
+    model, data = open_model(config.model.source), open_data(config)
+    if isinstance(model, Traced):
+        model.record(_example(model, data))
+        return SiteTable([SiteRow(s.name, (s.features,), "Chain", True, "") for s in model.sites])
+    return find_sites(model, _example(model, data))
+
+
+def fit(config: Config, *, force: bool = False) -> Basis:
+    """Fit the basis and save it in ``basis/``.
+
+    Raises:
+        RunError: there is a basis already and ``force`` is false.
+    """
+    output = Output(config)
+    output.refuse(output.basis, force)
+    return _fit(config, output, open_run(config), force=force)
+
+
+def graph(config: Config, *, force: bool = False) -> InteractionGraph:
+    """Measure the interactions and save them in ``graph/``, fitting the basis first if none is saved.
+
+    Raises:
+        RunError: there is a graph already, or a basis of other settings, and ``force`` is false.
+    """
+    import libasis
+
+    output = Output(config)
+    output.refuse(output.graph, force)
+    changed = _changed_since(output.basis, config, BASIS_SECTIONS) if output.basis.exists() else None
+    if changed and not force:
+        raise RunError(f"{output.basis} was made with other settings: {changed}; give --force or another output.")
+    opened = open_run(config)
+    reuse = output.basis.exists() and not changed
+    basis: Any = libasis.load(output.basis) if reuse else _fit(config, output, opened, force=force)
+    found = libasis.interactions(opened.traced, basis, opened.data.train, **config.interactions.model_dump())
+    found.save(output.graph, force=force)
+    output.record(config, output.graph)
+    return found
+
+
+def ablate(config: Config, *, force: bool = False) -> Ablations:
+    """Ablate nodes and edges of the saved graph on the test data and save the scores in ``ablation.json``.
+
+    Raises:
+        RunError: there is no graph, or one of other settings, or there are scores already and ``force`` is false.
+        ConfigError: neither nodes nor edges are asked for.
+    """
+    import libasis
+
+    section = config.ablate
+    if not (section.nodes or section.edges):
+        raise ConfigError("ablate.nodes and ablate.edges are both false; set at least one of them to true.")
+    output = Output(config)
+    measured = _saved_graph(output)
+    if changed := _changed_since(output.graph, config, GRAPH_SECTIONS):
+        raise RunError(
+            f"{output.graph} was made with other settings: {changed}; repeat that setting, run libasis graph "
+            "--force, or name another output."
+        )
+    output.refuse(output.ablation, force)
+    opened = open_run(config)
+    test = opened.data.test
+    shared = section.model_dump(include={"max_drop", "dtype", "device", "seed", "progress"})
+    shared["metric"] = load_object(section.metric, "ablate.metric") if ":" in section.metric else section.metric
+    nodes = edges = None
+    if section.nodes:
+        options = section.model_dump(include={"sites", "schedule", "replacement"})
+        nodes = libasis.ablate_nodes(opened.traced, measured, test, **options, **shared)
+    if section.edges:
+        options = section.model_dump(include={"sections", "search", "stable", "memory"})
+        edges = libasis.ablate_edges(opened.traced, measured, test, **options, **shared)
+    result = Ablations(nodes, edges, opened.data.held_out)
+    save_ablations(output.ablation, result, config.model_dump(exclude_none=True))
+    output.record(config, output.root)
+    return result
+
+
+def report(config: Config) -> Path:
+    """Write the page of the saved graph, with the ablation if there is one; an older page is replaced.
+
+    Raises:
+        RunError: there is no graph, or the ablation belongs to a graph of other settings.
+    """
+    from ..report import write_page
+
+    output = Output(config)
+    measured = _saved_graph(output)
+    saved = _saved_ablations(output)
+    return write_page(
+        output.report,
+        [measured],
+        lang=config.report.lang,
+        node_ablations=[saved.nodes] if saved.nodes else [],
+        edge_ablations=[saved.edges] if saved.edges else [],
+        title=config.report.title,
+    )
+
+
+def _saved_ablations(output: Output) -> Ablations:
+    if not output.ablation.exists():
+        return Ablations(None, None, False)
+    saved, settings = load_ablations(output.ablation)
+    made_with = parse_config(settings, where=str(output.ablation))
+    if changed := _changed_since(output.graph, made_with, GRAPH_SECTIONS):
+        raise RunError(
+            f"{output.ablation} belongs to a graph of other settings: {changed}; run libasis ablate --force first."
+        )
+    return saved
+
+
+def open_run(config: Config) -> Opened:
+    """Open model and data and cut the model.
+
+    Raises:
+        ConfigError: the settings name no sites.
+        LibasisError: whatever is wrong with the model, the data or the sites.
+    """
+    model, data = open_model(config.model.source), open_data(config)
+    if isinstance(model, Traced):
+        if config.sites:
+            raise ConfigError("sites is given, but the model is a libasis.Chain, which has its own; remove sites.")
+        return Opened(data, model)
+    if not config.sites:
+        raise ConfigError("sites is empty; list at least two sites (the command libasis sites shows all names).")
+    return Opened(data, trace(model, _example(model, data), config.sites, mask=config.data.mask))
+
+
+def _example(model: nn.Module | Traced, data: Data) -> Any:
+    if isinstance(data.train, FileBatches):
+        return data.train.example()
+    return first_inputs(model if isinstance(model, nn.Module) else nn.Identity(), data.train)
+
+
+def _fit(config: Config, output: Output, opened: Opened, *, force: bool) -> Basis:
+    import libasis
+
+    basis = libasis.fit(opened.traced, opened.data.train, **config.fit.model_dump())
+    basis.save(output.basis, force=force)
+    output.record(config, output.basis)
+    return basis
+
+
+def _saved_graph(output: Output) -> InteractionGraph:
+    import libasis
+
+    if not output.graph.exists():
+        raise RunError(f"{output.graph} does not exist; run libasis graph first.")
+    loaded: Any = libasis.load(output.graph)
+    return loaded
+
+
+def _changed_since(folder: Path, config: Config, sections: tuple[str, ...]) -> str | None:
+    """The first setting that is not as it was when a folder was filled, in words."""
+    path = folder / "config.toml"
+    try:
+        saved = parse_config(toml.read(path), where=str(path))
+    except LibasisError:
+        return f"{path} is missing or cannot be read"
+    return _difference(saved, config, sections)
+
+
+def _difference(saved: Config, config: Config, sections: tuple[str, ...]) -> str | None:
+    old, new = _deciding(saved, sections), _deciding(config, sections)
+    for key in old:
+        if old[key] != new[key]:
+            return f"{key} was {old[key]!r} and is {new[key]!r} now"
+    return None
+
+
+def _deciding(config: Config, sections: tuple[str, ...]) -> dict[str, Any]:
+    """The settings that decide what a stage computes, by dotted key."""
+    out: dict[str, Any] = {}
+    for section, value in config.model_dump(include=set(sections)).items():
+        table = value if isinstance(value, dict) else {"": value}
+        out.update({f"{section}.{key}".rstrip("."): item for key, item in table.items() if key not in FREE})
+    if "data.test_source" in out:  # which data the ablation uses is free; whether some are held out is not
+        out["data.test_source"] = "given" if out["data.test_source"] else "not given"
+    return out

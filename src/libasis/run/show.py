@@ -1,0 +1,145 @@
+"""What the commands print: tables for people, one JSON object for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .ablations import Ablations, finite, to_dict
+
+if TYPE_CHECKING:
+    from ..ablation.results import Curve, NodeAblation
+    from ..basis import Basis
+    from ..interactions import InteractionGraph
+
+
+EDGE_TITLES = {"edges_total": "edges", "edges_required": "required", "edges_required_stable": "required (stable)"}
+NODE_TITLES = {
+    "features_required_stable": "required (stable)",
+    "score": "score with them",
+    "score_of_mean": "score of the mean alone",
+    "score_of_zero": "score of zero",
+}
+
+
+def as_json(facts: Mapping[str, Any]) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(finite(facts), default=_plain, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def table(rows: Sequence[Mapping[str, Any]], title: str, heads: Mapping[str, str] | None = None) -> None:
+    """Rows with the same keys as a table, the columns headed by their keys or by ``heads``."""
+    if not rows:
+        return
+    out = Table(title=title, title_justify="left", header_style="bold")
+    for key, value in rows[0].items():
+        out.add_column(
+            Text((heads or {}).get(key, key)), justify="left" if isinstance(value, str) else "right", overflow="fold"
+        )
+    for row in rows:
+        out.add_row(*(Text(_cell(value)) for value in row.values()))
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
+    console.print(out)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def basis(fitted: Basis) -> None:
+    """The sites of a basis."""
+    table(fitted.describe(), f"Basis ({fitted.method})", {"d": "directions", "k": "kept"})
+
+
+def section_rows(measured: InteractionGraph) -> list[dict[str, Any]]:
+    """One plain row per section: its sites, features on both sides, edges that are not zero."""
+    pairs = zip(measured.sites[:-1], measured.sites[1:], measured.edges, strict=True)
+    return [
+        {"section": a, "to": b, "features": f"{e.shape[1]} -> {e.shape[0]}", "edges": int((e > 0).sum())}
+        for a, b, e in pairs
+    ]
+
+
+def graph(measured: InteractionGraph) -> None:
+    """The sections of a graph."""
+    table(section_rows(measured), f"Interactions ({measured.basis.method})")
+
+
+def ablation_facts(result: Ablations, max_drop: float) -> dict[str, Any]:
+    """Both ablations as plain data."""
+    nodes = edges = None
+    if result.nodes:
+        nodes = {"rows": node_rows(result.nodes, max_drop), **to_dict(result.nodes)}
+    if result.edges:
+        edges = {"rows": result.edges.rows(), **to_dict(result.edges)}
+    return {"held_out": result.held_out, "nodes": nodes, "edges": edges}
+
+
+def ablations(result: Ablations, max_drop: float) -> None:
+    """Edges required per section, features required per site, and the score of the whole model."""
+    first = result.edges or result.nodes
+    if first is None:
+        return
+    if result.edges:
+        table(result.edges.rows(), "Edges that the model needs", EDGE_TITLES)
+    if result.nodes:
+        table(node_rows(result.nodes, max_drop), "Features that the model needs, one site at a time", NODE_TITLES)
+    print(
+        f"The whole model's {first.metric} is {first.base_score:.6g} on {first.samples} samples; it was allowed to get "
+        f"worse by {max_drop:g}."
+    )
+    if not result.held_out:
+        print("Measured on the data of the fit: no test data were given.")
+
+
+def node_rows(result: NodeAblation, max_drop: float) -> list[dict[str, Any]]:
+    """Per site: features measured, the number needed, the score with them, with none, and without the mean too."""
+    rows = []
+    for site, curve in result.curves.items():
+        needed = features_required(curve, result, max_drop)
+        rows.append(
+            {
+                "site": site,
+                "features": curve.counts[-1] if len(curve) else None,
+                "features_required_stable": needed,
+                "score": None if needed is None else curve[needed],
+                "score_of_mean": curve.get(0),
+                "score_of_zero": result.without_constant.get(site),
+            }
+        )
+    return rows
+
+
+def features_required(curve: Curve, result: NodeAblation, max_drop: float) -> int | None:
+    """The smallest count measured from which every larger one measured is within ``max_drop`` of the whole model."""
+    sign = 1 if result.higher_is_better else -1
+    needed = None
+    for count in reversed(curve.counts):
+        if not sign * (result.base_score - curve[count]) <= max_drop + 1e-12:
+            break
+        needed = count
+    return needed
+
+
+def demo(result: Mapping[str, Any]) -> None:
+    """The demo's table, its facts, and where the page is."""
+    table(result["rows"], "Edges that the model needs, by basis")
+    for sentence in result["facts"]:
+        print(sentence)
+    print(f"Page: {result['page']}")
+    print(f"Graph: {result['graph']}")

@@ -1,0 +1,115 @@
+"""What a section can be made of: plain data that the closed forms read.
+
+A section with closed forms computes, at every position t of the input,
+
+    y_t = D x_t + Σ B φ(A_1 u_t + b_1, ..., A_r u_t + b_r) + Σ_h W_O^h o^h_t + constant,
+
+where u is the input x itself, or x̂ = Πx/σ if a norm stands in front, and o^h is what head h of an attention reads. The
+output is y at all positions, or at some of them. All matrices are float64 and exact: gains and shifts of the norm,
+biases and scales of whatever chain of operations led there are folded into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Values = tuple[Tensor, ...]
+"""The context values of a batch (masks, position ids, ...), `Context.values`."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    r"""LayerNorm or RMSNorm without its gain: :math:`\hat x = \Pi x / \sigma`, :math:`\sigma^2 = mean((\Pi x)^2) + \epsilon`.
+
+    Attributes:
+        centred: whether :math:`\Pi` subtracts the mean (LayerNorm) or is the identity (RMSNorm).
+        eps: :math:`\epsilon`.
+    """  # noqa: E501
+
+    centred: bool
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise:
+    r"""One branch :math:`B\,\phi(A_1 u + b_1, \dots, A_r u + b_r)`, :math:`\phi` applied to each unit on its own.
+
+    Attributes:
+        A: ``[r, h, d]``.
+        b: ``[r, h]``.
+        B: ``[d_out, h]``.
+        activate: :math:`\phi`: r tensors ``[batch, position, h]`` to one, in their dtype; differentiable by torch.func.
+    """
+
+    A: Tensor
+    b: Tensor
+    B: Tensor
+    activate: Callable[..., Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    r"""One attention of H heads of width e over G groups of keys and values (G divides H).
+
+    Attributes:
+        W_Q: ``[H e, d]``, acting on u; heads in order, likewise below.
+        W_K: ``[G e, d]``.
+        W_V: ``[G v, d]``; v, the width of the values, is e nearly always.
+        b_Q: ``[H e]``.
+        b_K: ``[G e]``.
+        b_V: ``[G v]``.
+        W_O: ``[d_out, H v]``.
+        heads: H.
+        groups: G.
+        scale: c: the scores are :math:`c\,\tilde q\cdot\tilde k` plus what does not depend on the input's values.
+        pattern: from rotated queries ``[batch, H, t, e]``, rotated keys ``[batch, G, s, e]`` and the context values to
+            the attention weights ``[batch, H, t, s]``, masks included.
+        rotate_query: R: from ``[batch, H, t, e]`` and the context values to the rotated queries; linear, position by
+            position, the same for every head; None where nothing is rotated.
+        rotate_key: the same for keys ``[batch, G, s, e]``.
+    """
+
+    W_Q: Tensor
+    W_K: Tensor
+    W_V: Tensor
+    b_Q: Tensor
+    b_K: Tensor
+    b_V: Tensor
+    W_O: Tensor
+    heads: int
+    groups: int
+    scale: float
+    pattern: Callable[[Tensor, Tensor, Values], Tensor]
+    rotate_query: Callable[[Tensor, Values], Tensor] | None = None
+    rotate_key: Callable[[Tensor, Values], Tensor] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """What one section is made of.
+
+    Attributes:
+        d: number of features in.
+        d_out: number of features out.
+        skip: D, ``[d_out, d]``; None where there is none.
+        norm: in front of all branches; None where u = x.
+        pointwise: branches, summed.
+        attention: at most one.
+        read: positions of y that the output holds, ascending; None for all of them.
+    """
+
+    d: int
+    d_out: int
+    skip: Tensor | None = None
+    norm: Norm | None = None
+    pointwise: tuple[Pointwise, ...] = ()
+    attention: Attention | None = None
+    read: tuple[int, ...] | None = None
+
+    @property
+    def affine(self) -> bool:
+        """Whether the section is one affine map of each position alone."""
+        return not self.pointwise and self.attention is None

@@ -59,5 +59,4 @@ def make_node_ablation(graph, *, base=0.99955):
     curves = {
         s.name: Curve({0: 0.01, 5: base - 0.0005, 6: base - 0.2, 9: base - 0.0009, s.k: base}) for s in graph.basis
     }
-    without = dict.fromkeys(curves, 0.0088)
-    return NodeAblation(curves, without, base, "accuracy", True, 8939, {"basis": graph.basis.method})
+    return NodeAblation(curves, 0.0088, base, "accuracy", True, 8939, {"basis": graph.basis.method})

@@ -15,7 +15,7 @@ SETTINGS = {"model": {"source": "m:f"}}
 def node_ablation(**changes):
     plain = {
         "curves": {"a": Curve({0: 0.1, 2: 0.4, 5: 0.9}), "b": Curve({0: math.nan, 3: math.inf})},
-        "without_constant": {"a": 0.0, "b": -math.inf},
+        "without_constant": -math.inf,
         "base_score": 0.9,
         "metric": "accuracy",
         "higher_is_better": True,

@@ -72,21 +72,29 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     check_same_sites(traced, basis)
     job = _Nodes(traced, batches, measure, replacement, seed, progress)
     base = job.base()
-    curves, without = {}, {}
+    curves = {}
     for i in _chosen(basis, sites):
         site = basis.sites[i]
         curves[site.name] = Curve(job.curve(i, site, schedule, base.score, max_drop))
-        without[site.name] = job.without_constant(i)
     info = {
         "basis": basis.method,
         "schedule": schedule if isinstance(schedule, str) else list(schedule),
         "replacement": replacement,
+        "max_drop": max_drop,
         "data": describe(batches),
         "seed": seed,
         "traced": traced.facts(),
         "versions": versions(),
     }
-    return NodeAblation(curves, without, base.score, measure.name, measure.higher_is_better, base.count, info)
+    return NodeAblation(
+        curves=curves,
+        without_constant=job.without_constant,
+        base_score=base.score,
+        metric=measure.name,
+        higher_is_better=measure.higher_is_better,
+        samples=base.count,
+        info=info,
+    )
 
 
 def _chosen(basis: Basis, sites: Sequence[str] | None) -> list[int]:
@@ -119,7 +127,13 @@ class _Nodes:
         self.progress = progress
 
     def base(self) -> Tally:
-        return base_score(self.traced, self.batches, self.metric, self.progress)
+        """The unablated model's score; the score of an all-zero output is measured beside it."""
+        whole, nothing = Tally(self.metric), Tally(self.metric)
+        for record in self.traced.stream(self.batches, progress=self.progress, label="base score"):
+            whole.add(record.output, record.targets)
+            nothing.add(torch.zeros_like(record.output), record.targets)
+        self.without_constant = nothing.score
+        return whole
 
     def curve(self, i: int, site: SiteBasis, schedule: Schedule, base: float, max_drop: float) -> dict[int, float]:
         scores: dict[int, float] = {}
@@ -157,13 +171,6 @@ class _Nodes:
             return site.encode(torch.zeros(site.d, dtype=features.dtype, device=features.device)).expand_as(features)
         shuffled = torch.randperm(len(features), generator=generator)
         return features[shuffled.to(features.device)]
-
-    def without_constant(self, i: int) -> float:
-        tally = Tally(self.metric)
-        for record in self.traced.stream(self.batches, progress=False):
-            with torch.no_grad():
-                tally.add(record.rest(i, torch.zeros_like(record.activations[i])), record.targets)
-        return tally.score
 
 
 def base_score(traced: Traced, batches: Iterable[Any], metric: Metric, progress: bool | None) -> Tally:

@@ -51,7 +51,8 @@ class NodeAblation:
 
     Attributes:
         curves: per site the score by number of features kept.
-        without_constant: per site the score when the mean is removed too (the activation is zero).
+        without_constant: the score when the constant is removed too. The constant carries all that does not depend on
+            the features, biases included, so nothing is left and the model's output is zero everywhere.
         base_score: the unablated model's score on the same samples.
         metric: the metric's name.
         higher_is_better: whether a larger score is a better one.
@@ -60,7 +61,7 @@ class NodeAblation:
     """
 
     curves: dict[str, Curve]
-    without_constant: dict[str, float]
+    without_constant: float
     base_score: float
     metric: str
     higher_is_better: bool

@@ -40,6 +40,7 @@ class Exact:
         return Moment(total / max(n, 1), None, self.name, n)
 
 
+@torch.no_grad()  # of the model's own parameters; torch.func differentiates all the same
 def _batch_gram(record: Record, span: Span, readout: Matrix, memory: int) -> Matrix:
     x = record.activations[span.source]
     readout = readout.to(x)

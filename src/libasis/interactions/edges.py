@@ -135,6 +135,7 @@ class _Totals:
         self.squares: Matrix = torch.zeros(0)
         self.sums: Matrix = torch.zeros(0)
 
+    @torch.no_grad()  # of the model's own parameters; torch.func differentiates all the same
     def add(self, record: Record, l: int, basis: Basis, path: Path, memory: int) -> None:
         """Add one batch, by forward or reverse mode, whichever needs fewer passes."""
         section = _Section(record, l, basis.sites[l], basis.sites[l + 1], path)

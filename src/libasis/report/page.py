@@ -49,7 +49,7 @@ NODE_COLUMNS = [
     ("col_method", False),
     ("col_features", True),
     ("col_kept", True),
-    ("col_without", True),
+    ("col_none_kept", True),
 ]
 FEATURE_COLUMNS = [
     ("col_site", False),

@@ -67,7 +67,7 @@ def _edge_row(series: Series, name: str, longest: int, lang: str) -> list[Cell]:
 
 
 def node_groups(node_ablations: Sequence[NodeAblation], graphs: Sequence[InteractionGraph], lang: str) -> list[Group]:
-    """Per site one row per method: features, kept, score without the mean."""
+    """Per site one row per method: features, kept, score with none."""
     series = series_of(node_ablations, lang)
     sizes = {(graph.basis.method, site.name): site.k for graph in graphs for site in graph.basis}
     names = list(dict.fromkeys(name for r in node_ablations for name in r.curves))
@@ -78,12 +78,11 @@ def _node_row(series: Series, name: str, sizes: dict[tuple[str, str], int], lang
     result: NodeAblation = series.result
     curve = result.curves[name]
     total, kept = sizes.get((series.method, name), max(curve, default=0)), kept_features(result, curve)
-    without = result.without_constant.get(name)
     return [
         Cell(series.label),
         Cell(f"{total:,}", number=True),
         Cell(count(kept, lang), number=True),
-        Cell("–" if without is None else score(without, allowance([result])), number=True),
+        Cell(score(curve[0], allowance([result])) if 0 in curve else "–", number=True),
     ]
 
 

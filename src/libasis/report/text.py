@@ -81,7 +81,7 @@ EN: dict[str, str] = {
     "col_stable": "Needed: stable",
     "col_features": "Features",
     "col_kept": "Kept",
-    "col_without": "Score without the mean",
+    "col_none_kept": "Score with no feature",
     "none_passes": "none passes",
     # pictures
     "pictures": "Pictures",
@@ -270,7 +270,7 @@ JA: dict[str, str] = {
     "col_stable": "必要数：安定",
     "col_features": "特徴",
     "col_kept": "残す数",
-    "col_without": "平均も除いたときのスコア",
+    "col_none_kept": "特徴量なしのスコア",
     "none_passes": "該当なし",
     # pictures
     "pictures": "図",

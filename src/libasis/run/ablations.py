@@ -80,7 +80,7 @@ def to_dict(result: NodeAblation | EdgeAblation, *, masks: bool = False) -> dict
 def node_ablation(data: Mapping[str, Any]) -> NodeAblation:
     """A `NodeAblation` of what `to_dict` made."""
     known = _known(NodeAblation, data)
-    known["without_constant"] = {name: float(score) for name, score in data["without_constant"].items()}
+    known["without_constant"] = float(data["without_constant"])
     return NodeAblation(**known)
 
 

@@ -119,7 +119,7 @@ def node_rows(result: NodeAblation, max_drop: float) -> list[dict[str, Any]]:
                 "features_required_stable": needed,
                 "score": None if needed is None else curve[needed],
                 "score_of_mean": curve.get(0),
-                "score_of_zero": result.without_constant.get(site),
+                "score_of_zero": result.without_constant,
             }
         )
     return rows

@@ -2,7 +2,7 @@
 
 A section with closed forms computes, at every position t of the input,
 
-    y_t = D x_t + Σ B φ(A_1 u_t + b_1, ..., A_r u_t + b_r) + Σ_h W_O^h o^h_t + constant,
+    y_t = D x_t + Σ B φ(A_1 u_t + b_1, ..., A_r u_t + b_r) + Σ_h W_O^h o^h_t + constant_t,
 
 where u is the input x itself, or x̂ = Πx/σ if a norm stands in front, and o^h is what head h of an attention reads. The
 output is y at all positions, or at some of them. All matrices are float64 and exact: gains and shifts of the norm,
@@ -16,21 +16,36 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..types import Matrix
+
 Values = tuple[Tensor, ...]
 """The context values of a batch (masks, position ids, ...), `Context.values`."""
 
 
 @dataclass(frozen=True)
 class Norm:
-    r"""LayerNorm or RMSNorm without its gain: :math:`\hat x = \Pi x / \sigma`, :math:`\sigma^2 = mean((\Pi x)^2) + \epsilon`.
+    r"""LayerNorm or RMSNorm without its gain.
+
+    :math:`\hat x = \Pi x / \sigma`, :math:`\sigma^2 = \mathrm{mean}((\Pi x)^2) + \epsilon`.
 
     Attributes:
         centred: whether :math:`\Pi` subtracts the mean (LayerNorm) or is the identity (RMSNorm).
         eps: :math:`\epsilon`.
-    """  # noqa: E501
+    """
 
     centred: bool
     eps: float
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The normed value and :math:`1/\\sigma`, ``[..., d]`` and ``[..., 1]``."""
+        if self.centred:
+            x = x - x.mean(-1, keepdim=True)
+        inverse = (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return x * inverse, inverse
+
+    def fold(self, W: Matrix) -> Matrix:
+        r"""W Π ``[.., d]``: what W sees of a change of x before the division by :math:`\sigma`."""
+        return W - W.mean(1, keepdim=True) if self.centred else W
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,42 +60,38 @@ class Pointwise:
     """
 
     A: Tensor
-    b: Tensor
-    B: Tensor
+    b: Matrix
+    B: Matrix
     activate: Callable[..., Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    r"""One attention of H heads of width e over G groups of keys and values (G divides H).
+    r"""One attention of H heads of width e (width v for values); keys and values shared by heads stand once for each.
 
     Attributes:
-        W_Q: ``[H e, d]``, acting on u; heads in order, likewise below.
-        W_K: ``[G e, d]``.
-        W_V: ``[G v, d]``; v, the width of the values, is e nearly always.
-        b_Q: ``[H e]``.
-        b_K: ``[G e]``.
-        b_V: ``[G v]``.
-        W_O: ``[d_out, H v]``.
-        heads: H.
-        groups: G.
+        W_Q: ``[H, e, d]``, acting on u; likewise below.
+        W_K: ``[H, e, d]``.
+        W_V: ``[H, v, d]``.
+        b_Q: ``[H, e]``.
+        b_K: ``[H, e]``.
+        b_V: ``[H, v]``.
+        W_O: ``[d_out, H, v]``.
         scale: c: the scores are :math:`c\,\tilde q\cdot\tilde k` plus what does not depend on the input's values.
-        pattern: from rotated queries ``[batch, H, t, e]``, rotated keys ``[batch, G, s, e]`` and the context values to
+        pattern: from rotated queries ``[batch, H, t, e]``, rotated keys ``[batch, H, s, e]`` and the context values to
             the attention weights ``[batch, H, t, s]``, masks included.
         rotate_query: R: from ``[batch, H, t, e]`` and the context values to the rotated queries; linear, position by
             position, the same for every head; None where nothing is rotated.
-        rotate_key: the same for keys ``[batch, G, s, e]``.
+        rotate_key: the same for keys.
     """
 
     W_Q: Tensor
     W_K: Tensor
     W_V: Tensor
-    b_Q: Tensor
-    b_K: Tensor
-    b_V: Tensor
+    b_Q: Matrix
+    b_K: Matrix
+    b_V: Matrix
     W_O: Tensor
-    heads: int
-    groups: int
     scale: float
     pattern: Callable[[Tensor, Tensor, Values], Tensor]
     rotate_query: Callable[[Tensor, Values], Tensor] | None = None
@@ -103,7 +114,7 @@ class Anatomy:
 
     d: int
     d_out: int
-    skip: Tensor | None = None
+    skip: Matrix | None = None
     norm: Norm | None = None
     pointwise: tuple[Pointwise, ...] = ()
     attention: Attention | None = None

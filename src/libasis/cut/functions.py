@@ -43,7 +43,7 @@ class Functions:
         for node in self._needed(set(sources), targets):
             if self._is_constant(node):
                 name = f"constant_{len(held)}"
-                held[name] = self._constant(node)
+                held[name] = self.constant(node)
                 new[node] = graph.get_attr(name)
             elif is_size(node):
                 new[node] = self._size(node, sources, new, graph, sizes)
@@ -102,14 +102,14 @@ class Functions:
             sizes["batch"] = graph.call_function(torch.ops.aten.sym_size.int, (new[source], dim))
         return sizes["batch"]
 
-    def _constant(self, node: fx.Node) -> Any:
+    def constant(self, node: fx.Node) -> Any:
         if node not in self._constants:
             if node.op == "placeholder":
                 value: Any = self.program.constants[node.name].detach()
                 value = value.to(device=self.device, dtype=self.dtype if value.is_floating_point() else None)
             else:
-                args = self._convert(fx.map_arg(node.args, self._constant))
-                kwargs = self._convert(fx.map_arg(node.kwargs, self._constant))
+                args = self._convert(fx.map_arg(node.args, self.constant))
+                kwargs = self._convert(fx.map_arg(node.kwargs, self.constant))
                 with torch.no_grad():
                     value = node.target(*args, **kwargs)  # pyright: ignore
             self._constants[node] = value

@@ -29,33 +29,47 @@ class InputLeaf:
     node: fx.Node
 
 
-def attention(  # noqa: PLR0913 - the signature of the operation it stands for
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+def attention_weights(
+    query: Tensor, key: Tensor, attn_mask: Tensor | None = None, *, is_causal: bool = False, scale: float | None = None
 ) -> Tensor:
-    """Scaled dot-product attention in plain operations: the fused kernels have no forward-mode derivative."""
-    if enable_gqa:
-        groups = query.shape[-3] // key.shape[-3]
-        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+    """The weights of scaled dot-product attention in plain operations: fused kernels have no forward-mode derivative."""
     scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-1, -2)
     if is_causal:
         visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         scores = scores.masked_fill(~visible, float("-inf"))
     if attn_mask is None:
-        return scores.softmax(-1) @ value
+        return scores.softmax(-1)
     hidden = ~attn_mask if attn_mask.dtype == torch.bool else attn_mask == float("-inf")
     blind = hidden.all(-1, keepdim=True)  # a row that sees nothing reads zero, as in the fused kernels
     if attn_mask.dtype != torch.bool:
         scores = scores + attn_mask.masked_fill(hidden, 0.0)
     weights = scores.masked_fill(hidden & ~blind, float("-inf")).softmax(-1)
-    return weights.masked_fill(blind, 0.0) @ value
+    return weights.masked_fill(blind, 0.0)
+
+
+def _spell_out_attention(graph: fx.Graph, node: fx.Node) -> None:
+    """Replace a fused attention by its weights and their product with the values, as separate nodes."""
+    query, key, value, *rest = node.args
+    given = dict(zip(("attn_mask", "dropout_p", "is_causal"), rest, strict=False)) | node.kwargs
+    with graph.inserting_before(node):
+        if given.get("enable_gqa"):
+            key, value = (_repeated(graph, query, part) for part in (key, value))  # pyright: ignore
+        options = {"is_causal": bool(given.get("is_causal")), "scale": given.get("scale")}
+        weights = graph.call_function(attention_weights, (query, key, given.get("attn_mask")), options)  # pyright: ignore
+        q, k = query.meta["val"], key.meta["val"]  # pyright: ignore
+        weights.meta["val"] = q.new_empty((*q.shape[:-1], k.shape[-2]))
+    node.target, node.args, node.kwargs = aten.matmul.default, (weights, value), {}
+
+
+def _repeated(graph: fx.Graph, query: fx.Node, part: fx.Node) -> fx.Node:
+    """Keys or values, each repeated for the query heads that share it."""
+    shape = part.meta["val"].shape
+    heads, groups = query.meta["val"].shape[-3], shape[-3]
+    if heads == groups:
+        return part
+    node = graph.call_function(aten.repeat_interleave.self_int, (part, heads // groups, -3))
+    node.meta["val"] = part.meta["val"].new_empty((*shape[:-3], heads, *shape[-2:]))
+    return node
 
 
 @dataclass
@@ -104,7 +118,7 @@ class Program:
             elif node.target in _VIEWS:
                 node.target = aten.reshape.default
             elif node.target is aten.scaled_dot_product_attention.default and not draws(node):
-                node.target = attention
+                _spell_out_attention(self.graph, node)
             elif "higher_order" in str(type(node.target)).lower() or "HigherOrder" in type(node.target).__name__:
                 raise ExportError(
                     f"The model's graph holds a nested program ({node.target}), which cannot be cut; give the "

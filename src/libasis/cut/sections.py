@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,20 +11,12 @@ from torch import Tensor, fx
 
 from ..errors import LibasisError, SiteError
 from ..types import Activations
-from .affine import is_pointwise_affine
 from .check import SiteSpec, resolve, section_context, site_name
+from .excerpt import CutSite, Excerpt
 from .functions import Functions
-from .layout import Layout, layout_of_node
+from .layout import layout_of_node
 from .program import Program, known_size
 from .traced import Context
-
-
-@dataclass(frozen=True)
-class CutSite:
-    """The tensors of one site."""
-
-    nodes: list[fx.Node]
-    layouts: list[Layout]
 
 
 class Cut:
@@ -42,7 +33,8 @@ class Cut:
         self.context_nodes = [section_context(program, a, b) for a, b in zip(pairs[:-1], pairs[1:], strict=True)]
         self.tail_error: LibasisError | None = None
         self.context_nodes.append(self._tail_context(pairs[-1]))
-        build = Functions(program, dtype, device).build
+        functions = Functions(program, dtype, device)
+        build = functions.build
         wanted = [n for site in self.sites for n in site.nodes] + [n for c in self.context_nodes for n in c]
         self.recorder = build([leaf.node for leaf in program.inputs], [*wanted, self.output])
         self.functions = [
@@ -51,12 +43,9 @@ class Cut:
         ]
         last = [*self.sites[-1].nodes, *self.context_nodes[-1]]
         self.tail = None if self.tail_error else build(last, [self.output])
-        self.affine = [
-            _features_last(a, b)
-            and is_pointwise_affine(
-                program, a.nodes, b.nodes, positions=(a.layouts[0].positions, b.layouts[0].positions)
-            )
-            for a, b in zip(self.sites[:-1], self.sites[1:], strict=True)
+        self.excerpts = [
+            Excerpt(program, a, b, context, functions)
+            for a, b, context in zip(self.sites[:-1], self.sites[1:], self.context_nodes, strict=False)
         ]
         self.workspaces = [self._workspace(a, b) for a, b in zip(self.sites[:-1], self.sites[1:], strict=True)]
 
@@ -105,8 +94,8 @@ class Cut:
         dims = tuple(self.program.batch_dim(n) for n in nodes)
         fixed = self.program.fixed_batch
         run = self._run_tail if index == len(self.functions) else self._run_section(index)
-        affine = index < len(self.affine) and self.affine[index]
-        return Context(run, values, dims, fixed, self.workspaces[min(index, len(self.workspaces) - 1)], affine)
+        excerpt = self.excerpts[index] if index < len(self.excerpts) else None
+        return Context(run, values, dims, fixed, self.workspaces[min(index, len(self.workspaces) - 1)], excerpt)
 
     def _run_section(self, index: int) -> Any:
         function, source, target = self.functions[index], self.sites[index], self.sites[index + 1]
@@ -129,10 +118,6 @@ def _cut_site(program: Program, spec: SiteSpec) -> CutSite:
     if len(set(positions)) > 1:
         raise SiteError(f"Site {site_name(spec)!r} joins tensors with different numbers of positions, {positions}.")
     return CutSite(nodes, layouts)
-
-
-def _features_last(*sites: CutSite) -> bool:
-    return all(layout.features_last or layout.positions == 1 for site in sites for layout in site.layouts)
 
 
 def _join(site: CutSite, raw: Sequence[Tensor]) -> Activations:

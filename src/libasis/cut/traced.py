@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..errors import ActivationError, BatchError, OptionError
 from ..types import Activations, Counted, Plain
 from .batches import Batch, Structure, read_batches, to_device
+from .excerpt import Excerpt
 
 Mask = str | Callable[[Any], Tensor]
 
@@ -43,7 +44,7 @@ class Context:
         batch_dims: the batch dimension of each value, or None.
         fixed_batch: the only batch size that ``run`` accepts, or None for any.
         workspace: about how many numbers one pass holds per sample.
-        affine: whether the section is one affine map of each position alone.
+        excerpt: the section in its graph, or None where there is no graph.
     """
 
     run: Callable[..., Tensor]
@@ -51,7 +52,7 @@ class Context:
     batch_dims: tuple[int | None, ...] = ()
     fixed_batch: int | None = None
     workspace: int = 0
-    affine: bool = False
+    excerpt: Excerpt | None = None
 
     def tile(self, times: int) -> Context:
         """For the batch repeated ``times`` times in a row."""

@@ -1,0 +1,52 @@
+# Needs Python 3.11 or newer, make, and access to the Python package index. Everything goes into .venv and build/.
+
+PYTHON ?= $(if $(shell python3.11 --version 2>/dev/null),python3.11,python3)
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## print this list
+	@echo "make TARGET [PYTHON=python3.12] [WORKERS=2]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-6s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: $(VENV)/.demo ## install, then run the whole method on an embedded model; prints where the page is
+	@$(BIN)/libasis demo --out build/demo --force
+
+.PHONY: test
+test: $(VENV)/.test ## install, then check style and types and run every test
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+.PHONY: clean
+clean: ## remove .venv and all that was built
+	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "libasis needs Python 3.11 or newer, but $(PYTHON) is not: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Making $(VENV) with $(PYTHON) and installing torch; this takes a few minutes the first time."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(INSTALL) torch==2.13.0
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	@echo "Installing libasis with what the demo needs."
+	@$(INSTALL) --editable ".[demo]"
+	@touch $@
+
+# pyright runs on node, which need not be on the machine: the extra brings it as a Python package.
+$(VENV)/.test: $(VENV)/.torch pyproject.toml
+	@echo "Installing libasis with what the tests need."
+	@$(INSTALL) --editable ".[test]" "pyright[nodejs]"
+	@touch $@

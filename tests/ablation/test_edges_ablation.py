@@ -1,0 +1,249 @@
+"""The laws of edge ablation. Curves are compared with the dense reference, one output feature at a time."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import chains
+import libasis
+from ablation.setting import CASES, Setting, Unread, squared_error
+from libasis import reference
+from libasis.ablation.schedules import bisect_ablated, bisect_kept
+from libasis.errors import BatchError, OptionError
+
+FEW = (9,)  # samples, where the slow reference is at work
+
+
+def graph_of(setting):
+    return libasis.interactions(setting.traced, setting.basis, [setting.x], progress=False)
+
+
+def with_edges(graph, make):
+    """The graph with other strengths, to choose which edges are kept."""
+    return replace(graph, edges=tuple(make(e) for e in graph.edges))
+
+
+def shuffled(edges):
+    return torch.rand(edges.shape, dtype=chains.F64, generator=torch.Generator().manual_seed(4))
+
+
+def ablate(setting, graph, metric=squared_error, sizes=(40,), **options):
+    batches = setting.batches(metric, sizes)
+    return libasis.ablate_edges(setting.traced, graph, batches, metric, progress=False, **options)
+
+
+def strongest(edges, count):
+    """The mask of the strongest edges, ties by index."""
+    order = sorted(range(edges.numel()), key=lambda e: (-float(edges.flatten()[e]), e))
+    mask = torch.zeros(edges.numel(), dtype=torch.bool)
+    mask[order[:count]] = True
+    return mask.view(edges.shape)
+
+
+def by_hand(setting, l, mask, samples=FEW[0]):
+    """The output with only the masked edges of section l kept."""
+    source, target = (vars(setting.basis.sites[i]) for i in (l, l + 1))
+    with torch.no_grad():
+        y = reference.masked(list(setting.sections)[l], setting.activation(l)[:samples], source, target, mask)
+    return setting.rest(y, l + 1)
+
+
+def test_only_a_graph_has_sections_known_to_be_affine():
+    """The two ways to compute a masked section are both tried below."""
+    assert all(c.affine for c in Setting("affine").traced.record(chains.data("affine", d=5)).contexts)
+    assert not any(c.affine for c in Setting("mlp").traced.record(chains.data("mlp")).contexts)
+
+
+@pytest.mark.parametrize("memory", [1, 2**30])
+@pytest.mark.parametrize("method", ["lib", "pca"])
+@pytest.mark.parametrize("name", CASES)
+def test_the_curve_is_that_of_the_dense_reference(name, method, memory):
+    setting = Setting(name, method)
+    graph = with_edges(graph_of(setting), shuffled)
+    found = ablate(setting, graph, sizes=FEW, memory=memory)
+    for l, (site, curve) in enumerate(found.curves.items()):
+        assert curve.counts == list(range(found.edges_total[site] + 1))
+        for count in curve.counts[::4]:
+            output = by_hand(setting, l, strongest(graph.edges[l], count))
+            assert curve[count] == pytest.approx(setting.error(output), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_with_all_edges_of_a_complete_basis_nothing_changes(name):
+    setting = Setting(name)
+    assert all(site.k == site.d for site in setting.basis.sites[:-1])
+    graph = graph_of(setting)
+    exact, close = ablate(setting, graph, "accuracy"), ablate(setting, graph)
+    assert close.base_score == pytest.approx(setting.error(setting.output), rel=1e-12)
+    for site, total in exact.edges_total.items():
+        assert exact.curves[site][total] == exact.base_score
+        assert close.curves[site][total] == pytest.approx(close.base_score, rel=1e-9)
+
+
+def test_an_output_feature_without_edges_reads_the_image_of_the_mean():
+    """All edges into output 0 are the weakest: as long as none is kept, that output says F(mean) for every sample."""
+    setting, seen = Setting("mlp"), []
+
+    def look(outputs, _):
+        seen.append(outputs)
+        return torch.zeros(len(outputs))
+
+    graph = with_edges(graph_of(setting), lambda e: e + 1e6 * (torch.arange(len(e)) > 0)[:, None])
+    found = ablate(setting, graph, look, sections=["s1"])
+    at_mean = setting.rest(setting.basis.sites[1].mean, 1)
+    silent = [o for o in seen if torch.allclose(o[..., 0], at_mean[0].expand_as(o[..., 0]), rtol=1e-10)]
+    total, k = found.edges_total["s1"], setting.basis.sites[1].k
+    assert len(seen) == 1 + total + 1  # the model itself, then each count once
+    assert len(silent) == total - k + 1
+    assert sum(torch.allclose(o, at_mean.expand_as(o), rtol=1e-10) for o in seen) == 1  # no edge at all
+
+
+TIED = {
+    "no two equal": shuffled,
+    "all equal": torch.ones_like,
+    "some equal": lambda e: (shuffled(e) * 4).floor(),
+}
+
+
+@pytest.mark.parametrize("strengths", TIED)
+def test_exactly_as_many_edges_as_said_are_kept_and_ties_go_by_index(strengths):
+    setting = Setting("mlp", "lib")
+    graph = with_edges(graph_of(setting), TIED[strengths])
+    full = ablate(setting, graph, sizes=FEW)
+    for l, (site, total) in enumerate(full.edges_total.items()):
+        allowed = full.curves[site][2 * total // 3] - full.base_score
+        found = ablate(setting, graph, sizes=FEW, sections=[site], max_drop=allowed, stable=False)
+        mask, required = found.masks[site], found.edges_required[site]
+        assert 1 < required < total  # there is something to see
+        assert mask.dtype == torch.bool
+        assert mask.sum() == required
+        assert torch.equal(mask, strongest(graph.edges[l], required))
+        # the mask reported is the one whose score was measured
+        assert found.curves[site][required] == pytest.approx(setting.error(by_hand(setting, l, mask)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("metric", "drops"), [("accuracy", (0.0, 0.05, 0.3)), (squared_error, (0.01, 0.2, 2.0))])
+@pytest.mark.parametrize("name", ["attention", "affine"])
+def test_what_is_required_keeps_the_score(name, metric, drops):
+    setting = Setting(name, "lib")
+    graph = graph_of(setting)
+    results = [ablate(setting, graph, metric, max_drop=drop) for drop in drops]
+    sign = 1 if metric == "accuracy" else -1
+    for found, drop in zip(results, drops, strict=True):
+        assert found.max_drop == drop
+        for site, curve in found.curves.items():
+            passing = {c for c in curve if sign * (found.base_score - curve[c]) <= drop + 1e-12}
+            stable = found.edges_required_stable[site]
+            assert found.edges_required[site] in passing
+            assert set(range(stable, found.edges_total[site] + 1)) <= passing
+            assert stable - 1 not in passing
+    for site in results[0].curves:  # who may lose more needs no more
+        counts = [found.edges_required_stable[site] for found in results]
+        assert counts == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize("search", ["bisect", "bisect-kept"])
+def test_the_search_asks_what_it_says(search):
+    """As published: from (d_in + 1)(d_out + 1) ablated edges, dropped directions and the constant included."""
+    setting = Setting("mlp", "lib")
+    graph = graph_of(setting)
+    full = ablate(setting, graph, "accuracy", max_drop=0.02, search=search)
+    short = ablate(setting, graph, "accuracy", max_drop=0.02, search=search, stable=False)
+    assert full.info["search"] == search
+    for l, (site, curve) in enumerate(full.curves.items()):
+        total, (source, target) = full.edges_total[site], setting.basis.sites[l : l + 2]
+        assert total == source.k * target.k < (source.d + 1) * (target.d + 1)
+        asked = []
+
+        def passes(count, curve=curve, asked=asked, total=total):
+            asked.append(min(count, total))  # more than exist: all
+            return full.base_score - curve[asked[-1]] <= 0.02 + 1e-12
+
+        if search == "bisect":
+            expected = min(bisect_ablated(passes, (source.d + 1) * (target.d + 1)), total)
+        else:
+            expected = bisect_kept(passes, total)
+        assert full.edges_required[site] == short.edges_required[site] == expected
+        assert set(short.curves[site]) == {*asked, expected}
+
+
+def test_a_loss_of_exactly_max_drop_is_allowed():
+    """Eight samples in ten without ablation, seven with any; 0.8 - 0.7 is a little more than 0.1 in floats."""
+    setting = Setting("mlp")
+
+    def metric(outputs, _):
+        return torch.arange(10) < (8 if torch.allclose(outputs, setting.output[:10]) else 7)
+
+    found = ablate(setting, graph_of(setting), metric, (10,), max_drop=0.1)
+    assert found.edges_required == {"s0": 1, "s1": 1}
+    assert found.edges_required_stable == {"s0": 0, "s1": 0}
+
+
+def test_nothing_is_required_where_nothing_passes():
+    found = ablate(Setting("mlp"), graph_of(Setting("mlp")), "accuracy", max_drop=-1.0)
+    assert set(found.edges_required.values()) == set(found.edges_required_stable.values()) == {None}
+    assert not any(mask.any() for mask in found.masks.values())
+
+
+@pytest.mark.parametrize("metric", ["accuracy", squared_error])
+@pytest.mark.parametrize("name", CASES)
+def test_batches_do_not_matter(name, metric):
+    setting = Setting(name, "lib")
+    graph = graph_of(setting)
+    one, other = (ablate(setting, graph, metric, sizes, max_drop=0.1) for sizes in ((40,), (1, 26, 13)))
+    assert one.samples == other.samples
+    assert one.edges_required == other.edges_required
+    assert one.edges_required_stable == other.edges_required_stable
+    for site, curve in one.curves.items():
+        assert dict(other.curves[site]) == pytest.approx(dict(curve), rel=1e-10)
+
+
+def test_sections_can_be_chosen_and_the_stable_count_left_out():
+    setting = Setting("mlp")
+    graph = graph_of(setting)
+    found = ablate(setting, graph, sections=["s1"], stable=False, max_drop=0.5)
+    both = ablate(setting, graph, max_drop=0.5)
+    assert found.edges_required == {"s1": both.edges_required["s1"]}
+    assert found.edges_required_stable == {"s1": None}
+    assert len(found.curves["s1"]) < len(both.curves["s1"])
+    assert found.rows() == [{"section": "s1", "edges_total": 30, **{k: getattr(found, k)["s1"] for k in REQUIRED}}]
+
+
+REQUIRED = ("edges_required", "edges_required_stable")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"search": "binary"}, "search is 'binary'"),
+        ({"metric": "f1"}, "metric is 'f1'"),
+        ({"sections": ["s7"]}, r"sections names \['s7'\]"),
+        ({"sections": ["output"]}, r"sections names \['output'\]"),
+        ({"dtype": "float16"}, "dtype is 'float16'"),
+    ],
+    ids=str,
+)
+def test_bad_options_are_told_before_the_data_are_read(options, told):
+    setting = Setting("mlp")
+    with pytest.raises(OptionError, match=told):
+        libasis.ablate_edges(setting.traced, graph_of(setting), Unread(), progress=False, **options)
+
+
+def test_a_graph_of_other_sites_is_refused_before_the_data_are_read():
+    setting = Setting("mlp")
+    other = libasis.Chain(setting.sections, ["a", "b", "c"])
+    with pytest.raises(OptionError, match="fit it on this cut"):
+        libasis.ablate_edges(other, graph_of(setting), Unread(), progress=False)
+
+
+def test_missing_targets_are_told_at_the_first_batch():
+    setting = Setting("mlp")
+
+    class Batches(list):
+        def __iter__(self):
+            yield setting.x
+            pytest.fail("the second batch was read")
+
+    with pytest.raises(BatchError, match='"accuracy" needs targets'):
+        libasis.ablate_edges(setting.traced, graph_of(setting), Batches(), progress=False)

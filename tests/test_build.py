@@ -8,7 +8,7 @@ from torch import nn
 
 import libasis
 from chains import F64, Linear3, random
-from cut.cutting import assert_reassembles, call, everything, main_output
+from cut.cutting import assert_reassembles, everything
 from libasis.errors import ActivationError
 from models import CNN_CASE, MLP_CASE, VOCABULARY, ZOO, copy_of
 
@@ -104,21 +104,36 @@ def test_language_models_as_they_are_loaded(name):
         assert_reassembles(traced, copy_of(model, F64), texts())
 
 
-def test_a_masked_section_takes_its_context_along():
-    """Output features computed many at a time repeat the batch, and with it the attention mask of each sample."""
-    model, sites = language_model("gpt2").to(F64).eval(), BLOCKS["gpt2"]
-    batches = [(inputs, main_output(call(model, inputs)) + 0.1) for inputs in texts()]
-    traced = libasis.trace(model, texts()[0], sites)
-    basis = libasis.fit(traced, batches, "pca", progress=False)
-    graph = libasis.interactions(traced, basis, batches, progress=False)
-    one, many = (
-        libasis.ablate_edges(traced, graph, batches, "mse", memory=memory, progress=False) for memory in (1, 2**30)
-    )
-    for site, curve in many.curves.items():
-        assert len(curve) > 4
-        assert dict(one.curves[site]) == pytest.approx(dict(curve), rel=1e-9)
-        # PCA keeps all that varies on these data, so with all edges it is the model itself
-        assert curve[many.edges_total[site]] == pytest.approx(0.01, rel=1e-9)
+BETWEEN = {  # attention and MLP of the first block apart: alone, both can be read off the graph
+    "gpt2": ["transformer.h.0.ln_2:in"],
+    "gpt_neox": [],  # in parallel
+    "llama": ["model.layers.0.post_attention_layernorm:in"],
+    "bert": ["encoder.layer.0.attention.output.LayerNorm:in"],
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_edges_are_ablated_alike_whatever_is_known_of_the_section(name):
+    """Sections read off a graph, with their masks and rotations, and the same sections as plain callables."""
+    inputs, (first, *rest) = texts()[0], BLOCKS[name]
+    sites = [first, *BETWEEN[name], *rest]
+    traced = libasis.trace(language_model(name).eval(), inputs, sites, dtype="float64")
+    basis = libasis.fit(traced, [inputs], "pca", progress=False)
+    record = traced.record(inputs)
+    plain = libasis.Chain([lambda x, c=c: c.tile(len(x) // 4)(x) for c in record.contexts], sites)
+    strengths = tuple(random(b.k, a.k, seed=a.k).abs() for a, b in zip(basis.sites[:-1], basis.sites[1:], strict=True))
+    graph = libasis.InteractionGraph(basis, strengths, strengths)
+    targets = record.output + 0.1
+
+    def curves(traced, inputs, memory):
+        options = {"memory": memory, "stable": False, "progress": False}
+        return libasis.ablate_edges(traced, graph, [(inputs, targets)], "mse", **options).curves
+
+    truth = curves(plain, record.activations[0], 1)  # one output feature at a time
+    for memory in (1, 2**30):
+        for site, curve in curves(traced, inputs, memory).items():
+            assert len(curve) > 4
+            assert dict(curve) == pytest.approx(dict(truth[site]), rel=1e-9)
 
 
 def prepared(case):

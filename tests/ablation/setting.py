@@ -1,7 +1,10 @@
 """A cut model, its data as pairs, the outputs it has by hand, and a basis."""
 
+from functools import cache
+
 import pytest
 import torch
+from torch import nn
 
 import chains
 import libasis
@@ -15,37 +18,91 @@ def squared_error(outputs, targets):
 squared_error.higher_is_better = False
 
 
-class PositionBias(torch.nn.Module):
+class PositionBias(nn.Module):
     """Adds a bias of its own at each position."""
 
     def __init__(self, positions, d):
         super().__init__()
-        self.bias = torch.nn.Parameter(torch.randn(positions, d))
+        self.bias = nn.Parameter(torch.randn(positions, d))
 
     def forward(self, x):
         return x + self.bias
 
 
-def affine_sections(d=5):
-    """Two affine sections as a model: only an exported graph is recognised as affine."""
+class Last(nn.Module):
+    """The last position only, of a batch or of one sample."""
+
+    def forward(self, x):
+        return x[:, -1] if x.ndim == 3 else x[-1:]
+
+
+class Residual(nn.Module):
+    """x + inner(norm(x))."""
+
+    def __init__(self, norm, inner):
+        super().__init__()
+        self.norm, self.inner = norm, inner
+
+    def forward(self, x):
+        return x + self.inner(self.norm(x))
+
+
+class Gated(nn.Module):
+    """A gated MLP."""
+
+    def __init__(self, d, hidden):
+        super().__init__()
+        self.gate, self.up, self.down = nn.Linear(d, hidden), nn.Linear(d, hidden), nn.Linear(hidden, d)
+
+    def forward(self, x):
+        return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+
+
+class Causal(nn.Module):
+    """Causal attention of two heads."""
+
+    def __init__(self, d):
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(d, d) for _ in range(4))
+
+    def forward(self, x):
+        q, k, v = (m(x).unflatten(-1, (2, -1)).transpose(-3, -2) for m in (self.q, self.k, self.v))
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.o(mixed.transpose(-3, -2).flatten(-2))
+
+
+MODELS = {
+    "affine": lambda: (nn.Sequential(nn.Linear(6, 5), PositionBias(3, 5)), nn.Linear(5, 4)),
+    "affine at the last position": lambda: (nn.Linear(6, 5), nn.Sequential(nn.Linear(5, 4), Last())),
+    "pointwise": lambda: (
+        Residual(nn.LayerNorm(6), nn.Sequential(nn.Linear(6, 7), nn.GELU(), nn.Linear(7, 6))),
+        nn.Sequential(nn.Linear(6, 4), nn.Tanh(), Last()),
+    ),
+    "gated": lambda: (Residual(nn.RMSNorm(6), Gated(6, 7)), nn.Sequential(Gated(6, 5), nn.Linear(6, 4))),
+    "causal": lambda: (Residual(nn.LayerNorm(6), Causal(6)), nn.Sequential(Causal(6), Last(), nn.Linear(6, 4))),
+}
+"""Two sections each, of kinds whose inside is read off the exported graph; they work on a sample as on a batch."""
+
+CASES = [*chains.SECTIONS, *MODELS]
+
+
+@cache
+def cut(name):
+    """Sections, data and the cut; an export takes longer than a test."""
+    x = chains.data(name)
+    if name not in MODELS:
+        sections = chains.SECTIONS[name]()
+        return sections, x, chains.chain(sections)
     torch.manual_seed(3)
-    first = torch.nn.Sequential(torch.nn.Linear(d, 6), PositionBias(3, 6))
-    return torch.nn.Sequential(first, torch.nn.Linear(6, 4)).to(F64).eval()
-
-
-CASES = [*chains.SECTIONS, "affine"]
+    sections = nn.Sequential(*MODELS[name]()).to(F64).eval()
+    return sections, x, libasis.trace(sections, x, ["input", "0", "output"])
 
 
 class Setting:
+    """One case, its basis fitted by a method."""
+
     def __init__(self, name, method="pca"):
-        if name == "affine":
-            self.x = chains.data(name, d=5)
-            self.sections = affine_sections()
-            self.traced = libasis.trace(self.sections, self.x, ["input", "0", "output"])
-        else:
-            self.x = chains.data(name)
-            self.sections = chains.SECTIONS[name]()
-            self.traced = chains.chain(self.sections)
+        self.sections, self.x, self.traced = cut(name)
         self.output = self.rest(self.x, 0)
         self.targets = self.output + chains.random(*self.output.shape, scale=0.3, seed=9)
         self.classes = self.output.argmax(-1)
@@ -68,7 +125,8 @@ class Setting:
 
     def error(self, output):
         """The score of an output, by hand."""
-        return float(squared_error(output, self.targets[: len(output)]).mean())
+        targets = self.targets[: len(output)]
+        return float(squared_error(output.view(targets.shape), targets).mean())
 
     def batches(self, metric, sizes=(40,)):
         targets = self.classes if metric in ("accuracy", "cross_entropy") else self.targets

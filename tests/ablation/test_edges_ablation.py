@@ -7,11 +7,13 @@ import torch
 
 import chains
 import libasis
-from ablation.setting import CASES, Setting, Unread, squared_error
+from ablation.setting import CASES, MODELS, Setting, Unread, squared_error
 from libasis import reference
 from libasis.ablation.schedules import bisect_ablated, bisect_kept
+from libasis.anatomy import Anatomy, read
 from libasis.errors import BatchError, OptionError
 
+KINDS = {"affine", "norm", "pointwise", "attention", "read"}
 FEW = (9,)  # samples, where the slow reference is at work
 
 
@@ -49,10 +51,16 @@ def by_hand(setting, l, mask, samples=FEW[0]):
     return setting.rest(y, l + 1)
 
 
-def test_only_a_graph_has_sections_known_to_be_affine():
-    """The two ways to compute a masked section are both tried below."""
-    assert all(c.affine for c in Setting("affine").traced.record(chains.data("affine", d=5)).contexts)
-    assert not any(c.affine for c in Setting("mlp").traced.record(chains.data("mlp")).contexts)
+def test_the_cases_are_of_different_kinds():
+    """Sections read off a graph are masked in their own ways, those of a plain callable in another: all are tried."""
+    kinds = set()
+    for name in CASES:
+        setting = Setting(name)
+        for anatomy in map(read, setting.traced.record(setting.x).contexts):
+            known = isinstance(anatomy, Anatomy)
+            assert known == (name in MODELS)
+            kinds |= {kind for kind in KINDS if known and getattr(anatomy, kind)}
+    assert kinds == KINDS
 
 
 @pytest.mark.parametrize("memory", [1, 2**30])

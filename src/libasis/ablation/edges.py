@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from ..anatomy import read
 from ..basis import DEFAULT_MEMORY, SiteBasis
 from ..cut import Mask, Record, Traced, prepare
 from ..cut.batches import check_reiterable, describe
@@ -18,6 +18,7 @@ from ..types import Activations, Matrix
 from .metrics import Metric, MetricSpec, Tally, parse_metric
 from .nodes import base_score
 from .results import Curve, EdgeAblation
+from .rows import rows_of
 from .schedules import bisect_ablated, bisect_kept, stable_count
 
 
@@ -182,16 +183,19 @@ class _MaskedSection:
     """One section on one batch, with a mask of edges."""
 
     def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, memory: int) -> None:
-        self.context = record.contexts[l]
-        self.source = source
-        self.target = target
         x = record.activations[l]
-        self.features = source.encode(x)
-        self.mean, self.C_pinv = source.mean.to(x), source.C_pinv.to(x)
-        self.rows_at_once = max(1, memory // max(8 * record.workspace(l, l + 1) * x.element_size(), 1))
-        self.outputs = x.new_zeros(*record.activations[l + 1].shape[:-1], target.k)
+        self.target = target
         self.current: Matrix | None = None
-        self.matrix = self._matrix() if self.context.affine else None
+        self.outputs = x.new_zeros(*record.activations[l + 1].shape[:-1], target.k)
+        anatomy = read(record.contexts[l])
+        self.matrix: Matrix | None = None
+        if not isinstance(anatomy, str) and anatomy.affine and anatomy.skip is not None and anatomy.read is None:
+            self.features = source.encode(x)
+            self.matrix = target.C.to(x).T @ anatomy.skip.to(x) @ source.C_pinv.to(x).T
+            through = (x - source.mean.to(x)) @ anatomy.skip.to(x).T @ target.C.to(x)
+            self.at_mean = target.encode(record.activations[l + 1]) - through
+        else:
+            self.rows = rows_of(record, l, source, target, memory)
 
     def run(self, mask: Matrix) -> Activations:
         """The next activation when only the masked edges are kept."""
@@ -200,40 +204,18 @@ class _MaskedSection:
         self._update(mask)
         return self.target.decode(self.outputs)
 
-    def _matrix(self) -> Matrix:
-        """An affine section in features: W ``[k_out, k_in]`` and the image of the mean."""
-        size = len(self.features)
-        mean = self.mean.expand(*self.features.shape[:-1], -1)
-        self.at_mean = self.target.encode(self.context(mean))
-        columns = []
-        for first in range(0, self.source.k, size):  # the batch's own places carry one feature each
-            which = range(first, min(first + size, self.source.k))
-            tangent = torch.zeros_like(mean)
-            tangent[: len(which), 0] = self.C_pinv[which.start : which.stop]
-            moved = torch.func.jvp(self.context, (mean.contiguous(),), (tangent,))[1]
-            columns.append(moved[: len(which), 0] @ self.target.C.to(moved))
-        return torch.cat(columns).T
-
     def _update(self, mask: Matrix) -> None:
         """Compute the output features whose mask changed since the last call; the others are kept."""
         changed = torch.ones(len(mask), dtype=torch.bool)
         if self.current is not None:
             changed = (mask != self.current).any(1)
-        which = changed.nonzero().squeeze(1)
-        if len(which):
-            rows, group = torch.unique(mask[which], dim=0, return_inverse=True)
-            for start in range(0, len(rows), self.rows_at_once):
-                self._compute(rows[start : start + self.rows_at_once], which, group, start)
         self.current = mask
-
-    def _compute(self, rows: Matrix, which: Tensor, group: Tensor, start: int) -> None:
-        """Output features of some distinct rows, computed together as one long batch."""
-        times = len(rows)
-        kept = rows.to(self.features)[:, None, None, :]
-        x = self.mean + (self.features * kept).flatten(0, 1) @ self.C_pinv
-        y = self.context.tile(times)(x)
-        y = (y - self.target.mean.to(y)).unflatten(0, (times, -1))
-        C = self.target.C.to(y)
-        for r in range(times):
-            columns = which[group == start + r]
-            self.outputs[..., columns] = y[r] @ C[:, columns]
+        which = changed.nonzero().squeeze(1)
+        if not len(which):
+            return
+        kept, group = torch.unique(mask[which], dim=0, return_inverse=True)
+        columns = [which[group == r] for r in range(len(kept))]
+        for start in range(0, len(kept), self.rows.at_once):
+            some = slice(start, start + self.rows.at_once)
+            for part, j in zip(self.rows.run(kept[some], columns[some]), columns[some], strict=True):
+                self.outputs[..., j] = part

@@ -54,7 +54,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
             site in place of the next).
         rotate_final: PCA at the last site (``lib``, ``pca`` and ``global``).
         truncation: ``"auto"`` drops what rounding alone could have made; ``"relative:1e-10"`` or ``"absolute:1e-6"``.
-        moments: rule for M', ``"auto"`` or ``"exact"``.
+        moments: rule for M': ``"auto"`` takes a closed form where the section has one; ``"closed_form"`` insists on it;
+            ``"exact"`` takes one backward pass per output feature and position.
         dtype: compute in this dtype instead of the model's own; accumulation is always float64.
         device: compute on this device.
         mask: which positions count, instead of the traced model's own mask.
@@ -130,6 +131,7 @@ class _Fit:
         self.progress = progress
         self.memory = memory
         self.rules: list[Plain] = []
+        self.first = next(iter(traced.stream(batches, progress=False)))
 
     def run(self, method: str, stats: list[StreamingMoments], *, rotate_final: bool) -> list[SiteBasis]:
         names = [site.name for site in self.traced.sites]
@@ -151,13 +153,14 @@ class _Fit:
         return principal_basis(name, whiten(name, stats, self.truncation, self.dtype))
 
     def _site(self, source: int, target: int, white: Whitening, readout: SiteBasis) -> SiteBasis:
-        span = Span(self.traced, source, target)
-        rule = choose(span, self.moments)
+        span = Span.of(self.first, self.traced, source, target)
+        rule, passed = choose(span, self.moments)
         moment = rule.second_moment(span, self.batches, readout.C, memory=self.memory, progress=self.progress)
-        self._remember(span, moment)
+        self._remember(span, moment, passed)
         return interaction_basis(span.name, white, moment.value, self.truncation, self.dtype)
 
-    def _remember(self, span: Span, moment: Moment) -> None:
-        fact = {"site": span.name, "rule": moment.rule, "stderr": moment.stderr, "vectors": moment.n}
+    def _remember(self, span: Span, moment: Moment, passed: dict[str, str]) -> None:
+        fact = {"site": span.name, "rule": moment.rule, "stderr": moment.stderr, "vectors": moment.n, "not": passed}
         self.rules.insert(0, fact)
-        _log.info("importance at %s by rule %s", span.name, moment.rule)
+        why = "".join(f"; not {name}: the section {reason}" for name, reason in passed.items())
+        _log.info("importance at %s by rule %s%s", span.name, moment.rule, why)

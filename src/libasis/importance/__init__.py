@@ -5,26 +5,39 @@ from __future__ import annotations
 from ..errors import OptionError
 from .exact import Exact, one_hot, pull_back
 from .moment import Moment, Rule, Span
+from .parts import Units
+from .pointwise import PointwiseForm
 
-RULES: tuple[Rule, ...] = (Exact(),)
+RULES: tuple[Rule, ...] = (PointwiseForm(), Exact())
 """Cheapest first; the last one holds for every section."""
 
 
-def choose(span: Span, moments: str = "auto") -> Rule:
-    """The rule for a span: the first that matches, or the one asked for.
+MOMENTS = ("auto", "closed_form", "exact")
+
+
+def choose(span: Span, moments: str = "auto") -> tuple[Rule, dict[str, str]]:
+    """The rule for a span, and why each cheaper one was passed over (rule to reason).
+
+    Args:
+        span: the section.
+        moments: ``"auto"``: the first rule that matches; ``"closed_form"``: the same, but never the exact rule;
+            ``"exact"``.
 
     Raises:
-        OptionError: the rule asked for is unknown or does not hold for this span.
+        OptionError: ``moments`` is unknown, or no closed form holds for this span.
     """
-    names = [rule.name for rule in RULES]
-    if moments == "auto":
-        return next(rule for rule in RULES if rule.matches(span) is None)
-    if moments not in names:
-        raise OptionError(f'moments is {moments!r}; use "auto" or one of {names}.')
-    rule = RULES[names.index(moments)]
-    if (reason := rule.matches(span)) is not None:
-        raise OptionError(f'moments is {moments!r}, but the section at {span.name!r} {reason}; use "auto".')
-    return rule
+    if moments not in MOMENTS:
+        raise OptionError(f"moments is {moments!r}; use one of {list(MOMENTS)}.")
+    if moments == "exact":
+        return RULES[-1], {}
+    passed: dict[str, str] = {}
+    for rule in RULES if moments == "auto" else RULES[:-1]:
+        reason = rule.matches(span)
+        if reason is None:
+            return rule, passed
+        passed[rule.name] = reason
+    reasons = "; ".join(dict.fromkeys(passed.values()))
+    raise OptionError(f'moments is "closed_form", but the section at {span.name!r} {reasons}; use "auto".')
 
 
-__all__ = ["RULES", "Moment", "Rule", "Span", "choose", "one_hot", "pull_back"]
+__all__ = ["RULES", "MOMENTS", "Moment", "Rule", "Span", "Units", "choose", "one_hot", "pull_back"]

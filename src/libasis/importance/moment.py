@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..cut import Traced
+from ..anatomy import Anatomy, read
+from ..cut import Record, Traced
+from ..errors import OptionError
 from ..types import Matrix
 
 
@@ -29,11 +31,39 @@ class Moment:
 
 @dataclass(frozen=True)
 class Span:
-    """The part of a traced model from site ``source`` to site ``target`` (one section, or several in a row)."""
+    """The part of a traced model from site ``source`` to site ``target`` (one section, or several in a row).
+
+    Attributes:
+        traced: the model.
+        source: number of the input site.
+        target: number of the output site.
+        anatomy: what the section is made of, or why that is not known.
+    """
 
     traced: Traced
     source: int
     target: int
+    anatomy: Anatomy | str = "was not read"
+
+    @classmethod
+    def of(cls, record: Record, traced: Traced, source: int, target: int) -> Span:
+        """With its anatomy, as in one batch."""
+        several = "spans several sections"
+        return cls(traced, source, target, read(record.contexts[source]) if target == source + 1 else several)
+
+    def anatomy_of(self, record: Record) -> Anatomy:
+        """The anatomy in another batch, whose graph may be another one (another number of positions).
+
+        Raises:
+            OptionError: in that graph it cannot be read.
+        """
+        found = read(record.contexts[self.source])
+        if isinstance(found, str):
+            raise OptionError(
+                f'The section at {self.name!r} {found} in batch {record.index}, though not in the first batch; use '
+                'moments="exact".'
+            )
+        return found
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Edges: how strongly each feature of a site acts on each feature of the next, by forward-mode derivatives."""
+"""Edges: how strongly each feature of a site acts on each feature of the next."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..anatomy import Anatomy, read
 from ..basis import DEFAULT_MEMORY, Basis, SiteBasis
 from ..cut import Mask, Record, Traced, prepare
 from ..cut.batches import check_reiterable, describe
@@ -17,6 +18,7 @@ from ..importance import one_hot, pull_back
 from ..numerics import gauss_legendre
 from ..provenance import versions
 from ..types import Matrix
+from .closed import ClosedEffects, blocks
 from .graph import InteractionGraph
 
 
@@ -102,6 +104,7 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
     info = {
         "method": basis.method,
         "interactions": method,
+        "rules": [total.rule for total in totals],
         "quadrature": None
         if method == "gradient"
         else {"rule": "Gauss-Legendre", "nodes": nodes, "baseline": baseline},
@@ -134,15 +137,27 @@ class _Totals:
         self.n = 0
         self.squares: Matrix = torch.zeros(0)
         self.sums: Matrix = torch.zeros(0)
+        self.rule = ""
 
     @torch.no_grad()  # of the model's own parameters; torch.func differentiates all the same
     def add(self, record: Record, l: int, basis: Basis, path: Path, memory: int) -> None:
-        """Add one batch, by forward or reverse mode, whichever needs fewer passes."""
+        """Add one batch: in closed form, or by forward or reverse mode, whichever needs fewer passes."""
         section = _Section(record, l, basis.sites[l], basis.sites[l + 1], path)
         if not self.n:
             shape = (section.target.k, section.source.k)
             self.squares = torch.zeros(shape, dtype=torch.float64, device=section.x.device)
             self.sums = torch.zeros_like(self.squares)
+        anatomy = read(record.contexts[l])
+        self.rule = "derivatives" if isinstance(anatomy, str) else "closed form"
+        if isinstance(anatomy, str):
+            self._derivatives(section, record, l, memory)
+        else:
+            for columns, effect in section.closed(record, l, anatomy, memory):
+                self.squares[columns] += effect.square().sum(0)
+                self.sums[columns] += effect.sum(0)
+        self.n += record.count(l)
+
+    def _derivatives(self, section: _Section, record: Record, l: int, memory: int) -> None:
         chunk = max(1, memory // max(3 * record.workspace(l, l + 1) * section.x.element_size(), 1))
         positions = record.activations[l + 1].shape[1]
         if section.target.k * positions < section.source.k:
@@ -153,7 +168,6 @@ class _Totals:
             for which, effect in section.forward(chunk):
                 self.squares[:, which] += effect.square().sum(1).T
                 self.sums[:, which] += effect.sum(1).T
-        self.n += record.count(l)
 
 
 class _Section:
@@ -178,6 +192,20 @@ class _Section:
         """The points of the path at which the derivative is taken, with their weights."""
         for alpha, weight in zip(self.path.alphas, self.path.weights, strict=True):
             yield self.origin + alpha * (self.x - self.origin), weight
+
+    def closed(self, record: Record, l: int, anatomy: Anatomy, memory: int) -> Iterator[tuple[slice, Tensor]]:
+        """Slices of j and effects ``[counted (batch, t), j, i]``, float64, without derivatives."""
+        width, size = blocks(record, l, anatomy, self.source.k, self.target.k, memory)
+        for start in range(0, self.target.k, width):
+            columns = slice(start, min(start + width, self.target.k))
+            effects = ClosedEffects(record, l, self.source, self.target, anatomy, columns)
+            for first in range(0, len(self.x), size):
+                samples = slice(first, min(first + size, len(self.x)))
+                total: Any = 0.0
+                for point, weight in self.points():
+                    total = total + weight * effects(point, self.amounts, samples)
+                counted = None if self.counted is None else self.counted[samples]
+                yield columns, (total.flatten(0, 1) if counted is None else total[counted]).to(torch.float64)
 
     def forward(self, chunk: int) -> Iterator[tuple[slice, Tensor]]:
         """One pass per input feature: slices of i and effects ``[i, counted (batch, t), j]``, float64."""

@@ -1,0 +1,200 @@
+"""One section run on part of its input features, read at part of its output features: what edge ablation repeats.
+
+A row is the set of input features that an output feature may see. Where the section's anatomy is known, a row costs
+only the features kept: they are pushed through the affine maps beforehand, and one output feature is read beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..anatomy import Anatomy, Attention, Norm, Pointwise, read
+from ..basis import SiteBasis
+from ..cut import Record
+from ..types import Matrix
+
+
+class Rows(Protocol):
+    """Runs a section on rows."""
+
+    at_once: int
+    """How many rows to give together."""
+
+    def run(self, kept: Matrix, columns: Sequence[Tensor]) -> list[Tensor]:
+        """For each row of ``kept`` bool ``[r, k_in]`` its output features ``columns[r]``: ``[batch, t, columns]``."""
+        ...
+
+
+def rows_of(record: Record, l: int, source: SiteBasis, target: SiteBasis, memory: int) -> Rows:
+    """The cheapest way to run rows of section l on one batch."""
+    anatomy = read(record.contexts[l])
+    if isinstance(anatomy, str):
+        return WholeRows(record, l, source, target, memory)
+    return ReadRows(record, l, source, target, anatomy)
+
+
+class WholeRows:
+    """Any section: the activation is put together from the kept features and the section is run on it."""
+
+    def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, memory: int) -> None:
+        x = record.activations[l]
+        self.context = record.contexts[l]
+        self.features = source.encode(x)
+        self.mean, self.C_pinv = source.mean.to(x), source.C_pinv.to(x)
+        self.target_mean, self.C = target.mean.to(x), target.C.to(x)
+        self.at_once = max(1, memory // max(8 * record.workspace(l, l + 1) * x.element_size(), 1))
+
+    def run(self, kept: Matrix, columns: Sequence[Tensor]) -> list[Tensor]:
+        """See `Rows`."""
+        x = self.mean + (self.features * kept.to(self.features)[:, None, None, :]).flatten(0, 1) @ self.C_pinv
+        y = (self.context.tile(len(kept))(x) - self.target_mean).unflatten(0, (len(kept), -1))
+        return [part @ self.C[:, which] for part, which in zip(y, columns, strict=True)]
+
+
+class ReadRows:
+    """A section whose anatomy is known, on one batch."""
+
+    at_once = 1
+
+    def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, anatomy: Anatomy) -> None:
+        x = record.activations[l]
+        self.features = source.encode(x)
+        self.read = anatomy.read
+        C, C_pinv = target.C.to(x), source.C_pinv.to(x)
+        seen = _Seen(source, anatomy.norm, x)
+        parts: list[_Part] = [_PointwisePart(branch, seen, C) for branch in anatomy.pointwise]
+        if anatomy.attention is not None:
+            parts.append(_AttentionPart(anatomy.attention, seen, C, record.contexts[l].values))
+        self.parts = parts
+        skip = x.new_zeros(anatomy.d_out, anatomy.d) if anatomy.skip is None else anatomy.skip.to(x)
+        self.skip = C_pinv @ skip.T @ C  # [k_in, k_out]
+        # what is left is the same whatever is kept: the biases, and the mean through the skip path
+        every = torch.arange(target.k, device=x.device)
+        u = x if anatomy.norm is None else anatomy.norm(x)[0]
+        explained = (x - source.mean.to(x)) @ skip.T @ C + sum(part.whole(u, every) for part in parts)
+        self.constant = target.encode(record.activations[l + 1]) - self._at(explained)
+
+    def _at(self, y: Tensor) -> Tensor:
+        return y if self.read is None else y[:, list(self.read)]
+
+    def run(self, kept: Matrix, columns: Sequence[Tensor]) -> list[Tensor]:
+        """See `Rows`."""
+        out = []
+        for row, which in zip(kept, columns, strict=True):
+            some = _Some(self.features, row)
+            y = some.of(self.skip[:, which]) + sum(part.run(some, which) for part in self.parts)
+            out.append(self._at(y) + self.constant[..., which])
+        return out
+
+
+class _Some:
+    """The features that a row keeps, on one batch."""
+
+    def __init__(self, features: Tensor, row: Tensor) -> None:
+        self.there = row.nonzero().squeeze(1)
+        self.amounts = features[..., self.there]
+
+    def of(self, matrix: Matrix) -> Tensor:
+        """Their sum through a matrix ``[k_in, rows]``."""
+        return self.amounts @ matrix[self.there]
+
+
+class _Seen:
+    """Affine maps of u in terms of the features kept; with a norm the scale depends on them too."""
+
+    def __init__(self, source: SiteBasis, norm: Norm | None, x: Tensor) -> None:
+        self.norm = norm
+        self.mean, self.C_pinv = source.mean.to(x), source.C_pinv.to(x)
+        if norm is not None:
+            rows = norm.fold(torch.cat([self.mean[None], self.C_pinv]))
+            self.gram = rows @ rows.T / rows.shape[1]
+
+    def map(self, W: Matrix, b: Tensor) -> tuple[Tensor, Matrix, Tensor]:
+        """W u + b as the part of the mean ``[rows]``, the part of each feature ``[k_in, rows]`` and b."""
+        W = W.to(self.mean)
+        W = W if self.norm is None else self.norm.fold(W)
+        return W @ self.mean, self.C_pinv @ W.T, b.to(self.mean)
+
+    def scale(self, some: _Some) -> Tensor | None:
+        """``1 / sigma`` of the input made of some features, ``[batch, t, 1]``."""
+        if self.norm is None:
+            return None
+        gram = self.gram[1:, 1:][:, some.there]
+        square = (some.of(gram) * some.amounts).sum(-1, keepdim=True) + self.gram[0, 0]
+        square = square + 2 * some.of(self.gram[1:, :1])
+        return (square.clamp_min(0.0) + self.norm.eps).rsqrt()
+
+    def value(self, mapped: tuple[Tensor, Matrix, Tensor], some: _Some) -> Tensor:
+        """W u + b of the input made of some features, ``[batch, t, rows]``."""
+        at_mean, of_feature, b = mapped
+        scale = self.scale(some)
+        if scale is None:
+            return some.of(of_feature).add_(at_mean + b)
+        return some.of(of_feature).add_(at_mean).mul_(scale).add_(b)
+
+
+class _Part(Protocol):
+    def whole(self, u: Tensor, columns: Tensor) -> Tensor:
+        """The part's output features at the actual u, ``[batch, t, columns]``."""
+        ...
+
+    def run(self, some: _Some, columns: Tensor) -> Tensor:
+        """The same when only some features are present."""
+        ...
+
+
+class _PointwisePart:
+    def __init__(self, branch: Pointwise, seen: _Seen, C: Matrix) -> None:
+        self.seen = seen
+        self.activate = branch.activate
+        self.weights = [(A.to(C), b.to(C)) for A, b in zip(branch.A, branch.b, strict=True)]
+        self.maps = [seen.map(A, b) for A, b in self.weights]
+        self.G = branch.B.to(C).T @ C  # [h, k_out]
+
+    def whole(self, u: Tensor, columns: Tensor) -> Tensor:
+        return self.activate(*(u @ A.T + b for A, b in self.weights)) @ self.G[:, columns]
+
+    def run(self, some: _Some, columns: Tensor) -> Tensor:
+        a = [self.seen.value(mapped, some) for mapped in self.maps]
+        return self.activate(*a) @ self.G[:, columns]
+
+
+class _AttentionPart:
+    def __init__(self, attention: Attention, seen: _Seen, C: Matrix, values: tuple[Tensor, ...]) -> None:
+        self.seen = seen
+        self.attention = attention
+        self.values = values
+        n = attention
+        self.H = len(n.W_Q)
+        self.raw = [(W.flatten(0, 1).to(C), b.flatten().to(C)) for W, b in ((n.W_Q, n.b_Q), (n.W_K, n.b_K))]
+        self.maps = [seen.map(W, b) for W, b in self.raw]
+        G = torch.einsum("ohv,ok->khv", n.W_O.to(C), C)  # what an output feature reads of each head's values
+        self.W_V = torch.einsum("khv,hvd->khd", G, n.W_V.to(C))
+        self.b_V = torch.einsum("khv,hv->kh", G, n.b_V.to(C))
+
+    def _weights(self, q: Tensor, k: Tensor) -> Tensor:
+        q, k = (z.unflatten(-1, (self.H, -1)).transpose(1, 2) for z in (q, k))
+        n = self.attention
+        q = q if n.rotate_query is None else n.rotate_query(q, self.values)
+        k = k if n.rotate_key is None else n.rotate_key(k, self.values)
+        return n.pattern(q, k, self.values)
+
+    def _attend(self, weights: Tensor, v: Tensor, columns: int) -> Tensor:
+        v = v.unflatten(-1, (columns, self.H)).permute(0, 3, 1, 2)  # [batch, head, s, column]
+        return (weights @ v).sum(1)
+
+    def whole(self, u: Tensor, columns: Tensor) -> Tensor:
+        weights = self._weights(*(u @ W.T + b for W, b in self.raw))
+        v = u @ self.W_V[columns].flatten(0, 1).T + self.b_V[columns].flatten()
+        return self._attend(weights, v, len(columns))
+
+    def run(self, some: _Some, columns: Tensor) -> Tensor:
+        q, k = (self.seen.value(mapped, some) for mapped in self.maps)
+        mapped = self.seen.map(self.W_V[columns].flatten(0, 1), self.b_V[columns].flatten())
+        return self._attend(self._weights(q, k), self.seen.value(mapped, some), len(columns))
+
+

@@ -1,0 +1,87 @@
+"""What the closed forms share: stacked pointwise branches, and which (sample, position) pairs count."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..anatomy import Anatomy, Pointwise
+from ..cut import Record
+from ..types import Matrix
+
+
+class Units:
+    """All pointwise branches of a section as one, for a readout C' ``[d_out, k]``.
+
+    A row is one (branch, factor, unit); a hidden unit has as many rows as its branch has factors.
+
+    Attributes:
+        A: ``[rows, d]``, folded with the norm's projection.
+        G: ``[k, hidden]``, C'ᵀB.
+        unit: the hidden unit of each row.
+    """
+
+    def __init__(self, anatomy: Anatomy, readout: Matrix) -> None:
+        self.branches = anatomy.pointwise
+        self.like = readout
+        A = [branch.A.flatten(0, 1).to(readout) for branch in self.branches]
+        raw = torch.cat(A) if A else readout.new_zeros(0, anatomy.d)
+        self.A = raw if anatomy.norm is None else anatomy.norm.fold(raw)
+        B = [branch.B.to(readout) for branch in self.branches]
+        self.G = readout.T @ (torch.cat(B, 1) if B else readout.new_zeros(anatomy.d_out, 0))
+        self.hidden = self.G.shape[1]
+        self.rows = len(self.A)
+        starts, unit = 0, []
+        for branch in self.branches:
+            factors, width, _ = branch.A.shape
+            unit.append(torch.arange(starts, starts + width, device=readout.device).repeat(factors))
+            starts += width
+        self.unit = torch.cat(unit) if unit else torch.zeros(0, dtype=torch.long, device=readout.device)
+        self.plain = self.rows == self.hidden
+
+    def spread(self, x: Tensor) -> Tensor:
+        """``[..., hidden]`` to ``[..., rows]``: each row its unit's value."""
+        return x if self.plain else x[..., self.unit]
+
+    def gather(self, x: Tensor) -> Tensor:
+        """``[..., rows]`` to ``[..., hidden]``: the rows of a unit summed."""
+        if self.plain:
+            return x
+        return x.new_zeros(*x.shape[:-1], self.hidden).index_add_(-1, self.unit, x)
+
+    def slopes(self, u: Tensor) -> Tensor:
+        """Derivatives of each unit in each of its factors at u ``[n, d]``: ``[n, rows]``."""
+        return torch.cat([_slopes(branch, u) for branch in self.branches], -1)
+
+
+def _slopes(branch: Pointwise, u: Tensor) -> Tensor:
+    a = [(u @ A.T.to(u) + b.to(u))[None] for A, b in zip(branch.A, branch.b, strict=True)]
+    ones, zero = torch.ones_like(a[0]), torch.zeros_like(a[0])
+    slopes = []
+    for m in range(len(a)):
+        tangents = tuple(ones if i == m else zero for i in range(len(a)))
+        slopes.append(torch.func.jvp(branch.activate, tuple(a), tangents)[1][0])
+    return torch.cat(slopes, -1)
+
+
+def counted_pairs(record: Record, source: int, read: tuple[int, ...] | None) -> Tensor:
+    """The vectors at a site at which both ends of a position-by-position section count, ``[n, d]``."""
+    x = record.activations[source]
+    weights = pair_weights(record, source, read)
+    return x.reshape(-1, x.shape[-1]) if weights is None else x[weights]
+
+
+def pair_weights(record: Record, source: int, read: tuple[int, ...] | None) -> Tensor | None:
+    """Bool ``[batch, position]``: counted at the input, read, and counted at the output; None for all."""
+    counted_in, counted_out = record.counted[source], record.counted[source + 1]
+    x = record.activations[source]
+    if read is None and counted_in is None and counted_out is None:
+        return None
+    pairs = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+    if read is not None:
+        there = torch.zeros_like(pairs)
+        there[:, list(read)] = True if counted_out is None else counted_out
+        pairs &= there
+    elif counted_out is not None:
+        pairs &= counted_out
+    return pairs if counted_in is None else pairs & counted_in

@@ -123,7 +123,11 @@ def test_from_the_stable_count_on_everything_measured_passes(total, random, shar
     found, measured = stable(passing.__contains__, total, before=[total // 3])
     assert all(c in passing for c in measured if c >= found)
     assert found == 0 or (found - 1 in measured and found - 1 not in passing)
-    assert len(measured) >= min(65, total + 1)
+    assert total > 64 or len(measured) == total + 1
+    above = sorted(c for c in measured if c >= found)  # no gap wider than that of 64 geometric points, rounded
+    assert all(
+        b - a <= 1 or b / max(a, 1) <= total ** (1 / 63) + 2 / max(a, 1) for a, b in zip(above, above[1:], strict=False)
+    )
     assert {0, total} <= measured <= set(range(total + 1))
 
 

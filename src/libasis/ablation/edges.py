@@ -9,13 +9,13 @@ import torch
 
 from ..anatomy import read
 from ..basis import DEFAULT_MEMORY, SiteBasis
-from ..cut import Mask, Record, Traced, prepare
-from ..cut.batches import check_reiterable, describe
+from ..cut import Mask, Record, Records, Traced, prepare
+from ..cut.batches import describe
 from ..errors import OptionError
 from ..interactions import InteractionGraph, check_same_sites
 from ..provenance import versions
 from ..types import Activations, Matrix
-from .metrics import Metric, MetricSpec, Tally, parse_metric
+from .metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
 from .nodes import base_score
 from .results import Curve, EdgeAblation
 from .rows import rows_of
@@ -55,13 +55,13 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         sections: names of input sites of the sections to ablate; all by default.
         search: ``"bisect"``: the number of ablated edges between 0 and (d_in + 1)(d_out + 1), as published;
             ``"bisect-kept"``: the number kept between 0 and all edges.
-        stable: also measure the curve on a grid of at least 64 counts and find the stable count.
+        stable: also find the stable count, on a grid of at least 64 counts refined around the edge.
         dtype: compute in this dtype instead of the model's own.
         device: compute on this device.
         mask: which positions count, instead of the traced model's own mask.
         seed: recorded.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what one batch's products may hold.
+        memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes.
 
     Raises:
         OptionError: an option is unknown.
@@ -70,21 +70,24 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     if search not in ("bisect", "bisect-kept"):
         raise OptionError(f'search is {search!r}; use "bisect" or "bisect-kept".')
     measure = parse_metric(metric)
-    check_reiterable(batches)
-    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
-    check_same_sites(traced, graph.basis)
-    base = base_score(traced, batches, measure, progress)
+    check_max_drop(max_drop)
     names = list(graph.sites[:-1])
     unknown = [s for s in sections or [] if s not in names]
     if unknown:
         raise OptionError(f"sections names {unknown}, but the sections start at {names}.")
-    searches = {
-        name: _Search(traced, graph, l, batches, measure, base.score, max_drop, progress, memory)
-        for l, name in enumerate(names)
-        if sections is None or name in sections
-    }
-    required = {name: s.required(search) for name, s in searches.items()}
-    stable_counts = {name: s.stable() if stable else None for name, s in searches.items()}
+    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
+    check_same_sites(traced, graph.basis)
+    records = Records(traced, batches, memory)
+    base = base_score(records, measure, progress)
+    searches: dict[str, _Search] = {}
+    required: dict[str, int | None] = {}
+    stable_counts: dict[str, int | None] = {}
+    for l, name in enumerate(names):
+        if sections is None or name in sections:
+            found = searches[name] = _Search(records, graph, l, measure, base.score, max_drop, progress, memory)
+            required[name] = found.required(search)
+            stable_counts[name] = found.stable() if stable else None
+            found.sections.clear()
     info = {
         "basis": graph.basis.method,
         "search": search,
@@ -113,20 +116,18 @@ class _Search:
 
     def __init__(
         self,
-        traced: Traced,
+        records: Records,
         graph: InteractionGraph,
         l: int,
-        batches: Iterable[Any],
         metric: Metric,
         base: float,
         max_drop: float,
         progress: bool | None,
         memory: int,
     ) -> None:
-        self.traced = traced
+        self.records = records
         self.l = l
         self.source, self.target = graph.basis.sites[l], graph.basis.sites[l + 1]
-        self.batches = batches
         self.metric = metric
         self.base = base
         self.max_drop = max_drop
@@ -137,6 +138,7 @@ class _Search:
         self.total = strengths.numel()
         self.order = torch.argsort(strengths.flatten(), descending=True, stable=True)
         self.scores: dict[int, float] = {}
+        self.sections: dict[int, _MaskedSection] = {}
 
     def mask(self, count: int) -> Matrix:
         """The ``count`` strongest edges, ties broken by index: bool ``[k_out, k_in]``."""
@@ -145,8 +147,7 @@ class _Search:
         return kept.view(self.shape)
 
     def passed(self, count: int) -> bool:
-        # the tolerance is far below one sample's share of a score, and far above the rounding of a mean
-        return self.metric.drop(self.base, self.scores[count]) <= self.max_drop + 1e-12
+        return self.metric.passes(self.base, self.scores[count], self.max_drop)
 
     def passes(self, count: int) -> bool:
         count = min(count, self.total)
@@ -171,9 +172,13 @@ class _Search:
         tallies = {count: Tally(self.metric) for count in new}
         masks = {count: self.mask(count) for count in new}
         label = f"edges at {self.source.name}, {len(new)} counts"
-        for record in self.traced.stream(self.batches, progress=self.progress, label=label):
-            section = _MaskedSection(record, self.l, self.source, self.target, self.memory)
+        for record in self.records.stream(progress=self.progress, label=label):
             with torch.no_grad():
+                section = self.sections.get(record.index)
+                if section is None:
+                    section = _MaskedSection(record, self.l, self.source, self.target, self.memory)
+                if self.records.kept is not None:
+                    self.sections[record.index] = section
                 for count, tally in tallies.items():
                     tally.add(record.rest(self.l + 1, section.run(masks[count])), record.targets)
         self.scores.update({count: tally.score for count, tally in tallies.items()})
@@ -189,7 +194,7 @@ class _MaskedSection:
         self.outputs = x.new_zeros(*record.activations[l + 1].shape[:-1], target.k)
         anatomy = read(record.contexts[l])
         self.matrix: Matrix | None = None
-        if not isinstance(anatomy, str) and anatomy.affine and anatomy.skip is not None and anatomy.read is None:
+        if not isinstance(anatomy, str) and anatomy.affine and anatomy.skip is not None:
             self.features = source.encode(x)
             self.matrix = target.C.to(x).T @ anatomy.skip.to(x) @ source.C_pinv.to(x).T
             through = (x - source.mean.to(x)) @ anatomy.skip.to(x).T @ target.C.to(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,23 @@ class Metric:
     def drop(self, base: float, score: float) -> float:
         """By how much ``score`` is worse than ``base``."""
         return base - score if self.higher_is_better else score - base
+
+    def passes(self, base: float, score: float, max_drop: float) -> bool:
+        """Whether ``score`` is worse than ``base`` by no more than ``max_drop``.
+
+        The tolerance is far below one sample's share of a score, and far above the rounding of a mean.
+        """
+        return self.drop(base, score) <= max_drop + 1e-12
+
+
+def check_max_drop(max_drop: float) -> None:
+    """Refuse what is no number.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if not isinstance(max_drop, (int, float)) or math.isnan(max_drop):
+        raise OptionError(f"max_drop is {max_drop!r}; give a number, in the units of the metric.")
 
 
 class Tally:

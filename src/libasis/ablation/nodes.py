@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..basis import Basis, SiteBasis
-from ..cut import Mask, Traced, prepare
-from ..cut.batches import check_reiterable, describe
-from ..errors import OptionError
+from ..basis import DEFAULT_MEMORY, Basis, SiteBasis
+from ..cut import Mask, Records, Traced, prepare
+from ..cut.batches import describe
+from ..errors import BatchError, OptionError
 from ..interactions import InteractionGraph, check_same_sites
 from ..provenance import versions
-from .metrics import Metric, MetricSpec, Tally, parse_metric
+from .metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
 from .results import Curve, NodeAblation
 from .schedules import Schedule, bisect_kept, node_counts
 
@@ -36,6 +36,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     mask: Mask | None = None,
     seed: int = 0,
     progress: bool | None = None,
+    memory: int = DEFAULT_MEMORY,
 ) -> NodeAblation:
     """The score as a function of the number of features kept, site by site.
 
@@ -58,6 +59,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         mask: which positions count, instead of the traced model's own mask.
         seed: for ``"resample"``.
         progress: show a progress bar; None shows one on a terminal only.
+        memory: bound in bytes for the activations kept between passes.
 
     Raises:
         OptionError: an option is unknown.
@@ -67,13 +69,16 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     if replacement not in REPLACEMENTS:
         raise OptionError(f"replacement is {replacement!r}; use one of {list(REPLACEMENTS)}.")
     measure = parse_metric(metric)
-    check_reiterable(batches)
+    check_max_drop(max_drop)
+    chosen = _chosen(basis, sites)
+    for i in chosen:
+        node_counts(schedule, basis.sites[i].k)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, basis)
-    job = _Nodes(traced, batches, measure, replacement, seed, progress)
+    job = _Nodes(Records(traced, batches, memory), measure, replacement, seed, progress)
     base = job.base()
     curves = {}
-    for i in _chosen(basis, sites):
+    for i in chosen:
         site = basis.sites[i]
         curves[site.name] = Curve(job.curve(i, site, schedule, base.score, max_drop))
     info = {
@@ -112,15 +117,13 @@ class _Nodes:
 
     def __init__(
         self,
-        traced: Traced,
-        batches: Iterable[Any],
+        records: Records,
         metric: Metric,
         replacement: str,
         seed: int,
         progress: bool | None,
     ) -> None:
-        self.traced = traced
-        self.batches = batches
+        self.records = records
         self.metric = metric
         self.replacement = replacement
         self.seed = seed
@@ -129,7 +132,7 @@ class _Nodes:
     def base(self) -> Tally:
         """The unablated model's score; the score of an all-zero output is measured beside it."""
         whole, nothing = Tally(self.metric), Tally(self.metric)
-        for record in self.traced.stream(self.batches, progress=self.progress, label="base score"):
+        for record in self.records.stream(progress=self.progress, label="base score"):
             whole.add(record.output, record.targets)
             nothing.add(torch.zeros_like(record.output), record.targets)
         self.without_constant = nothing.score
@@ -142,7 +145,7 @@ class _Nodes:
 
         def passes(count: int) -> bool:
             scores.update(self.measure(i, site, [count]))
-            return self.metric.drop(base, scores[count]) <= max_drop
+            return self.metric.passes(base, scores[count], max_drop)
 
         bisect_kept(passes, site.k)
         return scores
@@ -153,7 +156,7 @@ class _Nodes:
         rank[order] = torch.arange(site.k)
         tallies = {count: Tally(self.metric) for count in counts}
         generator = torch.Generator().manual_seed(self.seed)
-        for record in self.traced.stream(self.batches, progress=self.progress, label=f"nodes at {site.name}"):
+        for record in self.records.stream(progress=self.progress, label=f"nodes at {site.name}"):
             x = record.activations[i]
             features = site.encode(x)
             other = self._replacement(site, features, generator)
@@ -169,14 +172,19 @@ class _Nodes:
             return torch.zeros_like(features)
         if self.replacement == "zero":
             return site.encode(torch.zeros(site.d, dtype=features.dtype, device=features.device)).expand_as(features)
-        shuffled = torch.randperm(len(features), generator=generator)
-        return features[shuffled.to(features.device)]
+        if len(features) == 1:
+            raise BatchError(
+                'replacement is "resample", but a batch holds one sample, which has no other to take a value from; '
+                "give batches of at least two samples."
+            )
+        shift = int(torch.randint(1, len(features), (), generator=generator))
+        return features.roll(shift, 0)
 
 
-def base_score(traced: Traced, batches: Iterable[Any], metric: Metric, progress: bool | None) -> Tally:
+def base_score(records: Records, metric: Metric, progress: bool | None) -> Tally:
     """The unablated model's score."""
     tally = Tally(metric)
-    for record in traced.stream(batches, progress=progress, label="base score"):
+    for record in records.stream(progress=progress, label="base score"):
         tally.add(record.output, record.targets)
     _ = tally.score
     return tally

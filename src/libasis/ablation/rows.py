@@ -177,7 +177,6 @@ class _AttentionPart:
         self.b_V = torch.einsum("khv,hv->kh", G, n.b_V.to(C))
 
     def _weights(self, q: Tensor, k: Tensor) -> Tensor:
-        q, k = (z.unflatten(-1, (self.H, -1)).transpose(1, 2) for z in (q, k))
         n = self.attention
         q = q if n.rotate_query is None else n.rotate_query(q, self.values)
         k = k if n.rotate_key is None else n.rotate_key(k, self.values)
@@ -196,5 +195,3 @@ class _AttentionPart:
         q, k = (self.seen.value(mapped, some) for mapped in self.maps)
         mapped = self.seen.map(self.W_V[columns].flatten(0, 1), self.b_V[columns].flatten())
         return self._attend(self._weights(q, k), self.seen.value(mapped, some), len(columns))
-
-

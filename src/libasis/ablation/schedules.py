@@ -19,20 +19,25 @@ def node_counts(schedule: Schedule, k: int) -> list[int]:
 
     Raises:
         OptionError: the schedule is unknown or has counts out of range.
+
+    ``"bisect"`` has no counts of its own: they follow from the scores.
     """
-    if schedule == "auto":
+    if isinstance(schedule, str) and schedule == "auto":
         schedule = "linear" if k <= 128 else "exponential"
-    if schedule == "linear":
+    if isinstance(schedule, str) and schedule == "linear":
         return sorted({round(c) for c in np.linspace(0, k, min(k + 1, 257))})
-    if schedule == "exponential":
+    if isinstance(schedule, str) and schedule == "exponential":
         return sorted({*range(min(16, k) + 1), *geometric(16, k, ratio=1.0625)} if k > 16 else range(k + 1))
-    if isinstance(schedule, str):
+    if isinstance(schedule, str) and schedule == "bisect":
+        return []
+    if isinstance(schedule, str) or not hasattr(schedule, "__iter__"):
         raise OptionError(
             f'schedule is {schedule!r}; use "auto", "linear", "exponential", "bisect" or a list of counts.'
         )
-    counts = sorted({int(c) for c in schedule})
-    if not counts or counts[0] < 0:
-        raise OptionError(f"schedule is {list(schedule)!r}; a list of counts needs at least one count, none below 0.")
+    given = [c.item() if hasattr(c, "item") else c for c in schedule]  # pyright: ignore
+    if not given or any(not isinstance(c, int) or c < 0 for c in given):
+        raise OptionError(f"schedule is {given!r}; a list of counts needs whole numbers, at least one, none below 0.")
+    counts = set(given)
     return sorted({min(c, k) for c in counts})
 
 
@@ -87,8 +92,9 @@ def stable_count(
 ) -> int | None:
     """The smallest count from which every larger count measured also passes.
 
-    Measures a geometric grid of at least 64 points from 0 to ``total``, then refines between the last failure and the
-    next count until they are neighbours.
+    Goes down a geometric grid of at least 64 points from ``total``, as far as the largest failure known, then refines
+    between that failure and the next count until they are neighbours. Below it no count can change the answer: there
+    every fourth point of the grid is measured (every one of up to 64 edges), for the curve.
 
     Args:
         measure: measures some counts, those already measured at no cost.
@@ -97,20 +103,26 @@ def stable_count(
         total: number of edges that exist.
     """
     points = 64
-    grid = geometric(1, total, points=points)
-    while len(grid) < min(64, total):
+    grid = [0, *geometric(1, total, points=points)]
+    while len(grid) <= min(64, total):
         points *= 2
-        grid = geometric(1, total, points=points)
-    measure([0, *grid])
-    if not passed(total):
-        return None
-    while True:
-        counts = measured()
-        failed = [c for c in counts if not passed(c)]
-        if not failed:
-            return counts[0]
-        last, above = failed[-1], next(c for c in counts if c > failed[-1])
-        if above - last <= 1:
-            return above
-        step = max(1, (above - last) // 8)
-        measure(range(last + step, above, step))
+        grid = [0, *geometric(1, total, points=points)]
+    measure([0, total])
+
+    def failed() -> int | None:
+        return next((c for c in reversed(measured()) if not passed(c)), None)
+
+    above = [c for c in grid if failed() is None or c > (failed() or 0)]
+    while above and above[-1] > (failed() or -1):
+        chunk, above = above[-4:], above[:-4]
+        measure(chunk)
+    while (last := failed()) is not None and last < total:
+        next_up = next(c for c in measured() if c > last)
+        if next_up - last <= 1:
+            break
+        step = max(1, (next_up - last) // 8)
+        measure(range(last + step, next_up, step))
+    measure([c for c in grid if c < (last or 0)][:: 4 if total > 64 else 1])
+    if last is None:
+        return measured()[0]
+    return None if last == total else last + 1

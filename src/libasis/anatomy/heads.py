@@ -66,10 +66,10 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
     roles = reader.shallow(value).roles
     if roles not in (("b", "f", "t", "f"), ("b", "t", "f")):
         raise NoMatch("has attention over something else than positions")
-    plain = [_plain(reader, n, roles) for n in (query, key)]
+    plain_query, plain_key = (_plain(reader, n, roles) for n in (query, key))
     if not reader.shallow(value).steady or reader.shallow(value).read is not None:
         raise NoMatch("has attention whose values differ from position to position")
-    return HeadNodes(query, key, value, *plain, weights, scale, roles)
+    return HeadNodes(query, key, value, plain_query, plain_key, weights, scale, roles)
 
 
 def _argument(node: fx.Node, index: int) -> fx.Node:
@@ -195,7 +195,9 @@ def _same_for_heads(reader: Reader, node: fx.Node, dependent: list[fx.Node]) -> 
         return False
     size = sizes(node)
     others = [n for n in node.all_input_nodes if n not in reader.inside and isinstance(n.meta.get("val"), Tensor)]
-    return all(len(sizes(n)) < len(size) - 2 or sizes(n)[-3] == 1 for n in others if len(sizes(n)) >= 3 and len(size) > 3)
+    return all(
+        len(sizes(n)) < len(size) - 2 or sizes(n)[-3] == 1 for n in others if len(sizes(n)) >= 3 and len(size) > 3
+    )
 
 
 def _along_last(node: fx.Node) -> bool:

@@ -130,7 +130,7 @@ def _mean_square_of(reader: Reader, node: Any, value: Any) -> float | None:
             return None
         node, eps = _uncast(rest[0]), float(numbers[0])
     if _is_mean_over_features(node):
-        return eps if _is_square(_uncast(node.args[0]), value) else None
+        return eps if _is_square(_uncast(node.all_input_nodes[0]), value) else None
     if isinstance(node, fx.Node) and node.target is aten.var.correction and value is not reader.source:
         keep = node.kwargs.get("keepdim", False)
         dims = list(node.args[1]) if len(node.args) > 1 else []  # pyright: ignore
@@ -143,7 +143,7 @@ def _is_square(node: Any, value: Any) -> bool:
     if not isinstance(node, fx.Node):
         return False
     if node.target is aten.pow.Tensor_Scalar:
-        return node.args[1] == 2 and _uncast(node.args[0]) is value
+        return bool(node.args[1] == 2) and _uncast(node.args[0]) is value
     if node.target is aten.square.default:
         return _uncast(node.args[0]) is value
     return node.target is aten.mul.Tensor and all(_uncast(a) is value for a in node.args[:2])

@@ -37,7 +37,7 @@ class Norm:
     eps: float
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The normed value and :math:`1/\\sigma`, ``[..., d]`` and ``[..., 1]``."""
+        """The normed value ``[..., d]`` and one over sigma ``[..., 1]``."""
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
         inverse = (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()
@@ -78,9 +78,9 @@ class Attention:
         b_V: ``[H, v]``.
         W_O: ``[d_out, H, v]``.
         scale: c: the scores are :math:`c\,\tilde q\cdot\tilde k` plus what does not depend on the input's values.
-        pattern: from rotated queries ``[batch, H, t, e]``, rotated keys ``[batch, H, s, e]`` and the context values to
+        pattern: from rotated queries ``[batch, t, H e]``, rotated keys ``[batch, s, H e]`` and the context values to
             the attention weights ``[batch, H, t, s]``, masks included.
-        rotate_query: R: from ``[batch, H, t, e]`` and the context values to the rotated queries; linear, position by
+        rotate_query: R: from ``[batch, t, H e]`` and the context values to the rotated queries; linear, position by
             position, the same for every head; None where nothing is rotated.
         rotate_key: the same for keys.
     """
@@ -123,4 +123,4 @@ class Anatomy:
     @property
     def affine(self) -> bool:
         """Whether the section is one affine map of each position alone."""
-        return not self.pointwise and self.attention is None
+        return not self.pointwise and self.attention is None and self.read is None

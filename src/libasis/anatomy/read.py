@@ -191,7 +191,7 @@ class _Assembly:
         run = self.excerpt.functions.build([plain, *self.excerpt.context], [node])
 
         def rotate(x: Tensor, values: Values) -> Tensor:
-            return _heads(end.canonical(run(start.original(_rows(x)), *values)[0]), end)
+            return end.canonical(run(start.original(x), *values)[0])
 
         return rotate
 
@@ -201,7 +201,7 @@ class _Assembly:
         single = len(heads.roles) == 3
 
         def pattern(q: Tensor, k: Tensor, values: Values) -> Tensor:
-            weights = run(query.original(_rows(q)), key.original(_rows(k)), *values)[0]
+            weights = run(query.original(q), key.original(k), *values)[0]
             return weights[:, None] if single else weights
 
         return pattern
@@ -211,13 +211,13 @@ class _Assembly:
         if rotate is None:
             raise NoMatch("has fewer keys than queries")
         batch = values_batch(values, self.fixed)
-        x = torch.zeros(batch, groups, self.positions, e, dtype=like.dtype, device=like.device)
-        x += torch.arange(1, groups + 1, dtype=like.dtype, device=like.device)[:, None, None]
-        x = x.to(self.excerpt.functions.dtype or torch.get_default_dtype())
-        size = rotate(x, values).square().sum((0, 2, 3))
+        dtype = self.excerpt.functions.dtype or torch.get_default_dtype()
+        x = torch.zeros(batch, self.positions, groups, e, dtype=dtype, device=like.device)
+        x += torch.arange(1, groups + 1, dtype=dtype, device=like.device)[:, None]
+        size = rotate(x.flatten(2), values).unflatten(-1, (-1, e)).square().sum((0, 1, 3))
         one = torch.zeros_like(x)
-        one[:, 0] = 1.0
-        unit = rotate(one, values).square().sum((0, 2, 3)).max()
+        one[:, :, 0] = 1.0
+        unit = rotate(one.flatten(2), values).unflatten(-1, (-1, e)).square().sum((0, 1, 3)).max()
         return (size / unit).sqrt().round().long() - 1
 
 
@@ -226,37 +226,33 @@ def values_batch(values: Values, fixed: int | None) -> int:
     return fixed or max([v.shape[0] for v in values if v.ndim > 1] or [1])
 
 
-def _rows(x: Tensor) -> Tensor:
-    """``[batch, head, position, width]`` to ``[batch, position, head and width]``."""
-    return x.transpose(1, 2).flatten(2)
-
-
-def _heads(x: Tensor, port: Port) -> Tensor:
-    heads = port.features[0] if len(port.features) > 1 else 1
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
 def _through_groups(rotate: Any, shared: Tensor) -> Callable[[Tensor, Values], Tensor]:
     """A rotation of the keys of the groups as one of the keys of the heads."""
     first = torch.stack([(shared == g).nonzero()[0, 0] for g in range(int(shared.max()) + 1)])
-    return lambda x, values: rotate(x[:, first], values)
+    return lambda x, values: rotate(x.unflatten(-1, (len(shared), -1))[:, :, first].flatten(2), values)
 
 
 def _check_rotation(rotate: Any, H: int, T: int, e: int, values: Values, fixed: int | None) -> None:
     """Refuse what is not linear, position by position, and the same for every head."""
     generator = torch.Generator().manual_seed(0)
     batch = values_batch(values, fixed)
-    one = torch.randn(1, 1, T, e, generator=generator)
-    x = one.expand(batch, H, T, e).clone()
+    one = torch.randn(1, T, 1, e, generator=generator)
+    x = one.expand(batch, T, H, e).flatten(2)
     y = rotate(x, values)
-    close = dict(rtol=1e-4, atol=1e-5)
-    same = torch.allclose(y, y[:, :1].expand_as(y), **close)
-    linear = torch.allclose(rotate(-2 * x, values), -2 * y, **close)
-    half = x.clone()
-    half[:, :, : T // 2] = 0.0
-    apart = torch.allclose(rotate(half, values)[:, :, T // 2 :], y[:, :, T // 2 :], **close)
-    if not (same and linear and apart and y.shape == x.shape):
+    if y.shape != x.shape:
         raise NoMatch("turns queries or keys in a way that is not a rotation by position")
+    heads = y.unflatten(-1, (H, e))
+    same = _close(heads, heads[:, :, :1].expand_as(heads))
+    linear = _close(rotate(-2 * x, values), -2 * y)
+    half = x.clone()
+    half[:, : T // 2] = 0.0
+    apart = _close(rotate(half, values)[:, T // 2 :], y[:, T // 2 :])
+    if not (same and linear and apart):
+        raise NoMatch("turns queries or keys in a way that is not a rotation by position")
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def _roles(batch: int, feature: int, ndim: int) -> Roles:

@@ -1,4 +1,4 @@
-"""Reading a section's graph backwards: what each value is affine in, and where norms, pointwise parts and attention stand."""
+"""Reading a section's graph backwards: what each value is affine in; where norms, pointwise parts, attention stand."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from .roles import NoMatch, Roles, after, name, sizes
 
 _SUMS = {aten.add.Tensor, aten.sub.Tensor, aten.cat.default}
 _PRODUCTS = {aten.mul.Tensor, aten.div.Tensor}
-_POINTWISE = {
-    getattr(aten, word)
-    for word in (
-        "relu gelu silu sigmoid tanh elu selu celu leaky_relu softplus hardtanh hardsigmoid hardswish mish relu6 exp log "
-        "log1p expm1 sin cos tan asin acos atan sinh cosh erf abs square sqrt rsqrt reciprocal sign pow clamp clamp_min "
-        "clamp_max add sub rsub mul div neg where maximum minimum gt lt ge le eq ne logical_and logical_or logical_not "
-        "to _to_copy softsign threshold hardshrink softshrink log_sigmoid logit xlogy sgn zeros_like ones_like"
-    ).split()
-    if hasattr(aten, word)
-}
+_ELEMENTWISE = """
+    relu gelu silu sigmoid tanh elu selu celu leaky_relu softplus hardtanh hardsigmoid hardswish mish relu6
+    exp log log1p expm1 sin cos tan asin acos atan sinh cosh erf abs square sqrt rsqrt reciprocal sign pow
+    clamp clamp_min clamp_max add sub rsub mul div neg where maximum minimum gt lt ge le eq ne
+    logical_and logical_or logical_not to _to_copy softsign threshold hardshrink softshrink log_sigmoid
+    logit xlogy sgn zeros_like ones_like
+"""
+_POINTWISE = {getattr(aten, word) for word in _ELEMENTWISE.split() if hasattr(aten, word)}
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,7 @@ class Reader:
         constant: the value of a node that depends on no input.
     """
 
-    def __init__(
-        self, program: Program, source: fx.Node, roles: Roles, constant: Callable[[fx.Node], Any]
-    ) -> None:
+    def __init__(self, program: Program, source: fx.Node, roles: Roles, constant: Callable[[fx.Node], Any]) -> None:
         self.program = program
         self.constant = constant
         self.source = source

@@ -1,4 +1,4 @@
-"""Which dimension of a tensor in the graph is the batch, which a position, which a feature; and what operations do to it.
+"""Which dimension of a graph's tensor is the batch, which a position, which a feature; what operations do to them.
 
 A role is one of ``"b"`` (sample), ``"t"`` (position), ``"bt"`` (both in one dimension), ``"f"`` (feature). Features may
 be spread over several dimensions (heads). An operation that mixes samples or positions has no roles: `NoMatch`.

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..cut import Mask, Traced, prepare
-from ..cut.batches import check_reiterable, describe
+from ..cut import Mask, Records, Traced, prepare
+from ..cut.batches import describe
 from ..errors import OptionError
 from ..importance import Moment, Span, choose
 from ..numerics import StreamingMoments, Truncation
@@ -61,7 +61,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         mask: which positions count, instead of the traced model's own mask.
         seed: recorded; random rules draw from it.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what one batch's products may hold.
+        memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes
+            (where they need more, the model runs again for each section).
 
     Returns:
         The basis. The result does not depend on how the data are split into batches, up to rounding.
@@ -74,10 +75,10 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     if method not in METHODS:
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
     rule = Truncation.parse(truncation)
-    check_reiterable(batches)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
-    stats, computed_in = site_moments(traced, batches, progress=progress)
-    job = _Fit(traced, batches, rule, moments, computed_in, progress, memory)
+    records = Records(traced, batches, memory)
+    stats, computed_in = site_moments(records, progress=progress)
+    job = _Fit(records, rule, moments, computed_in, progress, memory)
     sites = job.run(method, stats, rotate_final=rotate_final)
     info = {
         "method": method,
@@ -95,13 +96,11 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     return Basis(tuple(sites), method, info)
 
 
-def site_moments(
-    traced: Traced, batches: Iterable[Any], *, progress: bool | None = None
-) -> tuple[list[StreamingMoments], torch.dtype]:
+def site_moments(records: Records, *, progress: bool | None = None) -> tuple[list[StreamingMoments], torch.dtype]:
     """Mean and covariance of every site in one pass, and the dtype the activations were computed in."""
     stats: list[StreamingMoments] = []
     computed_in = torch.float32
-    for record in traced.stream(batches, progress=progress, label="statistics"):
+    for record in records.stream(progress=progress, label="statistics"):
         if not stats:
             stats = [StreamingMoments(x.shape[-1], x.device) for x in record.activations]
             computed_in = record.activations[0].dtype
@@ -115,23 +114,22 @@ class _Fit:
 
     def __init__(
         self,
-        traced: Traced,
-        batches: Iterable[Any],
+        records: Records,
         truncation: Truncation,
         moments: str,
         dtype: torch.dtype,
         progress: bool | None,
         memory: int,
     ) -> None:
-        self.traced = traced
-        self.batches = batches
+        self.records = records
+        self.traced = records.traced
         self.truncation = truncation
         self.moments = moments
         self.dtype = dtype
         self.progress = progress
         self.memory = memory
         self.rules: list[Plain] = []
-        self.first = next(iter(traced.stream(batches, progress=False)))
+        self.first = next(records.stream(progress=False))
 
     def run(self, method: str, stats: list[StreamingMoments], *, rotate_final: bool) -> list[SiteBasis]:
         names = [site.name for site in self.traced.sites]
@@ -155,7 +153,7 @@ class _Fit:
     def _site(self, source: int, target: int, white: Whitening, readout: SiteBasis) -> SiteBasis:
         span = Span.of(self.first, self.traced, source, target)
         rule, passed = choose(span, self.moments)
-        moment = rule.second_moment(span, self.batches, readout.C, memory=self.memory, progress=self.progress)
+        moment = rule.second_moment(span, self.records, readout.C, memory=self.memory, progress=self.progress)
         self._remember(span, moment, passed)
         return interaction_basis(span.name, white, moment.value, self.truncation, self.dtype)
 

@@ -2,6 +2,7 @@
 
 from .chain import Chain
 from .check import SiteRow, SiteSpec, SiteTable
+from .records import Records
 from .trace import find_sites, trace
 from .traced import Context, Mask, Record, Section, Site, Traced, prepare
 
@@ -10,6 +11,7 @@ __all__ = [
     "Context",
     "Mask",
     "Record",
+    "Records",
     "Section",
     "Site",
     "SiteRow",

@@ -103,6 +103,7 @@ class Functions:
         return sizes["batch"]
 
     def constant(self, node: fx.Node) -> Any:
+        """The value of a node that depends on no input."""
         if node not in self._constants:
             if node.op == "placeholder":
                 value: Any = self.program.constants[node.name].detach()

@@ -32,7 +32,7 @@ class InputLeaf:
 def attention_weights(
     query: Tensor, key: Tensor, attn_mask: Tensor | None = None, *, is_causal: bool = False, scale: float | None = None
 ) -> Tensor:
-    """The weights of scaled dot-product attention in plain operations: fused kernels have no forward-mode derivative."""
+    """Weights of scaled dot-product attention in plain operations: fused kernels have no forward-mode derivative."""
     scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-1, -2)
     if is_causal:
         visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()

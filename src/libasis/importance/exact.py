@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from ..cut import Record
+from ..cut import Record, Records
 from ..types import Matrix
 from .moment import Moment, Span
 
@@ -28,11 +27,11 @@ class Exact:
         return None
 
     def second_moment(
-        self, span: Span, batches: Iterable[Any], readout: Matrix, *, memory: int, progress: bool | None
+        self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
     ) -> Moment:
         """See `Rule`."""
         total, n = None, 0
-        for record in span.traced.stream(batches, progress=progress, label=f"importance at {span.name}"):
+        for record in records.stream(progress=progress, label=f"importance at {span.name}"):
             gram = _batch_gram(record, span, readout, memory)
             total = gram if total is None else total + gram
             n += record.count(span.source)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..anatomy import Anatomy, read
-from ..cut import Record, Traced
+from ..cut import Record, Records, Traced
 from ..errors import OptionError
 from ..types import Matrix
 
@@ -60,7 +59,7 @@ class Span:
         found = read(record.contexts[self.source])
         if isinstance(found, str):
             raise OptionError(
-                f'The section at {self.name!r} {found} in batch {record.index}, though not in the first batch; use '
+                f"The section at {self.name!r} {found} in batch {record.index}, though not in the first batch; use "
                 'moments="exact".'
             )
         return found
@@ -81,7 +80,7 @@ class Rule(Protocol):
         ...
 
     def second_moment(
-        self, span: Span, batches: Iterable[Any], readout: Matrix, *, memory: int, progress: bool | None
+        self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
     ) -> Moment:
         """The moment for a readout C' ``[d_out, k_out]``, working within ``memory`` bytes."""
         ...

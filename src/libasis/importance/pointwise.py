@@ -1,16 +1,15 @@
-"""The closed form for sections that are affine, pointwise, affine: MLPs, gated MLPs, norms, 1x1 convolutions, any skip."""
+"""The closed form for sections that are affine, pointwise, affine: (gated) MLPs, norms, 1x1 convolutions, any skip."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..anatomy import Anatomy
-from ..types import Matrix, Vector
+from ..cut import Records
+from ..types import Matrix
 from .moment import Moment, Span
 from .parts import Units, counted_pairs
 
@@ -38,12 +37,12 @@ class PointwiseForm:
         return None if span.anatomy.attention is None else "has attention"
 
     def second_moment(
-        self, span: Span, batches: Iterable[Any], readout: Matrix, *, memory: int, progress: bool | None
+        self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
     ) -> Moment:
         """See `Rule`."""
         assert not isinstance(span.anatomy, str)  # noqa: S101 - `matches` was asked
         total, n = _Sums(), 0
-        for record in span.traced.stream(batches, progress=progress, label=f"importance at {span.name}"):
+        for record in records.stream(progress=progress, label=f"importance at {span.name}"):
             anatomy = span.anatomy_of(record)
             units = Units(anatomy, readout.to(record.activations[span.source]))
             x = counted_pairs(record, span.source, anatomy.read)

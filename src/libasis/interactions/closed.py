@@ -40,7 +40,7 @@ class ClosedEffects:
         self.heads = None if anatomy.attention is None else _Heads(anatomy, anatomy.attention, self.C, self.C_pinv)
 
     def __call__(self, points: Tensor, amounts: Tensor, samples: slice) -> Tensor:
-        """Effects ``[batch, t, k_out, k_in]`` of some samples: derivatives at ``points``, feature values ``amounts``."""
+        """Effects ``[batch, t, k_out, k_in]`` of samples: derivatives at ``points`` times ``amounts`` of features."""
         x, amounts = points[samples], amounts[samples]
         norm = self.anatomy.norm
         if norm is None:
@@ -104,10 +104,10 @@ class _Heads:
         self, u: Tensor, chi: Tensor | None, scaled: Tensor, values: tuple[Tensor, ...], t: slice | list[int]
     ) -> Tensor:
         n = self.n
-        q, k = (self._split(u @ W.T + b) for W, b in self.raw[:2])
+        q, k = (u @ W.T + b for W, b in self.raw[:2])
         q, k = self._turn(q, n.rotate_query, values), self._turn(k, n.rotate_key, values)
         A = n.pattern(q, k, values)[:, :, t]  # [b, h, t, s]
-        q = q[:, :, t] * n.scale
+        q, k = self._split(q[:, t] * n.scale), self._split(k)
         v = self._split(u @ self.folded[2].T)  # without its constant, which no difference v - o sees
         V = v @ self.G  # [b, h, s, j]
         O = A @ V  # [b, h, t, j]
@@ -121,16 +121,14 @@ class _Heads:
             total = total - torch.einsum("bhts,bhsj,bsi->btji", A, V, scaled * chi)
         return total
 
-    def _keys(
-        self, q: Tensor, values: tuple[Tensor, ...], u: Tensor, chi: Tensor | None, scaled: Tensor
-    ) -> Tensor:
+    def _keys(self, q: Tensor, values: tuple[Tensor, ...], u: Tensor, chi: Tensor | None, scaled: Tensor) -> Tensor:
         """How much each feature at s raises the scores of t: ``[b, h, t, s, i]``."""
         if self.n.rotate_key is None:
             raised = (q @ self.k_of.transpose(-1, -2))[:, :, :, None, :]
         else:
             raised = torch.einsum("bhte,bhsie->bhtsi", q, self._turned(self.k_of, self.n.rotate_key, values, u))
         if chi is not None:
-            own = self._turn(self._split(u @ self.folded[1].T), self.n.rotate_key, values)
+            own = self._split(self._turn(u @ self.folded[1].T, self.n.rotate_key, values))
             raised = raised - (q @ own.transpose(-1, -2))[..., None] * chi[:, None, None]
         return raised * scaled[:, None, None]
 
@@ -144,7 +142,7 @@ class _Heads:
             turned = self._turned(self.q_of, self.n.rotate_query, values, u)[:, :, t]
             looks = torch.einsum("bhtje,bhtie->bhtji", moved, turned)
         if chi is not None:
-            own = self._turn(self._split(u @ self.folded[0].T), self.n.rotate_query, values)[:, :, t]
+            own = self._split(self._turn(u @ self.folded[0].T, self.n.rotate_query, values))[:, :, t]
             looks = looks - (moved @ own[..., None]) * chi[:, None, t, None, :]
         return looks
 
@@ -152,7 +150,7 @@ class _Heads:
         """Directions ``[h, i, e]`` rotated to every position: ``[b, h, s, i, e]``."""
         batch, positions = u.shape[:2]
         turned = [
-            self._turn(d[None, :, None].expand(batch, -1, positions, -1), rotate, values)
+            self._split(self._turn(d.flatten().expand(batch, positions, -1), rotate, values))
             for d in directions.unbind(1)
         ]
         return torch.stack(turned, 3)

@@ -131,12 +131,19 @@ def _mean_square_of(reader: Reader, node: Any, value: Any) -> float | None:
         node, eps = _uncast(rest[0]), float(numbers[0])
     if _is_mean_over_features(node):
         return eps if _is_square(_uncast(node.all_input_nodes[0]), value) else None
-    if isinstance(node, fx.Node) and node.target is aten.var.correction and value is not reader.source:
-        keep = node.kwargs.get("keepdim", False)
-        dims = list(node.args[1]) if len(node.args) > 1 else []  # pyright: ignore
-        plain = node.kwargs.get("correction", 1) == 0 and keep and dims in ([-1], [len(sizes(node)) - 1])
-        return eps if plain and _is_source(reader, node.args[0]) else None
-    return None
+    plain = _is_variance(node) and value is not reader.source
+    return eps if plain and _is_source(reader, node.all_input_nodes[0]) else None
+
+
+def _is_variance(node: Any) -> bool:
+    """Whether a node is the mean squared deviation over the features, kept as a dimension."""
+    if not isinstance(node, fx.Node) or node.target not in (aten.var.correction, aten.var.dim):
+        return False
+    by_dim = node.target is aten.var.dim
+    names = ("", "dim", "unbiased", "keepdim") if by_dim else ("", "dim")
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    biased = given.get("unbiased", True) is False if by_dim else given.get("correction", 1) == 0
+    return bool(biased and given.get("keepdim")) and given.get("dim") in ([-1], [len(sizes(node)) - 1])
 
 
 def _is_square(node: Any, value: Any) -> bool:

@@ -156,6 +156,8 @@ class Reader:
         others = self._others(node)
         if any(self.program.taint[n] != "" for n in others):
             raise NoMatch(f"combines its input with what differs from batch to batch ({name(node)})")
+        if sum(isinstance(a, fx.Node) and a in self.inside for a in node.args) > 1:
+            raise NoMatch(f"multiplies values that depend on its input ({name(node)})")
         first: Any = node.args[0]
         if node.target is aten.mul.Tensor:
             return

@@ -7,6 +7,7 @@ only the features kept: they are pushed through the affine maps beforehand, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -65,10 +66,10 @@ class ReadRows:
         self.features = source.encode(x)
         self.read = anatomy.read
         C, C_pinv = target.C.to(x), source.C_pinv.to(x)
-        seen = _Seen(source, anatomy.norm, x)
+        seen = _Seen(source, anatomy.norm, x, self.features)
         parts: list[_Part] = [_PointwisePart(branch, seen, C) for branch in anatomy.pointwise]
         if anatomy.attention is not None:
-            parts.append(_AttentionPart(anatomy.attention, seen, C, record.contexts[l].values))
+            parts.append(_AttentionPart(anatomy.attention, seen, C, record.contexts[l].values, self.read))
         self.parts = parts
         skip = x.new_zeros(anatomy.d_out, anatomy.d) if anatomy.skip is None else anatomy.skip.to(x)
         self.skip = C_pinv @ skip.T @ C  # [k_in, k_out]
@@ -86,55 +87,88 @@ class ReadRows:
         out = []
         for row, which in zip(kept, columns, strict=True):
             some = _Some(self.features, row)
-            y = some.of(self.skip[:, which]) + sum(part.run(some, which) for part in self.parts)
+            y = some.through(self.skip[:, which]) + sum(part.run(some, which) for part in self.parts)
             out.append(self._at(y) + self.constant[..., which])
         return out
 
 
 class _Some:
-    """The features that a row keeps, on one batch."""
+    """The features that a row keeps, on one batch; where it keeps most of them, those it lacks are taken away."""
 
-    def __init__(self, features: Tensor, row: Tensor) -> None:
-        self.there = row.nonzero().squeeze(1)
-        self.amounts = features[..., self.there]
+    def __init__(self, features: Tensor, row: Tensor, positions: list[int] | None = None) -> None:
+        self.features, self.row = features, row
+        self.few = 2 * int(row.sum()) <= len(row)
+        self.there = (row if self.few else ~row).nonzero().squeeze(1)
+        self.amounts = (features if positions is None else features[:, positions])[..., self.there]
 
-    def of(self, matrix: Matrix) -> Tensor:
-        """Their sum through a matrix ``[k_in, rows]``."""
-        return self.amounts @ matrix[self.there]
+    def at(self, positions: list[int] | None) -> _Some:
+        """The same at some positions."""
+        return self if positions is None else _Some(self.features, self.row, positions)
+
+    def through(self, matrix: Matrix, every: Tensor | None = None) -> Tensor:
+        """Their sum through a matrix ``[k_in, rows]``; ``every`` is that of all features, if it is known."""
+        if self.few:
+            return self.amounts @ matrix[self.there]
+        every = self.features @ matrix if every is None else every
+        flat = torch.addmm(every.flatten(0, 1), self.amounts.flatten(0, 1), matrix[self.there], alpha=-1)
+        return flat.view_as(every)
 
 
 class _Seen:
     """Affine maps of u in terms of the features kept; with a norm the scale depends on them too."""
 
-    def __init__(self, source: SiteBasis, norm: Norm | None, x: Tensor) -> None:
+    def __init__(self, source: SiteBasis, norm: Norm | None, x: Tensor, features: Tensor) -> None:
         self.norm = norm
+        self.features = features
         self.mean, self.C_pinv = source.mean.to(x), source.C_pinv.to(x)
         if norm is not None:
             rows = norm.fold(torch.cat([self.mean[None], self.C_pinv]))
             self.gram = rows @ rows.T / rows.shape[1]
 
-    def map(self, W: Matrix, b: Tensor) -> tuple[Tensor, Matrix, Tensor]:
-        """W u + b as the part of the mean ``[rows]``, the part of each feature ``[k_in, rows]`` and b."""
+    def map(self, W: Matrix, b: Tensor, positions: list[int] | None = None, *, often: bool = True) -> _Mapped:
+        """W u + b, at some positions; ``often`` for maps that many rows use."""
         W = W.to(self.mean)
         W = W if self.norm is None else self.norm.fold(W)
-        return W @ self.mean, self.C_pinv @ W.T, b.to(self.mean)
+        of_feature = self.C_pinv @ W.T
+        features = self.features if positions is None else self.features[:, positions]
+        return _Mapped(W @ self.mean, of_feature, b.to(self.mean), positions, features @ of_feature if often else None)
 
     def scale(self, some: _Some) -> Tensor | None:
         """``1 / sigma`` of the input made of some features, ``[batch, t, 1]``."""
         if self.norm is None:
             return None
-        gram = self.gram[1:, 1:][:, some.there]
-        square = (some.of(gram) * some.amounts).sum(-1, keepdim=True) + self.gram[0, 0]
-        square = square + 2 * some.of(self.gram[1:, :1])
+        kept = some.row.nonzero().squeeze(1)
+        amounts = self.features[..., kept]
+        square = (amounts @ self.gram[1:, 1:][kept][:, kept] * amounts).sum(-1, keepdim=True) + self.gram[0, 0]
+        square = square + 2 * amounts @ self.gram[1:, :1][kept]
         return (square.clamp_min(0.0) + self.norm.eps).rsqrt()
 
-    def value(self, mapped: tuple[Tensor, Matrix, Tensor], some: _Some) -> Tensor:
-        """W u + b of the input made of some features, ``[batch, t, rows]``."""
-        at_mean, of_feature, b = mapped
-        scale = self.scale(some)
+    def value(self, mapped: _Mapped, some: _Some, scale: Tensor | None) -> Tensor:
+        """W u + b of the input made of some features, ``[batch, t, rows]``; ``scale`` is that of `scale`."""
+        value = some.at(mapped.positions).through(mapped.of_feature, mapped.every)
         if scale is None:
-            return some.of(of_feature).add_(at_mean + b)
-        return some.of(of_feature).add_(at_mean).mul_(scale).add_(b)
+            return value.add_(mapped.at_mean + mapped.b)
+        scale = scale if mapped.positions is None else scale[:, mapped.positions]
+        return value.add_(mapped.at_mean).mul_(scale).add_(mapped.b)
+
+
+@dataclass(frozen=True, eq=False)
+class _Mapped:
+    """An affine map of u in terms of features.
+
+    Attributes:
+        at_mean: W (folded) on the mean, ``[rows]``.
+        of_feature: W on each feature's direction, ``[k_in, rows]``.
+        b: ``[rows]``.
+        positions: where it is wanted; None for everywhere.
+        every: the sum over all features, ``[batch, t, rows]``, or None where it is not worth keeping.
+    """
+
+    at_mean: Tensor
+    of_feature: Matrix
+    b: Tensor
+    positions: list[int] | None
+    every: Tensor | None
 
 
 class _Part(Protocol):
@@ -159,19 +193,25 @@ class _PointwisePart:
         return self.activate(*(u @ A.T + b for A, b in self.weights)) @ self.G[:, columns]
 
     def run(self, some: _Some, columns: Tensor) -> Tensor:
-        a = [self.seen.value(mapped, some) for mapped in self.maps]
+        scale = self.seen.scale(some)
+        a = [self.seen.value(mapped, some, scale) for mapped in self.maps]
         return self.activate(*a) @ self.G[:, columns]
 
 
 class _AttentionPart:
-    def __init__(self, attention: Attention, seen: _Seen, C: Matrix, values: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, attention: Attention, seen: _Seen, C: Matrix, values: tuple[Tensor, ...], read: tuple[int, ...] | None
+    ) -> None:
         self.seen = seen
         self.attention = attention
         self.values = values
         n = attention
         self.H = len(n.W_Q)
         self.raw = [(W.flatten(0, 1).to(C), b.flatten().to(C)) for W, b in ((n.W_Q, n.b_Q), (n.W_K, n.b_K))]
-        self.maps = [seen.map(W, b) for W, b in self.raw]
+        # queries are wanted only where the output is read, if they can be told apart from the others
+        asked = None if read is None or attention.rotate_query is not None else list(read)
+        self.asked = asked
+        self.maps = [seen.map(W, b, where) for (W, b), where in zip(self.raw, (asked, None), strict=True)]
         G = torch.einsum("ohv,ok->khv", n.W_O.to(C), C)  # what an output feature reads of each head's values
         self.W_V = torch.einsum("khv,hvd->khd", G, n.W_V.to(C))
         self.b_V = torch.einsum("khv,hv->kh", G, n.b_V.to(C))
@@ -192,6 +232,9 @@ class _AttentionPart:
         return self._attend(weights, v, len(columns))
 
     def run(self, some: _Some, columns: Tensor) -> Tensor:
-        q, k = (self.seen.value(mapped, some) for mapped in self.maps)
-        mapped = self.seen.map(self.W_V[columns].flatten(0, 1), self.b_V[columns].flatten())
-        return self._attend(self._weights(q, k), self.seen.value(mapped, some), len(columns))
+        scale = self.seen.scale(some)
+        q, k = (self.seen.value(mapped, some, scale) for mapped in self.maps)
+        if self.asked is not None:
+            q = torch.zeros_like(k).index_copy_(1, torch.tensor(self.asked, device=q.device), q)
+        mapped = self.seen.map(self.W_V[columns].flatten(0, 1), self.b_V[columns].flatten(), often=False)
+        return self._attend(self._weights(q, k), self.seen.value(mapped, some, scale), len(columns))

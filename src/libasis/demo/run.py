@@ -16,6 +16,8 @@ from ..interactions import InteractionGraph
 
 METHODS = ("lib", "pca")
 MAX_DROP = 0.001
+HELD_OUT = 2048
+"""At most so many held-out samples (they are shuffled): a demo should not take minutes."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def run(
             raise StoreError(f"{path} exists already; give --force to replace it, or another folder with --out.")
     say = say or (lambda sentence: None)
     source = importlib.import_module(f"libasis.demo.{subject.module}")
-    train, test = source.batches_train(), source.batches_test()
-    traced = trace(source.load(), train[0][0], subject.sites, dtype="float64")
+    train, test = source.batches_train(), _some(source.batches_test())
+    traced = trace(source.load(), train[0][0], subject.sites, dtype="float32")
     graphs, edges, nodes = [], [], []
     for method in METHODS:
         say(f"{method.upper()}: basis and interactions on the training data, ablation on the test data.")
@@ -100,6 +102,17 @@ def run(
         "graph": folders["lib"],
         "seconds": seconds,
     }
+
+
+def _some(batches: list[Any]) -> list[Any]:
+    """The first batches, as many as hold `HELD_OUT` samples."""
+    kept, samples = [], 0
+    for batch in batches:
+        if samples >= HELD_OUT:
+            break
+        kept.append(batch)
+        samples += len(batch[1])
+    return kept
 
 
 def _write_page(

@@ -45,8 +45,7 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@$(INSTALL) --editable ".[demo]"
 	@touch $@
 
-# pyright runs on node, which need not be on the machine: the extra brings it as a Python package.
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@echo "Installing libasis with what the tests need."
-	@$(INSTALL) --editable ".[test]" "pyright[nodejs]"
+	@$(INSTALL) --editable ".[test]"
 	@touch $@

@@ -129,7 +129,13 @@ def _classes(outputs: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tenso
         )
     logits, labels = outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1).long()
     counted = labels != IGNORED
-    return logits[counted], labels[counted]
+    logits, labels = logits[counted], labels[counted]
+    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < logits.shape[1]):
+        raise BatchError(
+            f'metric "{name}" got targets from {int(labels.min())} to {int(labels.max())}, but the outputs have '
+            f"{logits.shape[1]} classes; give targets from 0 to {logits.shape[1] - 1}, or -100 for those not to count."
+        )
+    return logits, labels
 
 
 def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:

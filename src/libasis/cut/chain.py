@@ -95,7 +95,8 @@ class Chain(Traced):
             except Exception as error:
                 raise BatchError(
                     f"Section {i} of the Chain ({self.names[i]!r} to {self.names[i + 1]!r}) does not run on its input "
-                    f"of shape {list(raw[-1].shape)} in batch {batch.index}: {error}"
+                    f"of shape {list(raw[-1].shape)} in batch {batch.index}; give sections of which each takes what "
+                    f"the one before returns ({type(error).__name__}: {error})"
                 ) from error
             if not isinstance(raw[-1], Tensor):
                 raise BatchError(

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from ..errors import OptionError
 from .batches import check_reiterable
 from .traced import Record, Traced
 
@@ -25,10 +26,12 @@ class Records:
 
     Raises:
         BatchError: the batches are one-shot.
+        OptionError: ``memory`` is no number of bytes.
     """
 
     def __init__(self, traced: Traced, batches: Iterable[Any], memory: int) -> None:
         check_reiterable(batches)
+        check_memory(memory)
         self.traced = traced
         self.batches = batches
         self.memory = memory
@@ -50,6 +53,16 @@ class Records:
             else:
                 kept = None
         self.kept = kept
+
+
+def check_memory(memory: int) -> None:
+    """Refuse what is no number of bytes.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if not isinstance(memory, (int, float)) or not memory > 0:
+        raise OptionError(f"memory is {memory!r}; give a number of bytes above 0.")
 
 
 def nbytes(record: Record) -> int:

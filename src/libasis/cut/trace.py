@@ -20,7 +20,7 @@ from .export import batch_size, export_program
 from .program import Program
 from .sections import Cut
 from .state import check_eval
-from .traced import Mask, Record, Site, Traced, moved_targets, parse_dtype
+from .traced import Mask, Record, Site, Traced, moved_targets, parse_device, parse_dtype
 
 
 def find_sites(model: nn.Module, example: Any) -> SiteTable:
@@ -83,7 +83,7 @@ def trace(
     names = [site_name(spec) for spec in sites]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise SiteError(f"Site {twice[0]!r} is listed twice; name each site once.")
-    own, target = parse_dtype(dtype), None if device is None else torch.device(device)
+    own, target = parse_dtype(dtype), parse_device(device)
     return GraphTrace(model, example, tuple(sites), mask).to(dtype=own, device=target)
 
 

@@ -268,7 +268,7 @@ def prepare(
 ) -> Traced:
     """The traced model with the options that all calls share."""
     if dtype is not None or device is not None:
-        traced = traced.to(dtype=parse_dtype(dtype), device=None if device is None else torch.device(device))
+        traced = traced.to(dtype=parse_dtype(dtype), device=parse_device(device))
     if mask is not None:
         traced = traced.with_mask(mask)
     return traced
@@ -286,6 +286,20 @@ def parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     if isinstance(dtype, str) and named is None:
         raise OptionError(f"dtype is {dtype!r}; use float32 or float64.")
     return named
+
+
+def parse_device(device: torch.device | str | None) -> torch.device | None:
+    """A device that is there, or None.
+
+    Raises:
+        OptionError: there is no such device.
+    """
+    if device is None:
+        return None
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise OptionError(f'device is {device!r}, which is not there; use "cpu" or a device that torch has.') from error
 
 
 def moved_targets(batch: Batch, device: torch.device | None) -> Any:

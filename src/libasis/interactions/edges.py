@@ -13,6 +13,7 @@ from ..anatomy import Anatomy, read
 from ..basis import DEFAULT_MEMORY, Basis, SiteBasis
 from ..cut import Mask, Record, Traced, prepare
 from ..cut.batches import check_reiterable, describe
+from ..cut.records import check_memory
 from ..errors import OptionError
 from ..importance import one_hot, pull_back
 from ..numerics import gauss_legendre
@@ -95,6 +96,7 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
     """
     path = Path.parse(method, nodes, baseline)
     check_reiterable(batches)
+    check_memory(memory)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, basis)
     totals = [_Totals() for _ in traced.sections]

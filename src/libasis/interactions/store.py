@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..basis import Basis, SiteBasis
 from ..errors import StoreError
+from ..files import write_bytes
 from ..types import Plain
 from .graph import InteractionGraph
 
@@ -73,7 +75,7 @@ def _write(result: Basis | InteractionGraph, folder: Path) -> None:
         tensors[f"edges.{l}"] = graph.edges[l].contiguous()
         tensors[f"signed.{l}"] = graph.signed[l].contiguous()
     file = folder / "tensors.safetensors"
-    save_file(tensors, file)
+    write_bytes(file, to_bytes(tensors))
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

@@ -15,7 +15,7 @@ def gauss_legendre(nodes: int) -> tuple[Vector, Vector]:
     Raises:
         OptionError: fewer than one node.
     """
-    if nodes < 1:
-        raise OptionError(f"nodes is {nodes}; integrated gradients need at least 1 node.")
+    if not isinstance(nodes, int) or nodes < 1:
+        raise OptionError(f"nodes is {nodes!r}; integrated gradients need a whole number of nodes, at least 1.")
     x, w = np.polynomial.legendre.leggauss(nodes)
     return torch.from_numpy((x + 1) / 2), torch.from_numpy(w / 2)

@@ -135,7 +135,7 @@ def demo(
     """Run the whole method on a small model that comes with libasis."""
     from ..demo.run import run as run_demo
 
-    result = run_demo(out, name=name, force=force, progress=None)
+    result = run_demo(out, name=name, force=force, progress=None, say=lambda line: print(line, file=sys.stderr))
     show.as_json(result) if as_json else show.demo(result)
 
 

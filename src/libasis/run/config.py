@@ -66,8 +66,8 @@ class FitSection(Section):
     )
     rotate_final: bool = Field(default=False, description="true or false")
     truncation: str = Field(default="auto", description='"auto", "relative:1e-10" or "absolute:1e-6"')
-    moments: Literal["auto", "closed_form", "exact", "sketch"] = Field(
-        default="auto", description='"auto", "closed_form", "exact" or "sketch"'
+    moments: Literal["auto", "closed_form", "exact"] = Field(
+        default="auto", description='"auto", "closed_form" or "exact"'
     )
     dtype: Dtype = None
     device: Device = None

@@ -1,0 +1,98 @@
+"""The closed forms are the exact rule, for every kind of section that has one."""
+
+import pytest
+import torch
+from torch import nn
+
+import libasis
+from anatomy.test_anatomy import MADE_OF, NOT, D, Last, T, example
+from cut.cutting import randn
+from libasis.cut import Records
+from libasis.errors import OptionError
+from libasis.importance import RULES, Span, choose
+
+FORMS = {name: made for name, made in MADE_OF.items() if not made[3]}
+
+
+def moment(traced, batches, moments, readout, memory=2**30):
+    records = Records(traced, batches, 2**30)
+    span = Span.of(next(records.stream()), traced, 0, 1)
+    rule, passed = choose(span, moments)
+    return rule.second_moment(span, records, readout, memory=memory, progress=False), passed
+
+
+def both(run, batches, mask=None, memory=2**30):
+    model = Last(run).double().eval()
+    traced = libasis.trace(model, batches[0], ["site", "output"], mask=mask)
+    readout = randn(traced.sites[1].features, 5, seed=9)
+    closed, _ = moment(traced, batches, "closed_form", readout, memory)
+    exact, _ = moment(traced, batches, "exact", readout)
+    assert closed.rule != exact.rule == "exact"
+    assert closed.n == exact.n
+    return closed.value, exact.value
+
+
+def assert_same(closed, exact, tolerance=1e-10):
+    assert float((closed - exact).abs().max()) <= tolerance * float(exact.abs().max())
+    assert torch.equal(closed, closed.T) or torch.allclose(
+        closed, closed.T, rtol=0, atol=1e-12 * float(exact.abs().max())
+    )
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_closed_is_exact(name):
+    x = torch.cat([example(name), 2 * example(name) - 1])
+    assert_same(*both(FORMS[name][0], [x, x[:2] + 0.5]))
+
+
+@pytest.mark.parametrize("name", ["relu with skip", "gelu of the normed", "gated", "norm alone"])
+def test_padding_and_small_memory(name):
+    x = example(name)
+    mask = torch.tensor([[True] * T, [True, False, True, False], [False] * (T - 1) + [True]])
+    assert_same(*both(FORMS[name][0], [x], mask=lambda _: mask, memory=1))
+
+
+def test_an_affine_section_needs_only_its_matrix():
+    x = example("affine")
+    model = Last(lambda m, x: x + m.q(x)).double().eval()
+    traced = libasis.trace(model, x, ["site", "output"])
+    readout = randn(D, 3)
+    found, _ = moment(traced, [x], "auto", readout)
+    W = torch.eye(D, dtype=torch.float64) + model.q.weight.detach()
+    assert_same(found.value, W.T @ readout @ readout.T @ W, 1e-14)
+
+
+@pytest.mark.parametrize("name", NOT)
+def test_everything_else_takes_the_exact_rule_and_says_why(name):
+    x = example(name)
+    traced = libasis.trace(Last(NOT[name]).double().eval(), x, ["site", "output"])
+    records = Records(traced, [x], 2**30)
+    span = Span.of(next(records.stream()), traced, 0, 1)
+    rule, passed = choose(span)
+    assert rule is RULES[-1]
+    assert passed
+    assert all(passed.values())
+    with pytest.raises(OptionError, match='"closed_form".*"auto"'):
+        choose(span, "closed_form")
+
+
+def test_the_rule_of_each_section_is_reported():
+    model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 6), nn.Softmax(-1), nn.Linear(6, 3)).double().eval()
+    x = randn(40, 5)
+    info = libasis.fit(libasis.trace(model, x, ["input", "2", "output"]), [x]).info
+    first, second = info["rules"]
+    assert first["rule"] == "closed form, pointwise"
+    assert second["rule"] == "exact"
+    assert "softmax" in next(iter(second["not"].values()))
+
+
+def test_float32_is_close_to_float64():
+    x = example("gated").repeat(20, 1, 1) + 0.1 * randn(60, T, D, seed=4)
+    model = Last(FORMS["gated"][0]).eval()
+    readout = randn(D, 5)
+    values = []
+    for dtype in ("float32", "float64"):
+        traced = libasis.trace(model, x.float(), ["site", "output"], dtype=dtype)
+        values.append(moment(traced, [x.float()], "closed_form", readout)[0].value)
+    assert values[0].dtype == torch.float64
+    assert_same(*values, 1e-5)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..anatomy import Anatomy
 from ..cut import Records
+from ..numerics.eigen import symmetric
 from ..types import Matrix
 from .moment import Moment, Span
 from .parts import Units, counted_pairs
@@ -108,4 +109,4 @@ class _Sums:
         if skip is not None:
             X = skip.T @ through
             M = M + X + X.T
-        return M / n
+        return symmetric(M) / n

@@ -333,7 +333,8 @@ def test_image_classifier_from_a_folder(folder, command):
 def test_demo_prints_what_it_found(command, monkeypatch):
     calls = []
 
-    def run(out, *, name, force, progress):
+    def run(out, *, name, force, progress, say):
+        say("what comes next")
         calls.append((out, name, force, progress))
         rows = [{"section": "a -> b", "LIB": 12, "PCA": None}]
         return {"rows": rows, "page": out / "p.html", "graph": out / "graph", "seconds": 1.5, "facts": ["It is so."]}

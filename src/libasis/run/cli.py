@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import warnings
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -135,7 +136,8 @@ def demo(
     """Run the whole method on a small model that comes with libasis."""
     from ..demo.run import run as run_demo
 
-    result = run_demo(out, name=name, force=force, progress=None, say=lambda line: print(line, file=sys.stderr))
+    say = None if as_json else partial(print, flush=True)
+    result = run_demo(out, name=name, force=force, progress=None, say=say)
     show.as_json(result) if as_json else show.demo(result)
 
 

@@ -334,7 +334,8 @@ def test_demo_prints_what_it_found(command, monkeypatch):
     calls = []
 
     def run(out, *, name, force, progress, say):
-        say("what comes next")
+        calls.append(say is not None)
+        (say or str)("what comes next")
         calls.append((out, name, force, progress))
         rows = [{"section": "a -> b", "LIB": 12, "PCA": None}]
         return {"rows": rows, "page": out / "p.html", "graph": out / "graph", "seconds": 1.5, "facts": ["It is so."]}
@@ -343,12 +344,17 @@ def test_demo_prints_what_it_found(command, monkeypatch):
     module.run = run
     monkeypatch.setitem(sys.modules, "libasis.demo.run", module)
     out = ok(command("demo"))
-    for part in ("a -> b", "LIB", "12", "It is so.", "libasis-demo/p.html"):
+    for part in ("what comes next", "a -> b", "LIB", "12", "It is so.", "libasis-demo/p.html"):
         assert part in out
     answer = facts(command("demo", "digits", "--out", "there", "--force", "--json"))
     assert answer["page"] == "there/p.html"
     assert answer["rows"] == [{"section": "a -> b", "LIB": 12, "PCA": None}]
-    assert calls == [(Path("libasis-demo"), "modadd", False, None), (Path("there"), "digits", True, None)]
+    assert calls == [
+        True,
+        (Path("libasis-demo"), "modadd", False, None),
+        False,  # one JSON object, and nothing else, is printed
+        (Path("there"), "digits", True, None),
+    ]
 
 
 # processes

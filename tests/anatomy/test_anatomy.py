@@ -63,6 +63,7 @@ def rotary(m, x, partly=False):
 
 
 MADE_OF = {  # name: (forward, whether norm, number of pointwise branches, whether attention, read)
+    "affine": (lambda m, x: x + m.o(m.q(x)), False, 0, False, None),
     "relu": (lambda m, x: m.o(m.q(x).relu()), False, 1, False, None),
     "relu with skip": (lambda m, x: x + m.o(m.q(x).relu()), False, 1, False, None),
     "relu of the site": (lambda m, x: m.o(x.relu()), False, 1, False, None),

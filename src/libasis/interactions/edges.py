@@ -153,6 +153,12 @@ class _Totals:
         self.rule = "derivatives" if isinstance(anatomy, str) else "closed form"
         if isinstance(anatomy, str):
             self._derivatives(section, record, l, memory)
+        elif anatomy.affine and anatomy.skip is not None:
+            through = section.readout.T @ anatomy.skip.to(section.x) @ section.C_pinv.T
+            amounts = section.amounts if section.counted is None else section.amounts[section.counted]
+            amounts = amounts.reshape(-1, section.source.k).to(torch.float64)
+            self.squares += through.to(torch.float64).square() * amounts.square().sum(0)
+            self.sums += through.to(torch.float64) * amounts.sum(0)
         else:
             for columns, effect in section.closed(record, l, anatomy, memory):
                 self.squares[columns] += effect.square().sum(0)

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, fx
 
 from ..cut.program import aten, attention_weights
-from .norms import _CASTS
+from .norms import CASTS, uncast
 from .roles import NoMatch, Roles, sizes
 
 if TYPE_CHECKING:
     from .reader import Reader
 
-_SAME = {*_CASTS, aten.reshape.default, aten.expand.default}
 _ALONG_FEATURES = {aten.slice.Tensor, aten.cat.default, aten.neg.default, aten.mul.Tensor, aten.add.Tensor,
                    aten.sub.Tensor, aten.unsqueeze.default, aten.stack.default, aten.flatten.using_ints,
                    aten.reshape.default, aten.select.int, aten.repeat_interleave.self_int, aten.expand.default,
-                   aten.transpose.int, *_CASTS}  # fmt: skip
+                   aten.transpose.int, *CASTS}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,7 @@ def _argument(node: fx.Node, index: int) -> fx.Node:
 
 def _softmax(node: fx.Node) -> fx.Node | None:
     """The scores under a softmax over the keys (or the weights themselves where one operation makes them)."""
-    while node.target in _CASTS:
-        node = _argument(node, 0)
+    node = uncast(node)
     if node.target is attention_weights:
         return node
     if node.target in (aten.softmax.int, aten._softmax.default) and node.args[1] in (-1, len(sizes(node)) - 1):
@@ -129,7 +127,7 @@ def _number(reader: Reader, node: fx.Node, dependent: fx.Node) -> float:
 
 
 def _is_mask(node: fx.Node, dependent: fx.Node) -> bool:
-    if node.target in _CASTS or node.target is aten.add.Tensor:
+    if node.target in CASTS or node.target is aten.add.Tensor:
         return sizes(node) == sizes(dependent)
     if node.target in (aten.masked_fill.Scalar, aten.masked_fill.Tensor):
         return node.args[0] is dependent

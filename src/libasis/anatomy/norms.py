@@ -14,7 +14,7 @@ from .roles import sizes
 if TYPE_CHECKING:
     from .reader import Reader
 
-_CASTS = {aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.to.device}
+CASTS = {aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.to.device}
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,15 @@ def match_norm(reader: Reader, node: fx.Node) -> NormNodes | None:
     return _written_out(reader, node)
 
 
-def _uncast(node: Any) -> Any:
-    while isinstance(node, fx.Node) and node.target in _CASTS:
+def uncast(node: Any) -> Any:
+    """The value before any change of dtype or device."""
+    while isinstance(node, fx.Node) and node.target in CASTS:
         node = node.args[0]
     return node
 
 
 def _is_source(reader: Reader, node: Any) -> bool:
-    return _uncast(node) is reader.source
+    return uncast(node) is reader.source
 
 
 def _constant(reader: Reader, node: Any) -> bool:
@@ -78,11 +79,11 @@ def _written_out(reader: Reader, node: fx.Node) -> NormNodes | None:
         return None
     pairs = [node.args[:2]] if node.target is aten.div.Tensor else [node.args[:2], node.args[1::-1]]
     for value, scale in pairs:
-        mean_square = _inverse_root(_uncast(scale), divided=node.target is aten.div.Tensor)
+        mean_square = _inverse_root(uncast(scale), divided=node.target is aten.div.Tensor)
         if mean_square is None:
             continue
         centred = _centred(reader, value)
-        eps = _mean_square_of(reader, mean_square, _uncast(value))
+        eps = _mean_square_of(reader, mean_square, uncast(value))
         if centred is not None and eps is not None:
             return NormNodes(centred, eps)
     return None
@@ -103,12 +104,12 @@ def _inverse_root(node: Any, *, divided: bool) -> Any:
 
 
 def _centred(reader: Reader, value: Any) -> bool | None:
-    value = _uncast(value)
+    value = uncast(value)
     if value is reader.source:
         return False
     if not isinstance(value, fx.Node) or value.target is not aten.sub.Tensor or not _is_source(reader, value.args[0]):
         return None
-    mean = _uncast(value.args[1])
+    mean = uncast(value.args[1])
     return True if _is_mean_over_features(mean) and _is_source(reader, mean.args[0]) else None
 
 
@@ -122,15 +123,15 @@ def _is_mean_over_features(node: Any) -> bool:
 
 def _mean_square_of(reader: Reader, node: Any, value: Any) -> float | None:
     """Epsilon, if a node is ``mean(value^2) + eps`` over the features (or the variance of the source, plus eps)."""
-    node, eps = _uncast(node), 0.0
+    node, eps = uncast(node), 0.0
     if isinstance(node, fx.Node) and node.target in (aten.add.Tensor, aten.add.Scalar):
         numbers = [a for a in node.args[:2] if isinstance(a, (int, float))]
         rest = [a for a in node.args[:2] if isinstance(a, fx.Node)]
         if len(numbers) != 1 or len(rest) != 1:
             return None
-        node, eps = _uncast(rest[0]), float(numbers[0])
+        node, eps = uncast(rest[0]), float(numbers[0])
     if _is_mean_over_features(node):
-        return eps if _is_square(_uncast(node.all_input_nodes[0]), value) else None
+        return eps if _is_square(uncast(node.all_input_nodes[0]), value) else None
     plain = _is_variance(node) and value is not reader.source
     return eps if plain and _is_source(reader, node.all_input_nodes[0]) else None
 
@@ -150,7 +151,7 @@ def _is_square(node: Any, value: Any) -> bool:
     if not isinstance(node, fx.Node):
         return False
     if node.target is aten.pow.Tensor_Scalar:
-        return bool(node.args[1] == 2) and _uncast(node.args[0]) is value
+        return bool(node.args[1] == 2) and uncast(node.args[0]) is value
     if node.target is aten.square.default:
-        return _uncast(node.args[0]) is value
-    return node.target is aten.mul.Tensor and all(_uncast(a) is value for a in node.args[:2])
+        return uncast(node.args[0]) is value
+    return node.target is aten.mul.Tensor and all(uncast(a) is value for a in node.args[:2])

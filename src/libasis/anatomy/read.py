@@ -157,15 +157,14 @@ class _Assembly:
     def _attention(self, heads: HeadNodes, W_O: Matrix, values: Values) -> Attention:
         query, key, value = (self._of_u(n) for n in (heads.plain_query, heads.plain_key, heads.value))
         H = self._port(heads.query, heads.roles).features[0] if len(heads.roles) == 4 else 1
-        v = len(value.b) // H
+        e, v = len(query.b) // H, len(value.b) // H
         rotate_query = self._rotation(heads.plain_query, heads.query, heads.roles)
         rotate_key = self._rotation(heads.plain_key, heads.key, heads.roles)
-        groups = len(key.b) // (len(query.b) // H)
+        groups = len(key.b) // e
         shared = torch.arange(H, device=key.b.device)
         if groups != H:
-            shared = self._shared(rotate_key, groups, len(query.b) // H, values, key.b)
+            shared = self._shared(rotate_key, groups, e, values, key.b)
             rotate_key = _through_groups(rotate_key, shared)
-        e = len(query.b) // H
         found = Attention(
             W_Q=query.W.view(H, e, self.d),
             W_K=key.W.view(groups, e, self.d)[shared],

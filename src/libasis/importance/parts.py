@@ -23,7 +23,6 @@ class Units:
 
     def __init__(self, anatomy: Anatomy, readout: Matrix) -> None:
         self.branches = anatomy.pointwise
-        self.like = readout
         A = [branch.A.flatten(0, 1).to(readout) for branch in self.branches]
         raw = torch.cat(A) if A else readout.new_zeros(0, anatomy.d)
         self.A = raw if anatomy.norm is None else anatomy.norm.fold(raw)

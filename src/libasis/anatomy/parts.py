@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..types import Matrix
@@ -66,6 +67,42 @@ class Pointwise:
 
 
 @dataclass(frozen=True, eq=False)
+class Rotation:
+    r"""R of each position, alike for all heads: :math:`(R y)_i = \cos_i y_i + \sin_i y_{p(i)}`.
+
+    Attributes:
+        run: from ``[batch, t, H e]`` and the context values to the rotated ``[batch, t, H e]``.
+        heads: H.
+        partner: p, with which other coordinate each is turned; itself where it is left alone.
+        fixed: the only batch size that ``run`` takes, or None.
+    """
+
+    run: Callable[[Tensor, Values], Tensor]
+    heads: int
+    partner: list[int]
+    fixed: int | None = None
+
+    def __call__(self, x: Tensor, values: Values) -> Tensor:
+        """R x, ``[batch, t, H e]``."""
+        return self.run(x, values)
+
+    def turns(self, positions: int, values: Values, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines ``[batch, t, e]`` (batch 1 where they are the same for all samples)."""
+        width, p = len(self.partner), torch.tensor(self.partner, device=like.device)
+        first = p >= torch.arange(width, device=like.device)
+        size = self.fixed or max([v.shape[0] for v in values if v.ndim > 1] or [1])
+        seen = []
+        for part in (first, ~first):
+            y = part.to(like).expand(size, positions, self.heads, width).flatten(2)
+            seen.append(self.run(y, values).unflatten(-1, (self.heads, width))[:, :, 0].to(like))
+        cos, sin = torch.where(first, *seen), torch.where(first, *reversed(seen))
+        sin = torch.where(p == torch.arange(width, device=like.device), 0.0, sin)
+        if all(torch.equal(x, x[:1].expand_as(x)) for x in (cos, sin)):
+            return cos[:1], sin[:1]
+        return cos, sin
+
+
+@dataclass(frozen=True, eq=False)
 class Attention:
     r"""One attention of H heads of width e (width v for values); keys and values shared by heads stand once for each.
 
@@ -80,8 +117,7 @@ class Attention:
         scale: c: the scores are :math:`c\,\tilde q\cdot\tilde k` plus what does not depend on the input's values.
         pattern: from rotated queries ``[batch, t, H e]``, rotated keys ``[batch, s, H e]`` and the context values to
             the attention weights ``[batch, H, t, s]``, masks included.
-        rotate_query: R: from ``[batch, t, H e]`` and the context values to the rotated queries; linear, position by
-            position, the same for every head; None where nothing is rotated.
+        rotate_query: R; None where nothing is rotated.
         rotate_key: the same for keys.
     """
 
@@ -94,8 +130,8 @@ class Attention:
     W_O: Tensor
     scale: float
     pattern: Callable[[Tensor, Tensor, Values], Tensor]
-    rotate_query: Callable[[Tensor, Values], Tensor] | None = None
-    rotate_key: Callable[[Tensor, Values], Tensor] | None = None
+    rotate_query: Rotation | None = None
+    rotate_key: Rotation | None = None
 
 
 @dataclass(frozen=True, eq=False)

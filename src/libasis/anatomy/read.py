@@ -19,6 +19,7 @@ from .heads import HeadNodes
 from .parts import Anatomy, Attention, Norm, Pointwise, Values
 from .reader import Reader, Region
 from .roles import NoMatch, Roles
+from .rotation import rotation, values_batch
 
 _READ: WeakKeyDictionary[Excerpt, Anatomy | str] = WeakKeyDictionary()
 
@@ -165,7 +166,11 @@ class _Assembly:
         if groups != H:
             shared = self._shared(rotate_key, groups, e, values, key.b)
             rotate_key = _through_groups(rotate_key, shared)
-        found = Attention(
+        turns = (
+            None if rotate is None else rotation(rotate, H, e, self.positions, values, self.fixed)
+            for rotate in (rotate_query, rotate_key)
+        )
+        return Attention(
             W_Q=query.W.view(H, e, self.d),
             W_K=key.W.view(groups, e, self.d)[shared],
             W_V=value.W.view(H, v, self.d),
@@ -175,13 +180,9 @@ class _Assembly:
             W_O=W_O.view(-1, H, v),
             scale=heads.scale,
             pattern=self._pattern(heads),
-            rotate_query=rotate_query,
-            rotate_key=rotate_key,
+            rotate_query=next(turns),
+            rotate_key=next(turns),
         )
-        for rotate in (rotate_query, rotate_key):
-            if rotate is not None:
-                _check_rotation(rotate, H, self.positions, e, values, self.fixed)
-        return found
 
     def _rotation(self, plain: fx.Node, node: fx.Node, roles: Roles) -> Callable[[Tensor, Values], Tensor] | None:
         if plain is node:
@@ -220,38 +221,10 @@ class _Assembly:
         return (size / unit).sqrt().round().long() - 1
 
 
-def values_batch(values: Values, fixed: int | None) -> int:
-    """A batch size that the context values allow."""
-    return fixed or max([v.shape[0] for v in values if v.ndim > 1] or [1])
-
-
 def _through_groups(rotate: Any, shared: Tensor) -> Callable[[Tensor, Values], Tensor]:
     """A rotation of the keys of the groups as one of the keys of the heads."""
     first = torch.stack([(shared == g).nonzero()[0, 0] for g in range(int(shared.max()) + 1)])
     return lambda x, values: rotate(x.unflatten(-1, (len(shared), -1))[:, :, first].flatten(2), values)
-
-
-def _check_rotation(rotate: Any, H: int, T: int, e: int, values: Values, fixed: int | None) -> None:
-    """Refuse what is not linear, position by position, and the same for every head."""
-    generator = torch.Generator().manual_seed(0)
-    batch = values_batch(values, fixed)
-    one = torch.randn(1, T, 1, e, generator=generator)
-    x = one.expand(batch, T, H, e).flatten(2)
-    y = rotate(x, values)
-    if y.shape != x.shape:
-        raise NoMatch("turns queries or keys in a way that is not a rotation by position")
-    heads = y.unflatten(-1, (H, e))
-    same = _close(heads, heads[:, :, :1].expand_as(heads))
-    linear = _close(rotate(-2 * x, values), -2 * y)
-    half = x.clone()
-    half[:, : T // 2] = 0.0
-    apart = _close(rotate(half, values)[:, T // 2 :], y[:, T // 2 :])
-    if not (same and linear and apart):
-        raise NoMatch("turns queries or keys in a way that is not a rotation by position")
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
-    return torch.allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def _roles(batch: int, feature: int, ndim: int) -> Roles:

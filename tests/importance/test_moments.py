@@ -11,7 +11,8 @@ from libasis.cut import Records
 from libasis.errors import OptionError
 from libasis.importance import RULES, Span, choose
 
-FORMS = {name: made for name, made in MADE_OF.items() if not made[3]}
+FORMS = MADE_OF
+WITH_ATTENTION = [name for name, made in MADE_OF.items() if made[3]]
 
 
 def moment(traced, batches, moments, readout, memory=2**30):
@@ -45,7 +46,7 @@ def test_closed_is_exact(name):
     assert_same(*both(FORMS[name][0], [x, x[:2] + 0.5]))
 
 
-@pytest.mark.parametrize("name", ["relu with skip", "gelu of the normed", "gated", "norm alone"])
+@pytest.mark.parametrize("name", ["relu with skip", "gelu of the normed", "gated", "norm alone", *WITH_ATTENTION])
 def test_padding_and_small_memory(name):
     x = example(name)
     mask = torch.tensor([[True] * T, [True, False, True, False], [False] * (T - 1) + [True]])

@@ -64,6 +64,13 @@ class Context:
         )
         return replace(self, values=values)
 
+    def of(self, samples: slice) -> tuple[Tensor, ...]:
+        """The values of some samples."""
+        return tuple(
+            v if dim is None or v.shape[dim] == 1 else v.narrow(dim, samples.start, samples.stop - samples.start)
+            for v, dim in zip(self.values, self.batch_dims, strict=True)
+        )
+
     def __call__(self, x: Activations) -> Tensor:
         """Run the section on canonical activations; a graph of fixed batch size is run piece by piece."""
         size = self.fixed_batch

@@ -1,0 +1,160 @@
+"""The closed form for attention sections: all heads, any mask, rotary embedding, a norm in front, an MLP beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..anatomy import Anatomy
+from ..cut import Record, Records
+from ..types import Matrix
+from .beside import Beside
+from .heads import Heads, Looks
+from .moment import Moment, Span
+from .norm import Terms
+from .parts import Units
+from .paths import Paths, gram
+from .rotary import RotaryPaths, summed_looks
+
+
+class AttentionForm:
+    r"""Exact :math:`M'` of :math:`y_t = D x_t + \sum_h W_O^h o_t^h` (plus pointwise branches) without derivatives.
+
+    The Jacobian :math:`J_{ts} = \delta_{ts} D + \sigma_s^{-1} \sum_h W_O^h [A_{ts} W_V + A_{ts}(v_s - o_t)(R_s^T
+    \tilde q_t)^T W_K + \delta_{ts} S_t R_t W_Q](I - \hat x_s \hat x_s^T/d)` has three paths in each head: through
+    values, keys and queries. The sums over t and s of their products factor into matrix products (`Paths`, and
+    `RotaryPaths` for rotary embedding), what a norm adds needs one vector for each position (`Terms`). Time per
+    position: about :math:`H^2 T (v + e)` multiplications, whatever the number of output features.
+    """
+
+    name = "closed form, attention"
+
+    def matches(self, span: Span) -> str | None:
+        """None for sections with an attention."""
+        if isinstance(span.anatomy, str):
+            return span.anatomy
+        return "has no attention" if span.anatomy.attention is None else None
+
+    @torch.no_grad()
+    def second_moment(
+        self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
+    ) -> Moment:
+        """See `Rule`."""
+        assert not isinstance(span.anatomy, str)  # noqa: S101 - `matches` was asked
+        sums: dict[Anatomy, _Sums] = {}
+        n = 0
+        for record in records.stream(progress=progress, label=f"importance at {span.name}"):
+            anatomy = span.anatomy_of(record)
+            if anatomy not in sums:
+                sums[anatomy] = _Sums(anatomy, readout.to(record.activations[span.source]))
+            for samples in _pieces(record, span.source, anatomy, memory):
+                sums[anatomy].add(record, span.source, samples)
+            n += record.count(span.source)
+        total = torch.stack([part.moment() for part in sums.values()]).sum(0)
+        return Moment(total / max(n, 1), None, self.name, n)
+
+
+def _pieces(record: Record, l: int, anatomy: Anatomy, memory: int) -> Iterator[slice]:
+    """Samples whose pairs of positions fit into the cache, or at least into memory; a fixed batch is not split."""
+    x = record.activations[l]
+    assert anatomy.attention is not None  # noqa: S101 - the rule matched
+    read = x.shape[1] if anatomy.read is None else len(anatomy.read)
+    pairs = len(anatomy.attention.W_Q) * x.shape[1] * read
+    size = max(1, min(CACHE // pairs, memory // (12 * pairs * x.element_size())))
+    size = record.size if record.contexts[l].fixed_batch else size
+    for first in range(0, record.size, size):
+        yield slice(first, min(first + size, record.size))
+
+
+CACHE = 2**18
+"""About how many attention weights are worked on at once."""
+
+
+class _Sums:
+    """Sums over samples of one shape, float64."""
+
+    def __init__(self, anatomy: Anatomy, readout: Tensor) -> None:
+        assert anatomy.attention is not None  # noqa: S101 - the rule matched
+        self.anatomy, self.readout = anatomy, readout
+        self.heads = Heads(anatomy, readout)
+        self.paths = (Paths if anatomy.attention.rotate_query is None else RotaryPaths)(self.heads)
+        self.beside = Beside(Units(anatomy, readout), self.heads) if anatomy.pointwise else None
+        self.terms, self.pairs = Terms(), 0
+        H, v, e = self.heads.H, self.heads.v, self.heads.e
+        zeros = self.heads.W.new_zeros
+        self.own = zeros(H, dtype=torch.float64)
+        self.own_K, self.own_Q = (zeros(H, v, e, dtype=torch.float64) for _ in range(2))
+
+    def add(self, record: Record, l: int, samples: slice) -> None:
+        """Add samples of a batch."""
+        x, values = record.activations[l][samples], record.contexts[l].of(samples)
+        counted_in, counted_out = (c if c is None else c[samples] for c in record.counted[l : l + 2])
+        norm = self.anatomy.norm
+        u, inverse = (x, torch.ones_like(x[..., :1])) if norm is None else norm(x)
+        inverse = inverse[..., 0] if counted_in is None else inverse[..., 0] * counted_in  # [b, s]
+        look = self.heads.look(u, values, counted_out)
+        at_t = inverse[:, look.rows] if counted_out is None else inverse[:, look.rows] * counted_out
+        self.pairs += int(at_t.count_nonzero())
+        self._through(look, at_t)
+        slopes = None
+        if self.beside is not None:
+            slopes = self.beside.slopes(u[:, look.rows], counted_out)
+            self.beside.add(look, slopes, at_t)
+        if norm is None:
+            self.paths.add(look, inverse.square(), None)
+        else:
+            self._normed(look, u, inverse, slopes)
+
+    def _through(self, x: Looks, at_t: Tensor) -> None:
+        """What moves the output of the same position, for the cross terms with the skip."""
+        weight = x.own * at_t
+        self.own += weight.sum((1, 2), dtype=torch.float64)
+        self.own_K += gram(weight[..., None] * (x.v[:, :, x.rows] - x.o), x.q_own)
+        self.own_Q += summed_looks(x, at_t[..., None] * x.A, at_t[..., None] * x.o)
+
+    def _normed(self, x: Looks, u: Tensor, inverse: Tensor, slopes: Tensor | None) -> None:
+        r"""The terms in :math:`\gamma`, a vector for each position."""
+        heads = self.heads
+        q0, k0 = heads.constant_free(x)
+        g = x.A * (x.q @ k0.mT)
+        seen = x.A * (q0 @ x.k.mT)
+        xi = seen @ x.v - seen.sum(-1, keepdim=True) * x.o
+        own_g = x.diagonal(g)[..., None]
+        zeta = (x.own[..., None] + own_g) * x.v[:, :, x.rows] - own_g * x.o + xi
+        from_xi, from_zeta = heads.between(xi), heads.between(zeta)
+        reads, beside = heads.join(zeta) @ heads.G.T, []  # [b, t, k]
+        if self.beside is not None and slopes is not None:
+            own_reads, gamma_of = self.beside.normed(u[:, x.rows], slopes)
+            back = heads.split(own_reads @ heads.G)
+            from_xi, from_zeta, reads = from_xi + back, from_zeta + back, reads + own_reads
+            beside = [x.spread(gamma_of(reads))]
+        tau, gamma_V = self.paths.add(x, inverse.square(), g)
+        gamma_V[:, :, x.rows] += x.own[..., None] * from_xi
+        x.add_diagonal(tau, ((x.v[:, :, x.rows] - x.o) * from_xi).sum(-1))
+        gamma_K = x.key_back((x.A * tau).mT @ x.q)
+        gamma_Q = (x.A * (from_zeta @ x.v.mT)) @ x.k - x.kbar * (x.o * from_zeta).sum(-1, keepdim=True)
+        gammas = [heads.join(gamma_V), heads.join(gamma_K), x.spread(heads.join(x.query_back(gamma_Q)))]
+        gamma = torch.cat([*gammas, *beside], -1)
+        energy = (gamma[..., : x.p.shape[-1]] * x.p).sum(-1, keepdim=True)
+        if self.beside is not None:
+            energy = energy + x.spread((reads * own_reads).sum(-1, keepdim=True))
+        flat = (y.flatten(0, 1) for y in (u, inverse[..., None], gamma, energy, x.spread(reads)))
+        self.terms.add(*flat)
+
+    def moment(self) -> Matrix:
+        """:math:`n M'` ``[d, d]``."""
+        anatomy, readout, heads = self.anatomy, self.readout.double(), self.heads
+        W, Gamma = heads.W.double(), self.paths.blocks()
+        G = heads.G.double().unflatten(-1, (heads.H, heads.v)).transpose(0, 1)  # [H, k, v]
+        parts = (self.own[:, None, None] * G, G @ self.own_K, G @ self.own_Q)
+        through = torch.cat([part.transpose(0, 1).flatten(1) for part in parts], 1)
+        if self.beside is not None:
+            own, own_through = self.beside.alone.blocks(self.beside.units)
+            across = self.beside.across()
+            W = torch.cat([W, self.beside.units.A.double()])
+            Gamma = torch.cat([torch.cat([Gamma, across.T], 1), torch.cat([across, own], 1)])
+            through = torch.cat([through, own_through], 1)
+        skip = None if anatomy.skip is None else readout.T @ anatomy.skip.double()
+        return self.terms.moment(W, Gamma, through, skip, self.pairs)

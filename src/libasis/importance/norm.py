@@ -1,0 +1,70 @@
+"""What a norm in front does to M', the same for every closed form, and how M' is put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..numerics.eigen import symmetric
+from ..types import Matrix
+
+
+@dataclass
+class Terms:
+    r"""Sums over positions that a norm in front calls for, and the assembly of :math:`M'`.
+
+    A section reads :math:`W u` (all weights stacked, folded with the norm's projection). With
+    :math:`J_{ts} = \delta_{ts} D + \sigma_s^{-1} N_{ts} W (I - \hat x_s\hat x_s^T/d)`,
+    :math:`\Gamma_s = \sum_t N_{ts}^T Q N_{ts}`, :math:`Q = C'C'^T`, :math:`\gamma_s = \Gamma_s W \hat x_s`,
+
+    .. math:: n M' = W^T \Gamma W - \frac{W^T Y + Y^T W}{d} + \frac{Z}{d^2} + X + X^T + n_{tt} D^T Q D,
+
+    :math:`\Gamma = \sum \sigma^{-2}\Gamma_s`, :math:`Y = \sum \sigma^{-2} \gamma \hat x^T`,
+    :math:`Z = \sum \sigma^{-2} (\hat x^T W^T \gamma)\, \hat x \hat x^T`,
+    :math:`X = D^T C' (T W - L/d)`, :math:`T = \sum \sigma^{-1} C'^T N_{ss}`,
+    :math:`L = \sum \sigma^{-1} (C'^T N_{ss} W \hat x)\, \hat x^T`. Without a norm Y, Z and L vanish and
+    :math:`\sigma = 1`.
+
+    Attributes:
+        Y: ``[rows, d]``, float64, like the others.
+        Z: ``[d, d]``.
+        L: ``[k, d]``.
+    """
+
+    Y: Tensor | float = 0.0
+    Z: Tensor | float = 0.0
+    L: Tensor | float = 0.0
+
+    def add(self, normed: Tensor, inverse: Tensor, gamma: Tensor, energy: Tensor, reads: Tensor) -> None:
+        r"""Add positions.
+
+        Args:
+            normed: :math:`\hat x` ``[n, d]``.
+            inverse: :math:`\sigma^{-1}` ``[n, 1]``, 0 where the input does not count.
+            gamma: :math:`\gamma` ``[n, rows]``.
+            energy: :math:`\gamma \cdot W \hat x` ``[n, 1]``.
+            reads: :math:`C'^T N_{ss} W \hat x` ``[n, k]``.
+        """
+        weighted = normed * inverse
+        self.Y = self.Y + ((gamma * inverse).T @ weighted).double()
+        self.Z = self.Z + (weighted.T @ (weighted * energy)).double()
+        self.L = self.L + (reads.T @ weighted).double()
+
+    def moment(self, W: Matrix, Gamma: Matrix, through: Matrix, skip: Matrix | None, pairs: int) -> Matrix:
+        r""":math:`n M'` ``[d, d]``.
+
+        Args:
+            W: ``[rows, d]``.
+            Gamma: :math:`\Gamma` ``[rows, rows]``.
+            through: T ``[k, rows]``.
+            skip: :math:`C'^T D` ``[k, d]``, or None.
+            pairs: how many positions count at both ends.
+        """
+        d = W.shape[1]
+        cross = W.T @ self.Y if isinstance(self.Y, Tensor) else W.new_zeros(d, d)
+        M = W.T @ (Gamma @ W) - (cross + cross.T) / d + self.Z / d**2
+        if skip is not None:
+            X = skip.T @ (through @ W - self.L / d)
+            M = M + X + X.T + skip.T @ skip * pairs
+        return symmetric(M)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, fx
@@ -65,21 +65,31 @@ def linear_maps(
     def forward(*x: Tensor) -> Tensor:
         return target.canonical(run(*(port.original(v) for port, v in zip(sources, x, strict=True)))[0])
 
-    step = fixed_batch or 256
+    widest = max(port.width for port in sources)
+    apart = all(port.positions == target.positions for port in sources)
+    batch = fixed_batch or (-(-widest // target.positions) if apart else min(widest, 64))
     device = functions.device
-    zeros = [torch.zeros(step, p.positions, p.width, dtype=torch.float64, device=device) for p in sources]
+    zeros = [torch.zeros(batch, p.positions, p.width, dtype=torch.float64, device=device) for p in sources]
     maps = []
     with torch.no_grad():
         constant = forward(*zeros)[0, 0]
         for i, port in enumerate(sources):
             columns = []
-            for start in range(0, port.width, step):
-                tangent = torch.zeros_like(zeros[i])
-                stop = min(start + step, port.width)
-                for n in range(stop - start):
-                    tangent[n, :, start + n] = 1.0
+            for tangent, units in _unit_tangents(zeros[i], apart=apart):
                 tangents = tuple(tangent if k == i else zero for k, zero in enumerate(zeros))
                 moved = torch.func.jvp(forward, tuple(zeros), tangents)[1]
-                columns.append(moved[: stop - start, 0])
-            maps.append(torch.cat(columns).T.contiguous())
+                columns.append(moved.flatten(0, 1)[:units] if apart else moved[:units, 0])
+            maps.append(torch.cat(columns)[: port.width].T.contiguous())
     return maps, constant
+
+
+def _unit_tangents(zero: Tensor, *, apart: bool) -> Iterator[tuple[Tensor, int]]:
+    """Tangents that hold all unit vectors: one at each position, or one in each sample at all its positions."""
+    batch, positions, width = zero.shape
+    slots = batch * positions if apart else batch
+    for start in range(0, width, slots):
+        units = min(slots, width - start)
+        rows = torch.arange(units, device=zero.device)
+        tangent = torch.zeros(slots, 1 if apart else positions, width, dtype=zero.dtype, device=zero.device)
+        tangent[rows, :, start + rows] = 1.0
+        yield tangent.view(zero.shape), units

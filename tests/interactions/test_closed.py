@@ -4,11 +4,20 @@ import importlib
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
 import libasis
 from anatomy.test_anatomy import MADE_OF, Last, T, example
+from libasis.interactions.effects import Path
+from libasis.interactions.totals import Totals
 
-edges = importlib.import_module("libasis.interactions.edges")
+totals = importlib.import_module("libasis.interactions.totals")
+
+
+RUNS = {name: made[0] for name, made in MADE_OF.items()}
+RUNS["affine, last position"] = lambda m, x: (x + m.q(x))[:, -1]
 
 
 @pytest.fixture(params=["gradient", "integrated"])
@@ -18,12 +27,12 @@ def method(request):
 
 def both(name, monkeypatch, mask=None, **options):
     x = torch.cat([example(name), 2 * example(name) - 1, example(name).flip(0) + 0.3])
-    model = Last(MADE_OF[name][0]).double().eval()
+    model = Last(RUNS[name]).double().eval()
     traced = libasis.trace(model, x, ["site", "output"], mask=mask)
     basis = libasis.fit(traced, [x], "pca")
     closed = libasis.interactions(traced, basis, [x], **options)
     with monkeypatch.context() as patch:
-        patch.setattr(edges, "read", lambda context: "is not to be read here")
+        patch.setattr(totals, "read", lambda context: "is not to be read here")
         options.pop("memory", None)
         derived = libasis.interactions(traced, basis, [x], **options)
     assert (closed.info["rules"], derived.info["rules"]) == (["closed form"], ["derivatives"])
@@ -37,7 +46,7 @@ def assert_same(closed, derived):
     assert float((closed.signed[0] - derived.signed[0]).abs().max()) <= 1e-10 * scale**0.5
 
 
-@pytest.mark.parametrize("name", MADE_OF)
+@pytest.mark.parametrize("name", RUNS)
 def test_closed_is_derived(name, method, monkeypatch):
     assert_same(*both(name, monkeypatch, method=method, nodes=3))
 
@@ -47,3 +56,72 @@ def test_padding_and_small_memory(name, monkeypatch):
     mask = torch.ones(9, T, dtype=torch.bool)
     mask[0, 1] = mask[4, 2:] = mask[7, 0] = False
     assert_same(*both(name, monkeypatch, mask=lambda _: mask, memory=1))
+
+
+def test_one_output_of_a_wide_head():
+    """Fewer output features than a head has values: the heads write output features at once."""
+    model = Last(RUNS["side by side"]).double().eval()
+    x = example("side by side")
+    traced = libasis.trace(model, x, ["site", "output"])
+    basis = libasis.fit(traced, [x], "pca")
+    path = Path.parse("gradient", 1, "mean")
+    found = {}
+    for outputs in (slice(0, 6), slice(4, 5)):
+        found[outputs.start] = total = Totals(basis, 0, outputs, path, 2**30)
+        total.add(traced.record(x))
+    torch.testing.assert_close(found[0].squares[4:5], found[4].squares, rtol=1e-10, atol=0)
+
+
+WIDTH, LONG = 32, 64
+
+
+class Block(nn.Module):
+    """x + an MLP, an attention, or a rotary attention, of the normed x."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.site, self.norm = kind, nn.Identity(), nn.LayerNorm(WIDTH)
+        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
+
+    def forward(self, x):
+        x = self.site(x)
+        u = self.norm(x)
+        if self.kind == "mlp":
+            return x + self.down(F.gelu(self.up(u)))
+        q, k, v = (part.unflatten(-1, (4, -1)).transpose(1, 2) for part in self.qkv(u).chunk(3, -1))
+        if self.kind == "rotary":
+            q, k = (self.turn(part) for part in (q, k))
+        return x + self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+
+    def turn(self, x):
+        half = x.shape[-1] // 2
+        angle = torch.arange(LONG, dtype=x.dtype)[:, None] * torch.logspace(0, -2, half, dtype=x.dtype)
+        cos, sin = torch.cat([angle.cos()] * 2, -1), torch.cat([angle.sin()] * 2, -1)
+        return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+
+
+def peak(run):
+    """The most bytes that a call holds at once beside what was there before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        run()
+    held = most = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            most = max(most, held)
+    return most
+
+
+@pytest.mark.parametrize("memory", [2**21, 2**23, 2**25])
+@pytest.mark.parametrize("kind", ["mlp", "attention", "rotary"])
+def test_memory_is_a_bound(kind, memory):
+    """From 2 MiB, which hold one sequence of 64 positions, what is held grows with the bound and stays within it."""
+    torch.manual_seed(0)
+    x = torch.randn(6, LONG, WIDTH, dtype=torch.float64)
+    traced = libasis.trace(Block(kind).double().eval(), x, ["site", "output"])
+    basis, record = libasis.fit(traced, [x], "pca", progress=False), traced.record(x)
+    total = Totals(basis, 0, slice(None), Path.parse("gradient", 1, "mean"), memory)
+    total.add(record)  # what does not depend on the batch is made once
+    assert total.rule == "closed form"
+    assert memory / 16 < peak(lambda: total.add(record)) < memory

@@ -41,7 +41,7 @@ def test_forward_and_reverse_mode_agree():
 @pytest.mark.parametrize("name", ["mlp", "attention"])
 def test_integrated_gradients_are_complete(name, baseline):
     """Summed over input features, attributions give the change of each output feature from the baseline."""
-    from libasis.interactions.edges import Path, _Section
+    from libasis.interactions.effects import Effects, Path
 
     sections, x = chains.SECTIONS[name]()[:1], chains.data(name)
     traced = chains.chain(sections)
@@ -49,8 +49,8 @@ def test_integrated_gradients_are_complete(name, baseline):
     source, target = basis.sites
     assert source.k == source.d
     record = traced.record(x)
-    section = _Section(record, 0, source, target, Path.parse("integrated", 160, baseline))
-    total = sum(effect.sum(0) for _, effect in section.forward(2)).view(len(x), -1, target.k)
+    effects = Effects(record, 0, source, target, Path.parse("integrated", 160, baseline))
+    total = sum(effect.sum(0) for _, effect in effects.forward(2)).view(len(x), -1, target.k)
     origin = source.mean if baseline == "mean" else torch.zeros_like(source.mean)
     expected = target.encode(sections[0](x)) - target.encode(sections[0](origin.expand_as(x)))
     torch.testing.assert_close(total, expected, rtol=1e-8, atol=1e-8)

@@ -2,170 +2,209 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy, Attention
-from ..basis import SiteBasis
-from ..cut import Record
+from ..anatomy import Anatomy, Values
 from ..importance import Units
 from ..types import Matrix
+from .heads import Heads, Look
+
+CACHE = 2**21  # numbers in a block that is gone through several times
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is done at once.
+
+    Attributes:
+        samples: of a batch.
+        sources: input features.
+        targets: output features.
+        rows: pairs of sample and output position.
+    """
+
+    samples: int
+    sources: int
+    targets: int
+    rows: int
+
+    @classmethod
+    def within(
+        cls, numbers: float, anatomy: Anatomy, shape: tuple[int, int], features: tuple[int, int], nodes: int
+    ) -> Sizes:
+        """The largest blocks that hold about as many numbers as are allowed, or else the smallest.
+
+        Args:
+            numbers: how many numbers may be held.
+            anatomy: of the section.
+            shape: samples and positions of the batch.
+            features: k_in and k_out.
+            nodes: points of the path.
+        """
+        (size, s), (k_in, k_out) = shape, features
+        t = s if anatomy.read is None else len(anatomy.read)
+        rows = sum(branch.A.shape[0] * branch.A.shape[1] for branch in anatomy.pointwise)
+        state = 3 * s * (anatomy.d + k_in) + t * (8 * rows + nodes * (k_in + k_out))
+        change = 0
+        if (heads := anatomy.attention) is not None:
+            H, e, v = len(heads.W_Q), heads.W_Q.shape[1], min(heads.W_V.shape[1], k_out)
+            state += nodes * H * (3 * t * s + 3 * s * (e + v) + t * v * e) + H * (4 * t * s + 2 * s * v * e)
+            change = H * v * (2 * s + 3 * t)
+            if heads.rotate_key is not None or heads.rotate_query is not None:
+                change += 3 * H * s * e + 2 * t * s
+                state += 2 * t * s * v
+        part = numbers / 4
+        samples = _clamp(part / max(state, change * k_in), size)
+        sources = _clamp(part / max(samples * change, rows, 1), k_in)
+        targets = _clamp(part / max(rows * sources, 1), k_out)
+        return cls(samples, sources, targets, _clamp(min(part, CACHE) / (3 * sources * targets), samples * t))
+
+
+def _clamp(wanted: float, most: int) -> int:
+    return int(max(1, min(wanted, most)))
+
+
+def spans(total: int, step: int) -> Iterator[slice]:
+    """Slices of ``step`` that cover ``range(total)``."""
+    for start in range(0, total, step):
+        yield slice(start, min(start + step, total))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    r"""What some samples give, before any two features are asked for; m counts pairs of sample and output position.
+
+    Attributes:
+        slopes: of the units over :math:`\sigma`, averaged over the path, ``[m, rows]``.
+        y: with a norm :math:`Gy/\sigma` times the weight of each point of the path, ``[m, k_out, points]``.
+        chi: with a norm ``[m, points, k_in]``.
+        amounts: ``[m, k_in]``.
+        looks: of the heads at each point: the weight, the look, a and chi ``[b, s, k_in]``.
+        keep: which pairs count, bool ``[b, t]``; None for all.
+    """
+
+    slopes: Tensor
+    y: Tensor | None
+    chi: Tensor | None
+    amounts: Tensor
+    looks: list[tuple[float, Look, Tensor, Tensor | None]]
+    keep: Tensor | None
 
 
 class ClosedEffects:
     r"""What each input feature contributes to each output feature: :math:`\sum_s (C'^T J_{ts} c_i)_j \hat f_{si}`.
 
     :math:`c_i` is row i of :math:`C^+`. With a norm in front, :math:`a_{si} = \hat f_{si}/\sigma_s` and
-    :math:`\chi_{si} = \hat x_s \cdot c_i / d`; without one, :math:`a = \hat f` and :math:`\chi = 0`.
+    :math:`\chi_{si} = \hat x_s \cdot c_i / d`; without one, :math:`a = \hat f` and :math:`\chi = 0`. With
+    :math:`G = C'^T B` and slopes s, pointwise branches contribute
+    :math:`\big(\sum_h s_h G_{jh} (A c_i)_h - (Gy)_j \chi_i\big) a_i`, :math:`y = \sum_m s_m \circ A_m \hat x`; the skip
+    path :math:`(C'^T D c_i)_j \hat f_i`; attention what `Heads` says, read by C'.
 
     Args:
-        record: a batch.
-        l: number of the section.
-        source: basis of its input.
-        target: basis of its output.
         anatomy: of the section.
-        columns: the output features wanted.
+        C: readout of the output features wanted, ``[d_out, k_out]``.
+        C_pinv: directions of the input features, ``[k_in, d]``.
     """
 
-    def __init__(
-        self, record: Record, l: int, source: SiteBasis, target: SiteBasis, anatomy: Anatomy, columns: slice
-    ) -> None:
-        self.record, self.l, self.anatomy = record, l, anatomy
-        x = record.activations[l]
-        self.C, self.C_pinv = target.C.to(x)[:, columns], source.C_pinv.to(x)
-        self.units = Units(anatomy, self.C)
-        self.through = self.units.A @ self.C_pinv.T  # [rows, k_in]
-        skip = None if anatomy.skip is None else anatomy.skip.to(x)
-        self.skip = None if skip is None else self.C.T @ skip @ self.C_pinv.T  # [k_out, k_in]
-        self.heads = None if anatomy.attention is None else _Heads(anatomy, anatomy.attention, self.C, self.C_pinv)
+    def __init__(self, anatomy: Anatomy, C: Matrix, C_pinv: Matrix) -> None:
+        self.anatomy, self.C_pinv, self.k_out = anatomy, C_pinv, C.shape[1]
+        self.units = Units(anatomy, C)
+        self.G = self.units.spread(self.units.G).T.contiguous()  # [rows, k_out]
+        self.through = self.units.A @ C_pinv.T  # [rows, k_in]
+        skip = C.new_zeros(anatomy.d_out, anatomy.d) if anatomy.skip is None else anatomy.skip.to(C)
+        self.skip = C.T @ skip @ C_pinv.T  # [k_out, k_in]
+        self.heads = None if anatomy.attention is None else Heads(anatomy, anatomy.attention, C, C_pinv)
 
-    def __call__(self, points: Tensor, amounts: Tensor, samples: slice) -> Tensor:
-        """Effects ``[batch, t, k_out, k_in]`` of samples: derivatives at ``points`` times ``amounts`` of features."""
-        x, amounts = points[samples], amounts[samples]
-        norm = self.anatomy.norm
-        if norm is None:
-            u, chi, scaled = x, None, amounts
-        else:
-            u, inverse = norm(x)
-            chi, scaled = u @ self.C_pinv.T / u.shape[-1], amounts * inverse
-        t = slice(None) if self.anatomy.read is None else list(self.anatomy.read)
-        total = self._pointwise(u[:, t], None if chi is None else chi[:, t], scaled[:, t])
-        if self.skip is not None:
-            total = total + self.skip * amounts[:, t, None, :]
-        if self.heads is not None:
-            values = _of_samples(self.record, self.l, samples)
-            total = total + self.heads.effects(u, chi, scaled, values, t)
-        return total
+    def __call__(
+        self,
+        points: Sequence[tuple[Tensor, float]],
+        amounts: Tensor,
+        keep: Tensor | None,
+        values: Values,
+        sizes: Sizes,
+    ) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Slices of j and of i, and effects ``[m, j, i]`` of some of the pairs of sample and output position.
 
-    def _pointwise(self, u: Tensor, chi: Tensor | None, scaled: Tensor) -> Tensor:
-        shape = (*u.shape[:2], self.C.shape[1], self.C_pinv.shape[0])
-        if not self.anatomy.pointwise:
-            return u.new_zeros(shape)
-        flat = u.flatten(0, 1)
-        slopes = self.units.slopes(flat)
-        G = self.units.spread(self.units.G)
-        effect = (slopes[:, None, :] * G).view(-1, G.shape[1]) @ self.through
-        effect = effect.view(shape)
-        if chi is not None:
-            y = self.units.gather(slopes * (flat @ self.units.A.T)) @ self.units.G.T
-            effect = effect - y.view(*shape[:3], 1) * chi[:, :, None, :]
-        return effect * scaled[:, :, None, :]
+        Args:
+            points: where derivatives are taken, ``[b, s, d]``, each with its weight.
+            amounts: of the features, ``[b, s, k_in]``.
+            keep: which pairs count, bool ``[b, t]``; None for all.
+            values: the context values of these samples.
+            sizes: how much to do at once; the number of samples is that of the points.
+        """
+        seen = self._see(points, amounts, keep, values)
+        varies = (seen.slopes != seen.slopes[:1]).any(0)
+        slopes, steady = seen.slopes[:, varies], seen.slopes[:1, ~varies].sum(0)
+        for which in spans(self.C_pinv.shape[0], sizes.sources):
+            change = self._change(seen, which)
+            through = self.through[:, which]
+            for columns in spans(self.k_out, sizes.targets):
+                # units whose slope is the same everywhere are one matrix, as the skip path is
+                same = self.skip[columns, which] + (self.G[~varies][:, columns].T * steady) @ through[~varies]
+                pairs = (self.G[varies][:, columns, None] * through[varies][:, None]).flatten(1)
+                for some in spans(len(seen.amounts), sizes.rows):
+                    effect = torch.addmm(same.flatten(), slopes[some], pairs).unflatten(1, same.shape)
+                    if seen.y is not None and seen.chi is not None:
+                        effect.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)
+                    effect.mul_(seen.amounts[some, None, which])
+                    if change is not None and self.heads is not None:
+                        G = self.heads.G[:, columns].T
+                        effect.baddbmm_(G.expand(len(effect), -1, -1), change[some])
+                    yield columns, which, effect
+
+    def _see(
+        self, points: Sequence[tuple[Tensor, float]], amounts: Tensor, keep: Tensor | None, values: Values
+    ) -> _Seen:
+        norm, t = self.anatomy.norm, slice(None) if self.anatomy.read is None else list(self.anatomy.read)
+        slopes, y, chis, looks = 0.0, [], [], []
+        for x, weight in points:
+            u, inverse = (x, None) if norm is None else norm(x)
+            chi = None if norm is None else u @ self.C_pinv.T / u.shape[-1]
+            if self.heads is not None:
+                a = amounts if inverse is None else amounts * inverse
+                looks.append((weight, self.heads.look(u, values, t, normed=norm is not None), a, chi))
+            if self.units.rows:
+                there = _kept(u[:, t], keep)
+                scale = weight if inverse is None else weight * _kept(inverse[:, t], keep)
+                own = self.units.slopes(there)
+                slopes = slopes + own * scale
+                if chi is not None:
+                    y.append(self.units.gather(own * (there @ self.units.A.T)) @ self.units.G.T * scale)
+                    chis.append(_kept(chi[:, t], keep))
+        at = _kept(amounts[:, t], keep)
+        return _Seen(
+            slopes if isinstance(slopes, Tensor) else at.new_zeros(len(at), 0),
+            torch.stack(y, 2) if y else None,
+            torch.stack(chis, 1) if chis else None,
+            at,
+            looks,
+            keep,
+        )
+
+    def _change(self, seen: _Seen, which: slice) -> Tensor | None:
+        """What the heads write more, ``[m, h v, i]``."""
+        if self.heads is None:
+            return None
+        total = None
+        for weight, look, a, chi in seen.looks:
+            change = self.heads.change(look, a, chi, which)
+            change = change if len(seen.looks) == 1 else change.mul_(weight)
+            total = change if total is None else total.add_(change)
+        return None if total is None else _kept(total, seen.keep)
 
 
-def _of_samples(record: Record, l: int, samples: slice) -> tuple[Tensor, ...]:
-    context = record.contexts[l]
+def _kept(x: Tensor, keep: Tensor | None) -> Tensor:
+    """``[b, t, ...]`` to ``[m, ...]``."""
+    return x.flatten(0, 1) if keep is None else x[keep]
+
+
+def of_samples(values: Values, dims: Sequence[int | None], samples: slice) -> Values:
+    """The context values of some samples; ``dims`` are their batch dimensions."""
     return tuple(
         v if dim is None or v.shape[dim] == 1 else v.narrow(dim, samples.start, samples.stop - samples.start)
-        for v, dim in zip(context.values, context.batch_dims, strict=True)
+        for v, dim in zip(values, dims, strict=True)
     )
-
-
-class _Heads:
-    """The part of attention."""
-
-    def __init__(self, anatomy: Anatomy, attention: Attention, C: Matrix, C_pinv: Matrix) -> None:
-        self.n = n = attention
-        fold = anatomy.norm.fold if anatomy.norm is not None else (lambda W: W)
-        weights = [W.flatten(0, 1).to(C) for W in (n.W_Q, n.W_K, n.W_V)]
-        self.raw = list(zip(weights, (b.flatten().to(C) for b in (n.b_Q, n.b_K, n.b_V)), strict=True))
-        self.folded = [fold(W) for W in weights]
-        self.H = len(n.W_Q)
-        # directions that a feature gives to each head, [head, k_in, width]
-        self.q_of, self.k_of, self.v_of = (self._split((W @ C_pinv.T).T[None])[0] for W in self.folded)
-        self.G = torch.einsum("ohv,ok->hvk", n.W_O.to(C), C)  # [head, v, k_out]
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.H, -1)).transpose(1, 2)
-
-    def _turn(self, x: Tensor, rotate: object, values: tuple[Tensor, ...]) -> Tensor:
-        return x if rotate is None else rotate(x, values)  # pyright: ignore
-
-    def effects(
-        self, u: Tensor, chi: Tensor | None, scaled: Tensor, values: tuple[Tensor, ...], t: slice | list[int]
-    ) -> Tensor:
-        n = self.n
-        q, k = (u @ W.T + b for W, b in self.raw[:2])
-        q, k = self._turn(q, n.rotate_query, values), self._turn(k, n.rotate_key, values)
-        A = n.pattern(q, k, values)[:, :, t]  # [b, h, t, s]
-        q, k = self._split(q[:, t] * n.scale), self._split(k)
-        v = self._split(u @ self.folded[2].T)  # without its constant, which no difference v - o sees
-        V = v @ self.G  # [b, h, s, j]
-        O = A @ V  # [b, h, t, j]
-        at = scaled[:, t]
-        reads = A[:, :, :, None, :] * (V.transpose(-1, -2)[:, :, None] - O[..., None])  # [b, h, t, j, s]
-        total = torch.einsum("hiv,hvj,bhti->btji", self.v_of, self.G, A @ scaled[:, None])
-        total = total + torch.einsum("bhtjs,bhtsi->btji", reads, self._keys(q, values, u, chi, scaled))
-        looks = self._queries(reads @ (k[:, :, None] * n.scale), values, u, chi, t)
-        total = total + looks.sum(1) * at[:, :, None, :]
-        if chi is not None:
-            total = total - torch.einsum("bhts,bhsj,bsi->btji", A, V, scaled * chi)
-        return total
-
-    def _keys(self, q: Tensor, values: tuple[Tensor, ...], u: Tensor, chi: Tensor | None, scaled: Tensor) -> Tensor:
-        """How much each feature at s raises the scores of t: ``[b, h, t, s, i]``."""
-        if self.n.rotate_key is None:
-            raised = (q @ self.k_of.transpose(-1, -2))[:, :, :, None, :]
-        else:
-            raised = torch.einsum("bhte,bhsie->bhtsi", q, self._turned(self.k_of, self.n.rotate_key, values, u))
-        if chi is not None:
-            own = self._split(self._turn(u @ self.folded[1].T, self.n.rotate_key, values))
-            raised = raised - (q @ own.transpose(-1, -2))[..., None] * chi[:, None, None]
-        return raised * scaled[:, None, None]
-
-    def _queries(
-        self, moved: Tensor, values: tuple[Tensor, ...], u: Tensor, chi: Tensor | None, t: slice | list[int]
-    ) -> Tensor:
-        """What each feature at t does through its query, from ``moved [b, h, t, j, e]``: ``[b, h, t, j, i]``."""
-        if self.n.rotate_query is None:
-            looks = moved @ self.q_of.transpose(-1, -2)[:, None]
-        else:
-            turned = self._turned(self.q_of, self.n.rotate_query, values, u)[:, :, t]
-            looks = torch.einsum("bhtje,bhtie->bhtji", moved, turned)
-        if chi is not None:
-            own = self._split(self._turn(u @ self.folded[0].T, self.n.rotate_query, values))[:, :, t]
-            looks = looks - (moved @ own[..., None]) * chi[:, None, t, None, :]
-        return looks
-
-    def _turned(self, directions: Tensor, rotate: object, values: tuple[Tensor, ...], u: Tensor) -> Tensor:
-        """Directions ``[h, i, e]`` rotated to every position: ``[b, h, s, i, e]``."""
-        batch, positions = u.shape[:2]
-        turned = [
-            self._split(self._turn(d.flatten().expand(batch, positions, -1), rotate, values))
-            for d in directions.unbind(1)
-        ]
-        return torch.stack(turned, 3)
-
-
-def blocks(record: Record, l: int, anatomy: Anatomy, k_in: int, k_out: int, memory: int) -> tuple[int, int]:
-    """How many output features and how many samples at once keep the work within ``memory`` bytes."""
-    size, positions, _ = record.activations[l].shape
-    read = positions if anatomy.read is None else len(anatomy.read)
-    rows = sum(branch.A.shape[0] * branch.A.shape[1] for branch in anatomy.pointwise)
-    heads = 0 if anatomy.attention is None else len(anatomy.attention.W_Q)
-    per_pair = heads * read * positions
-    item = record.activations[l].element_size()
-    per_column = item * (read * (4 * k_in + 2 * rows) + 3 * per_pair + 2 * heads * read * k_in)
-    fixed = item * 4 * per_pair * k_in
-    columns = max(1, min(k_out, (memory - fixed) // per_column))
-    samples = max(1, min(size, memory // (fixed + columns * per_column)))
-    return columns, size if record.contexts[l].fixed_batch else samples

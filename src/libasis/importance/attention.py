@@ -16,6 +16,7 @@ from .moment import Moment, Span
 from .norm import Terms
 from .parts import Units
 from .paths import Paths, gram
+from .pointwise import PointwiseSums
 from .rotary import RotaryPaths, summed_looks
 
 
@@ -48,44 +49,49 @@ class AttentionForm:
         for record in records.stream(progress=progress, label=f"importance at {span.name}"):
             anatomy = span.anatomy_of(record)
             if anatomy not in sums:
-                sums[anatomy] = _Sums(anatomy, readout.to(record.activations[span.source]))
-            for samples in _pieces(record, span.source, anatomy, memory):
+                sums[anatomy] = _Sums(anatomy, readout, record.activations[span.source])
+            for samples in _pieces(record, span.source, sums[anatomy], memory):
                 sums[anatomy].add(record, span.source, samples)
             n += record.count(span.source)
         total = torch.stack([part.moment() for part in sums.values()]).sum(0)
         return Moment(total / max(n, 1), None, self.name, n)
 
 
-def _pieces(record: Record, l: int, anatomy: Anatomy, memory: int) -> Iterator[slice]:
-    """Samples whose pairs of positions fit into the cache, or at least into memory; a fixed batch is not split."""
+def _pieces(record: Record, l: int, sums: _Sums, memory: int) -> Iterator[slice]:
+    """As many samples at once as are worth it, or fit into memory; a fixed batch is not split."""
     x = record.activations[l]
-    assert anatomy.attention is not None  # noqa: S101 - the rule matched
-    read = x.shape[1] if anatomy.read is None else len(anatomy.read)
-    pairs = len(anatomy.attention.W_Q) * x.shape[1] * read
-    size = max(1, min(CACHE // pairs, memory // (12 * pairs * x.element_size())))
+    pairs, positions = sums.numbers(x.shape[1])
+    item = x.element_size()
+    size = max(1, min(ENOUGH // (item * positions), memory // (item * (10 * pairs + positions))))
     size = record.size if record.contexts[l].fixed_batch else size
     for first in range(0, record.size, size):
         yield slice(first, min(first + size, record.size))
 
 
-CACHE = 2**18
-"""About how many attention weights are worked on at once."""
+ENOUGH = 2**25
+"""Bytes for each position's own vectors beyond which products do not get faster."""
 
 
 class _Sums:
     """Sums over samples of one shape, float64."""
 
-    def __init__(self, anatomy: Anatomy, readout: Tensor) -> None:
+    def __init__(self, anatomy: Anatomy, readout: Matrix, like: Tensor) -> None:
         assert anatomy.attention is not None  # noqa: S101 - the rule matched
-        self.anatomy, self.readout = anatomy, readout
-        self.heads = Heads(anatomy, readout)
+        self.anatomy, self.readout = anatomy, readout.to(like.device)
+        self.heads = Heads(anatomy, readout.to(like))
         self.paths = (Paths if anatomy.attention.rotate_query is None else RotaryPaths)(self.heads)
-        self.beside = Beside(Units(anatomy, readout), self.heads) if anatomy.pointwise else None
-        self.terms, self.pairs = Terms(), 0
+        self.beside = Beside(PointwiseSums(anatomy, readout, like), self.heads) if anatomy.pointwise else None
+        rows = len(self.heads.W) + (self.beside.units.rows if self.beside else 0)
+        self.terms, self.pairs = Terms(rows, anatomy.d, readout.shape[1], like), 0
         H, v, e = self.heads.H, self.heads.v, self.heads.e
         zeros = self.heads.W.new_zeros
         self.own = zeros(H, dtype=torch.float64)
         self.own_K, self.own_Q = (zeros(H, v, e, dtype=torch.float64) for _ in range(2))
+
+    def numbers(self, positions: int) -> tuple[int, int]:
+        """How many numbers one sample takes: for pairs of positions, and for each position's own."""
+        read = positions if self.anatomy.read is None else len(self.anatomy.read)
+        return self.heads.H * positions * read, positions * (3 * len(self.terms.Y) + 4 * self.anatomy.d)
 
     def add(self, record: Record, l: int, samples: slice) -> None:
         """Add samples of a batch."""
@@ -145,16 +151,16 @@ class _Sums:
 
     def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""
-        anatomy, readout, heads = self.anatomy, self.readout.double(), self.heads
-        W, Gamma = heads.W.double(), self.paths.blocks()
-        G = heads.G.double().unflatten(-1, (heads.H, heads.v)).transpose(0, 1)  # [H, k, v]
+        anatomy, readout, heads = self.anatomy, self.readout, Heads(self.anatomy, self.readout)
+        W, Gamma = heads.W, self.paths.blocks(heads.P)
+        G = heads.G.unflatten(-1, (heads.H, heads.v)).transpose(0, 1)  # [H, k, v]
         parts = (self.own[:, None, None] * G, G @ self.own_K, G @ self.own_Q)
         through = torch.cat([part.transpose(0, 1).flatten(1) for part in parts], 1)
         if self.beside is not None:
-            own, own_through = self.beside.alone.blocks(self.beside.units)
+            own, own_through = self.beside.alone.blocks()
             across = self.beside.across()
-            W = torch.cat([W, self.beside.units.A.double()])
+            W = torch.cat([W, Units(anatomy, readout).A])
             Gamma = torch.cat([torch.cat([Gamma, across.T], 1), torch.cat([across, own], 1)])
             through = torch.cat([through, own_through], 1)
-        skip = None if anatomy.skip is None else readout.T @ anatomy.skip.double()
+        skip = None if anatomy.skip is None else readout.T @ anatomy.skip
         return self.terms.moment(W, Gamma, through, skip, self.pairs)

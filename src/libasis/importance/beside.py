@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..types import Matrix
 from .heads import Heads, Looks
-from .parts import Units
 from .paths import gram
 from .pointwise import PointwiseSums
 from .rotary import BLOCK, query_looks
@@ -23,13 +22,13 @@ class Beside:
     :math:`\sum \sigma^{-2} s_t \circ F^h S_t R_t`: only t = s moves both.
 
     Args:
-        units: its pointwise branches.
+        alone: sums of its pointwise branches.
         heads: its heads.
     """
 
-    def __init__(self, units: Units, heads: Heads) -> None:
-        self.units, self.heads = units, heads
-        self.alone = PointwiseSums()
+    def __init__(self, alone: PointwiseSums, heads: Heads) -> None:
+        self.alone, self.heads = alone, heads
+        self.units = units = alone.units
         self.F = units.spread((units.G.T @ heads.G).T).T.unflatten(-1, (heads.H, heads.v)).transpose(0, 1).contiguous()
         zeros = self.F.new_zeros
         self.V = zeros(heads.H, units.rows, dtype=torch.float64)
@@ -42,7 +41,7 @@ class Beside:
 
     def add(self, x: Looks, s: Tensor, at_t: Tensor) -> None:
         r"""Add samples: slopes ``[b, t, rows]`` and :math:`\sigma^{-1}` ``[b, t]``."""
-        self.alone.slopes((s * at_t[..., None]).flatten(0, 1))
+        self.alone.add_slopes((s * at_t[..., None]).flatten(0, 1))
         s = s * at_t.square()[..., None]
         q = x.q_own
         for h, F in enumerate(self.F):

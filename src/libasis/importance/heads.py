@@ -41,10 +41,11 @@ class Turn:
         cos, sin = weights.chunk(2, -1)
         return x * cos + x[..., self.p] * sin
 
-    def at(self, rows: Tensor | slice) -> Turn:
-        """At some of the positions."""
+    def at(self, samples: slice, rows: Tensor | slice) -> Turn:
+        """At some of the samples and positions."""
         turn = object.__new__(Turn)
-        turn.p, turn.cos, turn.sin = self.p, self.cos[:, rows], self.sin[:, rows]
+        samples = slice(None) if len(self.cos) == 1 else samples
+        turn.p, turn.cos, turn.sin = self.p, self.cos[samples][:, rows], self.sin[samples][:, rows]
         return turn
 
 
@@ -83,7 +84,13 @@ class Looks:
     @property
     def q_own(self) -> Tensor:
         r""":math:`R_t^T c \tilde q_t`, what moves the key of the same position, ``[H, b, t, e]``."""
-        return self.q if self.turn_k is None else self.turn_k.at(self.rows).back(self.q)
+        return self.q if self.turn_k is None else self.turn_k.at(slice(None), self.rows).back(self.q)
+
+    def samples(self, b: slice) -> Looks:
+        """Some of the samples."""
+        A, q, k, kbar, v, o, own = (y[:, b] for y in (self.A, self.q, self.k, self.kbar, self.v, self.o, self.own))
+        turn_q, turn_k = (turn and turn.at(b, slice(None)) for turn in (self.turn_q, self.turn_k))
+        return Looks(A, q, k, kbar, v, o, own, self.rows, turn_q, turn_k, self.p[b])
 
     def query_back(self, x: Tensor) -> Tensor:
         """From the rotated query at t ``[.., t, e]`` to the query."""
@@ -121,7 +128,8 @@ class Heads:
     Attributes:
         W: values, keys, queries of all heads ``[H v + 2 H e, d]``, folded with the norm's projection.
         G: :math:`C'^T W_O` ``[k, H v]``.
-        P: :math:`W_O^{hT} Q W_O^g`, ``[h, g, v, v]``.
+        Q: :math:`W_O^T C'C'^T W_O` ``[H v, H v]``.
+        P: its blocks :math:`W_O^{hT} Q W_O^g`, ``[h, g, v, v]``.
     """
 
     def __init__(self, anatomy: Anatomy, readout: Tensor) -> None:
@@ -132,7 +140,8 @@ class Heads:
         W = torch.cat([W.flatten(0, 1) for W in (n.W_V, n.W_K, n.W_Q)]).to(readout)
         self.W = W if anatomy.norm is None else anatomy.norm.fold(W)
         self.G = readout.T @ n.W_O.flatten(1).to(readout)
-        self.P = (self.G.T @ self.G).view(self.H, self.v, self.H, self.v).transpose(1, 2).contiguous()
+        self.Q = self.G.T @ self.G
+        self.P = self.Q.view(self.H, self.v, self.H, self.v).transpose(1, 2).contiguous()
         self.read = anatomy.read
         self.sizes = [self.H * self.v, self.H * self.e, self.H * self.e]
 
@@ -165,7 +174,7 @@ class Heads:
         if counted is not None:
             A = torch.where(counted[:, None, :, None], A, 0.0)
         A, q, k = A.transpose(0, 1).contiguous(), q[:, :, rows] * n.scale, k * n.scale
-        found = Looks(A, q, k, A @ k, v, A @ v, A, rows, turn_q and turn_q.at(rows), turn_k, p)
+        found = Looks(A, q, k, A @ k, v, A @ v, A, rows, turn_q and turn_q.at(slice(None), rows), turn_k, p)
         found.own = found.diagonal(A)
         return found
 
@@ -179,4 +188,4 @@ class Heads:
 
     def between(self, x: Tensor) -> Tensor:
         """P of all pairs of heads: ``[H, b, t, v]`` to the sums over g of P x of g."""
-        return self.split(self.join(x) @ (self.G.T @ self.G))
+        return self.split(self.join(x) @ self.Q)

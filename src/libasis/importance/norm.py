@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import torch
 from torch import Tensor
 
 from ..numerics.eigen import symmetric
 from ..types import Matrix
 
 
-@dataclass
 class Terms:
     r"""Sums over positions that a norm in front calls for, and the assembly of :math:`M'`.
 
@@ -26,15 +24,15 @@ class Terms:
     :math:`L = \sum \sigma^{-1} (C'^T N_{ss} W \hat x)\, \hat x^T`. Without a norm Y, Z and L vanish and
     :math:`\sigma = 1`.
 
-    Attributes:
-        Y: ``[rows, d]``, float64, like the others.
-        Z: ``[d, d]``.
-        L: ``[k, d]``.
+    Args:
+        rows: rows of W.
+        d: features in.
+        k: columns of C'.
+        like: gives the device.
     """
 
-    Y: Tensor | float = 0.0
-    Z: Tensor | float = 0.0
-    L: Tensor | float = 0.0
+    def __init__(self, rows: int, d: int, k: int, like: Tensor) -> None:
+        self.Y, self.Z, self.L = (like.new_zeros(n, d, dtype=torch.float64) for n in (rows, d, k))
 
     def add(self, normed: Tensor, inverse: Tensor, gamma: Tensor, energy: Tensor, reads: Tensor) -> None:
         r"""Add positions.
@@ -47,9 +45,9 @@ class Terms:
             reads: :math:`C'^T N_{ss} W \hat x` ``[n, k]``.
         """
         weighted = normed * inverse
-        self.Y = self.Y + ((gamma * inverse).T @ weighted).double()
-        self.Z = self.Z + (weighted.T @ (weighted * energy)).double()
-        self.L = self.L + (reads.T @ weighted).double()
+        self.Y += (gamma * inverse).T @ weighted
+        self.Z += weighted.T @ (weighted * energy)
+        self.L += reads.T @ weighted
 
     def moment(self, W: Matrix, Gamma: Matrix, through: Matrix, skip: Matrix | None, pairs: int) -> Matrix:
         r""":math:`n M'` ``[d, d]``.
@@ -62,7 +60,7 @@ class Terms:
             pairs: how many positions count at both ends.
         """
         d = W.shape[1]
-        cross = W.T @ self.Y if isinstance(self.Y, Tensor) else W.new_zeros(d, d)
+        cross = W.T @ self.Y
         M = W.T @ (Gamma @ W) - (cross + cross.T) / d + self.Z / d**2
         if skip is not None:
             X = skip.T @ (through @ W - self.L / d)

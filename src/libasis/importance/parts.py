@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy, Pointwise
+from ..anatomy import Anatomy
 from ..cut import Record
 from ..types import Matrix
 
@@ -48,19 +50,31 @@ class Units:
             return x
         return x.new_zeros(*x.shape[:-1], self.hidden).index_add_(-1, self.unit, x)
 
+    def project(self, u: Tensor) -> Tensor:
+        """A u ``[..., rows]``, without the constants; u is normed where a norm stands in front."""
+        return u @ self.A.T
+
     def slopes(self, u: Tensor) -> Tensor:
         """Derivatives of each unit in each of its factors at u ``[n, d]``: ``[n, rows]``."""
-        return torch.cat([_slopes(branch, u) for branch in self.branches], -1)
+        return self.slopes_at(self.project(u))
+
+    def slopes_at(self, projected: Tensor) -> Tensor:
+        """The same from A u ``[n, rows]``."""
+        slopes, start = [], 0
+        for branch in self.branches:
+            factors, width = branch.b.shape
+            mine = projected[:, start : start + factors * width].unflatten(1, (factors, width))
+            slopes += _slopes(branch.activate, [a[None] for a in (mine + branch.b.to(mine)).unbind(1)])
+            start += factors * width
+        return torch.cat(slopes, -1) if len(slopes) > 1 else slopes[0]
 
 
-def _slopes(branch: Pointwise, u: Tensor) -> Tensor:
-    a = [(u @ A.T.to(u) + b.to(u))[None] for A, b in zip(branch.A, branch.b, strict=True)]
-    ones, zero = torch.ones_like(a[0]), torch.zeros_like(a[0])
-    slopes = []
-    for m in range(len(a)):
-        tangents = tuple(ones if i == m else zero for i in range(len(a)))
-        slopes.append(torch.func.jvp(branch.activate, tuple(a), tangents)[1][0])
-    return torch.cat(slopes, -1)
+def _slopes(activate: Callable[..., Tensor], a: list[Tensor]) -> list[Tensor]:
+    ones = torch.ones_like(a[0])
+    if len(a) == 1:
+        return [torch.func.jvp(activate, tuple(a), (ones,))[1][0]]
+    y, pull = torch.func.vjp(activate, *a)[:2]
+    return [slope[0] for slope in pull(torch.ones_like(y))]
 
 
 def counted_pairs(record: Record, source: int, read: tuple[int, ...] | None) -> Tensor:

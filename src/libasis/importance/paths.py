@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from ..types import Matrix
 from .heads import Heads, Looks
+
+CACHE = 2**18
+"""About how many attention weights are worked on at once, so that products stay in the cache."""
 
 
 class Paths:
@@ -21,12 +26,13 @@ class Paths:
     """
 
     def __init__(self, heads: Heads) -> None:
-        H, e, v = heads.H, heads.e, heads.v
         self.heads = heads
-        zeros = heads.W.new_zeros
-        self.VV = zeros(H, H, dtype=torch.float64)
-        self.VK, self.VQ = zeros(H, H, v, e, dtype=torch.float64), zeros(H, H, v, e, dtype=torch.float64)
-        self.KK, self.KQ, self.QQ = (zeros(H, H, e, e, dtype=torch.float64) for _ in range(3))
+        H, e, v = heads.H, heads.e, heads.v
+        shapes = {"VV": (1, 1), "VK": (v, e), "VQ": (v, e), "KK": (e, e), "KQ": (e, e), "QQ": (e, e)}
+        # sums of a few samples in their own dtype, and of all in float64
+        self.VV, self.VK, self.VQ, self.KK, self.KQ, self.QQ = (heads.W.new_zeros(H, H, *s) for s in shapes.values())
+        self.few = {name: getattr(self, name) for name in shapes}
+        self.all = {name: part.to(torch.float64, copy=True) for name, part in self.few.items()}
 
     def add(self, x: Looks, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
         r"""Add samples.
@@ -41,82 +47,96 @@ class Paths:
             enters at s = t alone (zeros where there is no norm).
         """
         tau, gamma = torch.zeros_like(x.A), torch.zeros_like(x.v)
-        own = Weighted(x, w)
-        for h in range(self.heads.H):
-            pair = Pair(x, self.heads.P[h], h)
-            self._values_and_keys(h, x, own, pair)
-            self._queries(h, x, own, pair)
-            if g is not None:
-                gamma[h] = _normed(h, x, g, self.heads.P[h], pair, tau)
+        for b, heads in _blocks(x):
+            part = x.samples(b)
+            own = Weighted(part, w[b])
+            for h in range(self.heads.H):
+                for gs in heads:
+                    pair = Pair(part, self.heads.P[h, gs], h, gs)
+                    self._values_and_keys(part, own, pair)
+                    self._queries(part, own, pair)
+                    if g is not None:
+                        gamma[h, b] += _normed(part, g[:, b], self.heads.P[h, gs], pair, tau[:, b])
+        for name, part in self.few.items():
+            self.all[name] += part
+            part.zero_()
         return tau, gamma
 
-    def _values_and_keys(self, h: int, x: Looks, own: Weighted, pair: Pair) -> None:
-        own.columns[..., -1] = own.w * pair.X_own
-        seen = pair.both @ own.columns  # [g, b, t, v + 2]: sums over s of B v, B, B X_ss
+    def _values_and_keys(self, x: Looks, own: Weighted, pair: Pair) -> None:
+        h, gs = pair.h, pair.gs
+        columns = own.columns[gs]
+        columns[..., -1] = own.w * pair.X_own
+        seen = pair.both @ columns  # [g, b, t, v + 2]: sums over s of B v, B, B X_ss
         r, b, bX = seen[..., :-2], seen[..., -2], seen[..., -1]
-        self.VV[h] += b.sum((1, 2), dtype=torch.float64)
-        self.VK[h] += gram(r - b[..., None] * x.o, x.q)
+        self.VV[h, gs, 0, 0] += b.sum((1, 2))
         kappa = 0.5 * (bX + b * pair.eta) - (r * pair.oP).sum(-1)
-        self.KK[h] += gram(own.q_of(h), kappa[..., None] * x.q)
+        self.VK[h, gs] += gram(r - b[..., None] * pair.o, pair.q)
+        self.KK[h, gs] += gram(x.q[h].expand_as(pair.q), kappa[..., None] * pair.q)
 
-    def _queries(self, h: int, x: Looks, own: Weighted, pair: Pair) -> None:
-        moved = (x.A * (pair.X_rows - pair.U)) @ x.k - pair.vo[..., None] * x.kbar
-        self.KQ[h] += gram(own.q_own_of(h), moved)
-        alpha = (own.own[h, :, None, :] @ x.A)[:, :, 0]  # [g, b, s]
-        self.VQ[h] += gram(alpha[..., None] * x.v, x.k) - gram(own.own[h, ..., None] * x.o, x.kbar)
-        toward = (x.A * pair.U) @ x.k
-        self.QQ[h] += gram(own.kbar_of(h), 0.5 * pair.eta[..., None] * x.kbar - toward)
-        omega = (own.A[h].mT @ x.A[h:]) * pair.X[h:]
-        half = gram(x.k[h].expand_as(x.k[h:]), omega @ x.k[h:]).double()
-        half[0] *= 0.5
-        self.QQ[h, h:] += half
+    def _queries(self, x: Looks, own: Weighted, pair: Pair) -> None:
+        h, gs = pair.h, pair.gs
+        toward = pair.A * pair.U
+        moved = pair.A * pair.X_rows - toward
+        toward, moved = toward @ pair.k, moved @ pair.k - pair.vo[..., None] * pair.kbar
+        self.KQ[h, gs] += gram(own.q_own[h].expand_as(moved), moved)
+        alpha = (own.own[h, :, None, :] @ pair.A)[:, :, 0]  # [g, b, s]
+        self.VQ[h, gs] += gram(alpha[..., None] * pair.v, pair.k) - gram(own.own[h, ..., None] * pair.o, pair.kbar)
+        self.QQ[h, gs] += gram(own.kbar[h].expand_as(toward), 0.5 * pair.eta[..., None] * pair.kbar - toward)
+        if gs.stop > h:
+            later = slice(max(h - gs.start, 0), None)
+            omega = (own.A[h].mT @ pair.A[later]) * pair.X[later]
+            half = gram(x.k[h].expand_as(pair.k[later]), omega @ pair.k[later])
+            if gs.start <= h:
+                half[0] *= 0.5
+            self.QQ[h, max(h, gs.start) : gs.stop] += half
 
-    def blocks(self) -> Matrix:
-        r""":math:`\Gamma` ``[rows, rows]``."""
-        P = self.heads.P.double()
-        VV, VK, VQ = P * self.VV[..., None, None], P @ self.VK, P @ self.VQ
-        KK, QQ = (x + x.permute(1, 0, 3, 2) for x in (self.KK, self.QQ))
-        VV, VK, VQ, KK, KQ, QQ = (x.transpose(1, 2).flatten(2).flatten(0, 1) for x in (VV, VK, VQ, KK, self.KQ, QQ))
+    def blocks(self, P: Tensor) -> Matrix:
+        r""":math:`\Gamma` ``[rows, rows]``, P in float64."""
+        VV, VK, VQ = P * self.all["VV"], P @ self.all["VK"], P @ self.all["VQ"]
+        KK, QQ = (x + x.permute(1, 0, 3, 2) for x in (self.all["KK"], self.all["QQ"]))
+        blocks = (VV, VK, VQ, KK, self.all["KQ"], QQ)
+        VV, VK, VQ, KK, KQ, QQ = (x.transpose(1, 2).flatten(2).flatten(0, 1) for x in blocks)
         top, middle, bottom = (VV, VK, VQ), (VK.T, KK, KQ), (VQ.T, KQ.T, QQ)
         return torch.cat([torch.cat(row, 1) for row in (top, middle, bottom)])
 
 
+def _blocks(x: Looks) -> Iterator[tuple[slice, list[slice]]]:
+    """Slices of samples, and of heads, whose attention weights stay in the cache."""
+    H, size, t, s = x.A.shape
+    heads = max(1, min(H, CACHE // (t * s)))
+    samples = max(1, CACHE // (heads * t * s))
+    split = [slice(g, min(g + heads, H)) for g in range(0, H, heads)]
+    for first in range(0, size, samples):
+        yield slice(first, min(first + samples, size)), split
+
+
 class Weighted:
-    """What is weighted once for all pairs of heads."""
+    r"""What is weighted by :math:`\sigma^{-2}` once for all pairs of heads."""
 
     def __init__(self, x: Looks, w: Tensor) -> None:
-        self.w = w
-        at_t = w[:, x.rows]
-        self.own = x.own * at_t  # [H, b, t]
-        self.A = x.A * at_t[..., None]
+        self.w, self.at_t = w, w[:, x.rows]
+        self.own = x.own * self.at_t  # [H, b, t]
+        self.A = x.A * self.at_t[..., None]
+        self.kbar = x.kbar * self.at_t[..., None]
+        self.q_own = x.q_own * self.own[..., None]
         ones = torch.ones_like(x.v[..., :1])
         self.columns = torch.cat([x.v, ones, ones], -1) * w[..., None]
-        self.x, self.at_t, self.q_own = x, at_t, x.q_own
-
-    def q_of(self, h: int) -> Tensor:
-        """Queries of head h, beside those of every head."""
-        return self.x.q[h].expand_as(self.x.q)
-
-    def q_own_of(self, h: int) -> Tensor:
-        """Those that move the key of the same position, weighted."""
-        return (self.own[h, ..., None] * self.q_own[h]).expand_as(self.q_own)
-
-    def kbar_of(self, h: int) -> Tensor:
-        """Mean keys of head h, weighted."""
-        return (self.at_t[..., None] * self.x.kbar[h]).expand_as(self.x.kbar)
 
 
 class Pair:
-    """One head with all heads g."""
+    """Head h with each of the heads g."""
 
-    def __init__(self, x: Looks, P: Tensor, h: int) -> None:
+    def __init__(self, x: Looks, P: Tensor, h: int, gs: slice) -> None:
+        self.h, self.gs = h, gs
+        self.A, self.q, self.k, self.kbar, self.v, self.o = (y[gs] for y in (x.A, x.q, x.k, x.kbar, x.v, x.o))
         self.oP, self.vP = _through(x.o[h], P), _through(x.v[h], P)  # [g, b, ., v]
-        self.U, self.X = self.oP @ x.v.mT, self.vP @ x.v.mT
-        self.X_own = (self.vP * x.v).sum(-1)
+        self.U, self.X = self.oP @ self.v.mT, self.vP @ self.v.mT
+        self.X_own = (self.vP * self.v).sum(-1)
         self.X_rows = self.X[:, :, x.rows]
-        self.eta = (self.oP * x.o).sum(-1)
-        self.vo = (self.vP[:, :, x.rows] * x.o).sum(-1) - self.eta
-        self.both = x.A[h] * x.A
+        self.eta = (self.oP * self.o).sum(-1)
+        self.vo = (self.vP[:, :, x.rows] * self.o).sum(-1) - self.eta
+        self.mine = x.A[h]
+        self.both = self.mine * self.A
 
 
 def _through(x: Tensor, P: Tensor) -> Tensor:
@@ -129,11 +149,12 @@ def gram(x: Tensor, y: Tensor) -> Tensor:
     return x.flatten(1, 2).mT @ y.flatten(1, 2)
 
 
-def _normed(h: int, x: Looks, g: Tensor, P: Tensor, pair: Pair, tau: Tensor) -> Tensor:
-    r"""Adds to :math:`\tau`; returns the value part of :math:`\gamma` of head h, ``[b, s, v]``."""
-    tau[h] += ((x.A + g) * (pair.X_own[:, :, None] - pair.U) + g * pair.eta[..., None]).sum(0)
-    tau -= g[h] * pair.U
-    moved = x.A[h] * g
+def _normed(x: Looks, g: Tensor, P: Tensor, pair: Pair, tau: Tensor) -> Tensor:
+    r"""Adds to :math:`\tau`; returns what heads g add to the value part of :math:`\gamma` of head h, ``[b, s, v]``."""
+    theirs = g[pair.gs]
+    tau[pair.h] += ((pair.A + theirs) * (pair.X_own[:, :, None] - pair.U)).addcmul_(theirs, pair.eta[..., None]).sum(0)
+    tau[pair.gs] -= g[pair.h] * pair.U
+    moved = pair.mine * theirs
     seen = (pair.both + moved).sum(2)
-    values = seen[..., None] * x.v - moved.mT @ x.o  # [g, b, s, v]
-    return torch.einsum("gbsj,gij->bsi", values, P)
+    values = seen[..., None] * pair.v - moved.mT @ pair.o  # [g, b, s, v]
+    return torch.bmm(values.flatten(1, 2), P.mT).sum(0).view(x.v.shape[1:])

@@ -30,61 +30,83 @@ class PointwiseForm:
             return span.anatomy
         return None if span.anatomy.attention is None else "has attention"
 
+    @torch.no_grad()
     def second_moment(
         self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
     ) -> Moment:
         """See `Rule`."""
-        assert not isinstance(span.anatomy, str)  # noqa: S101 - `matches` was asked
-        sums, n = PointwiseSums(), 0
+        sums: dict[Anatomy, PointwiseSums] = {}
+        n = 0
         for record in records.stream(progress=progress, label=f"importance at {span.name}"):
             anatomy = span.anatomy_of(record)
-            units = Units(anatomy, readout.to(record.activations[span.source]))
+            if anatomy not in sums:
+                sums[anatomy] = PointwiseSums(anatomy, readout, record.activations[span.source])
             x = counted_pairs(record, span.source, anatomy.read)
-            rows = max(1, memory // max(8 * x.element_size() * (units.rows + units.hidden + 4 * anatomy.d), 1))
-            with torch.no_grad():
-                for part in x.split(min(rows, 4096)):
-                    sums.add(part, anatomy, units)
+            for part in x.split(sums[anatomy].rows_within(memory)):
+                sums[anatomy].add(part)
             n += record.count(span.source)
-        return Moment(sums.moment(span.anatomy, readout) / max(n, 1), None, self.name, n)
+        total = torch.stack([part.moment() for part in sums.values()]).sum(0)
+        return Moment(total / max(n, 1), None, self.name, n)
 
 
 class PointwiseSums:
-    """Sums over vectors, float64."""
+    """Sums over vectors of one anatomy, float64.
 
-    def __init__(self) -> None:
+    Args:
+        anatomy: of the section.
+        readout: C' ``[d_out, k]``, float64.
+        like: gives the dtype and device of the vectors.
+    """
+
+    def __init__(self, anatomy: Anatomy, readout: Matrix, like: Tensor) -> None:
+        self.anatomy, self.readout = anatomy, readout.to(like.device)
+        self.units = units = Units(anatomy, readout.to(like))
         self.n = 0
-        self.ss: Tensor | float = 0.0
-        self.s: Tensor | float = 0.0
-        self.terms = Terms()
+        self.ss = self.readout.new_zeros(units.rows, units.rows)
+        self.s = self.readout.new_zeros(units.rows)
+        self.terms = Terms(units.rows, anatomy.d, readout.shape[1], like)
 
-    def add(self, x: Tensor, anatomy: Anatomy, units: Units) -> None:
+    def rows_within(self, memory: int) -> int:
+        """How many vectors at once."""
+        numbers = 8 * (self.units.rows + self.units.hidden + self.anatomy.d)
+        return max(1, min(1024, memory // (numbers * self.units.A.element_size())))
+
+    def add(self, x: Tensor) -> None:
         """Add vectors ``[n, d]``."""
         self.n += len(x)
-        if not anatomy.pointwise:
+        units, norm = self.units, self.anatomy.norm
+        if not units.rows:
             return
-        if anatomy.norm is None:
-            self.slopes(units.slopes(x))
+        if norm is None:
+            self.add_slopes(units.slopes(x))
             return
-        normed, inverse = anatomy.norm(x)
-        s = units.slopes(normed)
-        y = units.gather(s * (normed @ units.A.T))
-        reads = y @ units.G.T  # [n, k]
-        self.slopes(s * inverse)
-        gamma = s * units.spread(reads @ units.G)
+        normed, inverse = norm(x)
+        projected = units.project(normed)
+        s = units.slopes_at(projected)
+        reads = units.gather(projected.mul_(s)) @ units.G.T  # [n, k]
+        gamma = units.spread(reads @ units.G) * s
         self.terms.add(normed, inverse, gamma, reads.square().sum(-1, keepdim=True), reads)
+        self.add_slopes(s * inverse)
 
-    def slopes(self, s: Tensor) -> None:
+    def add_slopes(self, s: Tensor) -> None:
         r"""Add slopes over :math:`\sigma`, ``[n, rows]``."""
-        self.ss = self.ss + (s.T @ s).double()
-        self.s = self.s + s.sum(0, dtype=torch.float64)
+        add_gram(self.ss, s)
+        self.s += s.sum(0, dtype=torch.float64)
 
-    def blocks(self, units: Units) -> tuple[Matrix, Matrix]:
+    def blocks(self) -> tuple[Matrix, Matrix]:
         r""":math:`\Gamma` ``[rows, rows]`` and T ``[k, rows]``."""
+        units = Units(self.anatomy, self.readout)
         K = units.spread(units.spread(units.G.T @ units.G).T)
-        return K * self.ss, units.spread(units.G) * self.s
+        ss = self.ss.triu() + self.ss.triu(1).T
+        return K * ss, units.spread(units.G) * self.s
 
-    def moment(self, anatomy: Anatomy, readout: Matrix) -> Matrix:
+    def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""
-        units = Units(anatomy, readout.double())
-        skip = None if anatomy.skip is None else readout.double().T @ anatomy.skip.double()  # [k, d]
-        return self.terms.moment(units.A, *self.blocks(units), skip, self.n)
+        skip = None if self.anatomy.skip is None else self.readout.T @ self.anatomy.skip.double()  # [k, d]
+        return self.terms.moment(Units(self.anatomy, self.readout).A, *self.blocks(), skip, self.n)
+
+
+def add_gram(total: Matrix, x: Tensor, width: int = 512) -> None:
+    """Add x^T x of ``[n, rows]`` to the upper triangle of ``total``: about half the work of the whole product."""
+    for start in range(0, x.shape[1], width):
+        total[start : start + width, start:] += x[:, start : start + width].T @ x[:, start:]

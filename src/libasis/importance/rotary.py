@@ -16,39 +16,41 @@ class RotaryPaths(Paths):
     :math:`S_t R_t`, :math:`S_t = \sum_u A_{tu}(v_u - o_t)\tilde k_u^T`, for every t.
     """
 
-    def _values_and_keys(self, h: int, x: Looks, own: Weighted, pair: Pair) -> None:
+    def _values_and_keys(self, x: Looks, own: Weighted, pair: Pair) -> None:
         assert x.turn_k is not None  # noqa: S101 - a rule matched
-        w = own.w[..., None]
+        h, gs, w = pair.h, pair.gs, own.w[..., None]
         b = (pair.both @ w)[..., 0]
-        self.VV[h] += b.sum((1, 2), dtype=torch.float64)
-        seen = x.turn_k.back(w * (pair.both.mT @ x.q))  # [g, b, s, e]
-        turned = x.turn_k.mixed(x.q, pair.both @ (w * x.turn_k.both()))  # [g, b, t, e]
-        self.VK[h] += gram(x.v, seen) - gram(x.o, turned)
-        U = x.o[h:] @ pair.vP[h:].mT  # of g and h the other way round
-        beta = pair.X_own[h:, :, None] - pair.U[h:] - U + pair.eta[h:, ..., None]
-        beta *= pair.both[h:] * own.w[:, None]
-        half = self._key_key(h, x, x.turn_k, beta).double()
-        half[0] *= 0.5
-        self.KK[h, h:] += half
+        self.VV[h, gs, 0, 0] += b.sum((1, 2))
+        seen = x.turn_k.back(w * (pair.both.mT @ pair.q))  # [g, b, s, e]
+        turned = x.turn_k.mixed(pair.q, pair.both @ (w * x.turn_k.both()))  # [g, b, t, e]
+        self.VK[h, gs] += gram(pair.v, seen) - gram(pair.o, turned)
+        if gs.stop > h:
+            self._keys(x, own, pair, x.turn_k)
 
-    def _key_key(self, h: int, x: Looks, turn: Turn, weights: Tensor) -> Tensor:
-        """Sums of weights ``[g, b, t, s]`` times (Rᵀ q of h) (Rᵀ q of g)ᵀ: ``[g, e, e]``."""
-        total: Tensor | float = 0.0
-        step = max(1, BLOCK // (weights[:, :, 0].numel() * x.q.shape[-1]))
+    def _keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
+        h, later = pair.h, slice(max(pair.h - pair.gs.start, 0), None)
+        theirs = pair.o[later] @ pair.vP[later].mT  # U of g and h the other way round
+        beta = pair.X_own[later, :, None] - pair.U[later] - theirs + pair.eta[later, ..., None]
+        beta *= pair.both[later] * own.w[:, None]
+        half: Tensor | float = 0.0
+        step = max(1, BLOCK // (beta[:, :, 0].numel() * x.q.shape[-1]))
         for first in range(0, x.q.shape[2], step):
             t = slice(first, first + step)
-            q = x.q[h:, :, t, None]  # [g, b, t, 1, e]
-            turned = q * turn.cos[:, None] + q[..., turn.p] * turn.sin[:, None, :, turn.p]
-            total = total + gram((turned[0] * weights[:, :, t, :, None]).flatten(2, 3), turned.flatten(2, 3))
-        assert isinstance(total, Tensor)  # noqa: S101 - there is at least one position
-        return total
+            mine, others = (_turned(q, turn) for q in (x.q[h : h + 1, :, t], pair.q[later, :, t]))
+            half = half + gram((mine * beta[:, :, t, :, None]).flatten(2, 3), others.flatten(2, 3))
+        assert isinstance(half, Tensor)  # noqa: S101 - there is at least one position
+        if pair.gs.start <= h:
+            half[0] *= 0.5
+        self.KK[h, max(h, pair.gs.start) : pair.gs.stop] += half
 
-    def _queries(self, h: int, x: Looks, own: Weighted, pair: Pair) -> None:
+    def _queries(self, x: Looks, own: Weighted, pair: Pair) -> None:
         assert x.turn_q is not None  # noqa: S101 - a rule matched
-        moved = (x.A * (pair.X_rows - pair.U)) @ x.k - pair.vo[..., None] * x.kbar
-        self.KQ[h] += gram(own.q_own_of(h), x.turn_q.back(moved))
+        h, gs = pair.h, pair.gs
+        moved = (pair.A * (pair.X_rows - pair.U)) @ pair.k - pair.vo[..., None] * pair.kbar
+        self.KQ[h, gs] += gram(own.q_own[h].expand_as(moved), x.turn_q.back(moved))
         weight = own.own[h, ..., None]
-        self.VQ[h] += summed_looks(x, weight * x.A, weight * x.o)
+        turned = x.turn_q.mixed(pair.k, (weight * pair.A).mT @ x.turn_q.both())
+        self.VQ[h, gs] += gram(pair.v, turned) - gram(weight * pair.o, x.turn_q.back(pair.kbar))
 
     def add(self, x: Looks, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `Paths.add`."""
@@ -68,12 +70,18 @@ class RotaryPaths(Paths):
         for h in range(H):
             read = torch.bmm(self.heads.P[h, h:], SR[h:].flatten(2)).view(H - h, v * t, e)
             own = (SR[h] * w[:, None]).view(v * t, e)
-            half = (own.mT @ read).double()
+            half = own.mT @ read
             half[0] *= 0.5
             self.QQ[h, h:] += half
 
 
-BLOCK = 2**20
+def _turned(q: Tensor, turn: Turn) -> Tensor:
+    """Rᵀ of every key position for queries ``[g, b, t, e]``: ``[g, b, t, s, e]``."""
+    q = q[:, :, :, None]
+    return q * turn.cos[:, None] + q[..., turn.p] * turn.sin[:, None, :, turn.p]
+
+
+BLOCK = 2**18
 """How many numbers of a block stay in the cache."""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ..errors import OptionError
+from .attention import AttentionForm
 from .exact import Exact, one_hot, pull_back
 from .moment import Moment, Rule, Span
 from .parts import Units
 from .pointwise import PointwiseForm
 
-RULES: tuple[Rule, ...] = (PointwiseForm(), Exact())
+RULES: tuple[Rule, ...] = (PointwiseForm(), AttentionForm(), Exact())
 """Cheapest first; the last one holds for every section."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from ..cut import Mask, Records, Traced, prepare
 from ..cut.batches import describe
 from ..errors import OptionError
-from ..importance import Moment, Span, choose
+from ..importance import Moment, Sketch, Span, choose
 from ..numerics import StreamingMoments, Truncation
 from ..provenance import versions
 from ..types import Plain
@@ -38,6 +39,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     seed: int = 0,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
+    relative_error: float = 0.01,
 ) -> Basis:
     r"""Fit a basis at every site.
 
@@ -54,15 +56,18 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
             site in place of the next).
         rotate_final: PCA at the last site (``lib``, ``pca`` and ``global``).
         truncation: ``"auto"`` drops what rounding alone could have made; ``"relative:1e-10"`` or ``"absolute:1e-6"``.
-        moments: rule for M': ``"auto"`` takes a closed form where the section has one; ``"closed_form"`` insists on it;
-            ``"exact"`` takes one backward pass per output feature and position.
+        moments: rule for M': ``"auto"`` takes a closed form where the section has one, otherwise the exact rule if it
+            is cheap, otherwise the sketch; ``"closed_form"`` insists on one; ``"exact"`` takes one backward pass per
+            output feature and position; ``"sketch"`` estimates from random probes.
         dtype: compute in this dtype instead of the model's own; accumulation is always float64.
         device: compute on this device.
         mask: which positions count, instead of the traced model's own mask.
-        seed: recorded; random rules draw from it.
+        seed: of the sketch's probes.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes
             (where they need more, the model runs again for each section).
+        relative_error: where the sketch stops: at this standard error, relative, of each of the leading importances
+            that together make 99% of their sum. ``basis.info["rules"]`` has the error reached.
 
     Returns:
         The basis. The result does not depend on how the data are split into batches, up to rounding.
@@ -75,10 +80,11 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     if method not in METHODS:
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
     rule = Truncation.parse(truncation)
+    sketch = Sketch(seed=seed, relative_error=relative_error)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     records = Records(traced, batches, memory)
     stats, computed_in = site_moments(records, progress=progress)
-    job = _Fit(records, rule, moments, computed_in, progress, memory)
+    job = _Fit(records, rule, moments, sketch, computed_in, progress, memory)
     sites = job.run(method, stats, rotate_final=rotate_final)
     info = {
         "method": method,
@@ -117,6 +123,7 @@ class _Fit:
         records: Records,
         truncation: Truncation,
         moments: str,
+        sketch: Sketch,
         dtype: torch.dtype,
         progress: bool | None,
         memory: int,
@@ -125,6 +132,7 @@ class _Fit:
         self.traced = records.traced
         self.truncation = truncation
         self.moments = moments
+        self.sketch = sketch
         self.dtype = dtype
         self.progress = progress
         self.memory = memory
@@ -152,13 +160,15 @@ class _Fit:
 
     def _site(self, source: int, target: int, white: Whitening, readout: SiteBasis) -> SiteBasis:
         span = Span.of(self.first, self.traced, source, target)
-        rule, passed = choose(span, self.moments)
+        sketch = replace(self.sketch, weigh=white.U * white.g.sqrt())
+        passes = readout.C.shape[1] * self.first.activations[target].shape[1]
+        rule, passed = choose(span, self.moments, sketch, passes)
         moment = rule.second_moment(span, self.records, readout.C, memory=self.memory, progress=self.progress)
         self._remember(span, moment, passed)
         return interaction_basis(span.name, white, moment.value, self.truncation, self.dtype)
 
     def _remember(self, span: Span, moment: Moment, passed: dict[str, str]) -> None:
         fact = {"site": span.name, "rule": moment.rule, "stderr": moment.stderr, "vectors": moment.n, "not": passed}
-        self.rules.insert(0, fact)
+        self.rules.insert(0, {**fact, **moment.facts})
         why = "".join(f"; not {name}: the section {reason}" for name, reason in passed.items())
         _log.info("importance at %s by rule %s%s", span.name, moment.rule, why)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..anatomy import Anatomy, read
 from ..cut import Record, Records, Traced
 from ..errors import OptionError
-from ..types import Matrix
+from ..types import Matrix, Plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,15 +17,17 @@ class Moment:
 
     Attributes:
         value: ``[d_in, d_in]``, float64.
-        stderr: relative standard error of its trace, or None where it is exact.
+        stderr: relative standard error of the sum of the importances, or None where it is exact.
         rule: the rule that computed it.
         n: number of counted (sample, position) pairs at the section's input.
+        facts: what else the rule reports, as plain data.
     """
 
     value: Matrix
     stderr: float | None
     rule: str
     n: int
+    facts: Plain = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -133,8 +133,9 @@ class _Nodes:
         """The unablated model's score; the score of an all-zero output is measured beside it."""
         whole, nothing = Tally(self.metric), Tally(self.metric)
         for record in self.records.stream(progress=self.progress, label="base score"):
-            whole.add(record.output, record.targets)
-            nothing.add(torch.zeros_like(record.output), record.targets)
+            output = record.output
+            whole.add(output, record.targets)
+            nothing.add(torch.zeros_like(output), record.targets)
         self.without_constant = nothing.score
         return whole
 

@@ -113,9 +113,8 @@ class Chain(Traced):
         )
         counted = self.counted(batch, activations)
         tail = Context(lambda z, _: layouts[-1].original(z))
-        return Record(
-            tuple(activations), contexts, tail, raw[-1], counted, moved_targets(batch, raw[-1].device), batch.index
-        )
+        targets = moved_targets(batch, raw[-1].device)
+        return Record(tuple(activations), contexts, tail, counted, targets, batch.index)
 
     def facts(self) -> Plain:
         """Classes, fingerprint and sites, for the record."""

@@ -67,7 +67,7 @@ def check_memory(memory: int) -> None:
 
 def nbytes(record: Record) -> int:
     """The size of a record's tensors in bytes."""
-    tensors = [*record.activations, record.output, record.targets, *record.counted]
+    tensors = [*record.activations, record.targets, *record.counted]
     for context in (*record.contexts, record.tail):
         tensors += context.values
     return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))

@@ -36,7 +36,8 @@ class Cut:
         functions = Functions(program, dtype, device)
         build = functions.build
         wanted = [n for site in self.sites for n in site.nodes] + [n for c in self.context_nodes for n in c]
-        self.recorder = build([leaf.node for leaf in program.inputs], [*wanted, self.output])
+        inputs = [leaf.node for leaf in program.inputs]
+        self.recorder, self.whole = build(inputs, wanted), build(inputs, [self.output])
         self.functions = [
             build([*a.nodes, *context], b.nodes)
             for a, b, context in zip(self.sites[:-1], self.sites[1:], self.context_nodes, strict=False)
@@ -77,8 +78,12 @@ class Cut:
         sizes = [known_size(size) for i, size in enumerate(value.shape) if i != self.program.batch_dim(node)]
         return math.prod(size for size in sizes if size is not None)
 
-    def record(self, values: list[Tensor]) -> tuple[list[Activations], list[Context], Context, Tensor]:
-        """Activations of the sites, contexts of the sections and of the tail, and the output, for these inputs."""
+    def answer(self, values: list[Tensor]) -> Tensor:
+        """The model's output for these inputs."""
+        return self.whole(*values)[0]
+
+    def record(self, values: list[Tensor]) -> tuple[list[Activations], list[Context], Context]:
+        """Activations of the sites, contexts of the sections and of the tail, for these inputs."""
         found = list(self.recorder(*values))
         activations = []
         for site in self.sites:
@@ -88,7 +93,7 @@ class Cut:
         for index, nodes in enumerate(self.context_nodes):
             mine, found = tuple(found[: len(nodes)]), found[len(nodes) :]
             contexts.append(self._context(index, mine, nodes))
-        return activations, contexts[:-1], contexts[-1], found[0]
+        return activations, contexts[:-1], contexts[-1]
 
     def _context(self, index: int, values: tuple[Tensor, ...], nodes: list[fx.Node]) -> Context:
         dims = tuple(self.program.batch_dim(n) for n in nodes)

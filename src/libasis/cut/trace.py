@@ -132,15 +132,18 @@ class GraphTrace(Traced):
     def run_batch(self, batch: Batch) -> Record:
         """Run one batch through the graph and record it."""
         cut = self._cut(*self._as_example(batch), batch.index)
-        values = []
-        for leaf, value in zip(cut.program.inputs, _tensors(batch.args, batch.kwargs), strict=True):
-            native = leaf.node.meta["val"].dtype
-            floating = self.dtype or native
-            values.append(to_device(value.detach(), self.device, floating))
-        activations, contexts, tail, output = cut.record(values)
+        values = self._values(cut, batch.args, batch.kwargs)
+        activations, contexts, tail = cut.record(values)
         counted = self.counted(batch, activations)
-        targets = moved_targets(batch, output.device)
-        return Record(tuple(activations), tuple(contexts), tail, output, counted, targets, batch.index)
+        targets = moved_targets(batch, activations[-1].device)
+        return Record(tuple(activations), tuple(contexts), tail, counted, targets, batch.index)
+
+    def _values(self, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+        """The inputs of the graph, in the dtype and on the device to compute in."""
+        return [
+            to_device(value.detach(), self.device, self.dtype or leaf.node.meta["val"].dtype)
+            for leaf, value in zip(cut.program.inputs, _tensors(args, kwargs), strict=True)
+        ]
 
     def _as_example(self, batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The inputs in the example's dtypes: those of the model, which is what is exported.
@@ -187,7 +190,7 @@ class GraphTrace(Traced):
         with torch.no_grad():
             record = self.run_batch(Batch(args, kwargs, None, 0))
             path = next(name for name, node in cut.program.outputs.items() if node is cut.output)
-            check_reproduces(answers, path, record.output)
+            check_reproduces(answers, path, cut.answer(self._values(cut, args, kwargs)))
             if record.size > 1:
                 alone = self.run_batch(Batch(*first_sample_repeated(args, kwargs), None, 0))
                 check_samples_apart(cut.names, record, alone)

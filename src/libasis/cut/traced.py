@@ -93,7 +93,6 @@ class Record:
         activations: per site ``[batch, position, feature]``.
         contexts: per section.
         tail: from the last site to the model's output tensor in its own layout.
-        output: the model's output tensor in its own layout.
         counted: per site bool ``[batch, position]``, or None where every position counts.
         targets: as the user gave them, on the compute device.
         index: number of the batch.
@@ -102,7 +101,6 @@ class Record:
     activations: tuple[Activations, ...]
     contexts: tuple[Context, ...]
     tail: Context
-    output: Tensor
     counted: tuple[Counted | None, ...]
     targets: Any
     index: int
@@ -111,6 +109,12 @@ class Record:
     def size(self) -> int:
         """Number of samples."""
         return len(self.activations[0])
+
+    @property
+    def output(self) -> Tensor:
+        """The model's output tensor in its own layout; computed from the last site whenever it is asked for."""
+        with torch.no_grad():
+            return self.tail(self.activations[-1])
 
     def vectors(self, site: int) -> Tensor:
         """The counted activations at a site, ``[n, d]``."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -65,31 +66,66 @@ def linear_maps(
     def forward(*x: Tensor) -> Tensor:
         return target.canonical(run(*(port.original(v) for port, v in zip(sources, x, strict=True)))[0])
 
-    widest = max(port.width for port in sources)
     apart = all(port.positions == target.positions for port in sources)
-    batch = fixed_batch or (-(-widest // target.positions) if apart else min(widest, 64))
-    device = functions.device
-    zeros = [torch.zeros(batch, p.positions, p.width, dtype=torch.float64, device=device) for p in sources]
-    maps = []
     with torch.no_grad():
-        constant = forward(*zeros)[0, 0]
-        for i, port in enumerate(sources):
-            columns = []
-            for tangent, units in _unit_tangents(zeros[i], apart=apart):
-                tangents = tuple(tangent if k == i else zero for k, zero in enumerate(zeros))
-                moved = torch.func.jvp(forward, tuple(zeros), tangents)[1]
-                columns.append(moved.flatten(0, 1)[:units] if apart else moved[:units, 0])
-            maps.append(torch.cat(columns)[: port.width].T.contiguous())
-    return maps, constant
+        one = [torch.zeros(fixed_batch or 1, p.positions, p.width, **_exact(functions)) for p in sources]
+        constant = forward(*one)[0, 0]
+        if target.width < sum(port.width for port in sources):
+            return _by_rows(forward, sources, target, fixed_batch, _exact(functions), apart=apart), constant
+        return _by_columns(forward, sources, target, fixed_batch, _exact(functions), apart=apart), constant
 
 
-def _unit_tangents(zero: Tensor, *, apart: bool) -> Iterator[tuple[Tensor, int]]:
-    """Tangents that hold all unit vectors: one at each position, or one in each sample at all its positions."""
+def _exact(functions: Functions) -> dict[str, Any]:
+    return {"dtype": torch.float64, "device": functions.device}
+
+
+def _by_columns(
+    forward: Callable[..., Tensor], sources: Sequence[Port], target: Port, fixed: int | None, kind: dict[str, Any],
+    *, apart: bool,
+) -> list[Matrix]:  # fmt: skip
+    """One unit vector of a source after the other, pushed forward."""
+    maps = []
+    for i, port in enumerate(sources):
+        batch = fixed or _batch(port.width, target.positions, apart=apart)
+        zeros = [torch.zeros(batch, p.positions, p.width, **kind) for p in sources]
+        columns = []
+        for tangent, units in _units(zeros[i], apart=apart):
+            tangents = tuple(tangent if k == i else zero for k, zero in enumerate(zeros))
+            moved = torch.func.jvp(forward, tuple(zeros), tangents)[1]
+            columns.append(moved.flatten(0, 1)[:units] if apart else moved[:units, 0])
+        maps.append(torch.cat(columns).T.contiguous())
+    return maps
+
+
+def _by_rows(
+    forward: Callable[..., Tensor], sources: Sequence[Port], target: Port, fixed: int | None, kind: dict[str, Any],
+    *, apart: bool,
+) -> list[Matrix]:  # fmt: skip
+    """One unit vector of the target after the other, pulled back to all sources."""
+    batch = fixed or _batch(target.width, target.positions, apart=apart)
+    zeros = [torch.zeros(batch, p.positions, p.width, **kind) for p in sources]
+    pull = torch.func.vjp(forward, *zeros)[1]
+    rows: list[list[Tensor]] = [[] for _ in sources]
+    for cotangent, units in _units(torch.zeros(batch, target.positions, target.width, **kind), apart=apart):
+        if not apart:
+            cotangent[:, 1:] = 0.0
+        for mine, pulled in zip(rows, pull(cotangent), strict=True):
+            mine.append(pulled.flatten(0, 1)[:units] if apart else pulled[:units].sum(1))
+    return [torch.cat(mine).contiguous() for mine in rows]
+
+
+def _batch(width: int, positions: int, *, apart: bool) -> int:
+    """Samples that hold all unit vectors, one at each position; or as many as are worth it, one in each sample."""
+    return -(-width // positions) if apart else min(width, 64)
+
+
+def _units(zero: Tensor, *, apart: bool) -> Iterator[tuple[Tensor, int]]:
+    """All unit vectors: one at each position, or one in each sample at all its positions."""
     batch, positions, width = zero.shape
     slots = batch * positions if apart else batch
     for start in range(0, width, slots):
         units = min(slots, width - start)
         rows = torch.arange(units, device=zero.device)
-        tangent = torch.zeros(slots, 1 if apart else positions, width, dtype=zero.dtype, device=zero.device)
-        tangent[rows, :, start + rows] = 1.0
-        yield tangent.view(zero.shape), units
+        unit = torch.zeros(slots, 1 if apart else positions, width, dtype=zero.dtype, device=zero.device)
+        unit[rows, :, start + rows] = 1.0
+        yield unit.view(zero.shape), units

@@ -218,22 +218,26 @@ def test_few_samples_are_not_believed_too_early(setting):
 
 
 def test_auto_takes_it_where_the_exact_rule_is_long(caplog):
-    model = nn.Sequential(nn.Linear(5, 6), nn.Softmax(1), nn.Linear(6, 20)).double().eval()
-    x = randn(60, 27, 5)
-    traced = libasis.trace(model, x, ["input", "output"])
+    front = nn.Linear(4, 7), nn.Tanh(), nn.Linear(7, 5)
+    model = nn.Sequential(*front, nn.Linear(5, 6), nn.Softmax(1), nn.Linear(6, 20)).double().eval()
+    x = randn(60, 27, 4)
+    traced = libasis.trace(model, x, ["input", "2", "output"])
     with caplog.at_level(logging.INFO, "libasis"):
         basis = libasis.fit(traced, [x], relative_error=0.02)
     exact = libasis.fit(traced, [x], moments="exact")
-    (rule,) = basis.info["rules"]
+    before, rule = basis.info["rules"]
     assert rule["rule"] == "sketch"
     assert rule["not"]["exact"] == "would take 540 backward passes per batch"
     assert "by rule sketch" in caplog.text
     assert "not exact: the section would take 540 backward passes per batch" in caplog.text
     assert 0 < rule["stderr"] <= rule["relative_error"] <= 0.02
     assert (rule["seed"], rule["exact_passes"]) == (0, 540)
-    off = basis.sites[0].importances / exact.sites[0].importances - 1
-    assert float(off.abs().max()) < 0.06
-    span = Span.of(traced.record(x), traced, 0, 1)
+    assert (before["rule"], before["stderr"]) == ("closed form, pointwise", None)
+    assert before["accumulated_error"] == rule["accumulated_error"] == rule["relative_error"]
+    for found, true in zip(basis.sites, exact.sites, strict=True):
+        assert float((found.importances / true.importances - 1).abs().max()) < 0.06
+    assert [r["accumulated_error"] for r in exact.info["rules"]] == [None, None]
+    span = Span.of(traced.record(x), traced, 1, 2)
     assert choose(span, "auto", passes=EXACT_PASSES)[0].name == "exact"
     assert choose(span, "auto", passes=EXACT_PASSES + 1)[0].name == "sketch"
     with pytest.raises(OptionError, match='"closed_form".*"auto"'):
@@ -245,14 +249,19 @@ def test_on_request_it_is_taken_and_stays_unbiased_through_the_recursion():
     x = randn(40, 3, 4)
     traced = libasis.trace(model, x, ["input", "2", "output"])
     exact = libasis.fit(traced, [x], moments="exact").sites[0]
-    found = []
+    found, inside = [], []
     for seed in range(100):
         basis = libasis.fit(traced, [x], moments="sketch", seed=seed, relative_error=0.9, progress=False)
-        assert [(r["rule"], r["not"]) for r in basis.info["rules"]] == [("sketch", {})] * 2
+        first, second = basis.info["rules"]
+        assert (first["rule"], first["not"]) == (second["rule"], second["not"]) == ("sketch", {})
+        error = first["accumulated_error"]
+        assert error == pytest.approx((first["relative_error"] ** 2 + second["relative_error"] ** 2) ** 0.5)
         found.append(basis.sites[0].C @ basis.sites[0].C.T)
+        inside.append(abs(float(basis.sites[0].importances[0] / exact.importances[0]) - 1) <= 2 * error)
     found = torch.stack(found)
     off = (found.mean(0) - exact.C @ exact.C.T) / (found.std(0) / len(found) ** 0.5)
     assert float(off.abs().max()) < 4
+    assert sum(inside) >= 90
 
 
 @pytest.mark.parametrize("value", [0, 1, -0.01, float("nan"), float("inf"), True, "1%", None])

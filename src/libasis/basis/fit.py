@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -67,7 +68,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes
             (where they need more, the model runs again for each section).
         relative_error: where the sketch stops: at this standard error, relative, of each of the leading importances
-            that together make 99% of their sum. ``basis.info["rules"]`` has the error reached.
+            that together make 99% of their sum, given the next site's basis. ``basis.info["rules"]`` has the error
+            reached, and as ``accumulated_error`` that with the errors of all later sections in quadrature.
 
     Returns:
         The basis. The result does not depend on how the data are split into batches, up to rounding.
@@ -137,6 +139,7 @@ class _Fit:
         self.progress = progress
         self.memory = memory
         self.rules: list[Plain] = []
+        self.error = 0.0
         self.first = next(records.stream(progress=False))
 
     def run(self, method: str, stats: list[StreamingMoments], *, rotate_final: bool) -> list[SiteBasis]:
@@ -168,7 +171,9 @@ class _Fit:
         return interaction_basis(span.name, white, moment.value, self.truncation, self.dtype)
 
     def _remember(self, span: Span, moment: Moment, passed: dict[str, str]) -> None:
+        inherited = self.error if span.target == span.source + 1 else 0.0  # by the next site's basis
+        self.error = math.hypot(moment.facts.get("relative_error", 0.0), inherited)
         fact = {"site": span.name, "rule": moment.rule, "stderr": moment.stderr, "vectors": moment.n, "not": passed}
-        self.rules.insert(0, {**fact, **moment.facts})
+        self.rules.insert(0, {**fact, "accumulated_error": self.error or None, **moment.facts})
         why = "".join(f"; not {name}: the section {reason}" for name, reason in passed.items())
         _log.info("importance at %s by rule %s%s", span.name, moment.rule, why)

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import libasis
 from anatomy.test_anatomy import MADE_OF, Last, T, example
-from libasis.interactions.effects import Path
+from libasis.interactions.effects import Effects, Path
 from libasis.interactions.totals import Totals
 
 totals = importlib.import_module("libasis.interactions.totals")
@@ -99,6 +99,24 @@ class Block(nn.Module):
         angle = torch.arange(LONG, dtype=x.dtype)[:, None] * torch.logspace(0, -2, half, dtype=x.dtype)
         cos, sin = torch.cat([angle.cos()] * 2, -1), torch.cat([angle.sin()] * 2, -1)
         return x * cos + torch.cat([-x[..., half:], x[..., :half]], -1) * sin
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+@pytest.mark.parametrize("kind", ["attention", "rotary"])
+def test_long_sequences(kind, nodes):
+    """Longer than a head is wide: queries get matrices of their own, and plain keys leave the sums over positions."""
+    torch.manual_seed(0)
+    x = torch.randn(2, LONG, WIDTH, dtype=torch.float64)
+    traced = libasis.trace(Block(kind).double().eval(), x, ["site", "output"])
+    basis = libasis.fit(traced, [x], "pca", progress=False)
+    path = Path.parse("gradient" if nodes == 1 else "integrated", nodes, "mean")
+    closed, outputs = Totals(basis, 0, slice(3, 9), path, 2**23), slice(3, 9)
+    closed.add(traced.record(x))
+    effects = Effects(traced.record(x), 0, *basis.sites, path, outputs)
+    with torch.no_grad():
+        derived = torch.cat([effect.square().sum(1) for _, effect in effects.forward(8)]).T
+    assert closed.rule == "closed form"
+    torch.testing.assert_close(closed.squares, derived, rtol=1e-10, atol=1e-12 * float(derived.max()))
 
 
 def peak(run):

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..anatomy import Anatomy, Values
 from ..importance import Units
 from ..types import Matrix
-from .heads import Heads, Look
+from .heads import Heads, Look, numbers_of
 
 CACHE = 2**21  # numbers in a block that is gone through several times
 
@@ -48,18 +48,13 @@ class Sizes:
         (size, s), (k_in, k_out) = shape, features
         t = s if anatomy.read is None else len(anatomy.read)
         rows = sum(branch.A.shape[0] * branch.A.shape[1] for branch in anatomy.pointwise)
-        state = 3 * s * (anatomy.d + k_in) + t * (8 * rows + nodes * (k_in + k_out))
-        change = 0
-        if (heads := anatomy.attention) is not None:
-            H, e, v = len(heads.W_Q), heads.W_Q.shape[1], min(heads.W_V.shape[1], k_out)
-            state += nodes * H * (3 * t * s + 3 * s * (e + v) + t * v * e) + H * (4 * t * s + 2 * s * v * e)
-            change = H * v * (2 * s + 3 * t)
-            if heads.rotate_key is not None or heads.rotate_query is not None:
-                change += 3 * H * s * e + 2 * t * s
-                state += 2 * t * s * v
-        part = numbers / 4
-        samples = _clamp(part / max(state, change * k_in), size)
-        sources = _clamp(part / max(samples * change, rows, 1), k_in)
+        state, change = 3 * s * (anatomy.d + k_in) + t * (8 * rows + nodes * (k_in + k_out)), 0
+        if anatomy.attention is not None:
+            of_heads, change = numbers_of(anatomy.attention, s, t, k_out)
+            state += nodes * of_heads
+        part, block = numbers / 4, min(numbers / 4, 4 * CACHE)
+        samples = _clamp(min(part / state, block / max(change * k_in, 1)), size)
+        sources = _clamp(min(part / max(rows, 1), block / max(samples * change, 1)), k_in)
         targets = _clamp(part / max(rows * sources, 1), k_out)
         return cls(samples, sources, targets, _clamp(min(part, CACHE) / (3 * sources * targets), samples * t))
 

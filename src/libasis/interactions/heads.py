@@ -13,7 +13,7 @@ from ..types import Matrix
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    r"""What the heads do at one point, before any feature is asked for; v is without its constant.
+    r"""What the heads do at one point, before any feature is asked for; ° is without the constant.
 
     Attributes:
         u: what the heads read, ``[b, s, d]``.
@@ -21,12 +21,14 @@ class Look:
         t: positions at which the output is read.
         A: attention weights, ``[b, h, t, s]``.
         q: rotated queries times the scale, ``[b, h, t, e]``.
-        v: what the heads write if they look at s, ``[b, h, s, v]``.
-        o: :math:`Av`, what they write, ``[b, h, t, v]``.
-        moved: m, what a change of the query at t changes in o, :math:`c\sum_s A_{ts} (v_s - o_t) \tilde k_s^T`,
-            ``[b, h, t, v, e]``.
-        g: with a norm :math:`A_{ts}\,q_t \cdot \tilde k^\circ_s` (° without its constant), ``[b, h, t, s]``.
-        turned: with a norm :math:`m_t q^\circ_t`, ``[b, h, t, v]``.
+        k: rotated keys times the scale, ``[b, h, s, e]``.
+        v: v°, what the heads write if they look at s, ``[b, h, s, v]``.
+        o: Av, what they write, ``[b, h, t, v]``.
+        of_keys: with a norm the part of the scores that keys have without their constant, :math:`q_t \cdot k^\circ_s`,
+            ``[b, h, t, s]``.
+        of_queries: with a norm the same of queries, :math:`q^\circ_t \cdot k_s`.
+        moved: for long sequences m, what a change of the query at t changes in o,
+            :math:`\sum_s A_{ts} (v_s - o_t) k_s^T`, ``[b, h, t, v, e]``.
     """
 
     u: Tensor
@@ -34,24 +36,26 @@ class Look:
     t: slice | list[int]
     A: Tensor
     q: Tensor
+    k: Tensor
     v: Tensor
     o: Tensor
-    moved: Tensor
-    g: Tensor | None
-    turned: Tensor | None
+    of_keys: Tensor | None
+    of_queries: Tensor | None
+    moved: Tensor | None
 
 
 class Heads:
     r"""What features change in what the heads write.
 
     Feature i gives :math:`\nu_i, \kappa_i, \theta_i` to a head's values, keys and queries (the norm's projection folded
-    in). With :math:`P_{ti} = \sum_s A_{ts} a_{si}` and :math:`\rho_{ti} = q_t \cdot \kappa_i` the head writes
+    in), and changes the scores by
+    :math:`z_{tsi} = q_t \cdot R_s \kappa_i\,a_{si} + k_s \cdot R_t \theta_i\,a_{ti}`, with a norm less
+    :math:`q_t \cdot k^\circ_s\,\chi_{si} a_{si} + q^\circ_t \cdot k_s\,\chi_{ti} a_{ti}`. So the head writes
 
-    .. math:: \rho_{ti} \Big(\sum_s A_{ts} v_s a_{si} - o_t P_{ti}\Big) + \nu_i P_{ti} + m_t R_t \theta_i a_{ti}
+    .. math:: \sum_s A_{ts} (v_s - o_t) z_{tsi} + \nu_i \sum_s A_{ts} a_{si} - \sum_s A_{ts} v_s \chi_{si} a_{si}
 
-    more, m being `Look.moved`, and with a norm in front less by
-    :math:`\sum_s (A + g)_{ts} v_s a_{si}\chi_{si} - o_t \sum_s g_{ts} a_{si}\chi_{si} + m_t q^\circ_t a_{ti}\chi_{ti}`.
-    Rotated keys turn :math:`\rho_{ti}` into :math:`q_t \cdot R_s \kappa_i`, which stays inside of the sums over s.
+    more. Where keys are not rotated and sequences longer than a head is wide, what depends on t alone is taken out of
+    the sums over s, which become products of matrices; the query's part is then m times :math:`R_t \theta_i a_{ti}`.
 
     Where the readout is narrower than a head's values, the heads write output features at once.
 
@@ -89,13 +93,14 @@ class Heads:
         A = n.pattern(q, k, values)[:, :, t]
         q, k, v = self._split(q[:, t]) * n.scale, self._split(k) * n.scale, self._split(u @ self.folded[2].T)
         o = A @ v
-        moved = _mix(A, v, k) - o[..., None] * (A @ k)[..., None, :]
-        if not normed:
-            return Look(u, values, t, A, q, v, o, moved, None, None)
-        q_own = self._split(_rotated(u @ self.folded[0].T, n.rotate_query, values)[:, t])
-        k_own = self._split(_rotated(u @ self.folded[1].T, n.rotate_key, values))
-        g = A * (q @ k_own.transpose(-1, -2))
-        return Look(u, values, t, A, q, v, o, moved, g, (moved @ q_own[..., None])[..., 0])
+        of_keys = of_queries = moved = None
+        if normed:
+            q_own = self._split(_rotated(u @ self.folded[0].T, n.rotate_query, values)[:, t])
+            k_own = self._split(_rotated(u @ self.folded[1].T, n.rotate_key, values))
+            of_keys, of_queries = q @ k_own.transpose(2, 3), q_own @ k.transpose(2, 3)
+        if is_long(n, u.shape[1]):
+            moved = _mix(A, v, k) - o[..., None] * (A @ k)[..., None, :]
+        return Look(u, values, t, A, q, k, v, o, of_keys, of_queries, moved)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.H, -1)).transpose(1, 2).contiguous()
@@ -110,39 +115,81 @@ class Heads:
             which: the input features.
         """
         a = a[..., which]
-        at = a[:, None, look.t]  # [b, 1, t, i]
-        P = look.A @ a[:, None]  # [b, h, t, i]
-        if self.attention.rotate_key is None:
-            rho = look.q @ self.k_of[..., which]
-            total = _mix(look.A, look.v, a[:, None]).mul_(rho[..., None, :])
-            total.addcmul_(look.o[..., None], (rho * P)[..., None, :], value=-1)
+        drift = None if chi is None else a * chi[..., which]
+        if look.moved is None or self.attention.rotate_key is not None:
+            total = torch.stack([self._scored(look, h, a, drift, which) for h in range(self.H)], 2)
         else:
-            total = self._through_keys(look, self.attention.rotate_key, a, which)
-        total.addcmul_(P[..., None, :], self.v_of[:, None, :, which])
-        total.addcmul_(self._through_queries(look, which), at[..., None, :])
-        if chi is not None and look.g is not None and look.turned is not None:
-            chi = chi[..., which]
-            drift = (a * chi)[:, None]
-            total.sub_(_mix(look.A + look.g, look.v, drift))
-            total.addcmul_(look.o[..., None], (look.g @ drift)[..., None, :])
-            total.addcmul_(look.turned[..., None], drift[:, :, look.t, None], value=-1)
-        return total.transpose(1, 2).flatten(2, 3)
+            total = self._summed(look, a, drift, which).transpose(1, 2)
+        total.addcmul_((look.A @ a[:, None]).transpose(1, 2)[..., None, :], self.v_of[..., which])
+        if look.moved is not None:
+            total.addcmul_(self._asked(look, look.moved, which).transpose(1, 2), a[:, look.t, None, None])
+            if drift is not None and look.of_queries is not None:
+                asked = look.A * look.of_queries
+                turned = asked @ look.v - look.o * asked.sum(-1, keepdim=True)
+                total.addcmul_(turned.transpose(1, 2)[..., None], drift[:, look.t, None, None], value=-1)
+        return total.flatten(2, 3)
 
-    def _through_keys(self, look: Look, rotation: Rotation, a: Tensor, which: slice) -> Tensor:
-        r"""By rotated keys :math:`\sum_s A_{ts} (v_s - o_t) (q_t \cdot R_s \kappa_i) a_{si}`: ``[b, h, t, v, i]``."""
-        heads = []
-        for h, direction in enumerate(_everywhere(self.k_of[..., which], rotation, look).unbind(1)):  # [b, s, i, e]
-            raised = look.q[:, h] @ (direction * a[..., None]).flatten(1, 2).transpose(1, 2)  # [b, t, s i]
-            moved = look.A[:, h, :, :, None] * (look.v[:, h, None] - look.o[:, h, :, None])  # [b, t, s, v]
-            heads.append(moved.transpose(2, 3) @ raised.unflatten(2, (a.shape[1], -1)))
-        return torch.stack(heads, 1)
+    def _summed(self, look: Look, a: Tensor, drift: Tensor | None, which: slice) -> Tensor:
+        """Through plain keys, and the drift of values, by products of matrices: ``[b, h, t, v, i]``."""
+        rho, P = look.q @ self.k_of[..., which], look.A @ a[:, None]  # [b, h, t, i]
+        total = _mix(look.A, look.v, a[:, None]).mul_(rho[..., None, :])
+        of_o = -rho * P
+        if drift is not None and look.of_keys is not None:
+            seen = look.A * look.of_keys
+            total.sub_(_mix(look.A + seen, look.v, drift[:, None]))
+            of_o += seen @ drift[:, None]
+        return total.addcmul_(look.o[..., None], of_o[..., None, :])
 
-    def _through_queries(self, look: Look, which: slice) -> Tensor:
+    def _scored(self, look: Look, h: int, a: Tensor, drift: Tensor | None, which: slice) -> Tensor:
+        """Through the scores of one head, and the drift of values: ``[b, t, v, i]``."""
+        q, k, A = look.q[:, h], look.k[:, h], look.A[:, h]
+        n, at = self.attention, a[:, look.t, None]
+        z = _by_keys(q, self.k_of[h][:, which], n.rotate_key, look) * a[:, None]  # [b, t, s, i]
+        if look.moved is None:
+            z.addcmul_(_by_queries(k, self.q_of[h][:, which], n.rotate_query, look), at)
+        if drift is not None and look.of_keys is not None and look.of_queries is not None:
+            z.addcmul_(look.of_keys[:, h, ..., None] + 1.0, drift[:, None], value=-1)
+            if look.moved is None:
+                z.addcmul_(look.of_queries[:, h, ..., None], drift[:, look.t, None], value=-1)
+        moved = A[..., None, :] * (look.v[:, h, None] - look.o[:, h, :, None]).transpose(2, 3)  # [b, t, v, s]
+        total = moved @ z
+        if drift is not None:
+            total.addcmul_(look.o[:, h, ..., None], (A @ drift)[:, :, None], value=-1)
+        return total
+
+    def _asked(self, look: Look, moved: Tensor, which: slice) -> Tensor:
         r"""By the query at t :math:`m_t R_t \theta_i`: ``[b, h, t, v, i]``."""
         rotation, directions = self.attention.rotate_query, self.q_of[..., which]
         if rotation is None:
-            return (look.moved.flatten(2, 3) @ directions).unflatten(2, look.moved.shape[2:4])
-        return look.moved @ _everywhere(directions, rotation, look)[:, :, look.t].transpose(-1, -2)
+            return (moved.flatten(2, 3) @ directions).unflatten(2, moved.shape[2:4])
+        heads = zip(moved.unbind(1), directions, strict=True)
+        return torch.stack([m @ _everywhere(d, rotation, look)[:, look.t].transpose(2, 3) for m, d in heads], 1)
+
+
+def numbers_of(attention: Attention, s: int, t: int, k_out: int) -> tuple[int, int]:
+    """About how many numbers one sample takes: to look at it, and to change it for each input feature.
+
+    Args:
+        attention: of the section.
+        s: positions.
+        t: positions at which the output is read.
+        k_out: output features.
+    """
+    H, e, _ = attention.W_Q.shape
+    v = min(attention.W_V.shape[1], k_out)
+    look = 4 * H * s * s + 2 * H * t * s + 6 * H * s * e
+    change = H * (v * (5 * t + s) + 3 * t)
+    if is_long(attention, s):
+        look += H * v * e * (2 * t + s)
+    if not is_long(attention, s) or attention.rotate_key is not None:
+        look += 2 * t * s * v
+        change += 3 * s * (t + e)
+    return look, change
+
+
+def is_long(attention: Attention, positions: int) -> bool:
+    """Whether sequences are longer than a head is wide: then queries are worth a matrix of their own."""
+    return positions > attention.W_Q.shape[1]
 
 
 def _mix(A: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -155,8 +202,24 @@ def _rotated(x: Tensor, rotation: Rotation | None, values: Values) -> Tensor:
     return x if rotation is None else rotation(x, values)
 
 
-def _everywhere(directions: Tensor, rotation: Rotation, look: Look) -> Tensor:
-    """Directions ``[h, e, i]`` rotated to every position: ``[b, h, s, i, e]``, b = 1 where all samples agree."""
-    cos, sin = (x[:, None, :, None] for x in rotation.turns(look.u.shape[1], look.values, look.u))
-    directions = directions.transpose(1, 2)[:, None]
-    return directions * cos + directions[..., rotation.partner] * sin
+def _by_keys(q: Tensor, directions: Matrix, rotation: Rotation | None, look: Look) -> Tensor:
+    """How features at s, in ``directions [e, i]``, raise scores of t: ``[b, t, s, i]``, s = 1 where all are alike."""
+    if rotation is None:
+        return (q @ directions)[:, :, None]
+    turned = _everywhere(directions, rotation, look)
+    return (q @ turned.flatten(1, 2).transpose(1, 2)).unflatten(2, turned.shape[1:3])
+
+
+def _by_queries(k: Tensor, directions: Matrix, rotation: Rotation | None, look: Look) -> Tensor:
+    """How features at t raise scores of s: ``[b, t, s, i]``, t = 1 where all are alike."""
+    if rotation is None:
+        return (k @ directions)[:, None]
+    turned = _everywhere(directions, rotation, look)[:, look.t]
+    return (turned.flatten(1, 2) @ k.transpose(1, 2)).unflatten(1, turned.shape[1:3]).transpose(2, 3)
+
+
+def _everywhere(directions: Matrix, rotation: Rotation, look: Look) -> Tensor:
+    """Directions ``[e, i]`` rotated to every position: ``[b, s, i, e]``, b = 1 where all samples agree."""
+    cos, sin = (x[:, :, None] for x in rotation.turns(look.u.shape[1], look.values, look.u))
+    directions = directions.T
+    return directions * cos + directions[:, rotation.partner] * sin

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     seed: int = 0,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
+    spill: str | Path | None = None,
     relative_error: float = 0.01,
 ) -> Basis:
     r"""Fit a basis at every site.
@@ -66,7 +68,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         seed: of the sketch's probes.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes
-            (where they need more, the model runs again for each section).
+            (where they need more, they go to ``spill``, or the model runs again for each section).
+        spill: a folder for activations that do not fit into memory; they are removed when the fit is over.
         relative_error: where the sketch stops: at this standard error, relative, of each of the leading importances
             that together make 99% of their sum, given the next site's basis. ``basis.info["rules"]`` has the error
             reached, and as ``accumulated_error`` that with the errors of all later sections in quadrature.
@@ -84,7 +87,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     rule = Truncation.parse(truncation)
     sketch = Sketch(seed=seed, relative_error=relative_error)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
-    records = Records(traced, batches, memory)
+    records = Records(traced, batches, memory, spill)
     stats, computed_in = site_moments(records, progress=progress)
     job = _Fit(records, rule, moments, sketch, computed_in, progress, memory)
     sites = job.run(method, stats, rotate_final=rotate_final)
@@ -93,6 +96,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         "rotate_final": rotate_final,
         "truncation": truncation,
         "rules": job.rules,
+        "activations": records.how,
         "vectors": {site.name: s.n for site, s in zip(traced.sites, stats, strict=True)},
         "data": describe(batches),
         "seed": seed,

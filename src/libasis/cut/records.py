@@ -1,10 +1,16 @@
-"""The records of all batches: run once and kept where they fit into memory, run again where they do not."""
+"""The records of all batches: run once and kept where they fit, written to disk on request, run again otherwise."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -12,30 +18,36 @@ from ..errors import OptionError
 from .batches import check_reiterable
 from .traced import Record, Traced
 
+_log = logging.getLogger("libasis")
+
 
 class Records:
     """The batches of one call, to be gone through several times.
 
-    The first complete pass keeps the records if they take at most ``memory`` bytes; otherwise every pass runs the model
-    again, so that memory is bounded by the batch.
+    The first complete pass keeps the records if they take at most ``memory`` bytes. If they take more, they are written
+    to files below ``spill``; without such a folder every pass runs the model again. In each case memory is bounded by
+    ``memory`` and the batch, not by the data. The files are removed when the call is over.
 
     Args:
         traced: the model.
         batches: a re-iterable.
         memory: bound in bytes for what is kept.
+        spill: a folder, or None.
 
     Raises:
         BatchError: the batches are one-shot.
-        OptionError: ``memory`` is no number of bytes.
+        OptionError: ``memory`` is no number of bytes, or ``spill`` is no folder.
     """
 
-    def __init__(self, traced: Traced, batches: Iterable[Any], memory: int) -> None:
+    def __init__(self, traced: Traced, batches: Iterable[Any], memory: int, spill: str | Path | None = None) -> None:
         check_reiterable(batches)
         check_memory(memory)
         self.traced = traced
         self.batches = batches
         self.memory = memory
         self.kept: list[Record] | None = None
+        self.how = "kept in memory"
+        self._folder = None if spill is None else _temporary(spill)
 
     def stream(self, *, progress: bool | None = None, label: str = "") -> Iterator[Record]:
         """All records, one at a time."""
@@ -48,11 +60,54 @@ class Records:
         for record in self.traced.stream(self.batches, progress=progress, label=label):
             yield record
             size += nbytes(record)
-            if kept is not None and size <= self.memory:
-                kept.append(record)
-            else:
-                kept = None
+            if kept is None:
+                continue
+            if size > self.memory:
+                kept = self._over(kept, size)
+            if kept is not None:
+                kept.append(record if size <= self.memory else self._write(record, len(kept)))
         self.kept = kept
+
+    def _over(self, kept: list[Record], size: int) -> list[Record] | None:
+        """What to do with the records so far when they take more than ``memory``."""
+        if self._folder is not None:
+            self.how = "written to files"
+            return [r if isinstance(r.activations, _OnDisk) else self._write(r, i) for i, r in enumerate(kept)]
+        self.how = "run again for every section"
+        _log.info(
+            "the activations take more than memory=%d bytes (%d so far): the model runs again for every section; "
+            "give more memory, or a folder as spill, to run it once",
+            self.memory,
+            size,
+        )
+        return None
+
+    def _write(self, record: Record, index: int) -> Record:
+        assert self._folder is not None  # noqa: S101 - `_over` asked
+        file = Path(self._folder.name) / f"{index}.safetensors"
+        device = record.activations[0].device
+        save_file({str(i): x.contiguous() for i, x in enumerate(record.activations)}, file)
+        return replace(record, activations=_OnDisk(file, device))
+
+
+class _OnDisk(Sequence[Tensor]):
+    """Activations in a file, mapped into memory: only what is looked at is read."""
+
+    def __init__(self, file: Path, device: torch.device) -> None:
+        self._tensors = load_file(file)
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._tensors[str(range(len(self))[i])].to(self._device)
+
+
+def _temporary(spill: str | Path) -> tempfile.TemporaryDirectory[str]:
+    if not Path(spill).is_dir():
+        raise OptionError(f"spill is {str(spill)!r}, which is no folder; give one that exists and has room.")
+    return tempfile.TemporaryDirectory(prefix="libasis-", dir=spill, ignore_cleanup_errors=True)
 
 
 def check_memory(memory: int) -> None:

@@ -70,22 +70,23 @@ class Paths:
         r, b, bX = seen[..., :-2], seen[..., -2], seen[..., -1]
         self.VV[h, gs, 0, 0] += b.sum((1, 2))
         kappa = 0.5 * (bX + b * pair.eta) - (r * pair.oP).sum(-1)
-        self.VK[h, gs] += gram(r - b[..., None] * pair.o, pair.q)
+        self.VK[h, gs] += gram(r.addcmul_(b[..., None], pair.o, value=-1), pair.q)
         self.KK[h, gs] += gram(x.q[h].expand_as(pair.q), kappa[..., None] * pair.q)
 
     def _queries(self, x: Looks, own: Weighted, pair: Pair) -> None:
         h, gs = pair.h, pair.gs
-        toward = pair.A * pair.U
-        moved = pair.A * pair.X_rows - toward
-        toward, moved = toward @ pair.k, moved @ pair.k - pair.vo[..., None] * pair.kbar
+        weighted = pair.A * pair.U
+        moved = torch.mul(pair.A, pair.X_rows).sub_(weighted) @ pair.k
+        moved.addcmul_(pair.vo[..., None], pair.kbar, value=-1)
         self.KQ[h, gs] += gram(own.q_own[h].expand_as(moved), moved)
         alpha = (own.own[h, :, None, :] @ pair.A)[:, :, 0]  # [g, b, s]
         self.VQ[h, gs] += gram(alpha[..., None] * pair.v, pair.k) - gram(own.own[h, ..., None] * pair.o, pair.kbar)
-        self.QQ[h, gs] += gram(own.kbar[h].expand_as(toward), 0.5 * pair.eta[..., None] * pair.kbar - toward)
+        toward = (weighted @ pair.k).addcmul_(pair.eta[..., None], pair.kbar, value=-0.5)
+        self.QQ[h, gs] -= gram(own.kbar[h].expand_as(toward), toward)
         if gs.stop > h:
             later = slice(max(h - gs.start, 0), None)
-            omega = (own.A[h].mT @ pair.A[later]) * pair.X[later]
-            half = gram(x.k[h].expand_as(pair.k[later]), omega @ pair.k[later])
+            omega = (own.A[h].mT @ pair.A[later]).mul_(pair.X[later]) @ pair.k[later]
+            half = gram(x.k[h].expand_as(omega), omega)
             if gs.start <= h:
                 half[0] *= 0.5
             self.QQ[h, max(h, gs.start) : gs.stop] += half
@@ -152,9 +153,10 @@ def gram(x: Tensor, y: Tensor) -> Tensor:
 def _normed(x: Looks, g: Tensor, P: Tensor, pair: Pair, tau: Tensor) -> Tensor:
     r"""Adds to :math:`\tau`; returns what heads g add to the value part of :math:`\gamma` of head h, ``[b, s, v]``."""
     theirs = g[pair.gs]
-    tau[pair.h] += ((pair.A + theirs) * (pair.X_own[:, :, None] - pair.U)).addcmul_(theirs, pair.eta[..., None]).sum(0)
-    tau[pair.gs] -= g[pair.h] * pair.U
+    seen = (pair.X_own[:, :, None] - pair.U).mul_(pair.A + theirs).addcmul_(theirs, pair.eta[..., None])
+    tau[pair.h] += seen.sum(0)
+    tau[pair.gs].addcmul_(g[pair.h], pair.U, value=-1)
     moved = pair.mine * theirs
     seen = (pair.both + moved).sum(2)
-    values = seen[..., None] * pair.v - moved.mT @ pair.o  # [g, b, s, v]
-    return torch.bmm(values.flatten(1, 2), P.mT).sum(0).view(x.v.shape[1:])
+    values = (moved.mT @ pair.o).addcmul_(seen[..., None], pair.v, value=-1)  # minus [g, b, s, v]
+    return torch.bmm(values.flatten(1, 2), P.mT).sum(0).view(x.v.shape[1:]).neg_()

@@ -1,0 +1,107 @@
+"""LIB of every attention and MLP section of a language model: its cost in forward passes of the whole model.
+
+CPU time on one thread, forward passes and fits in one run. A fit of N and one of 2 N sequences part what every sequence
+costs from what is paid once (reading the graph's matrices, eigen-decompositions). Random weights.
+Run: python benchmarks/language_model.py [--shape gpt2|llama] [--layers 12] [--sequences 8] [--dtype float32]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+import libasis
+from libasis.anatomy import read
+
+
+def gpt2(layers: int) -> tuple[nn.Module, list[str], nn.Module]:
+    """GPT-2 small's shape: width 768, 12 heads, LayerNorm; the model, its sites, its body without the unembedding."""
+    model = GPT2LMHeadModel(GPT2Config(n_layer=layers)).eval()
+    blocks = [f"transformer.h.{i}.{part}:in" for i in range(layers) for part in ("ln_1", "ln_2")]
+    return model, [*blocks, "transformer.ln_f:in"], model.transformer
+
+
+def llama(layers: int) -> tuple[nn.Module, list[str], nn.Module]:
+    """A small Llama's shape: width 576, 9 heads, 3 of keys and values, rotary, RMSNorm, gated MLP of 1536."""
+    config = LlamaConfig(
+        hidden_size=576, intermediate_size=1536, num_hidden_layers=layers, num_attention_heads=9,
+        num_key_value_heads=3, vocab_size=49152, max_position_embeddings=2048,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    parts = ("input_layernorm", "post_attention_layernorm")
+    blocks = [f"model.layers.{i}.{part}:in" for i in range(layers) for part in parts]
+    return model, [*blocks, "model.norm:in"], model.model
+
+
+def cpu(run: Callable[[], object], times: int = 1) -> float:
+    """CPU seconds, the least of several."""
+    best = float("inf")
+    for _ in range(times):
+        start = time.process_time()
+        run()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--shape", choices=["gpt2", "llama"], default="gpt2")
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--sequences", type=int, default=8)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model, sites, body = {"gpt2": gpt2, "llama": llama}[options.shape](options.layers)
+    ids = torch.randint(0, model.config.vocab_size, (2 * options.sequences, options.tokens))
+    batches = [{"input_ids": part} for part in ids.split(options.batch)]
+    half = batches[: len(batches) // 2]
+    traced = libasis.trace(model, batches[0], sites, dtype=options.dtype)
+    tokens = options.sequences * options.tokens
+
+    @torch.no_grad()
+    def forward(of: nn.Module) -> float:
+        return cpu(lambda: [of(**batch, use_cache=False) for batch in half], 3) / tokens
+
+    with tempfile.TemporaryDirectory() as spill:
+
+        def fit(data: list[dict[str, torch.Tensor]]) -> libasis.Basis:
+            return libasis.fit(traced, data, memory=2**28, spill=spill)
+
+        reading = cpu(lambda: [read(context) for context in traced.record(batches[0]).contexts])
+        whole, without, once, peak = forward(model), forward(body), cpu(lambda: fit(half)), memory()
+        start = time.process_time()
+        basis, end = fit(batches), memory()
+        twice = time.process_time() - start
+        whole, without = min(whole, forward(model)), min(without, forward(body))
+    each = (twice - once) / tokens
+    print(
+        f"{options.shape}, {options.layers} layers, {options.tokens} tokens, {options.dtype}, torch {torch.__version__}"
+    )
+    for rule in sorted({fact["rule"] for fact in basis.info["rules"]}):
+        print(f"  rule: {rule}, {sum(fact['rule'] == rule for fact in basis.info['rules'])} sections")
+    print(f"  forward pass: {whole * 1e3:.2f} ms per token, without unembedding {without * 1e3:.2f}")
+    print(
+        f"  fit: {each * 1e3:.2f} ms per token, and once {once - each * tokens:.1f} s, reading the graph {reading:.1f} s"
+    )
+    print(f"  ratio: {each / whole:.2f} forward passes ({each / without:.2f} without unembedding)")
+    print(f"  peak memory: {peak:.0f} MB for {options.sequences} sequences, {end:.0f} MB for {2 * options.sequences}")
+
+
+def memory() -> float:
+    """Peak resident memory so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -255,3 +255,40 @@ def test_missing_targets_are_told_at_the_first_batch():
 
     with pytest.raises(BatchError, match='"accuracy" needs targets'):
         libasis.ablate_edges(setting.traced, graph_of(setting), Batches(), progress=False)
+
+
+@pytest.mark.parametrize("memory", [1, 2**30])
+@pytest.mark.parametrize("name", CASES)
+def test_of_kept_edges_only_they_are_candidates(name, memory):
+    setting = Setting(name)
+    graph = libasis.interactions(setting.traced, setting.basis, [setting.x], top_k=2, progress=False)
+    found = ablate(setting, graph, sizes=FEW, memory=memory, max_drop=0.1)
+    assert found.info["candidates"]["top_k"] == 2
+    assert found.info["candidates"]["kept_share"] == dict(
+        zip(graph.sites[:-1], graph.info["top_k"]["kept_share"], strict=True)
+    )
+    assert "never candidates" in found.info["candidates"]["note"]
+    for l, (site, curve) in enumerate(found.curves.items()):
+        total = found.edges_total[site]
+        assert total == 2 * len(graph.edges[l])
+        assert curve.counts == list(range(total + 1))
+        strengths = torch.where(graph.edges[l].to_dense() > 0, graph.edges[l].to_dense(), -1.0)
+        for count in {0, total // 2, total}:
+            mask = strongest(strengths, count)
+            assert curve[count] == pytest.approx(setting.error(by_hand(setting, l, mask)), rel=1e-9)
+        mask = found.masks[site]
+        assert mask.is_sparse
+        assert torch.equal(mask.to_dense(), strongest(strengths, found.edges_required[site] or 0))
+
+
+def test_all_edges_kept_as_sparse_are_all_edges():
+    setting = Setting("causal", "lib")
+    dense, sparse = (
+        ablate(setting, libasis.interactions(setting.traced, setting.basis, [setting.x], progress=False, top_k=k))
+        for k in (None, 100)
+    )
+    assert dense.info["candidates"] is None
+    assert (dense.edges_required, dense.edges_total) == (sparse.edges_required, sparse.edges_total)
+    for site, curve in dense.curves.items():
+        assert dict(sparse.curves[site]) == pytest.approx(dict(curve), rel=1e-10)
+        assert torch.equal(sparse.masks[site].to_dense(), dense.masks[site])

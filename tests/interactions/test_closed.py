@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.profiler import ProfilerActivity, profile
 
 import libasis
 from anatomy.test_anatomy import MADE_OF, Last, T, example
+from interactions.allocations import peak
 from libasis.interactions.effects import Effects, Path
 from libasis.interactions.totals import Totals
 
@@ -117,18 +117,6 @@ def test_long_sequences(kind, nodes):
         derived = torch.cat([effect.square().sum(1) for _, effect in effects.forward(8)]).T
     assert closed.rule == "closed form"
     torch.testing.assert_close(closed.squares, derived, rtol=1e-10, atol=1e-12 * float(derived.max()))
-
-
-def peak(run):
-    """The most bytes that a call holds at once beside what was there before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        run()
-    held = most = 0
-    for event in seen.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
-    return most
 
 
 @pytest.mark.parametrize("memory", [2**21, 2**23, 2**25])

@@ -3,6 +3,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+import torch
 
 from libasis.ablation.results import Curve
 from libasis.errors import OptionError
@@ -206,6 +207,27 @@ def test_large_graphs_stay_small_and_say_what_is_left_out(tmp_path):
 def test_one_site_and_no_edges(tmp_path):
     _, page = page_of(tmp_path, [make_graph((5,), ("only",))])
     assert "with one site there are no interactions" in page.text
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_a_graph_of_the_strongest_edges_says_so(tmp_path, lang, lib):
+    """Sparse edges: the page is made of them alone, and names the share of strength that they have."""
+    kept = [e.topk(5).indices for e in lib.edges]
+    masks = [torch.zeros_like(e).scatter_(1, i, 1.0) for e, i in zip(lib.edges, kept, strict=True)]
+    shares = [float((e * m).sum() / e.sum()) for e, m in zip(lib.edges, masks, strict=True)]
+    facts = {"k": 5, "kept_share": shares, "strength": [float(e.sum()) for e in lib.edges], "passes": 1}
+    edges, signed = (
+        tuple((e * m).to_sparse() for e, m in zip(es, masks, strict=True)) for es in (lib.edges, lib.signed)
+    )
+    graph = dataclasses.replace(lib, edges=edges, signed=signed, info={**lib.info, "top_k": facts})
+    needed = make_edge_ablation(lib, (133, 82, 200), (151, 127, 250))
+    sparse = {name: (mask * m).bool().to_sparse() for (name, mask), m in zip(needed.masks.items(), masks, strict=True)}
+    _, alone = page_of(tmp_path, [graph], lang=lang)
+    _, page = page_of(tmp_path, [graph], lang=lang, edge_ablations=[dataclasses.replace(needed, masks=sparse)])
+    for text in (alone.text, page.text):
+        assert ("only the 5 strongest were kept" if lang == "en" else "強い順に 5 本だけ") in text
+        assert f"{min(shares):.1%}" in text
+    assert ("strongest 1%" if lang == "en" else "上位 1%") not in alone.text
 
 
 def test_no_graph_and_unknown_language_are_refused(tmp_path, lib):

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -65,6 +66,14 @@ def test_what_is_saved_is_read_back(tmp_path):
     assert after.edges.masks["a"].dtype == torch.bool
     assert torch.equal(after.edges.masks["a"], before.edges.masks["a"])
     json.loads(path.read_text(), parse_constant=pytest.fail)
+
+
+def test_sparse_masks_stay_sparse(tmp_path):
+    mask = torch.eye(4, 9, dtype=torch.bool)
+    before = Ablations(None, replace(edge_ablation(), masks={"a": mask.to_sparse(), "b": None}), held_out=True)
+    after, _ = load_ablations(save_ablations(tmp_path / "ablation.json", before, SETTINGS))
+    assert after.edges.masks["a"].is_sparse
+    assert torch.equal(after.edges.masks["a"].to_dense(), mask)
 
 
 def test_one_of_the_two_may_be_missing(tmp_path):

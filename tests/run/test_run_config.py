@@ -44,6 +44,7 @@ def test_defaults():
         ({"sites": "fc1"}, ["sites is 'fc1'", "list of site names"]),
         ({"sites": [3]}, ["sites is 3", "list of site names"]),
         ({"ablate": {"schedule": "fast"}}, ["ablate.schedule is 'fast'", "list of counts"]),
+        ({"interactions": {"top_k": 0}}, ["interactions.top_k is 0", "whole number, 1 or more"]),
         ({"report": {"lang": "de"}}, ["report.lang is 'de'"]),
         ({"model": {}}, ["a.toml lacks the key 'model.source'", "hf:DIRECTORY"]),
     ],

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..anatomy import read
 from ..basis import DEFAULT_MEMORY, SiteBasis
@@ -14,9 +15,10 @@ from ..cut.batches import describe
 from ..errors import OptionError
 from ..interactions import InteractionGraph, check_same_sites
 from ..provenance import versions
-from ..types import Activations, Matrix
+from ..types import Activations, Matrix, Plain
 from .metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
 from .nodes import base_score
+from .ranking import Ranking
 from .results import Curve, EdgeAblation
 from .rows import rows_of
 from .schedules import bisect_ablated, bisect_kept, stable_count
@@ -44,7 +46,9 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     With the m strongest edges kept, each output feature is computed by running the section on an input in which only
     the input features joined to it are present (the others at their mean; directions that the basis dropped too); the
     rest of the model runs on. The constant's edges are always kept and never counted. The score is not monotone in m,
-    so two numbers are given: ``edges_required`` (the published bisection) and ``edges_required_stable``.
+    so two numbers are given: ``edges_required`` (the published bisection) and ``edges_required_stable``. Of a graph
+    measured with ``top_k`` only the edges it keeps are ranked: no other edge is ever a candidate, and
+    ``info["candidates"]`` says which share of each section's strength the candidates have.
 
     Args:
         traced: from `trace` or `Chain`.
@@ -91,6 +95,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     info = {
         "basis": graph.basis.method,
         "search": search,
+        "candidates": _candidates(graph),
         "data": describe(batches),
         "seed": seed,
         "traced": traced.facts(),
@@ -101,7 +106,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         edges_required_stable=stable_counts,
         edges_total={name: s.total for name, s in searches.items()},
         curves={name: Curve(s.scores) for name, s in searches.items()},
-        masks={name: s.mask(required[name] or 0) for name, s in searches.items()},
+        masks={name: s.ranking.mask(required[name] or 0) for name, s in searches.items()},
         base_score=base.score,
         metric=measure.name,
         higher_is_better=measure.higher_is_better,
@@ -109,6 +114,16 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         samples=base.count,
         info=info,
     )
+
+
+def _candidates(graph: InteractionGraph) -> Plain | None:
+    """What a graph measured with ``top_k`` offers to keep; None for all edges."""
+    kept = graph.info.get("top_k")
+    if not kept:
+        return None
+    shares = dict(zip(graph.sites[:-1], kept["kept_share"], strict=True))
+    note = "edges beyond top_k were never candidates; kept_share is what the candidates are of a section's strength"
+    return {"top_k": kept["k"], "kept_share": shares, "note": note}
 
 
 class _Search:
@@ -133,18 +148,10 @@ class _Search:
         self.max_drop = max_drop
         self.progress = progress
         self.memory = memory
-        strengths = graph.edges[l]
-        self.shape = strengths.shape
-        self.total = strengths.numel()
-        self.order = torch.argsort(strengths.flatten(), descending=True, stable=True)
+        self.ranking = Ranking(graph.edges[l])
+        self.total = self.ranking.total
         self.scores: dict[int, float] = {}
         self.sections: dict[int, _MaskedSection] = {}
-
-    def mask(self, count: int) -> Matrix:
-        """The ``count`` strongest edges, ties broken by index: bool ``[k_out, k_in]``."""
-        kept = torch.zeros(self.total, dtype=torch.bool)
-        kept[self.order[:count]] = True
-        return kept.view(self.shape)
 
     def passed(self, count: int) -> bool:
         return self.metric.passes(self.base, self.scores[count], self.max_drop)
@@ -170,57 +177,71 @@ class _Search:
         if not new:
             return
         tallies = {count: Tally(self.metric) for count in new}
-        masks = {count: self.mask(count) for count in new}
         label = f"edges at {self.source.name}, {len(new)} counts"
         for record in self.records.stream(progress=self.progress, label=label):
             with torch.no_grad():
                 section = self.sections.get(record.index)
                 if section is None:
-                    section = _MaskedSection(record, self.l, self.source, self.target, self.memory)
+                    section = _MaskedSection(record, self.l, self.source, self.target, self.ranking, self.memory)
                 if self.records.kept is not None:
                     self.sections[record.index] = section
                 for count, tally in tallies.items():
-                    tally.add(record.rest(self.l + 1, section.run(masks[count])), record.targets)
+                    tally.add(record.rest(self.l + 1, section.run(count)), record.targets)
         self.scores.update({count: tally.score for count, tally in tallies.items()})
 
 
 class _MaskedSection:
-    """One section on one batch, with a mask of edges."""
+    """One section on one batch, with its strongest edges."""
 
-    def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, memory: int) -> None:
+    def __init__(  # noqa: PLR0913 - one section of one batch
+        self, record: Record, l: int, source: SiteBasis, target: SiteBasis, ranking: Ranking, memory: int
+    ) -> None:
         x = record.activations[l]
         self.target = target
-        self.current: Matrix | None = None
+        self.ranking = ranking
+        self.block = max(1, memory // (16 * source.k))  # rows of masks and weights made at once
+        self.current: int | None = None
         self.outputs = x.new_zeros(*record.activations[l + 1].shape[:-1], target.k)
         anatomy = read(record.contexts[l])
-        self.matrix: Matrix | None = None
+        self.affine: _Affine | None = None
         if not isinstance(anatomy, str) and anatomy.affine and anatomy.skip is not None:
-            self.features = source.encode(x)
-            self.matrix = target.C.to(x).T @ anatomy.skip.to(x) @ source.C_pinv.to(x).T
-            through = (x - source.mean.to(x)) @ anatomy.skip.to(x).T @ target.C.to(x)
-            self.at_mean = target.encode(record.activations[l + 1]) - through
+            self.affine = _Affine(record, l, source, target, anatomy.skip)
         else:
             self.rows = rows_of(record, l, source, target, memory)
 
-    def run(self, mask: Matrix) -> Activations:
-        """The next activation when only the masked edges are kept."""
-        if self.matrix is not None:
-            return self.target.decode(self.at_mean + self.features @ (self.matrix * mask.to(self.matrix)).T)
-        self._update(mask)
+    def run(self, count: int) -> Activations:
+        """The next activation when only the ``count`` strongest edges are kept."""
+        changed = self.ranking.changed(self.current, count)
+        self.current = count
+        for which in changed.split(self.block):
+            kept = self.ranking.rows(which, count)
+            if self.affine is not None:
+                self.outputs[..., which] = self.affine.run(kept, which)
+            else:
+                self._run(kept, which)
         return self.target.decode(self.outputs)
 
-    def _update(self, mask: Matrix) -> None:
-        """Compute the output features whose mask changed since the last call; the others are kept."""
-        changed = torch.ones(len(mask), dtype=torch.bool)
-        if self.current is not None:
-            changed = (mask != self.current).any(1)
-        self.current = mask
-        which = changed.nonzero().squeeze(1)
-        if not len(which):
-            return
-        kept, group = torch.unique(mask[which], dim=0, return_inverse=True)
+    def _run(self, masks: Matrix, which: Tensor) -> None:
+        """Compute some output features; those that see the same input features together."""
+        kept, group = torch.unique(masks, dim=0, return_inverse=True)
         columns = [which[group == r] for r in range(len(kept))]
         for start in range(0, len(kept), self.rows.at_once):
             some = slice(start, start + self.rows.at_once)
             for part, j in zip(self.rows.run(kept[some], columns[some]), columns[some], strict=True):
                 self.outputs[..., j] = part
+
+
+class _Affine:
+    """An affine section on one batch: what features do is a matrix."""
+
+    def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, skip: Matrix) -> None:
+        x = record.activations[l]
+        self.features = source.encode(x)
+        self.C, self.through = target.C.to(x), skip.to(x) @ source.C_pinv.to(x).T  # [d_out, k_in]
+        explained = (x - source.mean.to(x)) @ skip.to(x).T @ self.C
+        self.at_mean = target.encode(record.activations[l + 1]) - explained
+
+    def run(self, kept: Matrix, which: Tensor) -> Tensor:
+        """Output features ``which`` when each sees the input features kept for it, ``[batch, t, which]``."""
+        matrix = self.C[:, which].T @ self.through
+        return self.at_mean[..., which] + self.features @ (matrix * kept.to(matrix)).T

@@ -80,15 +80,15 @@ class EdgeAblation:
             where no count passed.
         edges_required_stable: the smallest count from which every larger count measured also passes; use it for
             claims. None where not even all edges pass.
-        edges_total: edges that exist.
+        edges_total: edges to choose from: all that exist, or of a graph measured with ``top_k`` those it keeps.
         curves: the score by number of edges kept, at every count measured.
-        masks: the edges kept at ``edges_required``, bool ``[k_out, k_in]``.
+        masks: the edges kept at ``edges_required``, bool ``[k_out, k_in]``; sparse where the graph's edges are.
         base_score: the unablated model's score on the same samples.
         metric: the metric's name.
         higher_is_better: whether a larger score is a better one.
         max_drop: the worsening of the score that was allowed.
         samples: number of scores averaged (tokens, for token targets).
-        info: search, data, seed, method, versions.
+        info: search, data, seed, method, versions; candidates, where the graph was measured with ``top_k``.
     """
 
     edges_required: dict[str, int | None]

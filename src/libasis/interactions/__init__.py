@@ -4,5 +4,6 @@ from .build import build
 from .edges import check_same_sites, interactions
 from .graph import InteractionGraph
 from .store import load
+from .strongest import sparse
 
-__all__ = ["InteractionGraph", "build", "check_same_sites", "interactions", "load"]
+__all__ = ["InteractionGraph", "build", "check_same_sites", "interactions", "load", "sparse"]

@@ -27,6 +27,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
     edges: str = "gradient",
     nodes: int = 8,
     baseline: str = "mean",
+    top_k: int | None = None,
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     mask: Mask | None = None,
@@ -50,6 +51,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         edges: ``"gradient"`` or ``"integrated"``, the ``method`` of `interactions`.
         nodes: see `interactions`.
         baseline: see `interactions`.
+        top_k: see `interactions`.
         dtype: compute in this dtype instead of the model's own; accumulation is always float64.
         device: compute on this device.
         mask: which positions count, see `trace`.
@@ -76,6 +78,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         method=edges,
         nodes=nodes,
         baseline=baseline,
+        top_k=top_k,
         seed=seed,
         progress=progress,
         memory=memory,

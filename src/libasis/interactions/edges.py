@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from ..basis import DEFAULT_MEMORY, Basis
-from ..cut import Mask, Traced, prepare
+from ..cut import Mask, Record, Records, Traced, prepare
 from ..cut.batches import check_reiterable, describe
 from ..cut.records import check_memory
 from ..errors import OptionError
 from ..provenance import versions
 from .effects import Path
 from .graph import InteractionGraph
+from .strongest import Jobs, Strongest, check_top_k, facts, passes
 from .totals import Totals
 
 
@@ -26,6 +27,7 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
     method: str = "gradient",
     nodes: int = 8,
     baseline: str = "mean",
+    top_k: int | None = None,
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     mask: Mask | None = None,
@@ -49,41 +51,64 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
         method: ``"gradient"`` or ``"integrated"``.
         nodes: number of quadrature nodes of the integrated form.
         baseline: ``"mean"`` or ``"zero"``, for the integrated form.
+        top_k: keep only this many edges for each output feature, the strongest, in sparse matrices. Which they are is
+            known only when all batches are seen, so output features are measured in blocks whose dense rows, 32 bytes
+            an edge, fit into ``memory``, with one pass over the data for each block. Between passes the activations
+            are kept if they fit into ``memory``, else the model is run again. None keeps all edges, in one pass.
         dtype: compute in this dtype instead of the model's own; accumulation is always float64.
         device: compute on this device.
         mask: which positions count, instead of the traced model's own mask.
         seed: recorded.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what one batch's products may hold.
+        memory: bound in bytes for what one batch's products may hold; with ``top_k`` also for the dense rows measured
+            together, and for the activations kept between passes.
 
     Raises:
         OptionError: an option is unknown or the basis belongs to other sites.
         BatchError: the batches are empty, one-shot or of the wrong structure.
     """
     path = Path.parse(method, nodes, baseline)
+    check_top_k(top_k)
     check_reiterable(batches)
     check_memory(memory)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, basis)
-    totals = [Totals(basis, l, slice(None), path, memory) for l in range(len(traced.sections))]
-    for record in traced.stream(batches, progress=progress, label="interactions"):
-        for total in totals:
-            total.add(record)
+    shapes = [(target.k, source.k) for source, target in zip(basis.sites[:-1], basis.sites[1:], strict=True)]
+    plan = [_all(shapes)] if top_k is None else passes(shapes, memory)
+    sections = [Strongest(shape, top_k) for shape in shapes]
+    records = Records(traced, batches, memory if len(plan) > 1 else 1)  # what is read once is not kept
+    for number, jobs in enumerate(plan, 1):
+        label = "interactions" if len(plan) == 1 else f"interactions, pass {number} of {len(plan)}"
+        totals = [Totals(basis, l, outputs, path, memory) for l, outputs in jobs]
+        for total in _measured(totals, records.stream(progress=progress, label=label)):
+            sections[total.l].add(total)
     info = {
         "method": basis.method,
         "interactions": method,
-        "rules": [total.rule for total in totals],
+        "rules": [section.rule for section in sections],
         "quadrature": None
         if method == "gradient"
         else {"rule": "Gauss-Legendre", "nodes": nodes, "baseline": baseline},
+        "top_k": facts(sections, top_k, len(plan)),
         "data": describe(batches),
         "seed": seed,
         "traced": traced.facts(),
         "versions": versions(),
         "fit": basis.info,
     }
-    edges, signed = zip(*(total.means() for total in totals), strict=True)
-    return InteractionGraph(basis, tuple(e.cpu() for e in edges), tuple(s.cpu() for s in signed), info)
+    matrices = [section.matrices() for section in sections]
+    return InteractionGraph(basis, tuple(e for e, _ in matrices), tuple(s for _, s in matrices), info)
+
+
+def _measured(totals: list[Totals], stream: Iterable[Record]) -> list[Totals]:
+    for record in stream:
+        for total in totals:
+            total.add(record)
+    return totals
+
+
+def _all(shapes: Sequence[tuple[int, int]]) -> Jobs:
+    return [(l, slice(0, k_out)) for l, (k_out, _) in enumerate(shapes)]
 
 
 def check_same_sites(traced: Traced, basis: Basis) -> None:

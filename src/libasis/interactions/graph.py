@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from ..basis import Basis
 from ..errors import OptionError
 from ..files import write_text
@@ -25,9 +27,10 @@ class InteractionGraph:
     Attributes:
         basis: the features at each site.
         edges: per section l the strengths :math:`E[j, i] \ge 0`, shape ``[k_out, k_in]``, float64: from feature i of
-            site l to feature j of site l+1, in the squared units of feature j. The constant is excluded.
-        signed: per section the mean of the same quantity before squaring, same shape: its sign tells the direction
-            on average.
+            site l to feature j of site l+1, in the squared units of feature j. The constant is excluded. Measured with
+            ``top_k`` they are sparse (COO), with the strongest edges into each feature alone.
+        signed: per section the mean of the same quantity before squaring, same shape, sparse in the same places: its
+            sign tells the direction on average.
         info: how it was made (method, rule, quadrature, data, seed, versions, the model's fingerprint).
     """
 
@@ -46,18 +49,37 @@ class InteractionGraph:
             f"  {a} -> {b}: {e.shape[1]} x {e.shape[0]} features"
             for a, b, e in zip(self.sites[:-1], self.sites[1:], self.edges, strict=True)
         )
-        return f"InteractionGraph(method={self.basis.method!r}, {len(self.edges)} sections)\n{rows}"
+        kept = f", top_k={self.info['top_k']['k']}" if self.info.get("top_k") else ""
+        return f"InteractionGraph(method={self.basis.method!r}, {len(self.edges)} sections{kept})\n{rows}"
+
+    def entries(self, l: int, *, min_strength: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+        """The edges of section l stronger than ``min_strength``, ordered by output, then input feature.
+
+        Returns:
+            Places (j, i) ``[2, m]``, strengths ``[m]`` and signed means ``[m]``; nothing dense is made of sparse edges.
+        """
+        edges, signed = self.edges[l].to_sparse().coalesce(), self.signed[l]
+        places = edges.indices()
+        means = signed.coalesce().values() if signed.is_sparse else signed[places[0], places[1]]
+        strong = edges.values() > min_strength
+        return places[:, strong], edges.values()[strong], means[strong]
+
+    def strength(self, l: int) -> float:
+        """The summed strength of section l; with ``top_k`` that of the edges not kept is included."""
+        kept = self.info.get("top_k")
+        return kept["strength"][l] if kept else float(self.edges[l].sum())
 
     def rows(self, *, min_strength: float = 0.0) -> Iterator[dict[str, Any]]:
         """One plain row per edge stronger than ``min_strength``, section by section."""
-        for l, (strength, signed) in enumerate(zip(self.edges, self.signed, strict=True)):
-            for j, i in (strength > min_strength).nonzero().tolist():
+        for l in range(len(self.edges)):
+            places, strengths, means = (x.tolist() for x in self.entries(l, min_strength=min_strength))
+            for j, i, strength, signed in zip(*places, strengths, means, strict=True):
                 yield {
                     "section": l,
                     "source": f"{self.sites[l]}:{i}",
                     "target": f"{self.sites[l + 1]}:{j}",
-                    "strength": float(strength[j, i]),
-                    "signed": float(signed[j, i]),
+                    "strength": strength,
+                    "signed": signed,
                 }
 
     def nodes(self) -> Iterator[dict[str, Any]]:

@@ -18,8 +18,9 @@ from torch import Tensor
 from ..basis import Basis, SiteBasis
 from ..errors import StoreError
 from ..files import write_bytes
-from ..types import Plain
+from ..types import Matrix, Plain
 from .graph import InteractionGraph
+from .strongest import sparse
 
 FORMAT = "libasis"
 FORMAT_VERSION = 1
@@ -72,8 +73,7 @@ def _write(result: Basis | InteractionGraph, folder: Path) -> None:
         )
     for l in range(len(graph.edges) if graph else 0):
         assert graph is not None  # noqa: S101 - for the type checker
-        tensors[f"edges.{l}"] = graph.edges[l].contiguous()
-        tensors[f"signed.{l}"] = graph.signed[l].contiguous()
+        tensors.update(_pack(l, graph.edges[l], graph.signed[l]))
     file = folder / "tensors.safetensors"
     write_bytes(file, to_bytes(tensors))
     manifest = {
@@ -88,6 +88,24 @@ def _write(result: Basis | InteractionGraph, folder: Path) -> None:
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "manifest.json").write_text(text, encoding="utf-8")
+
+
+def _pack(l: int, edges: Matrix, signed: Matrix) -> dict[str, Tensor]:
+    """The edges of section l; sparse ones as their places and values."""
+    if not edges.is_sparse:
+        return {f"edges.{l}": edges.contiguous(), f"signed.{l}": signed.contiguous()}
+    edges, signed = edges.coalesce(), signed.coalesce()
+    return {
+        f"edges.{l}.places": edges.indices().contiguous(),
+        f"edges.{l}": edges.values().contiguous(),
+        f"signed.{l}": signed.values().contiguous(),
+    }
+
+
+def _unpack(l: int, tensors: dict[str, Tensor], shape: tuple[int, int]) -> tuple[Matrix, Matrix]:
+    edges, signed = tensors[f"edges.{l}"], tensors[f"signed.{l}"]
+    places = tensors.get(f"edges.{l}.places")
+    return (edges, signed) if places is None else (sparse(places, edges, shape), sparse(places, signed, shape))
 
 
 def load(path: str | Path) -> InteractionGraph | Basis:
@@ -111,13 +129,10 @@ def load(path: str | Path) -> InteractionGraph | Basis:
         basis = Basis(sites, manifest["method"], manifest["basis_info"])
         if manifest["kind"] == "basis":
             return basis
-        sections = range(len(sites) - 1)
-        return InteractionGraph(
-            basis,
-            tuple(tensors[f"edges.{l}"] for l in sections),
-            tuple(tensors[f"signed.{l}"] for l in sections),
-            manifest["graph_info"],
-        )
+        shapes = [(target.k, source.k) for source, target in zip(sites[:-1], sites[1:], strict=True)]
+        pairs = [_unpack(l, tensors, shape) for l, shape in enumerate(shapes)]
+        edges, signed = tuple(e for e, _ in pairs), tuple(s for _, s in pairs)
+        return InteractionGraph(basis, edges, signed, manifest["graph_info"])
     except (KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged: its manifest or tensors lack {error}; save the result again.") from error
 

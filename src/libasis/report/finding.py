@@ -90,10 +90,20 @@ def _description(graph: InteractionGraph, lang: str) -> str:
     features = f"{sum(s.k for s in graph.basis):,}"
     if not graph.edges:
         return words["find_plain_one"].format(method=method, features=features)
+    edges = f"{sum(e.numel() for e in graph.edges):,}"
+    blanks = {"method": method, "sites": f"{len(graph.sites):,}", "features": features, "edges": edges}
+    if graph.info.get("top_k"):
+        return words["find_plain_kept"].format(**blanks)
     total = sum(float(e.sum()) for e in graph.edges)
     top = sum(float(e.flatten().topk(math.ceil(e.numel() / 100)).values.sum()) for e in graph.edges if e.numel())
-    edges = f"{sum(e.numel() for e in graph.edges):,}"
-    share = percent(min(1.0, top / total) if total > 0 else 0.0)
-    return words["find_plain"].format(
-        method=method, sites=f"{len(graph.sites):,}", features=features, edges=edges, share=share
-    )
+    return words["find_plain"].format(**blanks, share=percent(min(1.0, top / total) if total > 0 else 0.0))
+
+
+def kept_edges(graphs: Sequence[InteractionGraph], lang: str) -> list[str]:
+    """One sentence for each graph that was measured with ``top_k``: what it keeps, and what the page cannot show."""
+    out = []
+    for s in series_of(graphs, lang):
+        if kept := s.result.info.get("top_k"):
+            share = percent(min(kept["kept_share"], default=1.0))
+            out.append(texts(lang)["find_kept"].format(method=s.label, k=f"{kept['k']:,}", share=share))
+    return out

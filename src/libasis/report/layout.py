@@ -76,7 +76,8 @@ class Section:
         shown: edges drawn.
         total: edges that exist, ``k_in * k_out``.
         needed: edges the ablation kept; None where no ablation is given.
-        share: the drawn edges' part of the section's summed strength; 0 where nothing has strength.
+        share: the drawn edges' part of the section's summed strength, edges not kept included; 0 where nothing has
+            strength.
     """
 
     source: str
@@ -169,9 +170,9 @@ def _features(graph: InteractionGraph, column: int, masks: list[Tensor | None], 
     out = masks[column] if column < len(masks) else None
     touched = torch.zeros(len(importances), dtype=torch.bool)
     if into is not None:
-        touched |= into.any(1)
+        touched[into.to_sparse().coalesce().indices()[0]] = True
     if out is not None:
-        touched |= out.any(0)
+        touched[out.to_sparse().coalesce().indices()[1]] = True
     neighbours = (column > 0) + (column < len(masks))
     decided = (into is not None) + (out is not None) == neighbours and bool(touched.any())
     needed = [i for i in by_importance if touched[i]]
@@ -183,24 +184,29 @@ def _edges(
     graph: InteractionGraph, at: int, placed: tuple[list[int], list[int]], mask: Tensor | None, limit: int | None
 ) -> list[Edge]:
     """The edges of a section to draw, strongest first; ties by index."""
-    strength, signed = graph.edges[at], graph.signed[at]
     columns, rows = torch.tensor(placed[0], dtype=torch.long), torch.tensor(placed[1], dtype=torch.long)
-    inside = strength[rows][:, columns].double().cpu()
-    allowed = inside > 0 if mask is None else mask[rows][:, columns]
+    inside, signed = _inside(graph.edges[at], rows, columns), _inside(graph.signed[at], rows, columns)
+    allowed = inside > 0 if mask is None else _inside(mask, rows, columns)
     limit = MAX_EDGES if limit is None and mask is None else limit
     values = torch.where(allowed, inside, torch.full_like(inside, -1.0)).flatten()
     ranked = torch.sort(values, descending=True, stable=True).indices[: int(allowed.sum())][:limit]
-    top = float(strength.max()) if strength.numel() else 0.0
+    strengths = graph.entries(at)[1]
+    top = float(strengths.max()) if len(strengths) else 0.0
     kept = []
     for flat in ranked.tolist():
-        j, i = placed[1][flat // len(placed[0])], placed[0][flat % len(placed[0])]
-        value = float(strength[j, i])
-        kept.append(Edge(at, i, j, value, float(signed[j, i]), value / top if top > 0 else 0.0))
+        row, column = divmod(flat, len(placed[0]))
+        value, mean = float(inside[row, column]), float(signed[row, column])
+        kept.append(Edge(at, placed[0][column], placed[1][row], value, mean, value / top if top > 0 else 0.0))
     return kept
 
 
+def _inside(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Some rows and columns of a matrix that may be sparse; the result is dense and small."""
+    return matrix.index_select(0, rows).index_select(1, columns).to_dense().cpu()
+
+
 def _section(graph: InteractionGraph, at: int, edges: list[Edge], mask: Tensor | None) -> Section:
-    total = float(graph.edges[at].sum())
+    total = graph.strength(at)
     return Section(
         source=graph.sites[at],
         target=graph.sites[at + 1],

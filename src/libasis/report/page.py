@@ -11,7 +11,7 @@ from ..errors import OptionError
 from ..files import write_text
 from .canvas import drawing
 from .figures import draw_edge_curves, draw_node_curves, draw_spectra
-from .finding import finding
+from .finding import finding, kept_edges
 from .layout import MAX_EDGES, MAX_FEATURES
 from .markup import Group, escape, facts, inline_svg, paragraph, scroll, table
 from .picture import draw_graph
@@ -104,10 +104,8 @@ def _parts(
     graphs: Sequence[InteractionGraph], nodes: Sequence[NodeAblation], edges: Sequence[EdgeAblation], lang: str
 ) -> Iterator[tuple[str, str]]:
     """The sections of the page: the key of the heading, which is also the anchor, and the content."""
-    yield (
-        "finding",
-        "".join(paragraph(s, "claim" if k == 0 else "") for k, s in enumerate(finding(graphs, edges, lang))),
-    )
+    sentences = [*finding(graphs, edges, lang), *kept_edges(graphs, lang)]
+    yield "finding", "".join(paragraph(s, "claim" if k == 0 else "") for k, s in enumerate(sentences))
     yield "tables", "".join(_ablation_tables(graphs, nodes, edges, lang))
     yield "pictures", "".join(_pictures(graphs, nodes, edges, lang))
     yield "features", "".join(_features(graphs[0], lang))

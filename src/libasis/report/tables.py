@@ -135,8 +135,8 @@ def feature_groups(graph: InteractionGraph, lang: str) -> list[Group]:
         for index in best:
             importance = float(site.importances[index])
             share = importance / total if total > 0 else 0.0
-            into = graph.edges[column - 1][index] if column > 0 else None
-            out = graph.edges[column][:, index] if column < len(graph.edges) else None
+            into = graph.edges[column - 1].select(0, index).to_dense() if column > 0 else None
+            out = graph.edges[column].select(1, index).to_dense() if column < len(graph.edges) else None
             rows.append([
                 Cell(str(index), number=True),
                 Cell(quantity(importance), number=True),

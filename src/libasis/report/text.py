@@ -39,6 +39,13 @@ EN: dict[str, str] = {
         "{method} describes the {sites} sites by {features} features; between them {edges} interactions are "
         "possible, and the strongest 1% of each section carry {share} of its strength."
     ),
+    "find_plain_kept": (
+        "{method} describes the {sites} sites by {features} features; between them {edges} interactions are possible."
+    ),
+    "find_kept": (
+        "{method}: of the interactions into each feature only the {k} strongest were kept. They carry at least {share} "
+        "of each section’s strength; the others are not shown here and no ablation could choose them."
+    ),
     "find_plain_one": "{method} describes the site by {features} features; with one site there are no interactions.",
     "find_one": (
         "In each of the {sections} sections, cut alone, {share} of the interactions in the {method} basis or fewer "
@@ -224,6 +231,13 @@ JA: dict[str, str] = {
     "find_plain": (
         "{method}は {sites} か所のサイトを {features} 個の特徴で表します。その間にありうる相互作用は {edges} 本で、各"
         "区間の上位 1% が強さ全体の {share} を占めます。"
+    ),
+    "find_plain_kept": (
+        "{method}は {sites} か所のサイトを {features} 個の特徴で表します。その間にありうる相互作用は {edges} 本です。"
+    ),
+    "find_kept": (
+        "{method}：各特徴に入る相互作用は、強い順に {k} 本だけを残しています。残したものは、どの区間でも強さ全体の "
+        "{share} 以上を占めます。ほかの相互作用はここには示されず、アブレーションの候補にもなっていません。"
     ),
     "find_plain_one": (
         "{method}はこのサイトを {features} 個の特徴で表します。サイトが一つなので、相互作用はありません。"

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..ablation.results import Curve, EdgeAblation, NodeAblation
 from ..errors import StoreError
 from ..files import write_text
+from ..interactions import sparse
 from ..types import Plain
 
 FORMAT = "libasis-ablation"
@@ -102,12 +103,18 @@ def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pack(mask: Tensor) -> dict[str, Any]:
-    """Eight entries to a byte, row by row, in base64."""
+    """Eight entries to a byte, row by row, in base64; of a sparse mask the places (row, column) as int64."""
+    if mask.is_sparse:
+        places = mask.coalesce().indices().cpu().numpy().astype("<i8")
+        return {"shape": list(mask.shape), "places": base64.b64encode(places.tobytes()).decode("ascii")}
     array = torch.as_tensor(mask).cpu().numpy().astype(bool)
     return {"shape": list(array.shape), "bits": base64.b64encode(np.packbits(array).tobytes()).decode("ascii")}
 
 
 def _unpack(packed: Mapping[str, Any]) -> Tensor:
+    if "places" in packed:
+        places = torch.from_numpy(np.frombuffer(base64.b64decode(packed["places"]), "<i8").reshape(2, -1).copy())
+        return sparse(places, torch.ones(places.shape[1], dtype=torch.bool), packed["shape"])
     bits = np.frombuffer(base64.b64decode(packed["bits"]), np.uint8)
     size = math.prod(packed["shape"])
     return torch.from_numpy(np.unpackbits(bits, count=size).astype(bool).reshape(packed["shape"]))

@@ -83,6 +83,7 @@ class InteractionsSection(Section):
     method: Literal["gradient", "integrated"] = Field(default="gradient", description='"gradient" or "integrated"')
     nodes: int = Field(default=8, ge=1, description="a whole number, 1 or more")
     baseline: Literal["mean", "zero"] = Field(default="mean", description='"mean" or "zero"')
+    top_k: int | None = Field(default=None, ge=1, description="a whole number, 1 or more")
     dtype: Dtype = None
     device: Device = None
     seed: Seed = 0

@@ -70,8 +70,8 @@ def section_rows(measured: InteractionGraph) -> list[dict[str, Any]]:
     """One plain row per section: its sites, features on both sides, edges that are not zero."""
     pairs = zip(measured.sites[:-1], measured.sites[1:], measured.edges, strict=True)
     return [
-        {"section": a, "to": b, "features": f"{e.shape[1]} -> {e.shape[0]}", "edges": int((e > 0).sum())}
-        for a, b, e in pairs
+        {"section": a, "to": b, "features": f"{e.shape[1]} -> {e.shape[0]}", "edges": len(measured.entries(l)[1])}
+        for l, (a, b, e) in enumerate(pairs)
     ]
 
 

@@ -62,6 +62,14 @@ def rotary(m, x, partly=False):
     return m.o(((turn(q, partly) @ turn(k, partly).transpose(-1, -2)).softmax(-1) @ v)[:, 0])
 
 
+def turned_groups(m, x):
+    """Three heads of width 2 on the keys and values of one, queries and keys turned."""
+    q = turn(m.q(x).unflatten(-1, (3, 2)).transpose(1, 2))
+    k, v = (part(x)[..., None, :2].transpose(1, 2) for part in (m.k, m.v))
+    k = turn(k)
+    return m.o(F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(1, 2).flatten(2))
+
+
 MADE_OF = {  # name: (forward, whether norm, number of pointwise branches, whether attention, read)
     "affine": (lambda m, x: x + m.o(m.q(x)), False, 0, False, None),
     "relu": (lambda m, x: m.o(m.q(x).relu()), False, 1, False, None),
@@ -94,6 +102,12 @@ MADE_OF = {  # name: (forward, whether norm, number of pointwise branches, wheth
     "one head": (lambda m, x: x + one_head(m, x), False, 0, True, None),
     "rotary": (lambda m, x: x + rotary(m, m.rms(x)), True, 0, True, None),
     "partial rotary": (lambda m, x: x + rotary(m, m.norm(x), partly=True), True, 0, True, None),
+    "rotary with grouped keys": (lambda m, x: x + turned_groups(m, m.rms(x)), True, 0, True, None),
+    "causal, last position": (lambda m, x: (x + fused(m, m.norm(x)))[:, -1], True, 0, True, (T - 1,)),
+    "rotary beside a gate": (
+        lambda m, x: x + turned_groups(m, m.rms(x)) + m.p(F.silu(m.v(m.rms(x))) * m.k(m.rms(x))), True, 1, True, None,
+    ),
+    "attention beside, no norm": (lambda m, x: attend(m, x) + m.p(m.v(x).tanh()), False, 1, True, None),
     "side by side": (lambda m, x: x + attend(m, m.norm(x)) + m.p(m.v(m.norm2(x)).relu()), True, 1, True, None),
 }  # fmt: skip
 

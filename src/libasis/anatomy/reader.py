@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from ..cut.program import Program, aten, is_float
+from ..cut.program import Program, aten, is_float, is_size
 from .heads import HeadNodes, match_heads
 from .norms import NormNodes, match_norm
 from .roles import NoMatch, Roles, after, name, sizes
@@ -64,7 +64,7 @@ class Reader:
         self.program = program
         self.constant = constant
         self.source = source
-        self.inside = program.descendants([source])
+        self.inside = {n for n in program.descendants([source]) if not is_size(n)}
         self.values: dict[fx.Node, Value] = {source: Value(roles, frozenset([source]))}
         self.norms: dict[fx.Node, NormNodes] = {}
         self.regions: dict[fx.Node, Region] = {}

@@ -32,7 +32,7 @@ def rotation(
     _check(run, heads, width, positions, values, fixed)
     found = Rotation(run, heads, _partners(run, heads, width, positions, values, fixed), fixed)
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(values_batch(values, fixed), positions, heads, width, generator=generator)
+    x = torch.randn(values_batch(values, fixed), positions, 1, width, generator=generator).expand(-1, -1, heads, -1)
     cos, sin = (turn[:, :, None].to(x) for turn in found.turns(positions, values, x))
     y = run(x.flatten(2), values).unflatten(-1, (heads, width)).to(x)
     if not _close(y, x * cos + x[..., found.partner] * sin):

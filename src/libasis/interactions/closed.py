@@ -14,6 +14,7 @@ from ..types import Matrix
 from .heads import Heads, Look, numbers_of
 
 CACHE = 2**21  # numbers in a block that is gone through several times
+ROWS, SOURCES = 256, 128  # so many vectors and input features at once make products of matrices fast
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,20 @@ class Sizes:
             state += nodes * of_heads
         part, block = numbers / 4, min(numbers / 4, 4 * CACHE)
         samples = _clamp(min(part / state, block / max(change * k_in, 1)), size)
-        sources = _clamp(min(part / max(rows, 1), block / max(samples * change, 1)), k_in)
-        targets = _clamp(part / max(rows * sources, 1), k_out)
-        return cls(samples, sources, targets, _clamp(min(part, CACHE) / (3 * sources * targets), samples * t))
+        sources = _even(min(part / max(rows, 1), block / max(samples * change, 1), SOURCES), k_in)
+        effects = min(part, CACHE) / 3  # of a block; one and what is made of it
+        targets = _even(min(part / max(rows * sources, 1), effects / (sources * min(ROWS, samples * t))), k_out)
+        return cls(samples, sources, targets, _clamp(effects / (sources * targets), samples * t))
 
 
 def _clamp(wanted: float, most: int) -> int:
     return int(max(1, min(wanted, most)))
+
+
+def _even(wanted: float, total: int) -> int:
+    """At most as many as wanted, so that all blocks of the total are about as large."""
+    blocks = -(-total // _clamp(wanted, total))
+    return -(-total // blocks)
 
 
 def spans(total: int, step: int) -> Iterator[slice]:

@@ -70,9 +70,6 @@ class Units:
 
 
 def _slopes(activate: Callable[..., Tensor], a: list[Tensor]) -> list[Tensor]:
-    ones = torch.ones_like(a[0])
-    if len(a) == 1:
-        return [torch.func.jvp(activate, tuple(a), (ones,))[1][0]]
     y, pull = torch.func.vjp(activate, *a)[:2]
     return [slope[0] for slope in pull(torch.ones_like(y))]
 

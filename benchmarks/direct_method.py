@@ -39,8 +39,9 @@ def main():
     train = modadd.batches_train()
     traced = libasis.trace(modadd.load(), train[0][0], SITES, dtype="float64")
     start = time.perf_counter()
-    basis = libasis.fit(traced, train, truncation="absolute:1e-6", progress=False)
-    graph = libasis.interactions(traced, basis, train, progress=False)
+    kept = libasis.keep(traced, train)
+    basis = libasis.fit(traced, kept, truncation="absolute:1e-6", progress=False)
+    graph = libasis.interactions(traced, basis, kept, progress=False)
     ours = time.perf_counter() - start
     whole = torch.cat([inputs for inputs, _ in train])
     start = time.perf_counter()

@@ -6,7 +6,7 @@
 
 from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_nodes
 from .basis import Basis, SiteBasis, fit
-from .cut import Chain, SiteTable, Traced, find_sites, trace
+from .cut import Chain, SiteTable, Traced, find_sites, keep, trace
 from .errors import LibasisError
 from .interactions import InteractionGraph, build, interactions, load
 from .provenance import versions
@@ -30,6 +30,7 @@ __all__ = [
     "find_sites",
     "fit",
     "interactions",
+    "keep",
     "load",
     "trace",
 ]

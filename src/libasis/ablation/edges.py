@@ -81,7 +81,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         raise OptionError(f"sections names {unknown}, but the sections start at {names}.")
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, graph.basis)
-    records = Records(traced, batches, memory)
+    records = Records.of(traced, batches, memory)
     base = base_score(records, measure, progress)
     searches: dict[str, _Search] = {}
     required: dict[str, int | None] = {}

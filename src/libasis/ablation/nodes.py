@@ -75,7 +75,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         node_counts(schedule, basis.sites[i].k)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, basis)
-    job = _Nodes(Records(traced, batches, memory), measure, replacement, seed, progress)
+    job = _Nodes(Records.of(traced, batches, memory), measure, replacement, seed, progress)
     base = job.base()
     curves = {}
     for i in chosen:

@@ -2,7 +2,7 @@
 
 from .chain import Chain
 from .check import SiteRow, SiteSpec, SiteTable
-from .records import Records
+from .records import Records, keep
 from .trace import find_sites, trace
 from .traced import Context, Mask, Record, Section, Site, Traced, prepare
 
@@ -19,6 +19,7 @@ __all__ = [
     "SiteTable",
     "Traced",
     "find_sites",
+    "keep",
     "prepare",
     "trace",
 ]

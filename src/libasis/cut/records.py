@@ -21,6 +21,9 @@ from .traced import Record, Traced
 _log = logging.getLogger("libasis")
 
 
+AGAIN = "run again for every section"
+
+
 class Records:
     """The batches of one call, to be gone through several times.
 
@@ -49,13 +52,29 @@ class Records:
         self.how = "kept in memory"
         self._folder = None if spill is None else _temporary(spill)
 
+    @classmethod
+    def of(cls, traced: Traced, batches: Any, memory: int, spill: str | Path | None = None) -> Records:
+        """Those of a call's batches, or what `keep` returned if that was given in place of batches.
+
+        Raises:
+            OptionError: they were kept for another cut.
+        """
+        if not isinstance(batches, Records):
+            return cls(traced, batches, memory, spill)
+        if batches.traced is not traced:
+            raise OptionError(
+                "The batches were kept for another cut, dtype, device or mask; give the batches themselves, or keep "
+                "them for this one."
+            )
+        return batches
+
     def stream(self, *, progress: bool | None = None, label: str = "") -> Iterator[Record]:
         """All records, one at a time."""
         if self.kept is not None:
             disable = None if progress is None else not progress
             yield from tqdm(self.kept, desc=label, disable=disable, leave=False, unit="batch")
             return
-        kept: list[Record] | None = []
+        kept: list[Record] | None = None if self.how == AGAIN else []
         size = 0
         for record in self.traced.stream(self.batches, progress=progress, label=label):
             yield record
@@ -73,7 +92,7 @@ class Records:
         if self._folder is not None:
             self.how = "written to files"
             return [r if isinstance(r.activations, _OnDisk) else self._write(r, i) for i, r in enumerate(kept)]
-        self.how = "run again for every section"
+        self.how = AGAIN
         _log.info(
             "the activations take more than memory=%d bytes (%d so far): the model runs again for every section; "
             "give more memory, or a folder as spill, to run it once",
@@ -88,6 +107,27 @@ class Records:
         device = record.activations[0].device
         save_file({str(i): x.contiguous() for i, x in enumerate(record.activations)}, file)
         return replace(record, activations=_OnDisk(file, device))
+
+
+def keep(
+    traced: Traced, batches: Iterable[Any], *, memory: int = 2**30, spill: str | Path | None = None
+) -> Records:
+    """Batches whose activations are kept from the first call that goes through them to the next.
+
+    Give the result to `fit`, `interactions` and the ablations in place of the batches, and the model runs once for all
+    of them.
+
+    Args:
+        traced: from `trace` or `Chain`; the calls must be given the same, without ``dtype``, ``device`` or ``mask``.
+        batches: a re-iterable, as in `fit`.
+        memory: bound in bytes for what is kept.
+        spill: a folder for what does not fit; None to run the model again.
+
+    Raises:
+        BatchError: the batches are one-shot.
+        OptionError: ``memory`` is no number of bytes, or ``spill`` is no folder.
+    """
+    return Records(traced, batches, memory, spill)
 
 
 class _OnDisk(Sequence[Tensor]):

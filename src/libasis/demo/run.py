@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import ablate_edges, ablate_nodes, fit, interactions, trace
+from .. import ablate_edges, ablate_nodes, fit, interactions, keep, trace
 from ..ablation import EdgeAblation
 from ..errors import OptionError, StoreError
 from ..interactions import InteractionGraph
@@ -83,6 +83,7 @@ def run(
     source = importlib.import_module(f"libasis.demo.{subject.module}")
     train, test = source.batches_train(), _some(source.batches_test())
     traced = trace(source.load(), train[0][0], subject.sites, dtype="float32")
+    train, test = keep(traced, train), keep(traced, test)
     graphs, edges, nodes = [], [], []
     for method in METHODS:
         say(f"{method.upper()}: basis and interactions on the training data, ablation on the test data.")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..basis import DEFAULT_MEMORY, fit
-from ..cut import Mask, SiteSpec, trace
+from ..cut import Mask, SiteSpec, keep, trace
 from ..cut.batches import first_inputs
 from .edges import interactions
 from .graph import InteractionGraph
@@ -60,9 +60,10 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         memory: bound in bytes for what one batch's products may hold.
     """
     traced = trace(model, first_inputs(model, batches), sites, mask=mask, dtype=dtype, device=device)
+    kept = keep(traced, batches, memory=memory)
     basis = fit(
         traced,
-        batches,
+        kept,
         method,
         rotate_final=rotate_final,
         truncation=truncation,
@@ -74,7 +75,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
     return interactions(
         traced,
         basis,
-        batches,
+        kept,
         method=edges,
         nodes=nodes,
         baseline=baseline,

@@ -9,7 +9,7 @@ import torch
 
 from ..basis import DEFAULT_MEMORY, Basis
 from ..cut import Mask, Record, Records, Traced, prepare
-from ..cut.batches import check_reiterable, describe
+from ..cut.batches import describe
 from ..cut.records import check_memory
 from ..errors import OptionError
 from ..provenance import versions
@@ -69,14 +69,13 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
     """
     path = Path.parse(method, nodes, baseline)
     check_top_k(top_k)
-    check_reiterable(batches)
     check_memory(memory)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, basis)
     shapes = [(target.k, source.k) for source, target in zip(basis.sites[:-1], basis.sites[1:], strict=True)]
     plan = [_all(shapes)] if top_k is None else passes(shapes, memory)
     sections = [Strongest(shape, top_k) for shape in shapes]
-    records = Records(traced, batches, memory if len(plan) > 1 else 1)  # what is read once is not kept
+    records = Records.of(traced, batches, memory if len(plan) > 1 else 1)  # what is read once is not kept
     for number, jobs in enumerate(plan, 1):
         label = "interactions" if len(plan) == 1 else f"interactions, pass {number} of {len(plan)}"
         totals = [Totals(basis, l, outputs, path, memory) for l, outputs in jobs]

@@ -15,8 +15,8 @@ from libasis.basis.whiten import whiten
 from libasis.cut import Records
 from libasis.errors import OptionError
 from libasis.importance import EXACT_PASSES, Exact, Sketch, Span, choose
+from libasis.importance.estimate import ErrorBar
 from libasis.importance.probes import Probes
-from libasis.importance.sketch import ErrorBar
 from libasis.numerics import Truncation, eigh_descending
 
 N = 64  # samples

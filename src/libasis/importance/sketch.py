@@ -7,27 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from ..cut import Record, Records
-from ..errors import OptionError
-from ..numerics import eigh_descending
-from ..numerics.eigen import symmetric
-from ..types import Matrix, Vector
+from ..types import Matrix
+from .estimate import GROUPS, ErrorBar, Estimate, Halves
 from .exact import pull_back
 from .moment import Moment, Span
 from .probes import DRAW, Probes
 
-GROUPS = 32
-"""Independent groups of probes: degrees of freedom of the error bar."""
-
-SHARE = 0.99
-"""The leading importances that together make this share of their sum are held to the requested error."""
-
 
 @dataclass(frozen=True, eq=False)
-class Sketch:
+class Sketch(Estimate):
     r"""An unbiased estimate of :math:`M' = \frac1n\sum_{samples}\sum_{t,s} J_{ts}^T C'C'^T J_{ts}`, for any section.
 
     A probe :math:`\epsilon_t` is random over the output positions t and the readout's columns, another one for every
@@ -50,29 +40,9 @@ class Sketch:
 
     M' itself is not corrected for the spread. So it stays unbiased through the recursion, where :math:`C'C'^T` is M'
     of the next site on its kept directions. All errors are those of one section's probes, given its readout and data.
-
-    Attributes:
-        weigh: W ``[d, r]``; None for the identity.
-        seed: decides the probes, and nothing else does: no batch, no device, no global generator (none is touched).
-        relative_error: where to stop, between 0 and 1.
-
-    Raises:
-        OptionError: ``relative_error`` is no such number.
     """
 
-    weigh: Matrix | None = None
-    seed: int = 0
-    relative_error: float = 0.01
-
     name = "sketch"
-
-    def __post_init__(self) -> None:
-        """Check the options before any work."""
-        error = self.relative_error
-        if isinstance(error, bool) or not isinstance(error, (int, float)) or not 0 < error < 1:
-            raise OptionError(
-                f"relative_error is {error!r}; give a number between 0 and 1, for instance 0.01 for one percent."
-            )
 
     def matches(self, span: Span) -> str | None:
         """Always."""
@@ -90,13 +60,7 @@ class Sketch:
             bar = groups.error_bar(self.weigh)
             goal = self._goal(groups, bar.largest)
         complete = groups.done == groups.draws
-        facts = {
-            "probes": DRAW * groups.done,
-            "exact_passes": outputs,
-            "relative_error": bar.largest,
-            "importance_stderr": bar.relative.tolist(),
-            "seed": self.seed,
-        }
+        facts = {"probes": DRAW * groups.done, "exact_passes": outputs, **self.facts(bar)}
         rule = f"{self.name}, all probes" if complete else self.name
         return Moment(groups.moment(), None if complete else bar.total_stderr, rule, groups.n, facts)
 
@@ -106,62 +70,15 @@ class Sketch:
         least = min(draws, math.ceil(2 * GROUPS / max(groups.samples, 1)))
         if done == draws or (done >= least and reached <= self.relative_error):
             return done
-        shrink = (self.relative_error / max(reached, 1e-12)) ** 2
-        need = 1.1 / (1 / draws + (1 / done - 1 / draws) * shrink)
-        goal = max(least, done + 1, min(math.ceil(need), 4 * done))
+        goal = max(least, done + 1, min(self.draws_for(reached, done, draws), 4 * done))
         return draws if goal > 0.9 * draws else goal
 
 
-@dataclass(frozen=True, eq=False)
-class ErrorBar:
-    """What is known about the error of the importances.
-
-    Attributes:
-        importances: ``[r]``, descending.
-        differences: half the difference between the two halves of each group, in each importance, ``[group, r]``.
-        gain: how far each importance stands above its eigenvector's value on independent probes, ``[r]``.
-        left: the share of the draws not taken.
-    """
-
-    importances: Vector
-    differences: Matrix
-    gain: Vector
-    left: float
-
-    @property
-    def relative(self) -> Vector:
-        """Relative error of each importance, those above zero."""
-        variance = self.differences.square().sum(0) * self.left + (self.gain * self.left).square()
-        above = self.importances > 0
-        return variance[above].sqrt() / self.importances[above]
-
-    @property
-    def largest(self) -> float:
-        """The largest relative error among the leading importances that make `SHARE` of the sum; 0 without any."""
-        before = self.importances.cumsum(0) - self.importances
-        relative = self.relative[: int((before < SHARE * self.total).sum())]
-        return float(relative.max()) if len(relative) else 0.0
-
-    @property
-    def total_stderr(self) -> float:
-        """Relative standard error of the sum of the importances."""
-        variance = self.differences.sum(1).square().sum() * self.left
-        return float(variance.sqrt() / self.total.clamp(min=torch.finfo(torch.float64).tiny))
-
-    @property
-    def total(self) -> Tensor:
-        """The sum of the importances."""
-        return self.importances.sum()
-
-
 class _Groups:
-    """Sums of outer products of pulled-back probes: the two halves of all draws, each in independent groups.
-
-    Sample i's draw c belongs to group i + c, modulo their number; the first frequency of a draw is one half, the second
-    the other.
+    """Sums of outer products of pulled-back probes; the first frequency of a draw is one half, the second the other.
 
     Attributes:
-        sums: ``[half, group, d, d]``, float64.
+        halves: the sums.
         draws: how many make the probes complete.
         done: how many each sample has had.
         n: counted (sample, position) pairs at the input.
@@ -170,9 +87,7 @@ class _Groups:
 
     def __init__(self, span: Span, readout: Matrix, draws: int, key: tuple[int, int], memory: int) -> None:
         self.span, self.readout, self.draws, self.key, self.memory = span, readout, draws, key, memory
-        d = span.traced.sites[span.source].features
-        self.count = max(GROUPS // 4, min(GROUPS, int(memory // (64 * d**2))))  # a quarter of the memory
-        self.sums = torch.zeros(2, self.count, d, d, dtype=torch.float64)
+        self.halves = Halves(span.traced.sites[span.source].features, memory)
         self.done = self.n = self.samples = 0
 
     def extend(self, stream: Iterable[Record], goal: int) -> None:
@@ -188,7 +103,7 @@ class _Groups:
     def _add(self, record: Record, goal: int) -> None:
         source, target = self.span.source, self.span.target
         x = record.activations[source]
-        readout, self.sums = self.readout.to(x), self.sums.to(x.device)
+        readout = self.readout.to(x)
         y, pull = torch.func.vjp(lambda z: record.forward(z, source, target) @ readout, x)[:2]
         counted_in, counted_out = record.counted[source], record.counted[target]
         probes = Probes(y, self.samples, self.draws, goal, self.key)
@@ -202,32 +117,16 @@ class _Groups:
             if counted_in is not None:
                 pulled = pulled * counted_in[..., None].to(pulled)
             for number, vectors in zip(part.tolist(), pulled.to(torch.float64), strict=True):
-                self._accumulate(vectors, half=number // 2 % 2, first=self.samples + number // DRAW)
-
-    def _accumulate(self, vectors: Tensor, half: int, first: int) -> None:
-        """Add each sample's outer products to its group: ``[batch, position, d]``, the first to group ``first``."""
-        padded = functional.pad(vectors, (0, 0, 0, 0, 0, -len(vectors) % self.count))
-        groups = padded.unflatten(0, (-1, self.count)).transpose(0, 1).flatten(1, 2).roll(first, 0)
-        self.sums[half].baddbmm_(groups.mT, groups)
+                self.halves.add(vectors, vectors, half=number // 2 % 2, first=self.samples + number // DRAW)
 
     def moment(self) -> Matrix:
         """The estimate of M' ``[d, d]``."""
-        return symmetric(self.sums.sum((0, 1))) / self._scale
+        return self.halves.total() / self._scale
 
     def error_bar(self, weigh: Matrix | None) -> ErrorBar:
         """See `Sketch`."""
-        W = torch.eye(self.sums.shape[-1]).to(self.sums) if weigh is None else weigh.to(self.sums)
-        halves = [W.T @ half.sum(0) @ W * (2 / self._scale) for half in self.sums]
-        values, V = eigh_descending((halves[0] + halves[1]) / 2)
-        differences = [quadratic(a - b, W @ V) / self._scale for a, b in zip(*self.sums, strict=True)]
-        others = (quadratic(halves[1 - i], eigh_descending(halves[i])[1]) for i in (0, 1))
-        return ErrorBar(values, torch.stack(differences), values - sum(others) / 2, 1 - self.done / self.draws)
+        return self.halves.error_bar(weigh, self._scale, left=1 - self.done / self.draws)
 
     @property
     def _scale(self) -> int:
         return 2 * self.done * max(self.n, 1)
-
-
-def quadratic(A: Matrix, V: Matrix) -> Vector:
-    """The diagonal of VᵀAV."""
-    return (V * (A @ V)).sum(0)

@@ -1,0 +1,158 @@
+"""What estimates by random probes share: their options, sums in independent groups, and the error bar from these."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import OptionError
+from ..numerics import eigh_descending
+from ..numerics.eigen import symmetric
+from ..types import Matrix, Plain, Vector
+
+GROUPS = 32
+"""Independent groups of probes: degrees of freedom of the error bar."""
+
+SHARE = 0.99
+"""The leading importances that together make this share of their sum are held to the requested error."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The options of a rule that estimates.
+
+    Attributes:
+        weigh: W ``[d, r]``; None for the identity.
+        seed: decides the probes, and nothing else does: no batch, no device, no global generator (none is touched).
+        relative_error: where to stop, between 0 and 1.
+
+    Raises:
+        OptionError: ``relative_error`` is no such number.
+    """
+
+    weigh: Matrix | None = None
+    seed: int = 0
+    relative_error: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the options before any work."""
+        error = self.relative_error
+        if isinstance(error, bool) or not isinstance(error, (int, float)) or not 0 < error < 1:
+            raise OptionError(
+                f"relative_error is {error!r}; give a number between 0 and 1, for instance 0.01 for one percent."
+            )
+
+    def draws_for(self, reached: float, done: int, draws: float = math.inf) -> int:
+        """The draws that the error reached with ``done`` asks for, a tenth more; ``draws`` are all there are."""
+        shrink = (self.relative_error / max(reached, 1e-12)) ** 2
+        return math.ceil(1.1 / (1 / draws + (1 / done - 1 / draws) * shrink))
+
+    def facts(self, bar: ErrorBar) -> Plain:
+        """The errors reached, and the seed."""
+        return {"relative_error": bar.largest, "importance_stderr": bar.relative.tolist(), "seed": self.seed}
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorBar:
+    """What is known about the error of the importances.
+
+    Attributes:
+        importances: ``[r]``, descending.
+        differences: half the difference between the two halves of each group, in each importance, ``[group, r]``.
+        gain: how far each importance stands above its eigenvector's value on independent probes, ``[r]``.
+        left: the share of the draws not taken.
+    """
+
+    importances: Vector
+    differences: Matrix
+    gain: Vector
+    left: float
+
+    @property
+    def relative(self) -> Vector:
+        """Relative error of each importance, those above zero."""
+        variance = self.differences.square().sum(0) * self.left + (self.gain * self.left).square()
+        above = self.importances > 0
+        return variance[above].sqrt() / self.importances[above]
+
+    @property
+    def largest(self) -> float:
+        """The largest relative error among the leading importances that make `SHARE` of the sum; 0 without any."""
+        before = self.importances.cumsum(0) - self.importances
+        relative = self.relative[: int((before < SHARE * self.total).sum())]
+        return float(relative.max()) if len(relative) else 0.0
+
+    @property
+    def total_stderr(self) -> float:
+        """Relative standard error of the sum of the importances."""
+        variance = self.differences.sum(1).square().sum() * self.left
+        return float(variance.sqrt() / self.total.clamp(min=torch.finfo(torch.float64).tiny))
+
+    @property
+    def total(self) -> Tensor:
+        """The sum of the importances."""
+        return self.importances.sum()
+
+
+class Halves:
+    """Sums of outer products: those of the first and of the second halves of all draws, each in independent groups.
+
+    Sample i's draw c belongs to group i + c, modulo their number.
+
+    Attributes:
+        sums: ``[half, group, d, d]``, float64.
+
+    Args:
+        d: features.
+        memory: in bytes; the sums take a quarter of it where it is short (and there are at least eight groups).
+    """
+
+    def __init__(self, d: int, memory: int) -> None:
+        self.count = max(GROUPS // 4, min(GROUPS, int(memory // (64 * d**2))))
+        self.sums = torch.zeros(2, self.count, d, d, dtype=torch.float64)
+
+    def add(self, left: Tensor, right: Tensor, half: int, first: int) -> None:
+        """Add each sample's products ``[batch, n, d]``, those of the first sample to group ``first``."""
+        self.sums = self.sums.to(left.device)
+        width = min(self.count, len(left))
+        left, right = _folded(left, width), _folded(right, width)
+        group = torch.arange(first, first + width, device=left.device) % self.count
+        self.sums[half].index_add_(0, group, (left.mT @ right).to(torch.float64))
+
+    def total(self) -> Matrix:
+        """The sum of all ``[d, d]``, its symmetric part."""
+        return symmetric(self.sums.sum((0, 1)))
+
+    def error_bar(
+        self, weigh: Matrix | None, each: float, *, left: float = 1.0, rest: Matrix | None = None
+    ) -> ErrorBar:
+        """What is known of the importances, the eigenvalues of WᵀM'W, M' = ``total() / each + rest``.
+
+        Args:
+            weigh: W ``[d, r]``; None for the identity.
+            each: what the sums are divided by.
+            left: the share of the draws not taken.
+            rest: what has no error.
+        """
+        W = torch.eye(self.sums.shape[-1]).to(self.sums) if weigh is None else weigh.to(self.sums)
+        halves = [half.sum(0) * (2 / each) + (0 if rest is None else rest) for half in self.sums]
+        halves = [symmetric(W.T @ half @ W) for half in halves]
+        values, V = eigh_descending((halves[0] + halves[1]) / 2)
+        differences = [quadratic(a - b, W @ V) / each for a, b in zip(*self.sums, strict=True)]
+        others = (quadratic(halves[1 - i], eigh_descending(halves[i])[1]) for i in (0, 1))
+        return ErrorBar(values, torch.stack(differences), values - sum(others) / 2, left)
+
+
+def _folded(x: Tensor, width: int) -> Tensor:
+    """The vectors of samples i, i + width, ... next to each other: ``[batch, n, d]`` to ``[width, m n, d]``."""
+    x = functional.pad(x, (0, 0, 0, 0, 0, -len(x) % width))
+    return x.unflatten(0, (-1, width)).transpose(0, 1).flatten(1, 2)
+
+
+def quadratic(A: Matrix, V: Matrix) -> Vector:
+    """The diagonal of VᵀAV."""
+    return (V * (A @ V)).sum(0)

@@ -109,9 +109,7 @@ class Records:
         return replace(record, activations=_OnDisk(file, device))
 
 
-def keep(
-    traced: Traced, batches: Iterable[Any], *, memory: int = 2**30, spill: str | Path | None = None
-) -> Records:
+def keep(traced: Traced, batches: Iterable[Any], *, memory: int = 2**30, spill: str | Path | None = None) -> Records:
     """Batches whose activations are kept from the first call that goes through them to the next.
 
     Give the result to `fit`, `interactions` and the ablations in place of the batches, and the model runs once for all

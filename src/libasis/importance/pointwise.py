@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..anatomy import Anatomy
 from ..cut import Records
+from ..numerics import add_gram, mirrored
 from ..types import Matrix
 from .moment import Moment, Span
 from .norm import Terms
@@ -90,23 +91,16 @@ class PointwiseSums:
 
     def add_slopes(self, s: Tensor) -> None:
         r"""Add slopes over :math:`\sigma`, ``[n, rows]``."""
-        add_gram(self.ss, s)
+        add_gram(self.ss, s, 512)
         self.s += s.sum(0, dtype=torch.float64)
 
     def blocks(self) -> tuple[Matrix, Matrix]:
         r""":math:`\Gamma` ``[rows, rows]`` and T ``[k, rows]``."""
         units = Units(self.anatomy, self.readout)
         K = units.spread(units.spread(units.G.T @ units.G).T)
-        ss = self.ss.triu() + self.ss.triu(1).T
-        return K * ss, units.spread(units.G) * self.s
+        return K * mirrored(self.ss), units.spread(units.G) * self.s
 
     def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""
         skip = None if self.anatomy.skip is None else self.readout.T @ self.anatomy.skip.double()  # [k, d]
         return self.terms.moment(Units(self.anatomy, self.readout).A, *self.blocks(), skip, self.n)
-
-
-def add_gram(total: Matrix, x: Tensor, width: int = 512) -> None:
-    """Add x^T x of ``[n, rows]`` to the upper triangle of ``total``: about half the work of the whole product."""
-    for start in range(0, x.shape[1], width):
-        total[start : start + width, start:] += x[:, start : start + width].T @ x[:, start:]

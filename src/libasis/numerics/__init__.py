@@ -1,7 +1,16 @@
 """Numbers without models: eigen-decompositions, moments, quadrature."""
 
 from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
-from .moments import StreamingMoments
+from .moments import StreamingMoments, add_gram, mirrored
 from .quadrature import gauss_legendre
 
-__all__ = ["RankDecision", "StreamingMoments", "Truncation", "eigh_descending", "fix_signs", "gauss_legendre"]
+__all__ = [
+    "RankDecision",
+    "StreamingMoments",
+    "add_gram",
+    "Truncation",
+    "eigh_descending",
+    "fix_signs",
+    "gauss_legendre",
+    "mirrored",
+]

@@ -18,7 +18,7 @@ class StreamingMoments:
     Attributes:
         n: number of vectors seen.
         mean: ``[d]``.
-        scatter: sum of centred outer products, ``[d, d]``.
+        scatter: sum of centred outer products, ``[d, d]``, upper triangle.
     """
 
     def __init__(self, d: int, device: torch.device | str = "cpu") -> None:
@@ -33,7 +33,9 @@ class StreamingMoments:
         x = x.to(torch.float64)
         mean = x.mean(0)
         centred = x - mean
-        self._merge(len(x), mean, centred.T @ centred)
+        scatter = torch.zeros_like(self.scatter)
+        add_gram(scatter, centred)
+        self._merge(len(x), mean, scatter)
 
     def merge(self, other: StreamingMoments) -> None:
         """Add all that another accumulator has seen."""
@@ -51,9 +53,23 @@ class StreamingMoments:
     @property
     def covariance(self) -> Matrix:
         """``E[(f - mean)(f - mean)^T]``, ``[d, d]`` (divided by n, not n - 1)."""
-        return self.scatter / max(self.n, 1)
+        return mirrored(self.scatter) / max(self.n, 1)
 
     @property
     def mean_square(self) -> float:
         """``E|f|^2``, not centred."""
         return float(self.scatter.diagonal().sum() / max(self.n, 1) + self.mean @ self.mean)
+
+
+def add_gram(total: Matrix, x: Tensor, width: int = 256) -> None:
+    """Add :math:`x^T x` of vectors ``[n, d]`` to the upper triangle of ``total``: little more than half the work.
+
+    What stands below the triangle of ``total`` afterwards is not to be read; see `mirrored`.
+    """
+    for start in range(0, x.shape[1], width):
+        total[start : start + width, start:] += x[:, start : start + width].T @ x[:, start:]
+
+
+def mirrored(upper: Matrix) -> Matrix:
+    """The symmetric matrix of an upper triangle."""
+    return upper.triu() + upper.triu(1).T

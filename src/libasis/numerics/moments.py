@@ -28,14 +28,12 @@ class StreamingMoments:
 
     def update(self, x: Tensor) -> None:
         """Add vectors ``[n, d]`` of any floating dtype."""
-        if len(x) == 0:
-            return
-        x = x.to(torch.float64)
-        mean = x.mean(0)
-        centred = x - mean
-        scatter = torch.zeros_like(self.scatter)
-        add_gram(scatter, centred)
-        self._merge(len(x), mean, scatter)
+        for part in x.split(2048) if len(x) else ():
+            part = part.to(torch.float64)
+            mean = part.mean(0)
+            scatter = torch.zeros_like(self.scatter)
+            add_gram(scatter, part - mean)
+            self._merge(len(part), mean, scatter)
 
     def merge(self, other: StreamingMoments) -> None:
         """Add all that another accumulator has seen."""

@@ -167,7 +167,7 @@ class _Assembly:
             shared = self._shared(rotate_key, groups, e, values, key.b)
             rotate_key = _through_groups(rotate_key, shared)
         turns = (
-            None if rotate is None else rotation(rotate, H, e, self.positions, values, self.fixed)
+            None if rotate is None else rotation(rotate, query.b.new_zeros(1, self.positions, H, e), values, self.fixed)
             for rotate in (rotate_query, rotate_key)
         )
         return Attention(

@@ -87,10 +87,10 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     rule = Truncation.parse(truncation)
     sketch = Sketch(seed=seed, relative_error=relative_error)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
-    records = Records.of(traced, batches, memory, spill)
-    stats, computed_in = site_moments(records, progress=progress)
-    job = _Fit(records, rule, moments, sketch, computed_in, progress, memory)
-    sites = job.run(method, stats, rotate_final=rotate_final)
+    with Records.of(traced, batches, memory, spill) as records:
+        stats, computed_in = site_moments(records, progress=progress)
+        job = _Fit(records, rule, moments, sketch, computed_in, progress, memory)
+        sites = job.run(method, stats, rotate_final=rotate_final)
     info = {
         "method": method,
         "rotate_final": rotate_final,

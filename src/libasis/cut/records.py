@@ -29,7 +29,8 @@ class Records:
 
     The first complete pass keeps the records if they take at most ``memory`` bytes. If they take more, they are written
     to files below ``spill``; without such a folder every pass runs the model again. In each case memory is bounded by
-    ``memory`` and the batch, not by the data. The files are removed when the call is over.
+    ``memory`` and the batch, not by the data. The files are removed when the call is over (a context manager), or with
+    what `keep` returned.
 
     Args:
         traced: the model.
@@ -51,6 +52,21 @@ class Records:
         self.kept: list[Record] | None = None
         self.how = "kept in memory"
         self._folder = None if spill is None else _temporary(spill)
+        self.lasting = False
+
+    def __enter__(self) -> Records:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.lasting:
+            self.close()
+
+    def close(self) -> None:
+        """Give up what was kept, and remove its files; the next pass runs the model again."""
+        self.kept = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     @classmethod
     def of(cls, traced: Traced, batches: Any, memory: int, spill: str | Path | None = None) -> Records:
@@ -125,7 +141,9 @@ def keep(traced: Traced, batches: Iterable[Any], *, memory: int = 2**30, spill: 
         BatchError: the batches are one-shot.
         OptionError: ``memory`` is no number of bytes, or ``spill`` is no folder.
     """
-    return Records(traced, batches, memory, spill)
+    records = Records(traced, batches, memory, spill)
+    records.lasting = True
+    return records
 
 
 class _OnDisk(Sequence[Tensor]):

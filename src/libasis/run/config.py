@@ -75,6 +75,7 @@ class FitSection(Section):
     seed: Seed = 0
     progress: Progress = None
     memory: Memory = 2**30
+    spill: Text = None
 
 
 class InteractionsSection(Section):

@@ -155,8 +155,7 @@ class ClosedEffects:
                         effect.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)
                     effect.mul_(seen.amounts[some, None, which])
                     if change is not None and self.heads is not None:
-                        G = self.heads.G[:, columns].T
-                        effect.baddbmm_(G.expand(len(effect), -1, -1), change[some])
+                        self.heads.write(seen.looks[0][1], change[some], effect, columns)
                     yield columns, which, effect
 
     def _see(

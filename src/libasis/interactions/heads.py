@@ -67,6 +67,7 @@ class Heads:
 
     Attributes:
         G: from what all heads write to the output features, ``[h v, k_out]``.
+        narrow: whether heads write output features.
     """
 
     def __init__(self, anatomy: Anatomy, attention: Attention, C: Matrix, C_pinv: Matrix) -> None:
@@ -74,7 +75,8 @@ class Heads:
         self.H = len(n.W_Q)
         W_V = n.W_V.to(C)
         read = torch.einsum("ohv,ok->hvk", n.W_O.to(C), C)
-        if C.shape[1] < W_V.shape[1]:
+        self.narrow = C.shape[1] < W_V.shape[1]
+        if self.narrow:
             W_V = read.transpose(1, 2) @ W_V
             read = torch.eye(C.shape[1], dtype=C.dtype, device=C.device).expand(self.H, -1, -1)
         self.G = read.flatten(0, 1)
@@ -108,6 +110,8 @@ class Heads:
     def change(self, look: Look, a: Tensor, chi: Tensor | None, which: slice) -> Tensor:
         """What the input features ``which`` change in what the heads write: ``[b, t, h v, i]``.
 
+        Of short sequences with few output features, what they change in these, all heads summed: ``[b, t, j, i]``.
+
         Args:
             look: from `look`.
             a: amounts over sigma, ``[b, s, k_in]``.
@@ -116,6 +120,8 @@ class Heads:
         """
         a = a[..., which]
         drift = None if chi is None else a * chi[..., which]
+        if self.sums(look):
+            return self._written(look, a, drift, which)
         if look.moved is None or self.attention.rotate_key is not None:
             total = torch.stack([self._scored(look, h, a, drift, which) for h in range(self.H)], 2)
         else:
@@ -128,6 +134,36 @@ class Heads:
                 turned = asked @ look.v - look.o * asked.sum(-1, keepdim=True)
                 total.addcmul_(turned.transpose(1, 2)[..., None], drift[:, look.t, None, None], value=-1)
         return total.flatten(2, 3)
+
+    def sums(self, look: Look) -> bool:
+        """Whether `change` returns what output features change, rather than what heads write."""
+        return self.narrow and look.moved is None
+
+    def write(self, look: Look, change: Tensor, effect: Tensor, columns: slice) -> None:
+        """Add a change, as `change` returned it ``[m, ., i]``, to some output features ``[m, j, i]``."""
+        if self.sums(look):
+            effect += change[:, columns]
+        else:
+            effect.baddbmm_(self.G[:, columns].T.expand(len(effect), -1, -1), change)
+
+    def _written(self, look: Look, a: Tensor, drift: Tensor | None, which: slice) -> Tensor:
+        """Everything, heads and positions of their keys in one product of matrices: ``[b, t, j, i]``."""
+        n, at, heads = self.attention, a[:, look.t, None, None], range(self.H)
+        by_keys = [_by_keys(look.q[:, h], self.k_of[h][:, which], n.rotate_key, look) for h in heads]
+        by_queries = [_by_queries(look.k[:, h], self.q_of[h][:, which], n.rotate_query, look) for h in heads]
+        z = torch.stack(by_keys, 2) * a[:, None, None]  # [b, t, h, s, i]
+        z.addcmul_(torch.stack(by_queries, 2), at)
+        A, o = look.A.transpose(1, 2), look.o.permute(0, 2, 3, 1)  # [b, t, h, s], [b, t, j, h]
+        if drift is not None and look.of_keys is not None and look.of_queries is not None:
+            z.addcmul_(look.of_keys.transpose(1, 2)[..., None] + 1.0, drift[:, None, None], value=-1)
+            z.addcmul_(look.of_queries.transpose(1, 2)[..., None], drift[:, look.t, None, None], value=-1)
+        moved = A[:, :, None] * (look.v.permute(0, 3, 1, 2)[:, None] - o[..., None])  # [b, t, j, h, s]
+        total = moved.flatten(3) @ z.flatten(2, 3)
+        if drift is not None:
+            total -= o @ (A @ drift[:, None])
+        for h, value in enumerate(self.v_of[..., which]):
+            total.addcmul_((look.A[:, h] @ a)[:, :, None], value)
+        return total
 
     def _summed(self, look: Look, a: Tensor, drift: Tensor | None, which: slice) -> Tensor:
         """Through plain keys, and the drift of values, by products of matrices: ``[b, h, t, v, i]``."""

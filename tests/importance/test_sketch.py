@@ -157,15 +157,25 @@ def test_the_error_bars_hold(name, mask, target):
 
 
 def test_an_error_bar_shrinks_with_what_is_left():
-    importances, differences = torch.tensor([4.0, 2.0, 0.0]), torch.tensor([[0.3, 0.2, 0.0], [-0.4, 0.1, 0.0]])
+    importances, differences = torch.tensor([4.0, 2.0, 0.0]), torch.tensor([[0.3, 0.2, 0.0], [-0.3, -0.2, 0.0]])
     whole, part = (ErrorBar(importances, differences, torch.tensor([0.1, 0.0, 0.0]), left) for left in (1.0, 0.25))
-    assert_same(whole.relative, torch.tensor([0.26**0.5 / 4, 0.05**0.5 / 2]), 1e-6)
-    assert_same(part.relative, torch.tensor([(0.25 * 0.25 + 0.01 / 16) ** 0.5 / 4, 0.05**0.5 / 4]), 1e-6)
+    assert_same(whole.relative, torch.tensor([(1.5 * 0.18 + 0.01) ** 0.5 / 4, 0.12**0.5 / 2]), 1e-6)
+    assert_same(part.relative, torch.tensor([(1.5 * 0.18 / 4 + 0.01 / 16) ** 0.5 / 4, 0.12**0.5 / 4]), 1e-6)
     assert whole.largest == float(whole.relative.max())
-    assert whole.total_stderr == pytest.approx((0.25 + 0.09) ** 0.5 / 6)
+    assert whole.total_stderr == pytest.approx((1.5 * 0.5) ** 0.5 / 6)
     assert part.total_stderr == pytest.approx(whole.total_stderr / 2)
     small = ErrorBar(torch.tensor([999.0, 0.9]), torch.tensor([[1.0, 0.9]]), torch.zeros(2), 1.0)
-    assert small.largest == pytest.approx(1 / 999)
+    assert small.largest == pytest.approx(3**0.5 / 999)
+
+
+@pytest.mark.parametrize("falloff", [1.0, 0.9, 0.8])
+def test_an_error_bar_from_few_groups_is_wider(falloff):
+    size = falloff ** torch.arange(32)
+    differences = torch.randn(32, 5000, generator=torch.Generator().manual_seed(0)) * size[:, None]
+    off = torch.randn(5000, generator=torch.Generator().manual_seed(1)) * size.norm()
+    bar = ErrorBar(torch.ones(5000), differences, torch.zeros(5000), 1.0)
+    assert 0.9 < float((off / bar.relative).square().mean().sqrt()) < 1.1
+    assert ((off / bar.relative).abs() <= 2).double().mean() > 0.92
 
 
 def test_equal_importances_spread_and_the_error_bar_knows():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from .norm import Terms
 from .parts import Units
 from .paths import Paths, gram
 from .pointwise import PointwiseSums
-from .rotary import RotaryPaths, summed_looks
+from .rotary import ProbedPaths, RotaryPaths, summed_looks
 
 
 class AttentionForm:
@@ -43,44 +44,91 @@ class AttentionForm:
         self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
     ) -> Moment:
         """See `Rule`."""
-        assert not isinstance(span.anatomy, str)  # noqa: S101 - `matches` was asked
-        sums: dict[Anatomy, _Sums] = {}
+        sums = Shapes(span, readout, memory)
         n = 0
         for record in records.stream(progress=progress, label=f"importance at {span.name}"):
-            anatomy = span.anatomy_of(record)
-            if anatomy not in sums:
-                sums[anatomy] = _Sums(anatomy, readout, record.activations[span.source])
-            for samples in _pieces(record, span.source, sums[anatomy], memory):
-                sums[anatomy].add(record, span.source, samples)
+            for part, seen in sums.of(record):
+                part.add(seen)
             n += record.count(span.source)
-        total = torch.stack([part.moment() for part in sums.values()]).sum(0)
-        return Moment(total / max(n, 1), None, self.name, n)
+        return Moment(sums.moment() / max(n, 1), None, self.name, n)
 
 
-def _pieces(record: Record, l: int, sums: _Sums, memory: int) -> Iterator[slice]:
-    """As many samples at once as are worth it, or fit into memory; a fixed batch is not split."""
-    x = record.activations[l]
-    pairs, positions = sums.numbers(x.shape[1])
-    item = x.element_size()
-    size = max(1, min(ENOUGH // (item * positions), memory // (item * (10 * pairs + positions))))
-    size = record.size if record.contexts[l].fixed_batch else size
-    for first in range(0, record.size, size):
-        yield slice(first, min(first + size, record.size))
+class Shapes:
+    """Sums for every shape of the data, since each may have an anatomy of its own.
+
+    Args:
+        span: the section.
+        readout: C' ``[d_out, k]``.
+        memory: bound in bytes for what is worked on at once.
+        probed: see `AttentionSums`.
+    """
+
+    def __init__(self, span: Span, readout: Matrix, memory: int, *, probed: bool = False) -> None:
+        self.span, self.readout, self.memory, self.probed = span, readout, memory, probed
+        self.sums: dict[Anatomy, AttentionSums] = {}
+
+    def of(self, record: Record) -> Iterator[tuple[AttentionSums, Seen]]:
+        """As many samples of a batch at once as are worth it, or fit into memory; a fixed batch is not split."""
+        source = self.span.source
+        anatomy, x = self.span.anatomy_of(record), record.activations[source]
+        if anatomy not in self.sums:
+            self.sums[anatomy] = AttentionSums(anatomy, self.readout, x, probed=self.probed)
+        part, item = self.sums[anatomy], x.element_size()
+        pairs, positions = part.numbers(x.shape[1])
+        size = max(1, min(ENOUGH // (item * positions), self.memory // (item * (10 * pairs + positions))))
+        size = record.size if record.contexts[source].fixed_batch else size
+        for first in range(0, record.size, size):
+            yield part, part.seen(record, source, slice(first, min(first + size, record.size)))
+
+    def moment(self) -> Matrix:
+        """:math:`n M'` ``[d, d]``."""
+        return torch.stack([part.moment() for part in self.sums.values()]).sum(0)
 
 
 ENOUGH = 2**25
 """Bytes for each position's own vectors beyond which products do not get faster."""
 
 
-class _Sums:
-    """Sums over samples of one shape, float64."""
+@dataclass
+class Seen:
+    r"""Some samples of a batch.
 
-    def __init__(self, anatomy: Anatomy, readout: Matrix, like: Tensor) -> None:
+    Attributes:
+        first: number of the first of them in the batch.
+        u: what the heads read ``[b, s, d]``.
+        inverse: :math:`\sigma^{-1}` ``[b, s]``, 0 where the input does not count.
+        at_t: the same at the positions read ``[b, t]``, 0 where the output does not count.
+        look: what the heads look at.
+        slopes: of the pointwise branches at the positions read ``[b, t, rows]``, or None.
+    """
+
+    first: int
+    u: Tensor
+    inverse: Tensor
+    at_t: Tensor
+    look: Looks
+    slopes: Tensor | None
+
+
+class AttentionSums:
+    """Sums over samples of one shape, float64.
+
+    Args:
+        anatomy: of the section.
+        readout: C' ``[d_out, k]``, float64.
+        like: gives the dtype and device of the vectors.
+        probed: leave out, where queries and keys are rotated, what `complete` adds: the blocks that cost most.
+    """
+
+    def __init__(self, anatomy: Anatomy, readout: Matrix, like: Tensor, *, probed: bool = False) -> None:
         assert anatomy.attention is not None  # noqa: S101 - the rule matched
         self.anatomy, self.readout = anatomy, readout.to(like.device)
         self.heads = Heads(anatomy, readout.to(like))
-        self.paths = (Paths if anatomy.attention.rotate_query is None else RotaryPaths)(self.heads)
-        self.beside = Beside(PointwiseSums(anatomy, readout, like), self.heads) if anatomy.pointwise else None
+        rotary = anatomy.attention.rotate_query is not None
+        self.probed = probed and rotary
+        self.paths = (ProbedPaths if self.probed else RotaryPaths if rotary else Paths)(self.heads)
+        units = PointwiseSums(anatomy, readout, like) if anatomy.pointwise else None
+        self.beside = units and Beside(units, self.heads, probed=self.probed)
         rows = len(self.heads.W) + (self.beside.units.rows if self.beside else 0)
         self.terms, self.pairs = Terms(rows, anatomy.d, readout.shape[1], like), 0
         H, v, e = self.heads.H, self.heads.v, self.heads.e
@@ -93,8 +141,8 @@ class _Sums:
         read = positions if self.anatomy.read is None else len(self.anatomy.read)
         return self.heads.H * positions * read, positions * (3 * len(self.terms.Y) + 4 * self.anatomy.d)
 
-    def add(self, record: Record, l: int, samples: slice) -> None:
-        """Add samples of a batch."""
+    def seen(self, record: Record, l: int, samples: slice) -> Seen:
+        """Look at samples of a batch."""
         x, values = record.activations[l][samples], record.contexts[l].of(samples)
         counted_in, counted_out = (c if c is None else c[samples] for c in record.counted[l : l + 2])
         norm = self.anatomy.norm
@@ -102,16 +150,26 @@ class _Sums:
         inverse = inverse[..., 0] if counted_in is None else inverse[..., 0] * counted_in  # [b, s]
         look = self.heads.look(u, values, counted_out)
         at_t = inverse[:, look.rows] if counted_out is None else inverse[:, look.rows] * counted_out
-        self.pairs += int(at_t.count_nonzero())
-        self._through(look, at_t)
-        slopes = None
-        if self.beside is not None:
-            slopes = self.beside.slopes(u[:, look.rows], counted_out)
-            self.beside.add(look, slopes, at_t)
-        if norm is None:
-            self.paths.add(look, inverse.square(), None)
+        slopes = None if self.beside is None else self.beside.slopes(u[:, look.rows], counted_out)
+        return Seen(samples.start, u, inverse, at_t, look, slopes)
+
+    def add(self, seen: Seen) -> None:
+        """Add samples."""
+        self.pairs += int(seen.at_t.count_nonzero())
+        self._through(seen.look, seen.at_t)
+        if self.beside is not None and seen.slopes is not None:
+            self.beside.add(seen.look, seen.slopes, seen.at_t)
+        if self.anatomy.norm is None:
+            self.paths.add(seen.look, seen.inverse.square(), None)
         else:
-            self._normed(look, u, inverse, slopes)
+            self._normed(seen.look, seen.u, seen.inverse, seen.slopes)
+
+    def complete(self, seen: Seen) -> None:
+        """Add samples to what was left out."""
+        if isinstance(self.paths, ProbedPaths):
+            self.paths.complete(seen.look, seen.inverse.square())
+            if self.beside is not None and seen.slopes is not None:
+                self.beside.complete(seen.look, seen.slopes, seen.at_t)
 
     def _through(self, x: Looks, at_t: Tensor) -> None:
         """What moves the output of the same position, for the cross terms with the skip."""

@@ -24,10 +24,11 @@ class Beside:
     Args:
         alone: sums of its pointwise branches.
         heads: its heads.
+        probed: leave out the block of turned queries until `complete` is asked for it.
     """
 
-    def __init__(self, alone: PointwiseSums, heads: Heads) -> None:
-        self.alone, self.heads = alone, heads
+    def __init__(self, alone: PointwiseSums, heads: Heads, *, probed: bool = False) -> None:
+        self.alone, self.heads, self.probed = alone, heads, probed
         self.units = units = alone.units
         self.F = units.spread((units.G.T @ heads.G).T).T.unflatten(-1, (heads.H, heads.v)).transpose(0, 1).contiguous()
         zeros = self.F.new_zeros
@@ -53,8 +54,16 @@ class Beside:
                 looked = (x.A[h].mT @ s) * (x.v[h] @ F.T)  # [b, s, rows]
                 self.Q[h] += gram(looked[None], x.k[h][None])[0]
                 self.Q[h] -= gram((s * (x.o[h] @ F.T))[None], x.kbar[h][None])[0]
-        if x.turn_q is not None:
+        if x.turn_q is not None and not self.probed:
             self._turned(x, s)
+
+    def complete(self, x: Looks, s: Tensor, at_t: Tensor) -> None:
+        """Add samples to the block of turned queries alone."""
+        self._turned(x, s * at_t.square()[..., None])
+
+    def pulled(self, signs: Tensor, s: Tensor) -> Tensor:
+        """Probes ``[b, t, k]`` of the output, pulled back to each row ``[b, t, rows]``."""
+        return s * self.units.spread(signs @ self.units.G)
 
     def _turned(self, x: Looks, s: Tensor) -> None:
         H, v, e = self.heads.H, self.heads.v, self.heads.e

@@ -46,11 +46,6 @@ class Estimate:
                 f"relative_error is {error!r}; give a number between 0 and 1, for instance 0.01 for one percent."
             )
 
-    def draws_for(self, reached: float, done: int, draws: float = math.inf) -> int:
-        """The draws that the error reached with ``done`` asks for, a tenth more; ``draws`` are all there are."""
-        shrink = (self.relative_error / max(reached, 1e-12)) ** 2
-        return math.ceil(1.1 / (1 / draws + (1 / done - 1 / draws) * shrink))
-
     def facts(self, bar: ErrorBar) -> Plain:
         """The errors reached, and the seed."""
         return {"relative_error": bar.largest, "importance_stderr": bar.relative.tolist(), "seed": self.seed}
@@ -73,23 +68,50 @@ class ErrorBar:
     left: float
 
     @property
+    def noise(self) -> Vector:
+        """Variance of the value of each eigenvector, ``[r]``."""
+        return _variance(self.differences) * self.left
+
+    @property
+    def spread(self) -> Vector:
+        """What the noise of the others adds to each importance, squared, ``[r]``."""
+        return (self.gain * self.left).square()
+
+    @property
     def relative(self) -> Vector:
         """Relative error of each importance, those above zero."""
-        variance = self.differences.square().sum(0) * self.left + (self.gain * self.left).square()
         above = self.importances > 0
-        return variance[above].sqrt() / self.importances[above]
+        return (self.noise + self.spread)[above].sqrt() / self.importances[above]
+
+    @property
+    def leading(self) -> Vector:
+        """Relative errors of the leading importances that make `SHARE` of the sum."""
+        before = self.importances.cumsum(0) - self.importances
+        return self.relative[: int((before < SHARE * self.total).sum())]
 
     @property
     def largest(self) -> float:
-        """The largest relative error among the leading importances that make `SHARE` of the sum; 0 without any."""
-        before = self.importances.cumsum(0) - self.importances
-        relative = self.relative[: int((before < SHARE * self.total).sum())]
-        return float(relative.max()) if len(relative) else 0.0
+        """The largest relative error of `leading`; 0 without any."""
+        return float(self.leading.max()) if len(self.leading) else 0.0
+
+    def draws_for(self, wanted: float, done: int, draws: float = math.inf) -> int:
+        """How many draws make the largest error ``wanted``, judged by ``done`` of ``draws``, and a tenth more.
+
+        Variances fall as 1/R with R draws. What noise adds to an importance falls as its root where it is larger than
+        the distances between importances, and as 1/R where it is smaller; for both together power 3/4 is taken.
+        """
+        if self.largest <= wanted:
+            return done
+        worst = int(self.leading.argmax())
+        noise, spread = float(self.noise[worst]), float(self.spread[worst])
+        power = 1 + spread / (noise + spread) / 2  # of the squared error
+        shrink = (wanted / self.largest) ** (2 / power)
+        return max(done + 1, math.ceil(1.1 / (1 / draws + (1 / done - 1 / draws) * shrink)))
 
     @property
     def total_stderr(self) -> float:
         """Relative standard error of the sum of the importances."""
-        variance = self.differences.sum(1).square().sum() * self.left
+        variance = _variance(self.differences.sum(1)) * self.left
         return float(variance.sqrt() / self.total.clamp(min=torch.finfo(torch.float64).tiny))
 
     @property
@@ -145,6 +167,19 @@ class Halves:
         differences = [quadratic(a - b, W @ V) / each for a, b in zip(*self.sums, strict=True)]
         others = (quadratic(halves[1 - i], eigh_descending(halves[i])[1]) for i in (0, 1))
         return ErrorBar(values, torch.stack(differences), values - sum(others) / 2, left)
+
+
+def _variance(differences: Tensor) -> Tensor:
+    r"""The variance of a sum of groups, from one difference :math:`\Delta` in each of them.
+
+    It is :math:`\sum\Delta^2`, times the variance of Student's t for as many degrees of freedom as the groups have by
+    their own sizes, :math:`\nu = 3(\sum\Delta^2)^2/\sum\Delta^4` (Satterthwaite 1946): where few of them make up most
+    of the sum, it is itself not well known.
+    """
+    squares = differences.square()
+    total = squares.sum(0)
+    share = squares.square().sum(0) / total.square().clamp(min=torch.finfo(torch.float64).tiny)
+    return total * 3 / (3 - 2 * share)
 
 
 def _folded(x: Tensor, width: int) -> Tensor:

@@ -39,18 +39,20 @@ class Span:
         source: number of the input site.
         target: number of the output site.
         anatomy: what the section is made of, or why that is not known.
+        positions: at the input, in the first batch.
     """
 
     traced: Traced
     source: int
     target: int
     anatomy: Anatomy | str = "was not read"
+    positions: int = 1
 
     @classmethod
     def of(cls, record: Record, traced: Traced, source: int, target: int) -> Span:
         """With its anatomy, as in one batch."""
-        several = "spans several sections"
-        return cls(traced, source, target, read(record.contexts[source]) if target == source + 1 else several)
+        anatomy = read(record.contexts[source]) if target == source + 1 else "spans several sections"
+        return cls(traced, source, target, anatomy, record.activations[source].shape[1])
 
     def anatomy_of(self, record: Record) -> Anatomy:
         """The anatomy in another batch, whose graph may be another one (another number of positions).

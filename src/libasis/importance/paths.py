@@ -47,7 +47,7 @@ class Paths:
             enters at s = t alone (zeros where there is no norm).
         """
         tau, gamma = torch.zeros_like(x.A), torch.zeros_like(x.v)
-        for b, heads in _blocks(x):
+        for b, heads in in_cache(x):
             part = x.samples(b)
             own = Weighted(part, w[b])
             for h in range(self.heads.H):
@@ -57,10 +57,13 @@ class Paths:
                     self._queries(part, own, pair)
                     if g is not None:
                         gamma[h, b] += _normed(part, g[:, b], self.heads.P[h, gs], pair, tau[:, b])
+        self._collect()
+        return tau, gamma
+
+    def _collect(self) -> None:
         for name, part in self.few.items():
             self.all[name] += part
             part.zero_()
-        return tau, gamma
 
     def _values_and_keys(self, x: Looks, own: Weighted, pair: Pair) -> None:
         h, gs = pair.h, pair.gs
@@ -101,7 +104,7 @@ class Paths:
         return torch.cat([torch.cat(row, 1) for row in (top, middle, bottom)])
 
 
-def _blocks(x: Looks) -> Iterator[tuple[slice, list[slice]]]:
+def in_cache(x: Looks) -> Iterator[tuple[slice, list[slice]]]:
     """Slices of samples, and of heads, whose attention weights stay in the cache."""
     H, size, t, s = x.A.shape
     heads = max(1, min(H, CACHE // (t * s)))

@@ -51,6 +51,14 @@ class Probes:
         return (cosine.to(self.dtype) * self.signs).view(-1, *self.shape)
 
 
+def signs(size: int, count: int, first: int, key: tuple[int, ...], *, like: Tensor) -> Tensor:
+    """Independent random signs ``[sample, count]`` for samples from number ``first`` on, keyed as those of `Probes`."""
+    samples = torch.arange(first, first + size, device=like.device)
+    words = _random(samples, math.ceil(count / 64), key)
+    bits = (words[..., None] >> torch.arange(64, device=like.device)) & 1
+    return (1 - 2 * bits.flatten(1)[:, :count]).to(like)
+
+
 def _random(samples: Tensor, count: int, key: tuple[int, ...]) -> Tensor:
     """Random int64, ``[samples, count]``."""
     state = samples.new_zeros(())

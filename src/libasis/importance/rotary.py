@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .heads import Looks, Turn
-from .paths import Pair, Paths, Weighted, gram
+from .paths import Pair, Paths, Weighted, gram, in_cache
 
 
 class RotaryPaths(Paths):
@@ -54,17 +54,18 @@ class RotaryPaths(Paths):
 
     def add(self, x: Looks, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `Paths.add`."""
-        assert x.turn_q is not None  # noqa: S101 - a rule matched
-        at_t = w[:, x.rows]
+        self._query_queries(x, w[:, x.rows])
+        return super().add(x, w, g)
+
+    def _query_queries(self, x: Looks, at_t: Tensor) -> None:
         H, size, T, e = x.q.shape
         step = max(1, BLOCK // (H * x.v.shape[-1] * e))
         for b in range(size):
             for first in range(0, T, step):
                 t = slice(first, first + step)
-                self._query_query(query_looks(x, b, t), at_t[b, t])
-        return super().add(x, w, g)
+                self._add_looks(query_looks(x, b, t), at_t[b, t])
 
-    def _query_query(self, SR: Tensor, w: Tensor) -> None:
+    def _add_looks(self, SR: Tensor, w: Tensor) -> None:
         """Adds from S R ``[H, v, t, e]`` of one sample."""
         H, v, t, e = SR.shape
         for h in range(H):
@@ -73,6 +74,28 @@ class RotaryPaths(Paths):
             half = own.mT @ read
             half[0] *= 0.5
             self.QQ[h, h:] += half
+
+
+class ProbedPaths(RotaryPaths):
+    """`RotaryPaths` of which the two dear blocks, KK and QQ, are left out until `complete` is asked for them."""
+
+    def _keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
+        pass
+
+    def _query_queries(self, x: Looks, at_t: Tensor) -> None:
+        pass
+
+    def complete(self, x: Looks, w: Tensor) -> None:
+        """Add samples to KK and QQ alone, as `Paths.add` does to the others."""
+        assert x.turn_k is not None  # noqa: S101 - a rule matched
+        super()._query_queries(x, w[:, x.rows])
+        for b, heads in in_cache(x):
+            part = x.samples(b)
+            own = Weighted(part, w[b])
+            for h in range(self.heads.H):
+                for gs in (gs for gs in heads if gs.stop > h):
+                    super()._keys(part, own, Pair(part, self.heads.P[h, gs], h, gs), x.turn_k.at(b, slice(None)))
+        self._collect()
 
 
 def _turned(q: Tensor, turn: Turn) -> Tensor:

@@ -58,19 +58,19 @@ class Sketch(Estimate):
         while goal > groups.done:
             groups.extend(records.stream(progress=progress, label=f"importance at {span.name}"), goal)
             bar = groups.error_bar(self.weigh)
-            goal = self._goal(groups, bar.largest)
+            goal = self._goal(groups, bar)
         complete = groups.done == groups.draws
         facts = {"probes": DRAW * groups.done, "exact_passes": outputs, **self.facts(bar)}
         rule = f"{self.name}, all probes" if complete else self.name
         return Moment(groups.moment(), None if complete else bar.total_stderr, rule, groups.n, facts)
 
-    def _goal(self, groups: _Groups, reached: float) -> int:
+    def _goal(self, groups: _Groups, bar: ErrorBar) -> int:
         """The draws to have after the next round: what the error so far asks for, at most four times as many."""
         done, draws = groups.done, groups.draws
         least = min(draws, math.ceil(2 * GROUPS / max(groups.samples, 1)))
-        if done == draws or (done >= least and reached <= self.relative_error):
+        if done == draws or (done >= least and bar.largest <= self.relative_error):
             return done
-        goal = max(least, done + 1, min(self.draws_for(reached, done, draws), 4 * done))
+        goal = max(least, min(bar.draws_for(self.relative_error, done, draws), 4 * done))
         return draws if goal > 0.9 * draws else goal
 
 

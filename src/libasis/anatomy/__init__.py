@@ -1,6 +1,7 @@
 """What a section is made of, read off its graph: affine maps, a norm, pointwise branches, attention."""
 
+from .affine import why_not_affine
 from .parts import Anatomy, Attention, Norm, Pointwise, Rotation, Values
 from .read import read
 
-__all__ = ["Anatomy", "Attention", "Norm", "Pointwise", "Rotation", "Values", "read"]
+__all__ = ["Anatomy", "Attention", "Norm", "Pointwise", "Rotation", "Values", "read", "why_not_affine"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import OptionError
+from .affine import AffineForm
 from .attention import AttentionForm
 from .exact import Exact, one_hot, pull_back
 from .moment import Moment, Rule, Span
@@ -11,7 +12,7 @@ from .pointwise import PointwiseForm
 from .probed import ProbedAttention
 from .sketch import Sketch
 
-RULES: tuple[Rule, ...] = (PointwiseForm(), AttentionForm(), Exact())
+RULES: tuple[Rule, ...] = (PointwiseForm(), AttentionForm(), AffineForm(), Exact())
 """Cheapest first; the last one holds for every section."""
 
 MOMENTS = ("auto", "closed_form", "probes", "exact", "sketch")

@@ -32,7 +32,7 @@ class Exact:
         """See `Rule`."""
         total, n = None, 0
         for record in records.stream(progress=progress, label=f"importance at {span.name}"):
-            gram = _batch_gram(record, span, readout, memory)
+            gram = batch_gram(record, span, readout, memory)
             total = gram if total is None else total + gram
             n += record.count(span.source)
         assert total is not None  # noqa: S101 - the stream refuses to be empty
@@ -40,7 +40,8 @@ class Exact:
 
 
 @torch.no_grad()  # of the model's own parameters; torch.func differentiates all the same
-def _batch_gram(record: Record, span: Span, readout: Matrix, memory: int) -> Matrix:
+def batch_gram(record: Record, span: Span, readout: Matrix, memory: int) -> Matrix:
+    """The sum over samples and positions of a batch, float64 ``[d, d]``."""
     x = record.activations[span.source]
     readout = readout.to(x)
     y, pull = torch.func.vjp(lambda z: record.forward(z, span.source, span.target) @ readout, x)[:2]

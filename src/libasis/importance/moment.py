@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..anatomy import Anatomy, read
+from ..anatomy import Anatomy, read, why_not_affine
 from ..cut import Record, Records, Traced
 from ..errors import OptionError
 from ..types import Matrix, Plain
@@ -40,6 +40,7 @@ class Span:
         target: number of the output site.
         anatomy: what the section is made of, or why that is not known.
         positions: at the input, in the first batch.
+        not_affine: why the section is not one affine map of all positions, empty if it is.
     """
 
     traced: Traced
@@ -47,12 +48,15 @@ class Span:
     target: int
     anatomy: Anatomy | str = "was not read"
     positions: int = 1
+    not_affine: str = "was not read"
 
     @classmethod
     def of(cls, record: Record, traced: Traced, source: int, target: int) -> Span:
         """With its anatomy, as in one batch."""
-        anatomy = read(record.contexts[source]) if target == source + 1 else "spans several sections"
-        return cls(traced, source, target, anatomy, record.activations[source].shape[1])
+        several = "spans several sections"
+        anatomy = read(record.contexts[source]) if target == source + 1 else several
+        not_affine = why_not_affine(record.contexts[source]) if target == source + 1 else several
+        return cls(traced, source, target, anatomy, record.activations[source].shape[1], not_affine)
 
     def anatomy_of(self, record: Record) -> Anatomy:
         """The anatomy in another batch, whose graph may be another one (another number of positions).

@@ -1,0 +1,76 @@
+"""Whether a section is affine, positions mixed or not: convolutions, pools by the mean, flattening, linear layers."""
+
+from __future__ import annotations
+
+import operator
+from weakref import WeakKeyDictionary
+
+from torch import fx
+
+from ..cut import Context
+from ..cut.excerpt import Excerpt
+from ..cut.program import aten, is_float, is_size
+from .norms import CASTS
+from .roles import name
+
+_MOVES = {
+    aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.squeeze.dim, aten.squeeze.dims,
+    aten.squeeze.default, aten.unsqueeze.default, aten.permute.default, aten.transpose.int, aten.t.default,
+    aten.expand.default, aten.slice.Tensor, aten.select.int, aten.split.Tensor, aten.split_with_sizes.default,
+    aten.chunk.default, aten.cat.default, aten.stack.default, aten.roll.default, aten.flip.default,
+    aten.constant_pad_nd.default, aten.pad.default, aten.repeat.default, operator.getitem,
+}  # fmt: skip
+_SUMS = {
+    aten.add.Tensor, aten.sub.Tensor, aten.neg.default, aten.rsub.Scalar, aten.add.Scalar, aten.sub.Scalar,
+    aten.mean.dim, aten.mean.default, aten.sum.dim_IntList, aten.sum.default, aten.avg_pool1d.default,
+    aten.avg_pool2d.default, aten.avg_pool3d.default, aten.adaptive_avg_pool1d.default,
+    aten.adaptive_avg_pool2d.default, aten.adaptive_avg_pool3d.default, aten.mul.Scalar, aten.div.Scalar,
+}  # fmt: skip
+_PRODUCTS = {  # affine in any one of their tensors
+    aten.linear.default, aten.mm.default, aten.matmul.default, aten.bmm.default, aten.addmm.default, aten.mul.Tensor,
+    aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv_transpose1d.default,
+    aten.conv_transpose2d.input,
+}  # fmt: skip
+_FIRST_ONLY = {aten.div.Tensor, aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default}
+"""Affine in their first tensor alone."""
+
+_FOUND: WeakKeyDictionary[Excerpt, str] = WeakKeyDictionary()
+
+
+def why_not_affine(context: Context) -> str:
+    """Why a section is not the same affine map for every sample (completing "The section ..."); empty if it is."""
+    excerpt = context.excerpt
+    if excerpt is None:
+        return "is a plain callable, whose inside cannot be read"
+    if excerpt not in _FOUND:
+        _FOUND[excerpt] = _why_not(excerpt)
+    return _FOUND[excerpt]
+
+
+def _why_not(excerpt: Excerpt) -> str:
+    program = excerpt.program
+    inside = {n for n in program.descendants(excerpt.source.nodes) if not is_size(n)}
+    stack, seen = [n for n in excerpt.target.nodes if n not in excerpt.source.nodes], set(excerpt.source.nodes)
+    while stack:
+        node = stack.pop()
+        if node in seen or node not in inside:
+            continue
+        seen.add(node)
+        dependent = [n for n in node.all_input_nodes if n in inside]
+        others = [n for n in node.all_input_nodes if n not in inside and not is_size(n)]
+        if any(program.taint[n] != "" for n in others):
+            return f"combines its input with what differs from sample to sample ({name(node)})"
+        if not _affine(node, dependent):
+            return f"has an operation that is not affine ({name(node)})"
+        stack.extend(dependent)
+    return ""
+
+
+def _affine(node: fx.Node, dependent: list[fx.Node]) -> bool:
+    if node.target in CASTS:
+        return is_float(node)
+    if node.target in _MOVES or node.target in _SUMS:
+        return True
+    if len(dependent) != 1 or sum(a is dependent[0] for a in node.args) > 1:
+        return False
+    return node.target in _PRODUCTS or (node.target in _FIRST_ONLY and node.args[0] is dependent[0])

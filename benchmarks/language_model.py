@@ -3,6 +3,9 @@
 CPU time on one thread, forward passes and fits in one run. A fit of N and one of 2 N sequences part what every sequence
 costs from what is paid once (reading the graph's matrices, eigen-decompositions). Random weights.
 Run: python benchmarks/language_model.py [--shape gpt2|llama] [--layers 12] [--sequences 8] [--dtype float32]
+     [--moments auto|closed_form|probes]
+With probes take many sequences (--sequences 32): few need more probes each, and then a fit of twice as many costs less
+than twice.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -59,6 +63,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--moments", choices=["auto", "closed_form", "probes"], default="auto")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -76,7 +81,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as spill:
 
         def fit(data: list[dict[str, torch.Tensor]]) -> libasis.Basis:
-            return libasis.fit(traced, data, memory=2**28, spill=spill)
+            return libasis.fit(traced, data, moments=options.moments, memory=2**28, spill=spill)
 
         reading = cpu(lambda: [read(context) for context in traced.record(batches[0]).contexts])
         whole, without, once, peak = forward(model), forward(body), cpu(lambda: fit(half)), memory()
@@ -88,14 +93,26 @@ def main() -> None:
     print(
         f"{options.shape}, {options.layers} layers, {options.tokens} tokens, {options.dtype}, torch {torch.__version__}"
     )
-    for rule in sorted({fact["rule"] for fact in basis.info["rules"]}):
-        print(f"  rule: {rule}, {sum(fact['rule'] == rule for fact in basis.info['rules'])} sections")
+    report(basis.info["rules"])
     print(f"  forward pass: {whole * 1e3:.2f} ms per token, without unembedding {without * 1e3:.2f}")
+    paid = once - each * tokens
+    print(f"  fit: {each * 1e3:.2f} ms per token, and once {paid:.1f} s, reading the graph {reading:.1f} s")
     print(
-        f"  fit: {each * 1e3:.2f} ms per token, and once {once - each * tokens:.1f} s, reading the graph {reading:.1f} s"
+        f"  ratio: {each / whole:.2f} forward passes ({each / without:.2f} without unembedding), "
+        f"{each / without * options.layers:.1f} of one block"
     )
-    print(f"  ratio: {each / whole:.2f} forward passes ({each / without:.2f} without unembedding)")
     print(f"  peak memory: {peak:.0f} MB for {options.sequences} sequences, {end:.0f} MB for {2 * options.sequences}")
+
+
+def report(facts: list[dict[str, Any]]) -> None:
+    """Print the rules, and the probes and errors of those that estimate."""
+    for rule in sorted({fact["rule"] for fact in facts}):
+        mine = [fact for fact in facts if fact["rule"] == rule]
+        print(f"  rule: {rule}, {len(mine)} sections")
+        for name, form in (("probes", ""), ("probes_needed", ""), ("probes_worth", ""), ("relative_error", ".2%")):
+            found = [fact[name] for fact in mine if name in fact]
+            if found:
+                print(f"    {name.replace('_', ' ')}: {min(found):{form}} to {max(found):{form}}")
 
 
 def memory() -> float:

@@ -213,3 +213,18 @@ def test_auto_says_that_it_takes_them(monkeypatch, caplog, cheap):
     assert f"not {AttentionForm.name}: the section {reason}" in caplog.text
     exact = libasis.fit(traced, [x], moments="closed_form").sites[0].importances
     assert float((basis.sites[0].importances / exact - 1).abs().max()) < 0.06
+
+
+def test_build_passes_it_on(tmp_path, cheap):
+    torch.manual_seed(3)
+    model, x = Last(SECTIONS["rotary"]).double().eval(), randn(N, T, D)
+    sites = ["site", "output"]
+    graph = libasis.build(
+        model, [x], sites, moments="probes", relative_error=0.01, seed=4, memory=2**14, spill=tmp_path, progress=False
+    )
+    traced = libasis.trace(model, x, sites)
+    basis = libasis.fit(traced, [x], moments="probes", relative_error=0.01, seed=4, progress=False)
+    assert_same(graph.basis.sites[0].C, basis.sites[0].C)
+    assert graph.basis.info["rules"][0]["relative_error"] <= 0.01
+    assert graph.basis.info["activations"] == "written to files"
+    assert not list(tmp_path.iterdir())

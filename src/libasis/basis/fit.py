@@ -61,18 +61,20 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         truncation: ``"auto"`` drops what rounding alone could have made; ``"relative:1e-10"`` or ``"absolute:1e-6"``.
         moments: rule for M': ``"auto"`` takes a closed form where the section has one, otherwise the exact rule if it
             is cheap, otherwise the sketch; ``"closed_form"`` insists on one; ``"exact"`` takes one backward pass per
-            output feature and position; ``"sketch"`` estimates from random probes.
+            output feature and position; ``"sketch"`` estimates from random probes. ``"probes"`` is ``"auto"``, but
+            takes the two dear terms of attention with rotary embedding by random probes where these cost less than the
+            exact terms; ``"auto"`` does so only where they are very dear (long sequences, many heads).
         dtype: compute in this dtype instead of the model's own; accumulation is always float64.
         device: compute on this device.
         mask: which positions count, instead of the traced model's own mask.
-        seed: of the sketch's probes.
+        seed: of the random probes.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes
             (where they need more, they go to ``spill``, or the model runs again for each section).
         spill: a folder for activations that do not fit into memory; they are removed when the fit is over.
-        relative_error: where the sketch stops: at this standard error, relative, of each of the leading importances
-            that together make 99% of their sum, given the next site's basis. ``basis.info["rules"]`` has the error
-            reached, and as ``accumulated_error`` that with the errors of all later sections in quadrature.
+        relative_error: where random probes are enough: at this standard error, relative, of each of the leading
+            importances that together make 99% of their sum, given the next site's basis. ``basis.info["rules"]`` has
+            the error reached, and as ``accumulated_error`` that with the errors of all later sections in quadrature.
 
     Returns:
         The basis. The result does not depend on how the data are split into batches, up to rounding.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +35,8 @@ def build(  # noqa: PLR0913 - keyword options of the public face
     seed: int = 0,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
+    spill: str | Path | None = None,
+    relative_error: float = 0.01,
 ) -> InteractionGraph:
     """Basis and interaction graph of a model: `trace`, `fit` and `interactions` in one.
 
@@ -57,30 +60,36 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         mask: which positions count, see `trace`.
         seed: recorded; random rules draw from it.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what one batch's products may hold.
+        memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes.
+        spill: a folder for activations that do not fit into memory, see `fit`.
+        relative_error: where random probes are enough, see `fit`.
     """
     traced = trace(model, first_inputs(model, batches), sites, mask=mask, dtype=dtype, device=device)
-    kept = keep(traced, batches, memory=memory)
-    basis = fit(
-        traced,
-        kept,
-        method,
-        rotate_final=rotate_final,
-        truncation=truncation,
-        moments=moments,
-        seed=seed,
-        progress=progress,
-        memory=memory,
-    )
-    return interactions(
-        traced,
-        basis,
-        kept,
-        method=edges,
-        nodes=nodes,
-        baseline=baseline,
-        top_k=top_k,
-        seed=seed,
-        progress=progress,
-        memory=memory,
-    )
+    kept = keep(traced, batches, memory=memory, spill=spill)
+    try:
+        basis = fit(
+            traced,
+            kept,
+            method,
+            rotate_final=rotate_final,
+            truncation=truncation,
+            moments=moments,
+            seed=seed,
+            progress=progress,
+            memory=memory,
+            relative_error=relative_error,
+        )
+        return interactions(
+            traced,
+            basis,
+            kept,
+            method=edges,
+            nodes=nodes,
+            baseline=baseline,
+            top_k=top_k,
+            seed=seed,
+            progress=progress,
+            memory=memory,
+        )
+    finally:
+        kept.close()

@@ -66,8 +66,8 @@ class FitSection(Section):
     )
     rotate_final: bool = Field(default=False, description="true or false")
     truncation: str = Field(default="auto", description='"auto", "relative:1e-10" or "absolute:1e-6"')
-    moments: Literal["auto", "closed_form", "exact", "sketch"] = Field(
-        default="auto", description='"auto", "closed_form", "exact" or "sketch"'
+    moments: Literal["auto", "closed_form", "probes", "exact", "sketch"] = Field(
+        default="auto", description='"auto", "closed_form", "probes", "exact" or "sketch"'
     )
     relative_error: float = Field(default=0.01, gt=0, lt=1, description="a number between 0 and 1")
     dtype: Dtype = None

@@ -161,10 +161,11 @@ class Halves:
             rest: what has no error.
         """
         W = torch.eye(self.sums.shape[-1]).to(self.sums) if weigh is None else weigh.to(self.sums)
-        halves = [half.sum(0) * (2 / each) + (0 if rest is None else rest) for half in self.sums]
+        halves = [half.sum(0) * (2 / each) + (0 if rest is None else rest.to(half)) for half in self.sums]
         halves = [symmetric(W.T @ half @ W) for half in halves]
         values, V = eigh_descending((halves[0] + halves[1]) / 2)
-        differences = [quadratic(a - b, W @ V) / each for a, b in zip(*self.sums, strict=True)]
+        WV = W @ V
+        differences = [quadratic(a - b, WV) / each for a, b in zip(*self.sums, strict=True)]
         others = (quadratic(halves[1 - i], eigh_descending(halves[i])[1]) for i in (0, 1))
         return ErrorBar(values, torch.stack(differences), values - sum(others) / 2, left)
 

@@ -28,22 +28,22 @@ class StreamingMoments:
 
     def update(self, x: Tensor) -> None:
         """Add vectors ``[n, d]`` of any floating dtype."""
-        for part in x.split(2048) if len(x) else ():
+        for part in x.split(4096) if len(x) else ():
             part = part.to(torch.float64)
             mean = part.mean(0)
-            scatter = torch.zeros_like(self.scatter)
-            add_gram(scatter, part - mean)
-            self._merge(len(part), mean, scatter)
+            add_gram(self.scatter, part - mean)
+            self._shift(len(part), mean)
 
     def merge(self, other: StreamingMoments) -> None:
         """Add all that another accumulator has seen."""
         if other.n:
-            self._merge(other.n, other.mean, other.scatter)
+            self.scatter += other.scatter
+            self._shift(other.n, other.mean)
 
-    def _merge(self, n: int, mean: Vector, scatter: Matrix) -> None:
+    def _shift(self, n: int, mean: Vector) -> None:
+        """Join n more vectors whose own scatter has been added."""
         total = self.n + n
         delta = mean - self.mean
-        self.scatter += scatter
         self.scatter.addr_(delta, delta, alpha=self.n * n / total)
         self.mean = self.mean + delta * (n / total)
         self.n = total

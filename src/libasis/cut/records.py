@@ -54,6 +54,10 @@ class Records:
         self._folder = None if spill is None else _temporary(spill)
         self.lasting = False
 
+    def __iter__(self) -> Iterator[Any]:
+        """The batches as they were given."""
+        return iter(self.batches)
+
     def __enter__(self) -> Records:
         return self
 

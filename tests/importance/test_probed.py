@@ -70,7 +70,7 @@ def estimate(case, seed=0, relative_error=0.9, **more):
 )
 def test_unbiased_and_the_error_bars_hold(name, mask, cheap):
     case = setting(name, mask)
-    moments = [estimate(case, seed) for seed in range(50)]
+    moments = [estimate(case, seed) for seed in range(40)]
     assert {m.facts["probes"] for m in moments} == {2}
     found = torch.stack([m.value for m in moments])
     off = (found.mean(0) - case.exact.value) / (found.std(0) / len(found) ** 0.5)
@@ -98,7 +98,7 @@ def test_all_other_terms_are_exact(name):
     assert_same(rest.terms.Z, whole.terms.Z)
 
 
-@pytest.mark.parametrize(("name", "start", "end"), LANGUAGE)
+@pytest.mark.parametrize(("name", "start", "end"), LANGUAGE, ids=["llama", "gpt_neox"])
 def test_language_models_with_padding_and_batches_of_several_lengths(name, start, end, cheap):
     pytest.importorskip("transformers")
     model = make_language_model(name, "sdpa").double().eval()
@@ -111,7 +111,7 @@ def test_language_models_with_padding_and_batches_of_several_lengths(name, start
     def moment(rule):
         return rule.second_moment(span, records, readout, memory=2**30, progress=False)
 
-    exact, found = moment(AttentionForm()), [moment(ProbedAttention(seed=s, relative_error=0.5)) for s in range(30)]
+    exact, found = moment(AttentionForm()), [moment(ProbedAttention(seed=s, relative_error=0.5)) for s in range(20)]
     assert {m.facts["probes"] for m in found} == {14}  # one in each of 32 groups of errors takes 7 draws of 5 samples
     values = torch.stack([m.value for m in found])
     off = (values.mean(0) - exact.value) / (values.std(0) / len(found) ** 0.5)

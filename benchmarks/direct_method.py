@@ -1,11 +1,13 @@
 """LIB and its edges on modular addition: libasis beside the direct method, in one run.
 
 The direct method takes one backward pass of the whole batch per output feature and output position, for the importance
-of each section and once more for its edges. Run: python benchmarks/direct_method.py
+of each section and once more for its edges, in float64; libasis may compute in float32.
+Run: python benchmarks/direct_method.py [--dtype float64]
 """
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import torch
@@ -36,16 +38,20 @@ def direct(record, l, source, target):
 
 def main():
     """Time both, compare their results, print the ratio."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
+    options = parser.parse_args()
     train = modadd.batches_train()
-    traced = libasis.trace(modadd.load(), train[0][0], SITES, dtype="float64")
+    model = modadd.load()
+    traced = libasis.trace(model, train[0][0], SITES, dtype=options.dtype)
     start = time.perf_counter()
     kept = libasis.keep(traced, train)
     basis = libasis.fit(traced, kept, truncation="absolute:1e-6", progress=False)
     graph = libasis.interactions(traced, basis, kept, progress=False)
     ours = time.perf_counter() - start
     whole = torch.cat([inputs for inputs, _ in train])
+    record = libasis.trace(model, train[0][0], SITES, dtype="float64").record(whole)
     start = time.perf_counter()
-    record = traced.record(whole)
     found = [direct(record, l, basis.sites[l], basis.sites[l + 1]) for l in range(3)]
     theirs = time.perf_counter() - start
     for l, (_, edges) in enumerate(found):

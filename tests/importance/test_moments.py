@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import libasis
-from anatomy.test_anatomy import MADE_OF, NOT, D, Last, T, example
+from anatomy.test_anatomy import MADE_OF, NOT, D, Last, T, example, turn
 from cut.cutting import randn
 from libasis.cut import Records
 from libasis.errors import OptionError
@@ -75,6 +75,21 @@ def test_everything_else_takes_the_exact_rule_and_says_why(name):
     assert all(passed.values())
     with pytest.raises(OptionError, match='"closed_form".*"auto"'):
         choose(span, "closed_form")
+
+
+@pytest.mark.parametrize("which", ["queries", "keys"])
+def test_queries_or_keys_turned_alone_take_the_exact_rule(which):
+    def run(m, x):
+        q, k = (turn(part(x)) if which == name else part(x) for name, part in (("queries", m.q), ("keys", m.k)))
+        return x + m.o((q @ k.transpose(-1, -2)).softmax(-1) @ m.v(x))
+
+    x = example("rotary")
+    traced = libasis.trace(Last(run).double().eval(), x, ["site", "output"])
+    found, passed = moment(traced, [x], "auto", randn(D, 5))
+    exact, _ = moment(traced, [x], "exact", randn(D, 5))
+    assert found.rule == "exact"
+    assert "alone" in passed["closed form, attention"]
+    assert_same(found.value, exact.value)
 
 
 def test_the_rule_of_each_section_is_reported():

@@ -37,7 +37,11 @@ class AttentionForm:
         """None for sections with an attention."""
         if isinstance(span.anatomy, str):
             return span.anatomy
-        return "has no attention" if span.anatomy.attention is None else None
+        attention = span.anatomy.attention
+        if attention is None:
+            return "has no attention"
+        alike = (attention.rotate_query is None) == (attention.rotate_key is None)
+        return None if alike else "rotates its queries or its keys alone"
 
     @torch.no_grad()
     def second_moment(

@@ -96,7 +96,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         "basis": graph.basis.method,
         "search": search,
         "candidates": _candidates(graph),
-        "data": describe(batches),
+        "data": describe(records.batches),
         "seed": seed,
         "traced": traced.facts(),
         "versions": versions(),

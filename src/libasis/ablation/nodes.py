@@ -86,7 +86,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         "schedule": schedule if isinstance(schedule, str) else list(schedule),
         "replacement": replacement,
         "max_drop": max_drop,
-        "data": describe(batches),
+        "data": describe(job.records.batches),
         "seed": seed,
         "traced": traced.facts(),
         "versions": versions(),

@@ -23,6 +23,11 @@ Values = tuple[Tensor, ...]
 """The context values of a batch (masks, position ids, ...), `Context.values`."""
 
 
+def values_batch(values: Values, fixed: int | None) -> int:
+    """A batch size that the context values allow; ``fixed`` is the only one that the graph takes, or None."""
+    return fixed or max([v.shape[0] for v in values if v.ndim > 1] or [1])
+
+
 @dataclass(frozen=True)
 class Norm:
     r"""LayerNorm or RMSNorm without its gain.
@@ -90,7 +95,7 @@ class Rotation:
         """Cosines and sines ``[batch, t, e]`` (batch 1 where they are the same for all samples)."""
         width, p = len(self.partner), torch.tensor(self.partner, device=like.device)
         first = p >= torch.arange(width, device=like.device)
-        size = self.fixed or max([v.shape[0] for v in values if v.ndim > 1] or [1])
+        size = values_batch(values, self.fixed)
         seen = []
         for part in (first, ~first):
             y = part.to(like).expand(size, positions, self.heads, width).flatten(2)

@@ -16,10 +16,10 @@ from ..cut.functions import Functions
 from ..types import Matrix, Vector
 from .extract import Port, linear_maps
 from .heads import HeadNodes
-from .parts import Anatomy, Attention, Norm, Pointwise, Values
+from .parts import Anatomy, Attention, Norm, Pointwise, Values, values_batch
 from .reader import Reader, Region
 from .roles import NoMatch, Roles
-from .rotation import rotation, values_batch
+from .rotation import rotation
 
 _READ: WeakKeyDictionary[Excerpt, Anatomy | str] = WeakKeyDictionary()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .parts import Rotation, Values
+from .parts import Rotation, Values, values_batch
 from .roles import NoMatch
 
 _REASON = "turns queries or keys in a way that is not a rotation by position"
@@ -35,11 +35,6 @@ def rotation(run: Callable[[Tensor, Values], Tensor], like: Tensor, values: Valu
     if not _close(y, x * cos + x[..., found.partner] * sin):
         raise NoMatch(_REASON)
     return found
-
-
-def values_batch(values: Values, fixed: int | None) -> int:
-    """A batch size that the context values allow."""
-    return fixed or max([v.shape[0] for v in values if v.ndim > 1] or [1])
 
 
 def _alike(like: Tensor, seed: int) -> Tensor:

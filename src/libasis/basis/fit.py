@@ -100,7 +100,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         "rules": job.rules,
         "activations": records.how,
         "vectors": {site.name: s.n for site, s in zip(traced.sites, stats, strict=True)},
-        "data": describe(batches),
+        "data": describe(records.batches),
         "seed": seed,
         "compute_dtype": str(computed_in).removeprefix("torch."),
         "accumulation_dtype": "float64",

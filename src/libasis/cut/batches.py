@@ -163,7 +163,6 @@ def _separate(item: Any, structure: Structure, index: int) -> tuple[Any, Any]:
 
 def describe(batches: Any) -> str:
     """A short description of where the data came from, for the record."""
-    batches = getattr(batches, "batches", batches)  # of what was kept
     try:
         return f"{type(batches).__name__} of {len(batches)} batches"
     except TypeError:

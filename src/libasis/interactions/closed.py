@@ -202,11 +202,3 @@ class ClosedEffects:
 def _kept(x: Tensor, keep: Tensor | None) -> Tensor:
     """``[b, t, ...]`` to ``[m, ...]``."""
     return x.flatten(0, 1) if keep is None else x[keep]
-
-
-def of_samples(values: Values, dims: Sequence[int | None], samples: slice) -> Values:
-    """The context values of some samples; ``dims`` are their batch dimensions."""
-    return tuple(
-        v if dim is None or v.shape[dim] == 1 else v.narrow(dim, samples.start, samples.stop - samples.start)
-        for v, dim in zip(values, dims, strict=True)
-    )

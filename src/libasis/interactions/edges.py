@@ -89,7 +89,7 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
         if method == "gradient"
         else {"rule": "Gauss-Legendre", "nodes": nodes, "baseline": baseline},
         "top_k": facts(sections, top_k, len(plan)),
-        "data": describe(batches),
+        "data": describe(records.batches),
         "seed": seed,
         "traced": traced.facts(),
         "versions": versions(),

@@ -15,7 +15,7 @@ from ..cut import Record
 from ..errors import OptionError
 from ..importance import one_hot, pull_back
 from ..numerics import gauss_legendre
-from .closed import ClosedEffects, Sizes, of_samples, spans
+from .closed import ClosedEffects, Sizes, spans
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Effects:
         sizes = Sizes.within(held, anatomy, (size, positions), (self.k_in, self.k_out), len(self.path.alphas))
         for samples in spans(size, size if self.context.fixed_batch else sizes.samples):
             keep = None if self.counted is None else self.counted[samples]
-            values = of_samples(self.context.values, self.context.batch_dims, samples)
+            values = self.context.of(samples)
             points, amounts = list(self.points(samples)), self.amounts[samples]
             for columns, which, effect in made(points, amounts, keep, values, sizes):
                 yield columns, which, effect.to(torch.float64)

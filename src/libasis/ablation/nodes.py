@@ -131,11 +131,8 @@ class _Nodes:
 
     def base(self) -> Tally:
         """The unablated model's score; the score of an all-zero output is measured beside it."""
-        whole, nothing = Tally(self.metric), Tally(self.metric)
-        for record in self.records.stream(progress=self.progress, label="base score"):
-            output = record.output
-            whole.add(output, record.targets)
-            nothing.add(torch.zeros_like(output), record.targets)
+        nothing = Tally(self.metric)
+        whole = base_score(self.records, self.metric, self.progress, nothing)
         self.without_constant = nothing.score
         return whole
 
@@ -182,10 +179,13 @@ class _Nodes:
         return features.roll(shift, 0)
 
 
-def base_score(records: Records, metric: Metric, progress: bool | None) -> Tally:
-    """The unablated model's score."""
+def base_score(records: Records, metric: Metric, progress: bool | None, nothing: Tally | None = None) -> Tally:
+    """The unablated model's score; that of an all-zero output is added to ``nothing`` beside it."""
     tally = Tally(metric)
     for record in records.stream(progress=progress, label="base score"):
-        tally.add(record.output, record.targets)
+        output = record.output
+        tally.add(output, record.targets)
+        if nothing is not None:
+            nothing.add(torch.zeros_like(output), record.targets)
     _ = tally.score
     return tally

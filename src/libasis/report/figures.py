@@ -12,7 +12,7 @@ from ..errors import OptionError
 from .canvas import GREY, INK, WIDTH, drawing, fit_name, new_figure, power_of_ten
 from .grid import Grid
 from .series import Series, metric_name, score, section_name, series_of
-from .text import texts
+from .words import texts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

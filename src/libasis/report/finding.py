@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .series import method_of, metric_name, percent, score, section_name, series_of
 from .tables import count, stable_count
-from .text import texts
+from .words import texts
 
 if TYPE_CHECKING:
     from ..ablation.results import EdgeAblation

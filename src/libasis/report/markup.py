@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .canvas import clean, to_svg
-from .text import texts
+from .words import texts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

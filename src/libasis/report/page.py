@@ -25,7 +25,7 @@ from .tables import (
     node_groups,
     settings,
 )
-from .text import texts
+from .words import texts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .canvas import FAINT, GREY, INK, NEGATIVE, NODE, POSITIVE, WIDTH, drawing, fit_name, new_figure
 from .layout import MAX_FEATURES, Edge, Layout, Node, arrange
 from .series import percent, quantity
-from .text import texts
+from .words import texts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

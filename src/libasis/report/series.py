@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .canvas import clean, series_styles
-from .text import texts
+from .words import texts
 
 MAX_DROP = 0.001
 """The allowance of an ablation that states none."""

@@ -9,7 +9,7 @@ import torch
 
 from .markup import Cell, Group
 from .series import MAX_DROP, Series, metric_name, percent, quantity, score, section_name, series_of
-from .text import texts
+from .words import texts
 
 if TYPE_CHECKING:
     from ..ablation.results import Curve, EdgeAblation, NodeAblation

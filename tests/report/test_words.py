@@ -3,7 +3,7 @@ import string
 import pytest
 
 from libasis.errors import OptionError
-from libasis.report.text import EN, JA, texts
+from libasis.report.words import EN, JA, texts
 
 
 def blanks(text):

@@ -1,0 +1,194 @@
+"""The words of the page and the figures, in English."""
+
+from __future__ import annotations
+
+EN: dict[str, str] = {
+    # the page
+    "title": "Which features act on which",
+    "kicker": "libasis report",
+    "contents": "Contents",
+    "lead": (
+        "A neural network hands numbers on from step to step. Here the model is cut at {sites} places, called sites. "
+        "At each site the numbers are described by a few directions, called features, and the pictures show how "
+        "strongly each feature acts on the features of the next site."
+    ),
+    "about_lib": (
+        "The Local Interaction Basis (LIB) picks the features so that they are uncorrelated and ranks them by how "
+        "much the next step depends on them."
+    ),
+    "about_pca": "Principal components (PCA), the usual yardstick, rank them by how much they vary.",
+    "about_neuron": "Neurons are the model’s own coordinates, unchanged.",
+    "about_global": "The global basis ranks them by how much the model’s final output depends on them.",
+    # the finding
+    "finding": "Finding",
+    "find_where": "At {section}",
+    "find_where_most": "At {section}, where the two differ most",
+    "find_pair": (
+        "{where}, {lib} of {lib_total} interactions in the LIB basis keep {metric} within {drop} of the model’s "
+        "{base}; PCA needs {pca} of {pca_total}."
+    ),
+    "find_stable": "These are stable counts; the bisection ends at {lib} and {pca}.",
+    "find_all": "By stable count LIB needs fewer interactions than PCA in {fewer} of {sections} sections.",
+    "find_nothing_passes": (
+        "No section can be compared: for LIB or PCA not even all interactions together keep {metric} within {drop} "
+        "of the model’s {base}."
+    ),
+    "find_plain": (
+        "{method} describes the {sites} sites by {features} features; between them {edges} interactions are "
+        "possible, and the strongest 1% of each section carry {share} of its strength."
+    ),
+    "find_plain_kept": (
+        "{method} describes the {sites} sites by {features} features; between them {edges} interactions are possible."
+    ),
+    "find_kept": (
+        "{method}: of the interactions into each feature only the {k} strongest were kept. They carry at least {share} "
+        "of each section’s strength; the others are not shown here and no ablation could choose them."
+    ),
+    "find_plain_one": "{method} describes the site by {features} features; with one site there are no interactions.",
+    "find_one": (
+        "In each of the {sections} sections, cut alone, {share} of the interactions in the {method} basis or fewer "
+        "are enough to keep {metric} within {drop} of the model’s {base} (stable counts)."
+    ),
+    "find_one_section": (
+        "At {section}, {stable} of {total} interactions in the {method} basis keep {metric} within {drop} of the "
+        "model’s {base} (stable count)."
+    ),
+    "find_no_comparison": (
+        "Whether another basis needs fewer or more is not compared here: that takes edge ablations of LIB and of PCA "
+        "with stable counts and the same metric, samples and allowance."
+    ),
+    "find_no_claim": "How many of them the model needs was not measured here; an edge ablation tells.",
+    # tables
+    "tables": "How much can be removed",
+    "tables_none": "No ablation was given, so nothing is said here about what can be removed.",
+    "edges_table": "Interactions needed, section by section",
+    "edges_note": (
+        "Only the strongest interactions of one section are kept, the rest of the model stays whole. “Bisection” is "
+        "the number at which the search ends; “stable” is the smallest number from which every larger number "
+        "measured also passes; its bar compares the bases within a section. Use the stable one for claims."
+    ),
+    "nodes_table": "Features needed, site by site",
+    "nodes_note": (
+        "Only the most important features of one site are kept, the others are held at their mean. “Kept” is the "
+        "smallest number measured from which every larger one also stays within {drop} of the model’s score."
+    ),
+    "settings": "{methods}: {metric}, model’s score {base}, allowed worsening {drop}, {samples} scores.",
+    "settings_coarse": (
+        "With {samples} scores a single one weighs {step}, more than the allowed worsening: the model may not lose "
+        "even one."
+    ),
+    "settings_nodes": "{methods}: {metric}, model’s score {base}, {samples} scores.",
+    "col_section": "Section",
+    "col_site": "Site",
+    "col_method": "Basis",
+    "col_edges": "Interactions",
+    "col_required": "Needed: bisection",
+    "col_stable": "Needed: stable",
+    "col_features": "Features",
+    "col_kept": "Kept",
+    "col_none_kept": "Score with no feature",
+    "none_passes": "none passes",
+    # pictures
+    "pictures": "Pictures",
+    "graph_title": "The interaction graph, {method}",
+    "graph_strongest": (
+        "Each column is a site, each dot a feature with its number, each line an interaction. Drawn are at most "
+        "{features} features per site, the most important ones, and the strongest interactions between them; the "
+        "numbers under the picture say how many are left out and how much strength the drawn ones carry."
+    ),
+    "graph_needed": (
+        "Each column is a site, each dot a feature with its number, each line an interaction. In the sections that "
+        "were ablated the lines are the interactions kept where the bisection ended, that is, at the stated loss. At "
+        "most {features} features per site are drawn, the most important ones; the numbers under the picture say how "
+        "many are left out."
+    ),
+    "graph_hint": "Rest the pointer on a dot or a line to read its name and value.",
+    "spectra_title": "How importance falls off",
+    "spectra_note": (
+        "The features of each site from the most to the least important, each line divided by its first value. A "
+        "line that falls early means that few features matter. Lines of different bases have different units, so "
+        "compare their shapes only. The marker is the last feature kept; the legend says how many of the site’s "
+        "directions those are."
+    ),
+    "edge_curves_title": "Score against interactions kept",
+    "edge_curves_note": (
+        "From left to right more of a section’s interactions are kept, the strongest first. The lower panels enlarge "
+        "the place where the curves come within reach of the model’s score; shaded is the allowed worsening. A curve "
+        "can leave the band and return, which is why the stable number can be larger than the bisection’s."
+    ),
+    "node_curves_title": "Score against features kept",
+    "node_curves_note": "From left to right more features of one site are kept, the most important first.",
+    "picture_of": "Picture: {title}. The tables of this page give its main numbers.",
+    "scrolls": "{title} (scrolls sideways)",
+    # features
+    "features": "The most important features",
+    "features_note": (
+        "{method}, at most {limit} features per site. “Acts most on” and “most acted on by” name the strongest "
+        "interaction to the next and from the previous site, with its strength in brackets."
+    ),
+    "features_count": "{shown} of {total}",
+    "features_sites": "The table shows the first {shown} of {total} sites.",
+    "col_feature": "Feature",
+    "col_importance": "Importance",
+    "col_share": "Share of site",
+    "col_out": "Acts most on",
+    "col_in": "Most acted on by",
+    # limits
+    "limits": "What this page cannot show",
+    "limit_association": (
+        "An interaction is an association measured on the given data. Ablation tests many interactions together; no "
+        "single feature or interaction has been verified by an intervention of its own."
+    ),
+    "limit_sections": (
+        "Each section was cut alone, with the rest of the model whole. The numbers of several sections do not add up "
+        "to a number for the whole model."
+    ),
+    "limit_complete": (
+        "A site has at most as many features as coordinates. A model that stores more ideas than coordinates "
+        "(superposition) is not taken apart by such a basis."
+    ),
+    "limit_language": "On language models LIB has so far gained little over PCA.",
+    "limit_rotation": "Features of nearly equal importance are only defined up to a rotation among them.",
+    # provenance
+    "provenance": "How these numbers were computed",
+    "provenance_note": "As recorded with each result: method, rule, rank decision, data, seed and versions.",
+    "prov_basis": "{method}: the basis",
+    "prov_ranks": "{method}: rank decision at each site",
+    "prov_edges": "{method}: the interactions",
+    "prov_edge_ablation": "{method}: edge ablation",
+    "prov_node_ablation": "{method}: node ablation",
+    "prov_empty": "Nothing was recorded.",
+    "more_values": "… {count} more values",
+    "more_text": "… {count} more characters",
+    # figures
+    "importance": "importance",
+    "fig_features": "{shown} of {total} features",
+    "fig_edges": "{shown} of {total} edges",
+    "fig_edges_needed": "{shown} of {needed} needed edges",
+    "fig_share": "{share} of the strength",
+    "fig_kept": "{method}: {kept} of {total} kept",
+    "fig_required": "{method}: {required}, stable {stable}",
+    "fig_panels": "The first {shown} of {total} panels are drawn.",
+    "legend_positive": "raises its target on average",
+    "legend_negative": "lowers it on average",
+    "legend_strength": "width: root of strength",
+    "legend_size": "area: root of importance",
+    "legend_hollow": "no edge of it is drawn",
+    "legend_base": "model’s score",
+    "legend_allowed": "allowed worsening",
+    "legend_required": "needed: bisection",
+    "legend_stable": "needed: stable",
+    "axis_rank": "rank of the feature",
+    "axis_importance": "importance / largest",
+    "axis_edges": "edges kept",
+    "axis_features": "features kept",
+    "axis_close_up": "close-up",
+    "method_lib": "LIB",
+    "method_pca": "PCA",
+    "method_neuron": "Neurons",
+    "method_global": "Global",
+    "method_unnamed": "Unnamed basis",
+    "metric_accuracy": "accuracy",
+    "metric_cross_entropy": "cross-entropy",
+    "metric_mse": "mean squared error",
+}

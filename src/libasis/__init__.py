@@ -8,7 +8,7 @@ from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_no
 from .basis import Basis, SiteBasis, fit
 from .cut import Chain, SiteTable, Traced, find_sites, keep, trace
 from .errors import LibasisError
-from .interactions import InteractionGraph, build, interactions, load
+from .interactions import InteractionGraph, Label, build, interactions, load
 from .provenance import versions
 
 __version__ = versions()["libasis"]
@@ -19,6 +19,7 @@ __all__ = [
     "Curve",
     "EdgeAblation",
     "InteractionGraph",
+    "Label",
     "LibasisError",
     "NodeAblation",
     "SiteBasis",

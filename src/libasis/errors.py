@@ -36,5 +36,9 @@ class OptionError(LibasisError, ValueError):
     """An option has a value that is not allowed."""
 
 
+class LabelError(LibasisError, ValueError):
+    """Labels of features cannot be read or do not fit the graph."""
+
+
 class StoreError(LibasisError):
     """A saved graph cannot be written or read."""

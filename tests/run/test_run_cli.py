@@ -277,6 +277,18 @@ def test_report(folder, command, settings):
     assert page != alone
 
 
+def test_report_with_names_of_features(folder, command, settings, monkeypatch):
+    ok(command("graph"))
+    shown = []
+    monkeypatch.setattr("libasis.report.write_page", lambda path, graphs, **_: shown.append(graphs[0].labels) or path)
+    libasis.load("libasis-run/graph").with_labels({"fc1:in:0": '名 = "x"'}).save_labels("my 名.json")
+    ok(command("report", "--labels", "my 名.json"))
+    ok(command("report", "--set", "report.labels=my 名.json"))
+    ok(command("report"))
+    assert shown == [{"fc1:in:0": libasis.Label('名 = "x"')}] * 2 + [{}]
+    refused(command("report", "--labels", "none.json"), "none.json cannot be read as labels")
+
+
 def test_report_refuses_the_ablation_of_another_graph(command, settings):
     ok(command("graph"))
     ok(command("ablate"))

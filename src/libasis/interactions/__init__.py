@@ -3,7 +3,8 @@
 from .build import build
 from .edges import check_same_sites, interactions
 from .graph import InteractionGraph
+from .labels import Label
 from .store import load
 from .strongest import sparse
 
-__all__ = ["InteractionGraph", "build", "check_same_sites", "interactions", "load", "sparse"]
+__all__ = ["InteractionGraph", "Label", "build", "check_same_sites", "interactions", "load", "sparse"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ..basis import Basis
 from ..errors import OptionError
 from ..files import write_text
 from ..types import Matrix, Plain
+from .labels import Label, read_labels, write_labels
 
 if TYPE_CHECKING:
     import networkx
@@ -32,12 +33,16 @@ class InteractionGraph:
         signed: per section the mean of the same quantity before squaring, same shape, sparse in the same places: its
             sign tells the direction on average.
         info: how it was made (method, rule, quadrature, data, seed, versions, the model's fingerprint).
+        labels: what people call features, by the id ``"site:index"``; see `with_labels`.
+        modules: the group that people put a feature into, by the same ids.
     """
 
     basis: Basis
     edges: tuple[Matrix, ...]
     signed: tuple[Matrix, ...]
     info: Plain = field(default_factory=dict)
+    labels: dict[str, Label] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -83,17 +88,44 @@ class InteractionGraph:
                 }
 
     def nodes(self) -> Iterator[dict[str, Any]]:
-        """One plain row per feature: id, site, index, importance, variance."""
+        """One plain row per feature: id, site, index, importance, variance; label, note and module, or ``""``."""
+        none = Label("")
         for column, site in enumerate(self.basis):
             for i in range(site.k):
+                key = f"{site.name}:{i}"
                 yield {
-                    "id": f"{site.name}:{i}",
+                    "id": key,
                     "site": site.name,
                     "column": column,
                     "index": i,
                     "importance": float(site.importances[i]),
                     "variance": float(site.variances[i]),
+                    **asdict(self.labels.get(key, none)),
+                    "module": self.modules.get(key, ""),
                 }
+
+    def with_labels(self, source: str | Path | Mapping[str, Any]) -> InteractionGraph:
+        """The same graph with names for features; this one stays as it is.
+
+        Args:
+            source: a file, as the page or `save_labels` writes it: ``{"format": "libasis-labels", "version": 1,
+                "labels": {"fc1:in:0": {"label": "...", "note": "..."}}, "modules": {"fc1:in:0": "..."}}``; the same as
+                a mapping; or a mapping from ids to texts or `Label`. The labels given replace all labels that there
+                were, and so do modules; what is not given stays. ``{**graph.labels, "fc1:in:0": "edge"}`` adds one.
+
+        Raises:
+            LabelError: the file cannot be read, an id is unknown, a text has the wrong type or is absurdly long.
+        """
+        labels, modules = read_labels(source, self.basis)
+        return replace(
+            self,
+            labels=self.labels if labels is None else labels,
+            modules=self.modules if modules is None else modules,
+        )
+
+    def save_labels(self, path: str | Path) -> Path:
+        """Write labels and modules to a JSON file that `with_labels` reads; atomically."""
+        return write_labels(path, self.labels, self.modules)
 
     def to_networkx(self, *, min_strength: float = 0.0) -> networkx.DiGraph:
         """The graph for networkx; needs the extra ``libasis[graph]``."""
@@ -107,11 +139,15 @@ class InteractionGraph:
         return out
 
     def to_dataframe(self, *, min_strength: float = 0.0) -> pandas.DataFrame:
-        """One row per edge, for pandas; needs the extra ``libasis[graph]``."""
+        """One row per edge, with the labels of both ends, for pandas; needs the extra ``libasis[graph]``."""
         import pandas as pd
 
         columns = ["section", "source", "target", "strength", "signed"]
-        return pd.DataFrame(list(self.rows(min_strength=min_strength)), columns=columns)
+        frame = pd.DataFrame(list(self.rows(min_strength=min_strength)), columns=columns)
+        named = {key: label.label for key, label in self.labels.items()}
+        for end in ("source", "target"):
+            frame[f"{end}_label"] = [named.get(key, "") for key in frame[end]]
+        return frame
 
     def to_json(self, path: str | Path, *, min_strength: float = 0.0) -> Path:
         """Write nodes, edges and provenance as JSON; atomically."""

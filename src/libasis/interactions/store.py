@@ -16,10 +16,11 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..basis import Basis, SiteBasis
-from ..errors import StoreError
+from ..errors import LabelError, StoreError
 from ..files import write_bytes
 from ..types import Matrix, Plain
 from .graph import InteractionGraph
+from .labels import labels_to_plain
 from .strongest import sparse
 
 FORMAT = "libasis"
@@ -76,7 +77,7 @@ def _write(result: Basis | InteractionGraph, folder: Path) -> None:
         tensors.update(_pack(l, graph.edges[l], graph.signed[l]))
     file = folder / "tensors.safetensors"
     write_bytes(file, to_bytes(tensors))
-    manifest = {
+    manifest: Plain = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "kind": "graph" if graph else "basis",
@@ -86,6 +87,8 @@ def _write(result: Basis | InteractionGraph, folder: Path) -> None:
         "basis_info": basis.info,
         "graph_info": graph.info if graph else None,
     }
+    if graph and (graph.labels or graph.modules):
+        manifest["labels"] = labels_to_plain(graph.labels, graph.modules)
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "manifest.json").write_text(text, encoding="utf-8")
 
@@ -132,7 +135,10 @@ def load(path: str | Path) -> InteractionGraph | Basis:
         shapes = [(target.k, source.k) for source, target in zip(sites[:-1], sites[1:], strict=True)]
         pairs = [_unpack(l, tensors, shape) for l, shape in enumerate(shapes)]
         edges, signed = tuple(e for e, _ in pairs), tuple(s for _, s in pairs)
-        return InteractionGraph(basis, edges, signed, manifest["graph_info"])
+        graph = InteractionGraph(basis, edges, signed, manifest["graph_info"])
+        return graph.with_labels(manifest["labels"]) if "labels" in manifest else graph
+    except LabelError as error:
+        raise StoreError(f"{path} is damaged: {error} Save the result again.") from error
     except (KeyError, TypeError) as error:
         raise StoreError(f"{path} is damaged: its manifest or tensors lack {error}; save the result again.") from error
 

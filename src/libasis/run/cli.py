@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -221,9 +222,17 @@ def ablate(file: File = Path(FILE), changes: Changes = None, force: Force = Fals
 
 
 @app.command(epilog="Example: libasis report libasis.toml --set report.lang=ja")
-def report(file: File = Path(FILE), changes: Changes = None, as_json: Json = False) -> None:
+def report(
+    file: File = Path(FILE),
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="Names of features, saved from the page.")
+    ] = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
     """Write the page that shows the graph, and the ablation if there is one; replaces an older page."""
     from . import pipeline
 
-    page = pipeline.report(_read(file, changes))
+    named = [f"report.labels={json.dumps(str(labels), ensure_ascii=False)}"] if labels else []
+    page = pipeline.report(_read(file, [*(changes or []), *named]))
     show.as_json({"command": "report", "page": page}) if as_json else print(f"Page written to {page}")

@@ -122,6 +122,7 @@ class ReportSection(Section):
     lang: Literal["en", "ja"] = Field(default="en", description='"en" or "ja"')
     path: Text = None
     title: Text = None
+    labels: Text = None
 
 
 class Config(Section):

@@ -155,11 +155,14 @@ def report(config: Config) -> Path:
 
     Raises:
         RunError: there is no graph, or the ablation belongs to a graph of other settings.
+        LabelError: the labels do not fit the graph.
     """
     from ..report import write_page
 
     output = Output(config)
     measured = _saved_graph(output)
+    if config.report.labels:
+        measured = measured.with_labels(config.report.labels)
     saved = _saved_ablations(output)
     return write_page(
         output.report,

@@ -13,7 +13,8 @@ import libasis
 ROOT = Path(libasis.__file__).parent
 BELOW_ALL = ("errors", "types", "files", "provenance")
 STAGES = (
-    "numerics", "cut", "anatomy", "importance", "basis", "interactions", "ablation", "report", "run", "demo",
+    "numerics", "cut", "anatomy", "importance", "basis", "interactions", "ablation",
+    "evaluate", "report", "run", "demo",
 )  # fmt: skip
 FACE = STAGES.index("ablation") + 0.5  # `import libasis` itself brings the stages up to ablation
 

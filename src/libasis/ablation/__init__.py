@@ -2,6 +2,6 @@
 
 from .edges import ablate_edges
 from .nodes import ablate_nodes
-from .results import Curve, EdgeAblation, NodeAblation
+from .results import Curve, EdgeAblation, NodeAblation, SampleScores
 
-__all__ = ["Curve", "EdgeAblation", "NodeAblation", "ablate_edges", "ablate_nodes"]
+__all__ = ["Curve", "EdgeAblation", "NodeAblation", "SampleScores", "ablate_edges", "ablate_nodes"]

@@ -15,13 +15,13 @@ from ..cut.batches import describe
 from ..errors import OptionError
 from ..interactions import InteractionGraph, check_same_sites
 from ..provenance import versions
-from ..types import Activations, Matrix, Plain
+from ..types import Activations, Matrix, Plain, Vector
 from .metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
-from .nodes import base_score
+from .nodes import base_score, sample_scores
 from .ranking import Ranking
 from .results import Curve, EdgeAblation
 from .rows import rows_of
-from .schedules import bisect_ablated, bisect_kept, stable_count
+from .schedules import bisect_ablated, bisect_kept, geometric, stable_count
 
 
 def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
@@ -40,6 +40,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     seed: int = 0,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
+    per_sample: bool = False,
 ) -> EdgeAblation:
     """How many interactions of each section are needed to keep the score.
 
@@ -66,6 +67,8 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         seed: recorded.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes.
+        per_sample: also give each sample's scores, to resample them; they need 8 bytes per sample and count. More
+            counts are then measured below the stable one, where those of a resample may end.
 
     Raises:
         OptionError: an option is unknown.
@@ -82,13 +85,14 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, graph.basis)
     records = Records.of(traced, batches, memory)
-    base = base_score(records, measure, progress)
+    base = base_score(records, measure, progress, per_sample=per_sample)
     searches: dict[str, _Search] = {}
     required: dict[str, int | None] = {}
     stable_counts: dict[str, int | None] = {}
     for l, name in enumerate(names):
         if sections is None or name in sections:
-            found = searches[name] = _Search(records, graph, l, measure, base.score, max_drop, progress, memory)
+            found = _Search(records, graph, l, measure, base.score, max_drop, progress, memory, per_sample=per_sample)
+            searches[name] = found
             required[name] = found.required(search)
             stable_counts[name] = found.stable() if stable else None
             found.sections.clear()
@@ -113,6 +117,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         max_drop=max_drop,
         samples=base.count,
         info=info,
+        per_sample=sample_scores(base, {name: s.sums for name, s in searches.items()}) if per_sample else None,
     )
 
 
@@ -139,6 +144,8 @@ class _Search:
         max_drop: float,
         progress: bool | None,
         memory: int,
+        *,
+        per_sample: bool,
     ) -> None:
         self.records = records
         self.l = l
@@ -151,6 +158,8 @@ class _Search:
         self.ranking = Ranking(graph.edges[l])
         self.total = self.ranking.total
         self.scores: dict[int, float] = {}
+        self.per_sample = per_sample
+        self.sums: dict[int, Vector] = {}
         self.sections: dict[int, _MaskedSection] = {}
 
     def passed(self, count: int) -> bool:
@@ -169,14 +178,17 @@ class _Search:
         return found if self.passed(found) else None
 
     def stable(self) -> int | None:
-        return stable_count(self.measure, self.passed, lambda: sorted(self.scores), self.total)
+        found = stable_count(self.measure, self.passed, lambda: sorted(self.scores), self.total)
+        if self.per_sample and found:
+            self.measure(geometric(max(1, found // 2), found, points=24))
+        return found
 
     def measure(self, counts: Iterable[int]) -> None:
         """Score some counts in one pass over the data; neighbouring counts share the output features not changed."""
         new = sorted(set(counts) - set(self.scores))
         if not new:
             return
-        tallies = {count: Tally(self.metric) for count in new}
+        tallies = {count: Tally(self.metric, per_sample=self.per_sample) for count in new}
         label = f"edges at {self.source.name}, {len(new)} counts"
         for record in self.records.stream(progress=self.progress, label=label):
             with torch.no_grad():
@@ -188,6 +200,8 @@ class _Search:
                 for count, tally in tallies.items():
                     tally.add(record.rest(self.l + 1, section.run(count)), record.targets)
         self.scores.update({count: tally.score for count, tally in tallies.items()})
+        if self.per_sample:
+            self.sums.update({count: tally.per_sample()[0] for count, tally in tallies.items()})
 
 
 class _MaskedSection:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import BatchError, OptionError
+from ..types import Vector
 
 MetricSpec = str | Callable[[Tensor, Any], Tensor]
 IGNORED = -100
@@ -55,18 +56,29 @@ def check_max_drop(max_drop: float) -> None:
 
 
 class Tally:
-    """The running mean of a metric."""
+    """The running mean of a metric; with ``per_sample`` also each sample's sum and number of scores."""
 
-    def __init__(self, metric: Metric) -> None:
+    def __init__(self, metric: Metric, *, per_sample: bool = False) -> None:
         self.metric = metric
         self.total = 0.0
         self.count = 0
+        self._parts: list[tuple[Tensor, Tensor]] | None = [] if per_sample else None
 
     def add(self, outputs: Tensor, targets: Any) -> None:
         """Score one batch."""
-        scores = self.metric.scores(outputs, targets)
-        self.total += float(scores.to(torch.float64).sum())
+        scores = self.metric.scores(outputs, targets).to(torch.float64)
+        self.total += float(scores.sum())
         self.count += scores.numel()
+        if self._parts is not None:
+            counts = _scores_per_sample(len(outputs), scores, targets)
+            sample = torch.repeat_interleave(torch.arange(len(outputs)), counts)
+            sums = torch.zeros(len(outputs), dtype=torch.float64)
+            self._parts.append((sums.index_add_(0, sample, scores.detach().cpu()), counts))
+
+    def per_sample(self) -> tuple[Vector, Vector]:
+        """Sum of the scores and number of scores of each sample, float64, each ``[samples]``."""
+        sums, counts = zip(*(self._parts or []), strict=True)
+        return torch.cat(sums), torch.cat(counts).to(torch.float64)
 
     @property
     def score(self) -> float:
@@ -78,6 +90,15 @@ class Tally:
         if not self.count:
             raise BatchError("No sample was scored: every target is -100; give targets that count.")
         return self.total / self.count
+
+
+def _scores_per_sample(samples: int, scores: Tensor, targets: Any) -> Tensor:
+    """How many of the flat ``scores`` each sample has: those of its targets that count, or its equal share."""
+    if isinstance(targets, Tensor) and not targets.is_floating_point() and len(targets) == samples:
+        counted = (targets.reshape(samples, -1) != IGNORED).sum(1).cpu()
+        if int(counted.sum()) == scores.numel():
+            return counted
+    return torch.full((samples,), scores.numel() // max(samples, 1))
 
 
 def parse_metric(metric: MetricSpec) -> Metric:

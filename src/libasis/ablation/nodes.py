@@ -14,8 +14,9 @@ from ..cut.batches import describe
 from ..errors import BatchError, OptionError
 from ..interactions import InteractionGraph, check_same_sites
 from ..provenance import versions
+from ..types import Vector
 from .metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
-from .results import Curve, NodeAblation
+from .results import Curve, NodeAblation, SampleScores
 from .schedules import Schedule, bisect_kept, node_counts
 
 REPLACEMENTS = ("mean", "zero", "resample")
@@ -37,6 +38,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     seed: int = 0,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
+    per_sample: bool = False,
 ) -> NodeAblation:
     """The score as a function of the number of features kept, site by site.
 
@@ -60,6 +62,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         seed: for ``"resample"``.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for the activations kept between passes.
+        per_sample: also give each sample's scores, to resample them; they need 8 bytes per sample and count.
 
     Raises:
         OptionError: an option is unknown.
@@ -75,7 +78,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         node_counts(schedule, basis.sites[i].k)
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, basis)
-    job = _Nodes(Records.of(traced, batches, memory), measure, replacement, seed, progress)
+    job = _Nodes(Records.of(traced, batches, memory), measure, replacement, seed, progress, per_sample=per_sample)
     base = job.base()
     curves = {}
     for i in chosen:
@@ -99,6 +102,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         higher_is_better=measure.higher_is_better,
         samples=base.count,
         info=info,
+        per_sample=sample_scores(base, job.sums) if per_sample else None,
     )
 
 
@@ -122,17 +126,21 @@ class _Nodes:
         replacement: str,
         seed: int,
         progress: bool | None,
+        *,
+        per_sample: bool,
     ) -> None:
         self.records = records
         self.metric = metric
         self.replacement = replacement
         self.seed = seed
         self.progress = progress
+        self.per_sample = per_sample
+        self.sums: dict[str, dict[int, Vector]] = {}
 
     def base(self) -> Tally:
         """The unablated model's score; the score of an all-zero output is measured beside it."""
         nothing = Tally(self.metric)
-        whole = base_score(self.records, self.metric, self.progress, nothing)
+        whole = base_score(self.records, self.metric, self.progress, nothing, per_sample=self.per_sample)
         self.without_constant = nothing.score
         return whole
 
@@ -152,7 +160,7 @@ class _Nodes:
         order = torch.argsort(site.importances, descending=True, stable=True)
         rank = torch.empty_like(order)
         rank[order] = torch.arange(site.k)
-        tallies = {count: Tally(self.metric) for count in counts}
+        tallies = {count: Tally(self.metric, per_sample=self.per_sample) for count in counts}
         generator = torch.Generator().manual_seed(self.seed)
         for record in self.records.stream(progress=self.progress, label=f"nodes at {site.name}"):
             x = record.activations[i]
@@ -163,6 +171,8 @@ class _Nodes:
                 with torch.no_grad():
                     ablated = site.decode(torch.where(kept, features, other))
                     tally.add(record.rest(i, ablated), record.targets)
+        if self.per_sample:
+            self.sums.setdefault(site.name, {}).update({c: tally.per_sample()[0] for c, tally in tallies.items()})
         return {count: tally.score for count, tally in tallies.items()}
 
     def _replacement(self, site: SiteBasis, features: Tensor, generator: torch.Generator) -> Tensor:
@@ -179,9 +189,11 @@ class _Nodes:
         return features.roll(shift, 0)
 
 
-def base_score(records: Records, metric: Metric, progress: bool | None, nothing: Tally | None = None) -> Tally:
+def base_score(
+    records: Records, metric: Metric, progress: bool | None, nothing: Tally | None = None, *, per_sample: bool = False
+) -> Tally:
     """The unablated model's score; that of an all-zero output is added to ``nothing`` beside it."""
-    tally = Tally(metric)
+    tally = Tally(metric, per_sample=per_sample)
     for record in records.stream(progress=progress, label="base score"):
         output = record.output
         tally.add(output, record.targets)
@@ -189,3 +201,9 @@ def base_score(records: Records, metric: Metric, progress: bool | None, nothing:
             nothing.add(torch.zeros_like(output), record.targets)
     _ = tally.score
     return tally
+
+
+def sample_scores(base: Tally, sums: dict[str, dict[int, Vector]]) -> SampleScores:
+    """Each sample's scores, of a base score that kept them."""
+    whole, counts = base.per_sample()
+    return SampleScores(counts, whole, sums)

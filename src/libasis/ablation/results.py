@@ -6,7 +6,7 @@ from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..types import Plain
+from ..types import Plain, Vector
 
 
 class Curve(Mapping[int, float]):
@@ -46,6 +46,21 @@ class Curve(Mapping[int, float]):
 
 
 @dataclass(frozen=True, eq=False)
+class SampleScores:
+    """What each sample contributes to the scores of an ablation, for resampling; a sample may have several scores.
+
+    Attributes:
+        counts: number of scores of each sample, ``[samples]``.
+        base: sum of the unablated model's scores of each sample, ``[samples]``.
+        sums: per site or section, by the number kept, the sum of the scores of each sample, ``[samples]``.
+    """
+
+    counts: Vector
+    base: Vector
+    sums: dict[str, dict[int, Vector]]
+
+
+@dataclass(frozen=True, eq=False)
 class NodeAblation:
     """Scores with only the k most important features of one site kept.
 
@@ -58,6 +73,7 @@ class NodeAblation:
         higher_is_better: whether a larger score is a better one.
         samples: number of scores averaged (tokens, for token targets).
         info: schedule, replacement, data, seed, method, versions.
+        per_sample: each sample's scores, where asked for; never stored.
     """
 
     curves: dict[str, Curve]
@@ -67,6 +83,7 @@ class NodeAblation:
     higher_is_better: bool
     samples: int
     info: Plain = field(default_factory=dict)
+    per_sample: SampleScores | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +106,7 @@ class EdgeAblation:
         max_drop: the worsening of the score that was allowed.
         samples: number of scores averaged (tokens, for token targets).
         info: search, data, seed, method, versions; candidates, where the graph was measured with ``top_k``.
+        per_sample: each sample's scores, where asked for; never stored.
     """
 
     edges_required: dict[str, int | None]
@@ -102,6 +120,7 @@ class EdgeAblation:
     max_drop: float
     samples: int
     info: Plain = field(default_factory=dict)
+    per_sample: SampleScores | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """One plain row per section."""

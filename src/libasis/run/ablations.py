@@ -69,8 +69,9 @@ def load_ablations(path: str | Path) -> tuple[Ablations, Plain]:
 
 def to_dict(result: NodeAblation | EdgeAblation, *, masks: bool = False) -> dict[str, Any]:
     """Plain data of a result, JSON-serialisable; the masks of the edges only if asked for."""
-    plain = replace(result, curves={}, **({"masks": {}} if isinstance(result, EdgeAblation) else {}))
+    plain = replace(result, curves={}, per_sample=None, **({"masks": {}} if isinstance(result, EdgeAblation) else {}))
     out = asdict(plain)
+    del out["per_sample"]
     out["curves"] = {name: [[count, score] for count, score in curve.items()] for name, curve in result.curves.items()}
     out.pop("masks", None)
     if masks and isinstance(result, EdgeAblation):

@@ -1,0 +1,104 @@
+"""How far a site is from what the method assumes: few features, each with a meaning of its own in its direction.
+
+A basis has at most as many features as the site has coordinates. A model that stores more ideas than that, in
+directions that are not orthogonal (superposition), has none that takes it apart. Three signs of it can be measured:
+
+- participation: importance is spread over most features, and most features take part in every vector;
+- no heavy tails: a feature that stands for one idea is near zero most of the time and large now and then (kurtosis far
+  above 3, that of a normal distribution); a mixture of many ideas looks normal, in any basis;
+- loss recovered: dropping features costs in proportion, so that a large share of them is needed.
+
+They are signs and no proof: a model that needs all its coordinates without superposition shows the first and third too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from ..basis import Basis
+from ..cut import Traced
+from ..types import Plain, Vector
+
+
+def participation(values: Vector) -> float:
+    r"""Effective number of the positive values, :math:`(\sum v)^2 / \sum v^2`: 1 for one, k for k equal ones."""
+    total = values.clamp_min(0).sum()
+    return float(total.square() / values.clamp_min(0).square().sum()) if total > 0 else 0.0
+
+
+def feature_statistics(traced: Traced, basis: Basis, batches: Iterable[Any]) -> list[Plain]:
+    r"""One row per site: how importance is spread, how many features take part in a vector, how heavy their tails are.
+
+    Returns:
+        Rows with ``site``, ``d``, ``k``, ``importance`` (sum), ``participation`` (effective number of features by
+        importance), ``participation_of_vector`` (the mean over vectors of :math:`(\sum_i \hat f_i^2)^2 / \sum_i
+        \hat f_i^4`), ``kurtosis`` (:math:`E\hat f^4 / (E\hat f^2)^2` weighted by the features' importance; 3 for a
+        normal distribution) and ``kurtosis_median``.
+    """
+    second = [torch.zeros(site.k, dtype=torch.float64) for site in basis]
+    fourth = [torch.zeros_like(s) for s in second]
+    effective, vectors = [0.0] * len(basis), [0] * len(basis)
+    for record in traced.stream(batches, progress=False):
+        for i, site in enumerate(basis):
+            square = site.encode(record.vectors(i)).to(torch.float64).square()
+            second[i] += square.sum(0).cpu()
+            fourth[i] += square.square().sum(0).cpu()
+            total = square.sum(1).square() / square.square().sum(1).clamp_min(torch.finfo(torch.float64).tiny)
+            effective[i] += float(total.sum())
+            vectors[i] += len(square)
+    rows = []
+    for i, site in enumerate(basis):
+        n = max(vectors[i], 1)
+        kurtosis = (fourth[i] / n) / (second[i] / n).square()
+        varying = (second[i] > 0) & kurtosis.isfinite()
+        weights = site.importances.clamp_min(0) * varying
+        rows.append(
+            {
+                "site": site.name,
+                "d": site.d,
+                "k": site.k,
+                "importance": float(site.importances.sum()),
+                "participation": participation(site.importances),
+                "participation_of_vector": effective[i] / n,
+                "kurtosis": float((weights * kurtosis.nan_to_num()).sum() / weights.sum()),
+                "kurtosis_median": float(kurtosis[varying].median()) if varying.any() else None,
+            }
+        )
+    return rows
+
+
+def recovered(curve: Mapping[int, float], base: float, d: int) -> Plain:
+    r"""What share of the score is recovered per feature kept.
+
+    With the score :math:`s_k` of the k most important features, :math:`r_k = (s_k - s_0) / (s_{base} - s_0)`: 0 where
+    only the mean is kept, 1 for the whole model, whatever the metric's direction.
+
+    Returns:
+        ``share`` (r by count), ``features_for`` (for 0.5, 0.9 and 0.99 the smallest count measured from which every
+        larger one recovers as much; None where none does), ``area`` (the mean of r over the share of features kept,
+        from none to all d coordinates: near 1 where few features carry the score, 0.5 where each feature brings the
+        same). Empty where the mean alone scores as the whole model.
+    """
+    counts = sorted(curve)
+    if not counts or counts[0] != 0 or base == curve[0]:
+        return {}
+    share = {count: (curve[count] - curve[0]) / (base - curve[0]) for count in counts}
+    area = sum((b - a) * (share[a] + share[b]) / 2 for a, b in zip(counts, counts[1:], strict=False))
+    area += (d - counts[-1]) * share[counts[-1]]
+    return {
+        "share": [[count, value] for count, value in share.items()],
+        "features_for": {str(goal): _from_there_on(share, goal) for goal in (0.5, 0.9, 0.99)},
+        "area": area / d,
+    }
+
+
+def _from_there_on(share: Mapping[int, float], goal: float) -> int | None:
+    found = None
+    for count in sorted(share, reverse=True):
+        if share[count] < goal:
+            break
+        found = count
+    return found

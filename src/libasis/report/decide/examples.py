@@ -1,0 +1,78 @@
+"""One example of a feature as HTML: a text with its token, an image, a table row, numbers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..markup import escape
+from .numbers import fixed
+from .words import Words
+
+EXAMPLES = 3
+"""Examples of a feature on the first screen."""
+BEFORE, AFTER, CELLS, VALUES = 8, 4, 3, 6
+"""Tokens around the one marked, cells of a table row, numbers of a vector."""
+
+
+def example(entry: Mapping[str, Any], words: Words) -> str:
+    """The content of an example, with the value of the feature and, if known, what was wanted and what came out."""
+    content = entry.get("content") or {}
+    show = {"text": _text, "image": _image, "table": _table, "number": _numbers}.get(str(content.get("kind")))
+    body = show(content, entry, words) if show else ""
+    notes = [words("example_value", value=_short(entry["value"]))]
+    for key in ("target", "prediction"):
+        if entry.get(key) is not None:
+            notes.append(words(f"example_{key}", **{key: entry[key]}))
+    return f"<li>{body}<small>{escape(words('comma').join(notes))}</small></li>"
+
+
+def _short(value: float) -> str:
+    return fixed(value, 2) if abs(value) < 1000 else fixed(value, 0)
+
+
+def _text(content: Mapping[str, Any], _: Mapping[str, Any], __: Words) -> str:
+    tokens, at = [str(t) for t in content["tokens"]], int(content.get("at") or 0)
+    start, end = max(0, at - BEFORE), min(len(tokens), at + AFTER + 1)
+    parts = [f"<mark>{escape(t)}</mark>" if k == at else escape(t) for k, t in enumerate(tokens)][start:end]
+    return f'<q class="d-text">{"…" if start else ""}{"".join(parts)}{"…" if end < len(tokens) else ""}</q>'
+
+
+def _image(content: Mapping[str, Any], entry: Mapping[str, Any], words: Words) -> str:
+    data = str(content["png"])
+    try:
+        base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    blanks = {"sample": entry.get("sample"), "width": content["width"], "height": content["height"]}
+    alt = escape(words("example_image", **blanks))
+    return f'<img class="d-image" alt="{alt}" src="data:image/png;base64,{data}">'
+
+
+def _table(content: Mapping[str, Any], _: Mapping[str, Any], __: Words) -> str:
+    """The cells that are farthest from their column's mean; the first ones where no column has a deviation."""
+    z = content.get("z") or [None] * len(content["columns"])
+    far = sorted(range(len(z)), key=lambda k: -abs(z[k] or 0.0))[:CELLS]
+    return _pairs([(content["columns"][k], content["values"][k]) for k in sorted(far)])
+
+
+def _numbers(content: Mapping[str, Any], _: Mapping[str, Any], words: Words) -> str:
+    values = content["values"]
+    names = content.get("names")
+    if names:
+        far = sorted(range(len(values)), key=lambda k: -abs(values[k]))[:CELLS]
+        return _pairs([(names[k], values[k]) for k in sorted(far)])
+    shown = words("comma").join(_plain(v) for v in values[:VALUES])
+    return f'<span class="d-text">{escape(shown)}{"…" if len(values) > VALUES else ""}</span>'
+
+
+def _pairs(pairs: Sequence[tuple[object, object]]) -> str:
+    cells = "".join(f"<span><b>{escape(name)}</b> {escape(_plain(value))}</span> " for name, value in pairs)
+    return f'<span class="d-cells">{cells}</span>'
+
+
+def _plain(value: object) -> str:
+    return re.sub("^-", "−", f"{value:.4g}") if isinstance(value, int | float) else str(value)

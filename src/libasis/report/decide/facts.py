@@ -1,0 +1,253 @@
+"""What the results say, as plain facts: names and numbers, no sentence yet, nothing that was not measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...interactions.graph import InteractionGraph
+
+SHOWN, PER_SITE = 4, 2
+"""Features on the first screen, and of one site where nothing but importance ranks them."""
+OUTPUTS = 6
+"""Outputs in the bar list."""
+NORMAL_95 = 1.96
+"""Half the width of a 95% interval, in standard errors."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95% interval, where one was measured."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def half(self) -> float | None:
+        """Half the width of the interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """The score with one feature held at its mean, beside random directions held at theirs."""
+
+    metric: str
+    base: float
+    without: float
+    change: Estimate
+    control: Estimate
+    controls: int
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A mean in two groups; ``size`` is the difference in standard deviations, where a deviation is known."""
+
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    size: float | None = None
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature and what was measured of it.
+
+    Attributes:
+        id: ``site:index``.
+        site: the site's name.
+        label: the user's name for it; empty where there is none.
+        suggestion: the first suggestion of its card.
+        share: of the summed importance of its site.
+        ablated: what happened without it, where that was measured.
+        effect: the output that it moves most, and by how much.
+        contrast: its mean in the two groups.
+        examples: contents with the largest values, largest first.
+    """
+
+    id: str
+    site: str
+    label: str = ""
+    suggestion: Mapping[str, Any] | None = None
+    share: float = 0.0
+    ablated: Ablated | None = None
+    effect: tuple[str, Estimate] | None = None
+    contrast: Contrast | None = None
+    examples: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether an intervention on it alone did more than its controls."""
+        return self.ablated is not None and self.ablated.passed
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Two groups of samples side by side: the first two of the cards.
+
+    Attributes:
+        names: of the two.
+        samples: in the two.
+        outputs: name and means of each output, the largest difference first.
+        more: groups beside these two.
+    """
+
+    names: tuple[str, str]
+    samples: tuple[int, int]
+    outputs: tuple[tuple[str, Contrast], ...]
+    more: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the first screen knows.
+
+    Attributes:
+        features: those shown, the most important first.
+        total: features that could have been shown, those of the last site apart.
+        cards: cards given; None where there are none at all.
+        tested: features that were taken out alone.
+        groups: two groups of samples, if the cards have them.
+    """
+
+    features: tuple[Feature, ...]
+    total: int
+    cards: int | None = None
+    tested: tuple[Feature, ...] = ()
+    groups: Groups | None = None
+
+    @property
+    def passed(self) -> tuple[Feature, ...]:
+        """Features verified by intervention, among all that were tested."""
+        return tuple(f for f in self.tested if f.verified)
+
+
+def plain(cards: Any) -> Mapping[str, Any] | None:
+    """Cards as plain data, whether given so or as an object."""
+    return cards.to_plain() if hasattr(cards, "to_plain") else cards
+
+
+def facts_of(graph: InteractionGraph, cards: Any = None) -> Facts:
+    """The facts of a graph and its cards; cards of features that the graph lacks are not counted.
+
+    Shown first are the features verified by intervention, the largest change of the score leading. Then comes the
+    difference between two groups, in standard deviations, or, without groups, the share of the importance of a site.
+    Features of the last site are the outputs themselves and are shown only where there is no other site.
+    """
+    data = plain(cards)
+    known = data["cards"] if data else {}
+    groups = _groups(data) if data else None
+    pairs = (data.get("groups") or [])[:2] if data and groups else []
+    columns = graph.basis.sites[:-1] or graph.basis.sites
+    features = []
+    for site in columns:
+        total = float(site.importances.sum())
+        for index, importance in enumerate(site.importances.tolist()):
+            key = f"{site.name}:{index}"
+            share = importance / total if total > 0 else 0.0
+            features.append(_feature(graph, key, share, known.get(key) or {}, pairs))
+    ids = {f.id for f in features}
+    return Facts(
+        features=_shown(features, bool(groups)),
+        total=len(features),
+        cards=sum(key in ids for key in known) if data else None,
+        tested=tuple(f for f in features if f.ablated),
+        groups=groups,
+    )
+
+
+def label_of(graph: InteractionGraph, key: str) -> str:
+    """The user's label of a feature, empty where there is none."""
+    entry = getattr(graph, "labels", {}).get(key)
+    return entry.label if entry else ""
+
+
+def _feature(
+    graph: InteractionGraph, key: str, share: float, card: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]
+) -> Feature:
+    effects, suggestions, ablation = card.get("effects"), card.get("suggestions"), card.get("ablation")
+    means = [pair.get("features", {}).get(key) for pair in pairs]
+    return Feature(
+        id=key,
+        site=key.rpartition(":")[0],
+        label=label_of(graph, key),
+        suggestion=suggestions[0] if suggestions else None,
+        share=share,
+        ablated=_ablated(ablation) if ablation else None,
+        effect=(str(effects[0]["output"]), _bounded(effects[0], "effect", "low", "high")) if effects else None,
+        contrast=_contrast(means[0], means[1], card.get("std")) if len(means) == 2 and all(means) else None,
+        examples=tuple(card.get("top") or ()),
+    )
+
+
+def _ablated(entry: Mapping[str, Any]) -> Ablated:
+    return Ablated(
+        metric=str(entry["metric"]),
+        base=entry["base"],
+        without=entry["without"],
+        change=_bounded(entry, "change", "low", "high"),
+        control=_bounded(entry, "control", "control_low", "control_high"),
+        controls=int(entry["controls"]),
+        passed=entry["passed"] is True,
+    )
+
+
+def _bounded(entry: Mapping[str, Any], value: str, low: str, high: str) -> Estimate:
+    return Estimate(entry[value], _finite(entry.get(low)), _finite(entry.get(high)))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _around(mean: float, stderr: float | None) -> Estimate:
+    error = _finite(stderr)
+    return Estimate(mean) if error is None else Estimate(mean, mean - NORMAL_95 * error, mean + NORMAL_95 * error)
+
+
+def _contrast(first: Sequence[Any], second: Sequence[Any], std: float | None = None) -> Contrast:
+    """Two means with their standard errors; the groups are separate samples, so the variances add up."""
+    errors = [_finite(pair[1] if len(pair) > 1 else None) for pair in (first, second)]
+    difference = second[0] - first[0]
+    error = math.hypot(*(e for e in errors if e is not None)) if None not in errors else None
+    size = difference / std if std and math.isfinite(std) else None
+    return Contrast(_around(first[0], errors[0]), _around(second[0], errors[1]), _around(difference, error), size)
+
+
+def _groups(data: Mapping[str, Any]) -> Groups | None:
+    found = data.get("groups") or []
+    if len(found) < 2:
+        return None
+    first, second = found[:2]
+    columns = zip(data.get("outputs") or [], first.get("outputs") or [], second.get("outputs") or [], strict=False)
+    outputs = [(str(name), _contrast(a, b)) for name, a, b in columns]
+    outputs.sort(key=lambda pair: -abs(pair[1].difference.value))
+    return Groups(
+        names=(str(first["name"]), str(second["name"])),
+        samples=(int(first["samples"]), int(second["samples"])),
+        outputs=tuple(outputs),
+        more=len(found) - 2,
+    )
+
+
+def _shown(features: Sequence[Feature], groups: bool) -> tuple[Feature, ...]:
+    def differs(feature: Feature) -> float:
+        return abs(feature.contrast.size or 0.0) if feature.contrast else 0.0
+
+    verified = [f for f in features if f.ablated and f.verified]
+    verified.sort(key=lambda f: -abs(f.ablated.change.value) if f.ablated else 0.0)
+    others = sorted((f for f in features if not f.verified), key=lambda f: -f.share)
+    if groups:
+        others.sort(key=lambda f: -differs(f))
+    chosen = verified[:SHOWN]
+    for feature in others:
+        same = sum(f.site == feature.site and not f.verified for f in chosen)
+        if len(chosen) < SHOWN and (groups or same < PER_SITE):
+            chosen.append(feature)
+    return tuple(chosen)

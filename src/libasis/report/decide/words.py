@@ -1,0 +1,65 @@
+"""The words of a language, and how names are set into its sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+from ...errors import OptionError
+from ..canvas import clean
+from ..series import metric_name
+from . import en, ja
+from .facts import Feature
+
+LANGUAGES = {"en": en.WORDS, "ja": ja.WORDS}
+KINDS = ("class", "token", "column", "frequency", "output")
+
+
+class Words:
+    """The first screen's words in one language.
+
+    Raises:
+        OptionError: the language is not one of ours.
+    """
+
+    def __init__(self, lang: str) -> None:
+        if lang not in LANGUAGES:
+            raise OptionError(f'lang is {lang!r}; it must be "en" or "ja".')
+        self.lang = lang
+        self._words = LANGUAGES[lang]
+
+    def __call__(self, key: str, **blanks: object) -> str:
+        """The text of a key, its blanks filled."""
+        return self._words[key].format(**blanks) if blanks else self._words[key]
+
+    def quote(self, text: object) -> str:
+        """Text between the marks of the language."""
+        return self._words["quote"].format(text=clean(text))
+
+    def metric(self, name: str) -> str:
+        """A metric's name for people."""
+        return metric_name([SimpleNamespace(metric=name)], self.lang)
+
+    def listed(self, names: Sequence[str]) -> str:
+        """A, B and C."""
+        head, last = list(names[:-1]), names[-1]
+        return self._words["and"].join([self._words["comma"].join(head), last]) if head else last
+
+    def joined(self, sentences: Sequence[str]) -> str:
+        """Sentences one after the other."""
+        return self._words["space"].join(s for s in sentences if s)
+
+    def name(self, feature: Feature) -> str:
+        """The user's label, else the suggestion, else the id."""
+        if feature.label:
+            return clean(feature.label)
+        if feature.suggestion:
+            kind = feature.suggestion.get("kind")
+            key = f"suggest_{kind}" if kind in KINDS else "suggest_other"
+            return self(key, value=clean(feature.suggestion["value"]))
+        return feature.id
+
+    def reference(self, feature: Feature) -> str:
+        """The name with the id beside it, for sentences where several features may have one name."""
+        name = self.name(feature)
+        return self.quote(name) if name == feature.id else self("reference", name=self.quote(name), id=feature.id)

@@ -25,9 +25,8 @@ WORDS: dict[str, str] = {
     "interval": "95% interval {low} to {high}",
     "interval_none": "no interval measured",
     "marks_note": (
-        "“{verified}”: the feature alone was held at its mean, and that did more to the score than the same with "
-        "random directions. “{association}”: measured together on the data; nothing shows yet that one causes the "
-        "other."
+        "“{verified}”: the feature alone was held at its mean, and the score changed more than with random directions. "
+        "“{association}”: seen together in the data; no cause is shown."
     ),
     # how sure
     "sure": "How sure",
@@ -88,7 +87,7 @@ WORDS: dict[str, str] = {
     "suggest_output": "output {value}",
     "suggest_other": "{value}",
     "feature_ablated": (
-        "Held at its mean: {metric} {base} → {without}, change {change}; {controls} random directions: {control}."
+        "Held at its mean: {metric} {base} → {without}, change {change}; random directions ({controls}): {control}."
     ),
     "feature_contrast": "Mean {before} in {first}, {after} in {second}: difference {change}.",
     "feature_effect": "Raised by one standard deviation: output {output} {effect}.",
@@ -102,18 +101,12 @@ WORDS: dict[str, str] = {
     # the picture
     "picture": "The path through the model",
     "picture_alt": "{modules} modules at {sites} sites; the highlighted path is {path}.",
-    "picture_lanes": (
-        "Each row is a module, each column a site; a dot is as large as the module’s share of the site’s importance."
-    ),
+    "picture_lanes": "Rows are modules, columns are sites. A dot shows the module’s share of the site’s importance.",
     "picture_features": (
-        "Each column is a site with its most important features; a dot is as large as the feature’s share of the "
-        "site’s importance."
+        "Columns are sites with their most important features. A dot shows a feature’s share of the site’s importance."
     ),
-    "picture_links": "A line is as wide as its share of the section’s strength; shares below {least} are left out.",
-    "picture_path": (
-        "The thick line is the path through {name}: from it, at every step, the strongest interaction, forwards and "
-        "backwards."
-    ),
+    "picture_links": "A line shows its share of the section’s strength, from {least} on.",
+    "picture_path": "Thick: from {name}, the strongest interaction at every step, forwards and backwards.",
     "picture_hidden": "{shown} of {total} modules are drawn, the most important ones.",
     "picture_hidden_features": "{shown} of {total} features are drawn.",
     "picture_hidden_sites": "The last {shown} of {total} sites are drawn.",

@@ -142,7 +142,7 @@ def test_what_was_tested_gives_every_count(lib, pca, edge_ablations, node_ablati
     text = " ".join(advice.what_was_tested(facts, edge_ablations, node_ablations, words))
     found = {value for value, _ in numbers(text)}
     assert found == {2.0, 146.0, 20.0, 3.0, 8939.0, 0.001, 4.0, 150.0, 157.0}
-    sure = " ".join(advice.how_sure(facts, lib, edge_ablations, SimpleNamespace(agreement=0.874), words))
+    sure = " ".join(advice.how_sure(facts, lib, edge_ablations, SimpleNamespace(agreement=0.874, modular=True), words))
     assert {1.0, 2.0, 8939.0, 0.87} <= {value for value, _ in numbers(sure)}
 
 

@@ -7,9 +7,9 @@ from libasis.report.decide.modules import LEAST, MOST, modules_of, path_through
 from report.synthetic import make_graph
 
 
-def communities(graph, count):
+def communities(graph, count, modular=True):
     ids = [f"{site.name}:{i}" for site in graph.basis.sites for i in range(site.k)]
-    return SimpleNamespace(modules={key: n % count for n, key in enumerate(ids)})
+    return SimpleNamespace(modules={key: n % count for n, key in enumerate(ids)}, modular=modular)
 
 
 def chain():
@@ -57,6 +57,10 @@ def test_without_modules_features_are_drawn_site_by_site(lib):
     assert modules.count == 12
     assert [sum(s.column == c for s in modules.spots) for c in range(4)] == [3] * 4
     assert set(modules.path) <= set(modules.leaders)
+
+
+def test_groups_that_chance_gives_are_not_drawn(lib):
+    assert modules_of(lib, communities(lib, 5, modular=False)).source == "features"
 
 
 def test_the_users_modules_come_before_the_suggested_ones(lib):

@@ -87,7 +87,7 @@ def test_hostile_names_and_contents_are_only_text(lang):
                     shown["content"] = {"kind": "table", "columns": [EVIL], "values": [EVIL], "z": [None]}
         edges = [make_edge_ablation(graph, (3, 2), (3, 2), metric=EVIL)]
         results = {"cards": cards, "edge_ablations": edges, "node_ablations": [make_node_ablation(graph)]}
-        together = SimpleNamespace(modules={f"{EVIL}:0": EVIL}, agreement=0.5)
+        together = SimpleNamespace(modules={f"{EVIL}:0": 0}, agreement=0.5, modular=True)
         text = first_screen([graph], **results, communities=together, question=EVIL, lang=lang)
         page = Reader(text)
         assert "script" not in page.tags

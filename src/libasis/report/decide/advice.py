@@ -42,9 +42,10 @@ def how_sure(
         sampled = sum(r["stderr"] is not None for r in rules)
         blanks = {"sampled": f"{sampled:,}", "sections": f"{len(rules):,}"}
         yield words("sure_sampled", **blanks) if sampled else words("sure_exact")
-    agreement = getattr(communities, "agreement", None)
-    if isinstance(agreement, int | float):
-        yield words("sure_stability", agreement=f"{agreement:.2f}")
+    if communities is not None and communities.modular:
+        yield words("sure_stability", agreement=f"{communities.agreement:.2f}")
+    elif communities is not None:
+        yield words("sure_no_groups")
 
 
 def what_was_tested(

@@ -38,7 +38,8 @@ WORDS: dict[str, str] = {
     "sure_samples": "Scores are means over {samples} test results.",
     "sure_exact": "All importances were computed exactly on the data, without sampling.",
     "sure_sampled": "Estimated from random probes were the importances of {sampled} of {sections} sections.",
-    "sure_stability": "Found again from other random seeds, the modules agree by {agreement} (1 is perfect).",
+    "sure_stability": "Found again from other random seeds, the suggested groups agree by {agreement} (1 is perfect).",
+    "sure_no_groups": "The interactions show no groups of features beyond what chance gives.",
     # what was tested
     "tested": "What was tested",
     "tested_nothing": "Nothing was taken out of the model: the report describes it as it is.",
@@ -111,9 +112,8 @@ WORDS: dict[str, str] = {
     "picture_hidden_features": "{shown} of {total} features are drawn.",
     "picture_hidden_sites": "The last {shown} of {total} sites are drawn.",
     "picture_from_user": "The modules are the user’s.",
-    "picture_from_communities": "The modules are suggestions, computed from the interactions.",
-    "module": "Module {number}",
-    "module_with": "Module {number}: {name}",
+    "picture_from_communities": "The modules are suggested groups, computed from the interactions.",
+    "group_with": "Group {number}: {name}",
     # the bars
     "bars": "{first} beside {second}",
     "bars_note": (
@@ -131,6 +131,10 @@ WORDS: dict[str, str] = {
         "not taken apart."
     ),
     "limit_language": "On language models the method has so far gained little over PCA.",
+    # metrics and statistics that the report has no other words for
+    "metric_output_mse": "mean squared change of the output",
+    "statistic_correlation": "correlation",
+    "statistic_share of variance": "share of variance",
     # grammar
     "reference": "{name} ({id})",
     "quote": "“{text}”",

@@ -35,8 +35,9 @@ def _short(value: float) -> str:
 
 
 def _text(content: Mapping[str, Any], _: Mapping[str, Any], __: Words) -> str:
-    tokens, at = [str(t) for t in content["tokens"]], int(content.get("at") or 0)
-    start, end = max(0, at - BEFORE), min(len(tokens), at + AFTER + 1)
+    tokens, at = [str(t) for t in content["tokens"]], content.get("at")
+    start = max(0, (at or 0) - BEFORE)
+    end = min(len(tokens), start + BEFORE + AFTER + 1)
     parts = [f"<mark>{escape(t)}</mark>" if k == at else escape(t) for k, t in enumerate(tokens)][start:end]
     return f'<q class="d-text">{"…" if start else ""}{"".join(parts)}{"…" if end < len(tokens) else ""}</q>'
 
@@ -63,7 +64,7 @@ def _numbers(content: Mapping[str, Any], _: Mapping[str, Any], words: Words) -> 
     values = content["values"]
     names = content.get("names")
     if names:
-        far = sorted(range(len(values)), key=lambda k: -abs(values[k]))[:CELLS]
+        far = sorted(range(len(values)), key=lambda k: -abs(values[k] or 0.0))[:CELLS]
         return _pairs([(names[k], values[k]) for k in sorted(far)])
     shown = words("comma").join(_plain(v) for v in values[:VALUES])
     return f'<span class="d-text">{escape(shown)}{"…" if len(values) > VALUES else ""}</span>'
@@ -75,4 +76,6 @@ def _pairs(pairs: Sequence[tuple[object, object]]) -> str:
 
 
 def _plain(value: object) -> str:
+    if value is None:
+        return "–"
     return re.sub("^-", "−", f"{value:.4g}") if isinstance(value, int | float) else str(value)

@@ -36,7 +36,8 @@ WORDS: dict[str, str] = {
     "sure_samples": "スコアはテスト結果 {samples} 件の平均です。",
     "sure_exact": "重要度はすべて、与えられたデータの上で、乱数による近似なしに計算しました。",
     "sure_sampled": "{sections} 区間のうち {sampled} 区間の重要度は、ランダムなプローブによる推定値です。",
-    "sure_stability": "乱数の種を変えて求め直したときのモジュールの一致度は {agreement} です（1 が完全な一致）。",
+    "sure_stability": "乱数の種を変えて求め直したとき、候補のグループの一致度は {agreement} です（1 が完全な一致）。",
+    "sure_no_groups": "相互作用には、偶然を超える特徴のまとまりは見られません。",
     # what was tested
     "tested": "試したこと",
     "tested_nothing": "モデルからは何も取り除いていません。このレポートは、ありのままのモデルを記述したものです。",
@@ -109,9 +110,8 @@ WORDS: dict[str, str] = {
     "picture_hidden_features": "{total} 個の特徴のうち {shown} 個を描いています。",
     "picture_hidden_sites": "{total} か所のサイトのうち、最後の {shown} か所を描いています。",
     "picture_from_user": "モジュールはユーザーが決めたものです。",
-    "picture_from_communities": "モジュールは、相互作用から計算した候補です。",
-    "module": "モジュール {number}",
-    "module_with": "モジュール {number}：{name}",
+    "picture_from_communities": "モジュールは、相互作用から計算した候補のグループです。",
+    "group_with": "グループ {number}：{name}",
     # the bars
     "bars": "{first}と{second}の比較",
     "bars_note": (
@@ -128,6 +128,10 @@ WORDS: dict[str, str] = {
         "一つのサイトの特徴は、座標の数より多くなりません。重なり合って蓄えられた概念（重ね合わせ）は分けきれません。"
     ),
     "limit_language": "言語モデルでは、この手法が PCA より優れる度合いは、これまでのところわずかです。",
+    # metrics and statistics that the report has no other words for
+    "metric_output_mse": "出力の平均二乗変化",
+    "statistic_correlation": "相関",
+    "statistic_share of variance": "分散に占める割合",
     # grammar
     "reference": "{name}（{id}）",
     "quote": "「{text}」",

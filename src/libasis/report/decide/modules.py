@@ -74,13 +74,14 @@ def modules_of(graph: InteractionGraph, communities: Any = None, through: str | 
 
     Args:
         graph: the graph.
-        communities: suggested modules, by feature id in ``communities.modules``.
+        communities: suggested groups, by feature id in ``communities.modules``; not taken where it says that there are
+            none to speak of.
         through: id of the feature whose path is drawn; None takes the most important feature of the first site.
     """
     path = path_through(graph, through or f"{graph.sites[0]}:{int(graph.basis.sites[0].importances.argmax())}")
     first = max(0, len(graph.sites) - COLUMNS)
     named: Mapping[str, Any] = getattr(graph, "modules", None) or {}
-    suggested: Mapping[str, Any] = getattr(communities, "modules", None) or {}
+    suggested: Mapping[str, Any] = communities.modules if communities is not None and communities.modular else {}
     assigned = named or suggested
     names, leaders, spots = _lanes(graph, assigned, path, first) if assigned else _ranks(graph, path, first)
     return Modules(

@@ -137,7 +137,7 @@ def _origin(feature: Feature, words: Words) -> str:
         return words("name_id")
     if suggestion.get("statistic") and isinstance(suggestion.get("effect"), int | float):
         value = fixed(suggestion["effect"], 2)
-        return words("name_suggestion", statistic=suggestion["statistic"], value=value)
+        return words("name_suggestion", statistic=words.statistic(suggestion["statistic"]), value=value)
     return words("name_suggestion_plain")
 
 
@@ -181,7 +181,7 @@ def _row(modules: Modules, row: int, name: Any, words: Words) -> str:
     if modules.source == "user":
         return modules.names[row]
     number, leader = modules.names[row], name(modules.leaders[row])
-    return words("module_with", number=number, name=leader)
+    return words("group_with", number=int(number) + 1, name=leader)
 
 
 def _figure(title: str, picture: str, note: str) -> str:

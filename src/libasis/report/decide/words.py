@@ -38,7 +38,11 @@ class Words:
 
     def metric(self, name: str) -> str:
         """A metric's name for people."""
-        return metric_name([SimpleNamespace(metric=name)], self.lang)
+        return self._words.get(f"metric_{name}") or metric_name([SimpleNamespace(metric=name)], self.lang)
+
+    def statistic(self, name: object) -> str:
+        """A statistic's name for people."""
+        return self._words.get(f"statistic_{name}") or clean(name)
 
     def listed(self, names: Sequence[str]) -> str:
         """A, B and C."""

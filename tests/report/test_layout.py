@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from libasis.errors import OptionError
-from libasis.report.layout import arrange, order
+from libasis.report.layout import arrange
+from libasis.report.ordering import order
 from report.synthetic import make_edge_ablation, make_graph
 
 

@@ -1,4 +1,7 @@
+import base64
 import dataclasses
+import hashlib
+import json
 import re
 from html.parser import HTMLParser
 
@@ -7,8 +10,10 @@ import torch
 
 from libasis.ablation.results import Curve
 from libasis.errors import OptionError
+from libasis.interactions.labels import Label
 from libasis.report import write_page
 from libasis.report.tables import kept_features
+from libasis.report.words import texts
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
 
 VOID = {"meta", "br", "wbr", "img", "link", "input", "hr"}
@@ -22,6 +27,7 @@ class Reader(HTMLParser):
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.open, self.tags, self.attributes, self.cells, self.words = [], [], [], [], []
+        self.scripts = []
         self.feed(text)
         self.close()
         assert not self.open, f"not closed: {self.open}"
@@ -33,6 +39,8 @@ class Reader(HTMLParser):
             self.open.append(tag)
         if tag in ("td", "th"):
             self.cells.append("")
+        if tag == "script":
+            self.scripts.append("")
 
     def handle_endtag(self, tag):
         assert self.open, f"</{tag}> closes nothing"
@@ -41,6 +49,9 @@ class Reader(HTMLParser):
     def handle_data(self, data):
         if "style" in self.open:
             return
+        if "script" in self.open:
+            self.scripts[-1] += data
+            return
         self.words.append(data)
         if self.open and {"td", "th"} & set(self.open):
             self.cells[-1] += data
@@ -48,6 +59,10 @@ class Reader(HTMLParser):
     @property
     def text(self):
         return re.sub(r"\s+", " ", "".join(self.words))
+
+
+def digest(text):
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def page_of(path, *args, **kwargs):
@@ -61,19 +76,34 @@ def full(request, tmp_path_factory, lib, pca, edge_ablations, node_ablations):
     return request.param, *page_of(tmp_path_factory.mktemp("page"), [lib, pca], lang=request.param, **results)
 
 
-def test_language_and_policy(full):
+def test_the_page_opens_in_its_language_and_holds_both(full):
     lang, text, page = full
-    assert ("html", "lang", lang) in page.attributes
-    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in [v for _, _, v in page.attributes]
     assert text.startswith("<!DOCTYPE html>")
+    assert ("html", "lang", lang) in page.attributes
+    assert {texts("en")["graph"], texts("ja")["graph"]} <= {w.strip() for w in page.words}
 
 
-def test_nothing_runs_and_nothing_is_loaded(full):
+def test_only_its_own_script_and_style_may_run(full):
+    """The policy names the digests of the one script and the one style sheet, and allows nothing else."""
     _, text, page = full
-    assert not {"script", "link", "iframe", "object", "embed", "img", "form", "base", "foreignobject"} & set(page.tags)
-    assert not [key for _, key, _ in page.attributes if key.startswith("on") or key in LOADS]
+    policy = next(v for _, key, v in page.attributes if key == "content" and "default-src" in v)
+    style = re.search(r"<style>(.*?)</style>", text, re.S)[1]
+    assert policy == (
+        f"default-src 'none'; script-src 'sha256-{digest(page.scripts[1])}'; style-src 'sha256-{digest(style)}'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    assert [v for tag, key, v in page.attributes if tag == "script" and key == "type"] == ["application/json"]
+    assert page.tags.count("script") == 2
+
+
+def test_nothing_is_loaded(full):
+    _, text, page = full
+    assert not {"link", "iframe", "object", "embed", "img", "form", "base", "foreignobject"} & set(page.tags)
+    assert not [key for _, key, _ in page.attributes if key.startswith("on") or key == "style" or key in LOADS]
     assert all(v.startswith("#") for _, key, v in page.attributes if key in ("href", "xlink:href"))
-    assert not re.findall(r"https?:|//[a-z]|@import|url\((?!#)", text)
+    addresses = set(re.findall(r"https?://[^\s\"']+", text))
+    assert addresses == {"http://www.w3.org/2000/svg"}
+    assert not re.findall(r"@import|url\((?!#)|\beval\b|innerHTML|new Function|fetch\(|XMLHttpRequest", text)
 
 
 def test_ids_are_unique_and_references_resolve(full):
@@ -128,7 +158,6 @@ def test_counts_that_never_pass_are_said_in_words(tmp_path, lib, pca):
     _, page = page_of(tmp_path, [lib, pca], edge_ablations=results)
     assert "No section can be compared" in page.text
     assert page.text.count("none passes") == 12
-    assert "needed edges" not in page.text
 
 
 def test_stable_counts_that_were_not_searched_are_no_failure(tmp_path, lib, pca):
@@ -160,8 +189,12 @@ def test_hostile_names_are_only_text(tmp_path, lang):
         "edge_ablations": [make_edge_ablation(graph, (3, 2, 1), (3, 2, 1), metric=EVIL)],
         "node_ablations": [make_node_ablation(graph)],
     }
+    graph = dataclasses.replace(graph, labels={f"{EVIL}:0": Label(EVIL, EVIL)}, modules={f"{EVIL}:1": EVIL})
     text, page = page_of(tmp_path, [graph], lang=lang, title=EVIL, **results)
-    assert not {"script", "img"} & set(page.tags)
+    assert "img" not in page.tags
+    assert page.tags.count("script") == 2
+    data = json.loads(page.scripts[0])
+    assert data["graphs"][0]["labels"] == {f"{EVIL}:0": {"label": EVIL, "note": EVIL}}
     assert not [key for _, key, _ in page.attributes if key.startswith("on")]
     assert EVIL in page.text
     assert "<img" not in text
@@ -201,7 +234,9 @@ def test_large_graphs_stay_small_and_say_what_is_left_out(tmp_path):
     assert len(text.encode()) < 5e6
     assert "The table shows the first 40 of 50 sites." in page.text
     assert "The first 24 of 50 panels are drawn." in page.text
-    assert "81 of 3,000 needed edges" in page.text
+    section = json.loads(page.scripts[0])["graphs"][0]["sections"][0]
+    assert section["needed"]["stable"] == {"count": 3000, "held": 408, "weakest": pytest.approx(0.0, abs=1)}
+    assert (section["total"], section["held"]) == (3600, 408)
 
 
 def test_one_site_and_no_edges(tmp_path):

@@ -22,11 +22,10 @@ HELD_OUT = 2048
 
 @dataclass(frozen=True)
 class Subject:
-    """What is explained: a module of this package with ``load`` and batches, its sites and a title for the page."""
+    """What is explained: a module of this package with ``load`` and batches, its sites and the page's titles."""
 
     module: str
     sites: tuple[str, ...]
-    title: str
     titles: dict[str, str]
 
 
@@ -34,14 +33,12 @@ SUBJECTS = {
     "modadd": Subject(
         "modadd",
         ("blocks.0.ln1:in", "blocks.0.ln2:in", "unembed:in", "output"),
-        "A transformer that adds modulo 113",
-        {"ja": "113を法とする足し算をするトランスフォーマー"},
+        {"en": "A transformer that adds modulo 113", "ja": "113を法とする足し算をするトランスフォーマー"},
     ),
     "digits": Subject(
         "digits",
         ("fc1:in", "fc2:in", "fc3:in", "output"),
-        "A network that reads handwritten digits",
-        {"ja": "手書き数字を読むネットワーク"},
+        {"en": "A network that reads handwritten digits", "ja": "手書き数字を読むネットワーク"},
     ),
 }
 
@@ -92,7 +89,7 @@ def run(
         graphs.append(graph)
         edges.append(ablate_edges(traced, graph, test, max_drop=MAX_DROP, progress=progress))
         nodes.append(ablate_nodes(traced, graph, test, max_drop=MAX_DROP, progress=progress))
-    _write_page(page, graphs, edges, nodes, lang=lang, title=subject.titles.get(lang, subject.title))
+    _write_page(page, graphs, edges, nodes, lang=lang, title=subject.titles)
     seconds = time.perf_counter() - start
     return {
         "command": "demo",
@@ -117,7 +114,7 @@ def _some(batches: list[Any]) -> list[Any]:
 
 
 def _write_page(
-    page: Path, graphs: list[InteractionGraph], edges: list[Any], nodes: list[Any], *, lang: str, title: str
+    page: Path, graphs: list[InteractionGraph], edges: list[Any], nodes: list[Any], *, lang: str, title: dict[str, str]
 ) -> None:
     from ..report import write_page
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..basis import Basis
-from ..errors import OptionError
 from ..files import write_text
 from ..types import Matrix, Plain
 from .labels import Label, read_labels, write_labels
@@ -161,18 +160,46 @@ class InteractionGraph:
         }
         return write_text(path, json.dumps(data, ensure_ascii=False, allow_nan=False))
 
-    def to_html(self, path: str | Path, lang: str = "en") -> Path:
-        """Write a self-contained page that shows the graph; needs the extra ``libasis[figures]``.
+    def to_html(
+        self,
+        path: str | Path,
+        lang: str = "en",
+        *,
+        cards: Any = None,
+        edge_ablation: Any = None,
+        node_ablation: Any = None,
+        communities: Any = None,
+        title: str | None = None,
+    ) -> Path:
+        """Write a self-contained page to explore the graph in; it opens by double click, without a network.
 
         Args:
             path: the file to write.
-            lang: ``"en"`` or ``"ja"``.
+            lang: the language the page opens in, ``"en"`` or ``"ja"``.
+            cards: feature cards of this graph.
+            edge_ablation: an `EdgeAblation` of this graph; the page marks the edges that the model needs.
+            node_ablation: a `NodeAblation` of this graph.
+            communities: groups of features to suggest.
+            title: the heading; None takes ours.
         """
-        if lang not in ("en", "ja"):
-            raise OptionError(f'lang is {lang!r}; it must be "en" or "ja".')
         from ..report import write_page
 
-        return write_page(path, [self], lang=lang)
+        return write_page(
+            path,
+            [self],
+            lang=lang,
+            edge_ablations=[edge_ablation] if edge_ablation is not None else [],
+            node_ablations=[node_ablation] if node_ablation is not None else [],
+            cards=cards,
+            communities=communities,
+            title=title,
+        )
+
+    def _repr_html_(self) -> str:
+        """The page inside a notebook: a frame that can reach neither the notebook nor a network."""
+        from ..report import notebook_frame
+
+        return notebook_frame(self)
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write to a directory (safetensors and a JSON manifest); see `libasis.load`.

@@ -1,6 +1,6 @@
-"""Pictures and a page that show a graph and its ablations; they need the extra ``libasis[figures]``.
+"""The page to explore a graph in, and figures for papers; only the figures need ``libasis[figures]``.
 
-Nothing here imports matplotlib before a picture is drawn.
+Nothing here imports matplotlib before a figure is drawn.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .canvas import FiguresError, to_svg
     from .figures import draw_edge_curves, draw_node_curves, draw_spectra
     from .layout import Layout, arrange
-    from .page import write_page
+    from .page import notebook_frame, write_page
     from .picture import draw_graph
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "draw_graph",
     "draw_node_curves",
     "draw_spectra",
+    "notebook_frame",
     "to_svg",
     "write_page",
 ]
@@ -34,6 +35,7 @@ _HOMES = {
     "draw_graph": "picture",
     "draw_node_curves": "figures",
     "draw_spectra": "figures",
+    "notebook_frame": "page",
     "to_svg": "canvas",
     "write_page": "page",
 }

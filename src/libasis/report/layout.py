@@ -7,8 +7,7 @@ the order with the fewest crossings. The units are columns and rows; whoever dra
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError
+from .ordering import SWEEPS, order
 
 if TYPE_CHECKING:
     from ..interactions.graph import InteractionGraph
 
 MAX_FEATURES = 30
 MAX_EDGES = 60
-SWEEPS = 24
 STRETCH = 2.0
 
 Link = tuple[int, int, float]
@@ -241,61 +240,3 @@ def _nodes(graph: InteractionGraph, orders: list[list[int]], links: list[list[Li
                 )
             )
     return nodes
-
-
-def order(
-    columns: Sequence[Sequence[int]], links: Sequence[Sequence[Link]], *, sweeps: int = SWEEPS
-) -> tuple[list[list[int]], int]:
-    """Order the nodes of each column by weighted barycentres; the result never crosses more than the input order.
-
-    Args:
-        columns: per column its nodes in their first order.
-        links: per pair of neighbouring columns the edges ``(left node, right node, weight)``.
-        sweeps: passes, alternately to the right and to the left.
-
-    Returns:
-        The orders and their number of crossings.
-    """
-    current = [list(column) for column in columns]
-    best, fewest = [list(c) for c in current], _crossings(current, links)
-    still = 0
-    for sweep in range(sweeps):
-        before = [list(c) for c in current]
-        rightwards = sweep % 2 == 0
-        for c in range(1, len(current)) if rightwards else range(len(current) - 2, -1, -1):
-            section = [(i, j, w) for i, j, w in links[c - 1]] if rightwards else [(j, i, w) for i, j, w in links[c]]
-            current[c] = _by_barycentre(current[c], current[c - 1 if rightwards else c + 1], section)
-        count = _crossings(current, links)
-        if count < fewest:
-            best, fewest = [list(c) for c in current], count
-        still = still + 1 if current == before else 0
-        if still == 2 or fewest == 0:
-            break
-    return best, fewest
-
-
-def _by_barycentre(column: list[int], fixed: list[int], links: Sequence[Link]) -> list[int]:
-    """Sort a column by the mean place of its neighbours; a node without neighbours keeps its place."""
-    place = {node: (p + 0.5) / len(fixed) for p, node in enumerate(fixed)}
-    total: dict[int, float] = {}
-    weight: dict[int, float] = {}
-    for there, here, w in links:
-        w = max(w, 1e-6)
-        total[here] = total.get(here, 0.0) + w * place[there]
-        weight[here] = weight.get(here, 0.0) + w
-    own = {node: (p + 0.5) / len(column) for p, node in enumerate(column)}
-    centre = {node: total[node] / weight[node] if node in total else own[node] for node in column}
-    return sorted(column, key=lambda node: (centre[node], own[node]))
-
-
-def _crossings(columns: Sequence[Sequence[int]], links: Sequence[Sequence[Link]]) -> int:
-    """Pairs of edges that cross; edges that share an end do not."""
-    count = 0
-    for at, section in enumerate(links):
-        left = {node: p for p, node in enumerate(columns[at])}
-        right = {node: p for p, node in enumerate(columns[at + 1])}
-        seen: list[int] = []
-        for _, end in sorted((left[i], right[j]) for i, j, _ in section):
-            count += len(seen) - bisect_right(seen, end)
-            insort(seen, end)
-    return count

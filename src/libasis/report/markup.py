@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .canvas import clean, to_svg
-from .words import texts
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .canvas import clean
+from .words import LANGUAGES, texts
 
 MAX_VALUES, MAX_TEXT = 12, 2000
 """Values of a list and characters of a text that are written out; the rest is counted."""
@@ -46,6 +42,11 @@ def escape(text: object) -> str:
 def name(text: object) -> str:
     """An identifier, set as code, that may break after its separators."""
     return f"<code>{re.sub(r'(?<=[._/])(?=[^._/])', '<wbr>', escape(text))}</code>"
+
+
+def both(content: Callable[[str], str], tag: str = "div") -> str:
+    """The same content in both languages; the style sheet shows the one of the page."""
+    return "".join(f'<{tag} class="in-{lang}" lang="{lang}">{content(lang)}</{tag}>' for lang in LANGUAGES)
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -94,9 +95,12 @@ def _heading(text: str) -> str:
 def _cell(cell: Cell) -> str:
     content = escape(cell.text)
     if cell.bar is not None:
-        width = min(100.0, max(0.0, 100 * cell.bar))
-        color = f";background:{cell.color}" if cell.color else ""
-        bar = f'<span class="bar" aria-hidden="true"><i style="width:{width:.2f}%{color}"></i></span>'
+        width = 100 * min(1.0, max(0.0, cell.bar))
+        fill = f' fill="{cell.color}"' if cell.color else ""
+        bar = (
+            '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+            f'<rect width="{width:.2f}" height="8"{fill}/></svg>'
+        )
         content = f'{bar}<span class="value">{content}</span>'
     return f"<td{_kind(cell.number)}>{content}</td>"
 
@@ -136,53 +140,3 @@ def _scalar(value: Any, lang: str) -> str:
     more = len(text) - MAX_TEXT
     rest = " " + texts(lang)["more_text"].format(count=f"{more:,}") if more > 0 else ""
     return escape(text[:MAX_TEXT] + rest)
-
-
-def inline_svg(figure: Figure, prefix: str, title: str, lang: str) -> str:
-    """A figure for the middle of a page: ids of its own, a name for screen readers, tooltips, nothing else.
-
-    An artist with a gid carries its label as a tooltip.
-    """
-    root = ET.fromstring(to_svg(figure, lang=lang))
-    tips = {a.get_gid(): clean(a.get_label()) for a in figure.findobj(lambda artist: artist.get_gid() is not None)}
-    for parent in list(root.iter()):
-        parent.tag = parent.tag.rpartition("}")[2]
-        for child in [c for c in parent if c.tag.rpartition("}")[2] in ("metadata", "style")]:
-            parent.remove(child)
-    used = {match for element in root.iter() for value in element.attrib.values() for match in _references(value)}
-    for element in root.iter():
-        tip = tips.get(element.get("id", ""))
-        element.attrib = _attributes(element.attrib, used, prefix)
-        element.text = element.text and element.text.strip()
-        element.tail = None
-        if tip:
-            note = ET.Element("title")
-            note.text = tip
-            element.insert(0, note)
-    width = float(root.attrib["viewBox"].split()[2])
-    root.attrib = {
-        "viewBox": root.attrib["viewBox"],
-        "role": "img",
-        "aria-label": clean(title),
-        "style": f"min-width:{max(width, 720.0) * 0.98:.0f}px;max-width:{width * 1.5:.0f}px",
-    }
-    return ET.tostring(root, encoding="unicode", short_empty_elements=False)
-
-
-def _references(value: str) -> list[str]:
-    return re.findall(r"url\(#([^)]+)\)", value) + ([value[1:]] if value.startswith("#") else [])
-
-
-def _attributes(attributes: Mapping[str, str], used: set[str], prefix: str) -> dict[str, str]:
-    """Ids only where something refers to them, under the prefix; no attribute of another namespace."""
-    out = {}
-    for key, value in attributes.items():
-        key = key.rpartition("}")[2]
-        if key == "id":
-            if value in used:
-                out[key] = f"{prefix}-{value}"
-        elif key == "href":
-            out[key] = f"#{prefix}-{value[1:]}"
-        else:
-            out[key] = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", value)
-    return out

@@ -5,8 +5,12 @@ from __future__ import annotations
 from ...errors import OptionError
 from .en import EN
 from .ja import JA
+from .view_en import VIEW_EN
+from .view_ja import VIEW_JA
 
 LANGUAGES = {"en": EN, "ja": JA}
+VIEW = {"en": VIEW_EN, "ja": VIEW_JA}
+"""The words of the script."""
 
 
 def texts(lang: str) -> dict[str, str]:

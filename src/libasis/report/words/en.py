@@ -7,6 +7,7 @@ EN: dict[str, str] = {
     "title": "Which features act on which",
     "kicker": "libasis report",
     "contents": "Contents",
+    "language": "English",
     "lead": (
         "A neural network hands numbers on from step to step. Here the model is cut at {sites} places, called sites. "
         "At each site the numbers are described by a few directions, called features, and the pictures show how "
@@ -88,21 +89,17 @@ EN: dict[str, str] = {
     "col_kept": "Kept",
     "col_none_kept": "Score with no feature",
     "none_passes": "none passes",
+    # the graph
+    "graph": "The interaction graph",
+    "graph_intro": (
+        "Each column is a site, each dot a feature, each line an interaction. Point at a dot to light what it acts on, "
+        "click it to read its card and to walk along its edges."
+    ),
+    "graph_no_script": (
+        "The graph needs JavaScript, which is switched off here. The tables below have its main numbers."
+    ),
     # pictures
-    "pictures": "Pictures",
-    "graph_title": "The interaction graph, {method}",
-    "graph_strongest": (
-        "Each column is a site, each dot a feature with its number, each line an interaction. Drawn are at most "
-        "{features} features per site, the most important ones, and the strongest interactions between them; the "
-        "numbers under the picture say how many are left out and how much strength the drawn ones carry."
-    ),
-    "graph_needed": (
-        "Each column is a site, each dot a feature with its number, each line an interaction. In the sections that "
-        "were ablated the lines are the interactions kept where the bisection ended, that is, at the stated loss. At "
-        "most {features} features per site are drawn, the most important ones; the numbers under the picture say how "
-        "many are left out."
-    ),
-    "graph_hint": "Rest the pointer on a dot or a line to read its name and value.",
+    "curves": "Curves",
     "spectra_title": "How importance falls off",
     "spectra_note": (
         "The features of each site from the most to the least important, each line divided by its first value. A "
@@ -118,7 +115,6 @@ EN: dict[str, str] = {
     ),
     "node_curves_title": "Score against features kept",
     "node_curves_note": "From left to right more features of one site are kept, the most important first.",
-    "picture_of": "Picture: {title}. The tables of this page give its main numbers.",
     "scrolls": "{title} (scrolls sideways)",
     # features
     "features": "The most important features",
@@ -157,6 +153,8 @@ EN: dict[str, str] = {
     "prov_edges": "{method}: the interactions",
     "prov_edge_ablation": "{method}: edge ablation",
     "prov_node_ablation": "{method}: node ablation",
+    "prov_cards": "Feature cards",
+    "prov_communities": "Suggested groups",
     "prov_empty": "Nothing was recorded.",
     "more_values": "… {count} more values",
     "more_text": "… {count} more characters",

@@ -1,0 +1,112 @@
+// Where everything drawn stands: sites are columns, the features of a column stand under one another.
+
+const ROW = 18; // distance of two features of the fullest column, in the picture's own units
+const STRETCH = 2.5; // a column with fewer features stretches at most so much
+const SIDE = 110; // room on both sides for labels
+const GAP = 190; // least distance of two columns
+
+/**
+ * What is drawn, with its place: items (features, or collapsed modules) and links between them.
+ *
+ * @param shape width over height of the stage, so that the whole picture fills it
+ */
+function arrange(model, choice, shown, notes, shape) {
+  const items = itemsOf(model, choice, shown, notes);
+  const columns = model.sites.map(() => []);
+  for (const item of items) columns[item.column].push(item);
+  for (const column of columns) column.sort(comparison(choice, notes, model));
+  const rows = Math.max(8, ...columns.map((column) => column.length));
+  const height = rows * ROW;
+  const gap = Math.max(GAP, (height * shape - 2 * SIDE) / Math.max(1, columns.length - 1));
+  const left = columns.length > 1 ? SIDE : Math.max(SIDE, (height * shape) / 2);
+  columns.forEach((column, c) => {
+    const step = Math.min(STRETCH * ROW, height / Math.max(1, column.length));
+    column.forEach((item, k) => {
+      item.x = left + c * gap;
+      item.y = height / 2 + (k - (column.length - 1) / 2) * step;
+      item.step = step;
+    });
+  });
+  const width = columns.length > 1 ? 2 * SIDE + (columns.length - 1) * gap : 2 * left;
+  return { items, links: linksOf(model, shown, items), columns, width, height, gap, left };
+}
+
+/** One item for each feature drawn; the features of a collapsed module share one for each site. */
+function itemsOf(model, choice, shown, notes) {
+  const items = [];
+  const groups = new Map();
+  for (let v = 0; v < model.n; v++) {
+    if (!shown.node[v]) continue;
+    const module = notes.moduleOf(v);
+    const key = module !== null && choice.collapsed.includes(module) ? `${model.site[v]} ${module}` : null;
+    if (key !== null && groups.has(key)) {
+      groups.get(key).members.push(v);
+      continue;
+    }
+    const item = { key: key ?? model.id(v), group: key !== null, module, column: model.site[v], members: [v] };
+    if (key !== null) groups.set(key, item);
+    items.push(item);
+  }
+  for (const item of items) {
+    const of = (values) => item.members.map((v) => values[v]);
+    item.v = item.members[0];
+    item.relative = Math.min(1, of(model.relative).reduce((a, b) => a + b, 0));
+    item.place = of(model.place).reduce((a, b) => a + b, 0) / item.members.length;
+    item.linked = item.members.some((v) => shown.linked[v]);
+  }
+  return items;
+}
+
+function comparison(choice, notes, model) {
+  const place = (a, b) => a.place - b.place;
+  const module = (item) => (item.module === null ? Infinity : notes.modules.indexOf(item.module));
+  return {
+    crossings: place,
+    importance: (a, b) => b.relative - a.relative || place(a, b),
+    index: (a, b) => model.index[a.v] - model.index[b.v],
+    module: (a, b) => (module(a) === module(b) ? place(a, b) : module(a) - module(b)),
+  }[choice.order];
+}
+
+/** The links between items; edges between the same two items are added up. */
+function linksOf(model, shown, items) {
+  const owner = new Array(model.n);
+  items.forEach((item) => item.members.forEach((v) => (owner[v] = item)));
+  const links = [];
+  const sums = new Map();
+  for (let e = 0; e < model.m; e++) {
+    if (!shown.edge[e]) continue;
+    const [a, b] = [owner[model.source[e]], owner[model.target[e]]];
+    const one = { a, b, section: model.section[e], strength: model.strength[e], signed: model.signed[e], edges: [e] };
+    if (!a.group && !b.group) {
+      links.push(one);
+      continue;
+    }
+    const key = `${a.key}\n${b.key}`;
+    const sum = sums.get(key);
+    if (sum) {
+      sum.strength += one.strength;
+      sum.signed += one.signed;
+      sum.edges.push(e);
+    } else {
+      sums.set(key, one);
+      links.push(one);
+    }
+  }
+  for (const link of links) {
+    const top = model.sections[link.section].top;
+    link.fraction = top > 0 ? Math.min(1, link.strength / top) : 0;
+  }
+  return links.sort((p, q) => p.fraction - q.fraction);
+}
+
+/** The zoom and shift that bring everything into sight, between the heads above and the counts below. */
+function fitting(placed, size) {
+  const room = { width: size.width, height: size.height - HEAD - FOOT };
+  const zoom = Math.min(room.width / placed.width, room.height / placed.height);
+  return {
+    zoom,
+    x: (size.width - placed.width * zoom) / 2,
+    y: HEAD + (room.height - placed.height * zoom) / 2,
+  };
+}

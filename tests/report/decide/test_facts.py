@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from libasis.report.decide.facts import PER_SITE, SHOWN, facts_of
-from report.decide.cards import ablation, make_cards
+from report.decide.cards import ablation, card, make_cards
 from report.synthetic import make_graph
 
 
@@ -104,3 +104,23 @@ def test_labels_of_the_graph_are_names(lib):
     assert names["unembed:in:0"] == "loops"
     assert set(names.values()) == {"loops", ""}
     assert dataclasses.is_dataclass(labelled)
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "low"),
+    [
+        (("class", "7", "AUC", 0.02), True),
+        (("class", "7", "AUC", 0.98), False),
+        (("column", "age", "correlation", -0.9), True),
+        (("column", "age", "correlation", 0.9), False),
+        (("frequency", "14 of 113", "share of variance", 0.1), False),
+    ],
+)
+def test_a_suggestion_for_low_values_is_shown_with_low_examples(lib, suggestion, low):
+    cards = make_cards(lib)
+    cards["cards"] = {key: card(suggestion=suggestion) for key in cards["cards"]}
+    feature = facts_of(lib, cards).features[0]
+    assert feature.low is low
+    assert [e["value"] for e in feature.examples][0] == (-3.0 if low else 4.1)
+    named = facts_of(lib.with_labels({feature.id: "mine"}), cards).features[0]
+    assert (named.label, named.low, named.examples[0]["value"]) == ("mine", False, 4.1)

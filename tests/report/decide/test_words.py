@@ -33,7 +33,10 @@ def test_the_users_label_comes_before_the_suggestion_and_that_before_the_id():
     words, suggestion = Words("en"), {"kind": "class", "value": "7"}
     assert words.name(Feature("a:0", "a", label="loops", suggestion=suggestion)) == "loops"
     assert words.name(Feature("a:0", "a", suggestion=suggestion)) == "class 7"
+    assert words.name(Feature("a:0", "a", suggestion=suggestion, low=True)) == "class 7 (low end)"
     assert words.name(Feature("a:0", "a", suggestion={"kind": "new", "value": "x"})) == "x"
+    wave = Feature("a:0", "a", suggestion={"kind": "frequency", "value": "14 of 113"})
+    assert [Words(lang).name(wave) for lang in ("en", "ja")] == ["frequency 14 of 113", "周波数 14/113"]
     assert words.name(Feature("a:0", "a")) == words.reference(Feature("a:0", "a")).strip("“”") == "a:0"
     assert words.reference(Feature("a:0", "a", label="loops")) == "“loops” (a:0)"
     assert Words("ja").reference(Feature("a:0", "a", suggestion=suggestion)) == "「クラス 7」（a:0）"

@@ -86,6 +86,8 @@ WORDS: dict[str, str] = {
     "suggest_column": "column {value}",
     "suggest_frequency": "frequency {value}",
     "suggest_output": "output {value}",
+    "suggest_wave": "frequency {value} of {modulus}",
+    "suggest_low": "{name} (low end)",
     "suggest_other": "{value}",
     "feature_ablated": (
         "Held at its mean: {metric} {base} → {without}, change {change}; random directions ({controls}): {control}."
@@ -93,7 +95,8 @@ WORDS: dict[str, str] = {
     "feature_contrast": "Mean {before} in {first}, {after} in {second}: difference {change}.",
     "feature_effect": "Raised by one standard deviation: output {output} {effect}.",
     "feature_share": "{share} of the importance at {site}.",
-    "examples": "Strongest examples",
+    "examples": "Highest values",
+    "examples_low": "Lowest values",
     "examples_none": "No examples were collected.",
     "example_value": "value {value}",
     "example_target": "target {target}",

@@ -39,7 +39,8 @@ def _text(content: Mapping[str, Any], _: Mapping[str, Any], __: Words) -> str:
     start = max(0, (at or 0) - BEFORE)
     end = min(len(tokens), start + BEFORE + AFTER + 1)
     parts = [f"<mark>{escape(t)}</mark>" if k == at else escape(t) for k, t in enumerate(tokens)][start:end]
-    return f'<q class="d-text">{"…" if start else ""}{"".join(parts)}{"…" if end < len(tokens) else ""}</q>'
+    gap = "" if any(t != t.strip() for t in tokens) else " "  # tokens of most tokenizers bring their own spaces
+    return f'<q class="d-text">{"…" if start else ""}{gap.join(parts)}{"…" if end < len(tokens) else ""}</q>'
 
 
 def _image(content: Mapping[str, Any], entry: Mapping[str, Any], words: Words) -> str:

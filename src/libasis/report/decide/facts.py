@@ -68,7 +68,8 @@ class Feature:
         ablated: what happened without it, where that was measured.
         effect: the output that it moves most, and by how much.
         contrast: its mean in the two groups.
-        examples: contents with the largest values, largest first.
+        low: whether the name is a suggestion that speaks of the feature's low values.
+        examples: contents with the largest values, or where ``low``, with the smallest; the most extreme first.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Feature:
     ablated: Ablated | None = None
     effect: tuple[str, Estimate] | None = None
     contrast: Contrast | None = None
+    low: bool = False
     examples: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -173,17 +175,26 @@ def _feature(
 ) -> Feature:
     effects, suggestions, ablation = card.get("effects"), card.get("suggestions"), card.get("ablation")
     means = [pair.get("features", {}).get(key) for pair in pairs]
+    suggestion, label = suggestions[0] if suggestions else None, label_of(graph, key)
+    low = suggestion is not None and not label and _low(suggestion)
     return Feature(
         id=key,
         site=key.rpartition(":")[0],
-        label=label_of(graph, key),
-        suggestion=suggestions[0] if suggestions else None,
+        label=label,
+        suggestion=suggestion,
         share=share,
         ablated=_ablated(ablation) if ablation else None,
         effect=(str(effects[0]["output"]), _bounded(effects[0], "effect", "low", "high")) if effects else None,
         contrast=_contrast(means[0], means[1], card.get("std")) if len(means) == 2 and all(means) else None,
-        examples=tuple(card.get("top") or ()),
+        low=low,
+        examples=tuple(card.get("bottom" if low else "top") or ()),
     )
+
+
+def _low(suggestion: Mapping[str, Any]) -> bool:
+    """Whether the thing suggested goes with low values: an AUC below one half, a negative correlation."""
+    middle = {"AUC": 0.5, "correlation": 0.0}.get(str(suggestion.get("statistic")))
+    return middle is not None and suggestion.get("effect", middle) < middle
 
 
 def _ablated(entry: Mapping[str, Any]) -> Ablated:

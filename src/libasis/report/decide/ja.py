@@ -85,6 +85,8 @@ WORDS: dict[str, str] = {
     "suggest_column": "列 {value}",
     "suggest_frequency": "周波数 {value}",
     "suggest_output": "出力 {value}",
+    "suggest_wave": "周波数 {value}/{modulus}",
+    "suggest_low": "{name}（低い側）",
     "suggest_other": "{value}",
     "feature_ablated": (
         "平均値に固定すると、{metric}は {base} → {without}（変化 {change}）。ランダムな方向 {controls} 本では "
@@ -94,6 +96,7 @@ WORDS: dict[str, str] = {
     "feature_effect": "標準偏差 1 つ分上げると、出力{output}は {effect}。",
     "feature_share": "{site} の重要度の {share}。",
     "examples": "値が最も大きい例",
+    "examples_low": "値が最も小さい例",
     "examples_none": "例は集められていません。",
     "example_value": "値 {value}",
     "example_target": "正解 {target}",

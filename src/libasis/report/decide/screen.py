@@ -118,7 +118,8 @@ def _feature(feature: Feature, facts: Facts, cards: Any, words: Words) -> str:
     shown = "".join(example(entry, words) for entry in feature.examples[:EXAMPLES])
     missing = cards is not None and not shown
     kind = escape((plain(cards) or {}).get("kind", ""))
-    examples = f'<p class="d-note">{escape(words("examples"))}</p><ul class="d-examples d-of-{kind}">{shown}</ul>'
+    end = words("examples_low" if feature.low else "examples")
+    examples = f'<p class="d-note">{escape(end)}</p><ul class="d-examples d-of-{kind}">{shown}</ul>'
     none = f'<p class="d-note">{escape(words("examples_none"))}</p>' if missing else ""
     code = "" if words.name(feature) == feature.id else f"<code>{escape(feature.id)}</code> "
     return (

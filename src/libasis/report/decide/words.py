@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 from ...errors import OptionError
 from ..canvas import clean
@@ -58,10 +60,15 @@ class Words:
         if feature.label:
             return clean(feature.label)
         if feature.suggestion:
-            kind = feature.suggestion.get("kind")
-            key = f"suggest_{kind}" if kind in KINDS else "suggest_other"
-            return self(key, value=clean(feature.suggestion["value"]))
+            name = self._suggested(feature.suggestion)
+            return self("suggest_low", name=name) if feature.low else name
         return feature.id
+
+    def _suggested(self, suggestion: Mapping[str, Any]) -> str:
+        kind, value = suggestion.get("kind"), clean(suggestion["value"])
+        if kind == "frequency" and (wave := re.fullmatch(r"(\d+) of (\d+)", value)):
+            return self("suggest_wave", value=wave[1], modulus=wave[2])
+        return self(f"suggest_{kind}" if kind in KINDS else "suggest_other", value=value)
 
     def reference(self, feature: Feature) -> str:
         """The name with the id beside it, for sentences where several features may have one name."""

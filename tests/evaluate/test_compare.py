@@ -41,8 +41,8 @@ def test_intervals_and_replicates_belong_to_the_counts(found):
             for row in result[kind]:
                 replicates = result["replicates"][kind][row[key]]
                 assert len(replicates) == 50
-                assert row["low"] <= row["high"]
-                assert set(replicates) <= {float(point[0]) for point in row["curve"]} | {float("inf")}
+                assert row["low"] is None or row["high"] is None or row["low"] <= row["high"]
+                assert set(replicates) <= {point[0] for point in row["curve"]} | {None}
 
 
 def test_a_random_rotation_needs_more_than_lib(found):

@@ -60,19 +60,21 @@ def test_no_rows_have_no_signs():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("auto", Truncation("auto", 0.0)),
+        ("auto", Truncation("auto", 1.0)),
+        ("auto:10", Truncation("auto", 10.0)),
         ("relative:1e-10", Truncation("relative", 1e-10)),
         ("absolute:0", Truncation("absolute", 0.0)),
     ],
 )
-def test_the_three_rules_are_read(text, expected):
+def test_the_rules_are_read(text, expected):
     assert Truncation.parse(text) == expected
 
 
 BAD = [
     "",
     "Auto",
-    "auto:1",
+    "auto:x",
+    "auto:-1",
     "relative",
     "relative:",
     "relative:x",
@@ -97,6 +99,8 @@ VALUES = torch.tensor([4.0, 2.0, 1.0, 0.0, -1e-17], dtype=F64)
     ("rule", "threshold", "kept"),
     [
         ("auto", 1.5, 2),
+        ("auto:2", 3.0, 1),
+        ("auto:0.5", 0.75, 3),
         ("relative:0.25", 1.0, 2),  # one at the threshold is dropped
         ("relative:0.24", 0.96, 3),
         ("absolute:2", 2.0, 1),

@@ -14,7 +14,7 @@ from libasis.run.ablations import load_ablations
 from libasis.run.config import read_config
 
 SOURCE = Path(libasis.__file__).parents[1]
-VERBS = ("demo", "init", "sites", "fit", "graph", "ablate", "report")
+VERBS = ("demo", "init", "sites", "fit", "graph", "ablate", "report", "compare", "sensitivity")
 
 
 @pytest.fixture

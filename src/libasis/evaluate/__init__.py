@@ -3,5 +3,7 @@
 from .compare import METHODS, Study, compare
 from .resample import Bootstrap
 from .rotation import random_rotation
+from .sensitivity import Variation, sensitivity
+from .summary import summarise
 
-__all__ = ["METHODS", "Bootstrap", "Study", "compare", "random_rotation"]
+__all__ = ["METHODS", "Bootstrap", "Study", "Variation", "compare", "random_rotation", "sensitivity", "summarise"]

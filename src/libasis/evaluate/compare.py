@@ -80,7 +80,8 @@ def compare(
     Returns:
         By method plain JSON data: ``sites`` (rows of `feature_statistics`), ``nodes`` and ``edges`` (one row per site
         or section: counts needed, with intervals, and curves), ``replicates`` (the counts of each bootstrap
-        replicate), ``base_score``, ``samples``, ``cpu_seconds``. Replicates of different methods belong together.
+        replicate; None where no count passes), ``base_score``, ``samples``, ``cpu_seconds``. Replicates of different
+        methods belong together.
 
     Raises:
         OptionError: a method is unknown.
@@ -133,7 +134,7 @@ class _Method:
         shared = {"metric": study.metric, "max_drop": study.max_drop, "per_sample": True, "progress": False}
         out: Plain = {"method": method, "sites": feature_statistics(self.traced, basis, self.test)}
         out["labels"] = None if describe is None else describe(self.traced, basis)
-        replicates: dict[str, dict[str, list[float]]] = {}
+        replicates: dict[str, dict[str, list[int | None]]] = {}
         if study.nodes:
             options = {**study.ablate_nodes, **shared}
             nodes = self._timed("nodes", lambda: ablate_nodes(self.traced, basis, self.test, **options))
@@ -156,7 +157,7 @@ class _Method:
         self.seconds[name] = time.process_time() - start
         return out
 
-    def _nodes(self, result: NodeAblation, basis: Basis) -> tuple[list[Plain], dict[str, list[float]]]:
+    def _nodes(self, result: NodeAblation, basis: Basis) -> tuple[list[Plain], dict[str, list[int | None]]]:
         rows, replicates = [], {}
         for name, curve in result.curves.items():
             scores = _scores(result)
@@ -175,10 +176,10 @@ class _Method:
                     "curve": points,
                 }
             )
-            replicates[name] = counts.tolist()
+            replicates[name] = _plain(counts)
         return rows, replicates
 
-    def _edges(self, result: EdgeAblation, basis: Basis) -> tuple[list[Plain], dict[str, list[float]]]:
+    def _edges(self, result: EdgeAblation, basis: Basis) -> tuple[list[Plain], dict[str, list[int | None]]]:
         rows, replicates = [], {}
         names = [site.name for site in basis]
         for name, curve in result.curves.items():
@@ -194,7 +195,7 @@ class _Method:
                     "curve": [[count, score] for count, score in curve.items()],
                 }
             )
-            replicates[name] = counts.tolist()
+            replicates[name] = _plain(counts)
         return rows, replicates
 
     def _needed(
@@ -210,8 +211,13 @@ class _Method:
                 break
             found = count
         replicates = replicate_counts(scores, name, limit, self.study.bootstrap)
-        low, high = self.study.bootstrap.interval(replicates)
+        low, high = _plain(self.study.bootstrap.interval(replicates))
         return {"count": found, "low": low, "high": high}, replicates
+
+
+def _plain(counts: Iterable[float]) -> list[int | None]:
+    """Counts for JSON: None in place of infinity, where no count passes."""
+    return [int(c) if np.isfinite(c) else None for c in counts]
 
 
 def _scores(result: NodeAblation | EdgeAblation) -> SampleScores:

@@ -63,10 +63,11 @@ class RankDecision:
 
 @dataclass(frozen=True)
 class Truncation:
-    """The rule by which eigenvalues are dropped: ``"auto"``, ``"relative:X"`` or ``"absolute:X"``.
+    """The rule by which eigenvalues are dropped: ``"auto"``, ``"auto:X"``, ``"relative:X"`` or ``"absolute:X"``.
 
     ``auto`` is a noise floor: what rounding alone can make of a zero eigenvalue. The caller states it; here it is
-    only applied. ``relative:X`` drops eigenvalues at or below X times the largest, ``absolute:X`` at or below X.
+    only applied. ``auto:X`` drops eigenvalues at or below X times that floor, to see what depends on it.
+    ``relative:X`` drops eigenvalues at or below X times the largest, ``absolute:X`` at or below X.
     """
 
     kind: str
@@ -77,24 +78,25 @@ class Truncation:
         """Read a rule.
 
         Raises:
-            OptionError: it is none of the three forms.
+            OptionError: it is none of these forms.
         """
         kind, _, number = str(text).partition(":")
         if kind == "auto" and not number:
-            return cls("auto", 0.0)
+            return cls("auto", 1.0)
         try:
             value = float(number)
         except ValueError:
             value = -1.0
-        if kind not in ("relative", "absolute") or not 0 <= value < float("inf"):
+        if kind not in ("auto", "relative", "absolute") or not 0 <= value < float("inf"):
             raise OptionError(f'truncation is {text!r}; write "auto", "relative:1e-10" or "absolute:1e-6".')
         return cls(kind, value)
 
     def decide(self, values: Vector, *, noise: float) -> RankDecision:
         """Cut a descending spectrum ``[d]``; ``noise`` is the floor that ``auto`` uses, in the units of ``values``."""
         top = max(float(values[0]), 0.0) if len(values) else 0.0
+        factor = "" if self.value == 1 else f"{self.value:g} times the "
         threshold, rule = {
-            "auto": (noise, "noise floor of the arithmetic"),
+            "auto": (self.value * noise, f"{factor}noise floor of the arithmetic"),
             "relative": (self.value * top, f"{self.value:g} of the largest eigenvalue"),
             "absolute": (self.value, f"absolute threshold {self.value:g}"),
         }[self.kind]

@@ -27,6 +27,8 @@ SERIES: dict[str, dict[str, Any]] = {
     "pca": {"color": "#d95700", "linestyle": (0, (5, 2)), "marker": "s"},
     "neuron": {"color": "#00796b", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "^"},
     "global": {"color": "#7a6a00", "linestyle": (0, (1.2, 1.4)), "marker": "v"},
+    "sparse": {"color": "#1f4e9c", "linestyle": (0, (8, 1.5)), "marker": "D"},
+    "random": {"color": "#7d7788", "linestyle": (0, (2.5, 2.5)), "marker": "*"},
 }
 OTHER: list[dict[str, Any]] = [
     {"color": "#43404f", "linestyle": (0, (7, 2, 1, 2, 1, 2)), "marker": "P"},

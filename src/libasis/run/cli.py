@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..errors import LibasisError
 from ..files import write_text
 from ..provenance import versions
 from . import show
-from .errors import RunError
+from .errors import MissingDataError, RunError
 
 if TYPE_CHECKING:
     from .config import Config
@@ -44,6 +45,15 @@ Changes = Annotated[
         help="Change one setting, for instance --set fit.method=pca; can be given several times.",
     ),
 ]
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="FILE...", help="One or more settings files; by default libasis.toml."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The folder for the results; of several files, a folder each in it."),
+]
+Work = Callable[[Any, Path, Callable[[str], None] | None], dict[str, Any]]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
@@ -236,3 +246,50 @@ def report(
     named = [f"report.labels={json.dumps(str(labels), ensure_ascii=False)}"] if labels else []
     page = pipeline.report(_read(file, [*(changes or []), *named]))
     show.as_json({"command": "report", "page": page}) if as_json else print(f"Page written to {page}")
+
+
+@app.command(name="compare", epilog="Example: libasis compare experiments/*.toml --out build/results")
+def compare_bases(
+    files: Files = None, changes: Changes = None, out: Out = None, force: Force = False, as_json: Json = False
+) -> None:
+    """Compare bases by the features and edges that the model needs, with intervals; goes on where it was stopped."""
+    from .compare import run_comparison
+
+    found = _each(
+        files, changes, out, lambda c, folder, say: run_comparison(c, out=folder, force=force, say=say), as_json
+    )
+    show.as_json({"command": "compare", "experiments": found}) if as_json else show.comparisons(found)
+
+
+@app.command(epilog="Example: libasis sensitivity experiments/digits.toml --set sensitivity.shares=[0.1,1]")
+def sensitivity(
+    files: Files = None, changes: Changes = None, out: Out = None, force: Force = False, as_json: Json = False
+) -> None:
+    """Measure how much importances and counts depend on the threshold, the sample size and the seed."""
+    from .sensitivity import run_sensitivity
+
+    found = _each(
+        files, changes, out, lambda c, folder, say: run_sensitivity(c, out=folder, force=force, say=say), as_json
+    )
+    show.as_json({"command": "sensitivity", "experiments": found}) if as_json else show.sensitivities(found)
+
+
+def _each(
+    files: list[Path] | None, changes: list[str] | None, out: Path | None, work: Work, quiet: bool
+) -> list[dict[str, Any]]:
+    """What each settings file gives; one whose data are missing is passed over if there are others."""
+    files = files or [Path(FILE)]
+    found = []
+    for file in files:
+        config = _read(file, changes)
+        folder = (out / file.stem if len(files) > 1 else out) if out is not None else Path(config.output)
+        say = None if quiet else partial(print, f"{file.stem}:", flush=True)
+        start = time.process_time()
+        try:
+            found.append({"file": file, "folder": folder, **work(config, folder, say)})
+        except MissingDataError as error:
+            if len(files) == 1:
+                raise
+            found.append({"file": file, "skipped": str(error)})
+        found[-1]["cpu_seconds_now"] = time.process_time() - start
+    return found

@@ -29,6 +29,13 @@ Memory = Annotated[int, Field(ge=2**20, description="a number of bytes, at least
 Names = Annotated[list[str] | None, Field(min_length=1, description="a list of names, at least one")]
 Text = Annotated[str | None, Field(min_length=1, description="a text that is not empty")]
 SiteList = list[str | list[str]]
+Arguments = Annotated[
+    dict[str, str | int | float | bool],
+    Field(description="a table of keyword arguments for the factory"),
+]
+Method = Literal["lib", "sparse", "pca", "neuron", "global", "random"]
+METHODS = 'a list of "lib", "sparse", "pca", "neuron", "global" and "random"'
+Count = Annotated[int | None, Field(ge=1, description="a whole number, 1 or more")]
 
 
 class Section(BaseModel):
@@ -41,12 +48,14 @@ class ModelSection(Section):
     """Where the model comes from."""
 
     source: str = Field(min_length=1, description=MODEL)
+    arguments: Arguments = {}
 
 
 class DataSection(Section):
     """Where the data come from and how they are cut into batches."""
 
     source: str = Field(min_length=1, description=DATA)
+    arguments: Arguments = {}
     target: Text = None
     columns: Names = None
     batch_size: int = Field(default=256, ge=1, description="a whole number, 1 or more")
@@ -125,6 +134,37 @@ class ReportSection(Section):
     labels: Text = None
 
 
+class CompareSection(Section):
+    """What ``libasis compare`` measures; fit, interactions and ablate say how.
+
+    With ``seeds`` the factories of model and data are called with ``seed=…``, once for each; ``controls`` are methods
+    for the first seed only. ``describe`` names a function ``(traced, basis) -> dict`` of further facts.
+    """
+
+    methods: list[Method] = Field(default=["lib", "pca", "neuron", "global", "random"], description=METHODS)
+    controls: list[Method] = Field(default=[], description=METHODS)
+    seeds: list[int] | None = Field(default=None, min_length=1, description="a list of whole numbers, at least one")
+    train_samples: Count = None
+    test_samples: Count = None
+    replicates: int = Field(default=1000, ge=1, description="a whole number, 1 or more")
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="a number between 0 and 1")
+    describe: Text = None
+    title: Text = None
+
+
+class SensitivitySection(Section):
+    """What ``libasis sensitivity`` varies: factors of the automatic threshold, shares of the data, seeds of halves."""
+
+    factors: list[float] = Field(
+        default=[0.1, 0.3, 1.0, 3.0, 10.0], min_length=1, description="a list of numbers, at least one"
+    )
+    shares: list[float] = Field(
+        default=[0.1, 0.25, 0.5, 1.0], min_length=1, description="a list of numbers from above 0 to 1"
+    )
+    seeds: list[int] = Field(default=[0, 1, 2, 3], description="a list of whole numbers")
+    edges: bool = Field(default=True, description="true or false")
+
+
 class Config(Section):
     """The whole file."""
 
@@ -136,6 +176,8 @@ class Config(Section):
     interactions: InteractionsSection = Field(default=InteractionsSection(), description="a section")
     ablate: AblateSection = Field(default=AblateSection(), description="a section")
     report: ReportSection = Field(default=ReportSection(), description="a section")
+    compare: CompareSection = Field(default=CompareSection(), description="a section")
+    sensitivity: SensitivitySection = Field(default=SensitivitySection(), description="a section")
 
     def to_toml(self) -> str:
         """These settings as TOML, with every default written out."""

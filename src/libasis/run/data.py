@@ -21,9 +21,11 @@ TEST_FRACTION = 0.25
 ARRAYS = (".npz", ".safetensors")
 TABLES = (".csv", ".parquet")
 TEXTS = (".txt", ".jsonl")
+FILES = (*ARRAYS, *TABLES, *TEXTS)
 USES = {
     **dict.fromkeys(ARRAYS + TABLES, ("columns", "target")),
     **dict.fromkeys(TEXTS, ("sequence_length", "max_sequences")),
+    "factory": ("arguments",),
 }
 
 
@@ -133,9 +135,11 @@ def _check_options(section: DataSection) -> None:
 
 
 def _kind(source: str) -> str:
-    """``"folder"`` or the suffix of a file; anything else is a factory or nothing."""
+    """``"folder"``, the suffix of a file, or ``"factory"``."""
     path = Path(source)
-    return "folder" if path.is_dir() else path.suffix.lower()
+    if path.is_dir():
+        return "folder"
+    return "factory" if ":" in source and path.suffix.lower() not in FILES else path.suffix.lower()
 
 
 def _train_and_test(opened: Any) -> tuple[Any, Any] | None:
@@ -168,12 +172,12 @@ def open_source(source: str, config: Config, key: str) -> Any:
         SourceError: as `open_data`.
     """
     path, kind = Path(source), _kind(source)
-    if kind not in ("folder", *ARRAYS, *TABLES, *TEXTS):
-        if ":" in source:
-            return _from_factory(source, key)
+    if kind not in ("folder", *FILES):
+        if kind == "factory":
+            return _from_factory(source, key, config.data.arguments)
         raise SourceError(
             f'{key} is {source!r}; it must be "package.module:factory", a folder of images, or a file that ends in '
-            f"{', '.join((*ARRAYS, *TABLES, *TEXTS))}."
+            f"{', '.join(FILES)}."
         )
     if not path.exists():
         raise SourceError(f"{key} is {source!r}, but there is no such file in {Path.cwd()}.")
@@ -195,8 +199,8 @@ def _open_file(path: Path, kind: str, config: Config) -> FileBatches:
     return tables.open_arrays(path, section) if kind in ARRAYS else tables.open_table(path, section)
 
 
-def _from_factory(source: str, key: str) -> Any:
-    batches = call_factory(source, key)
+def _from_factory(source: str, key: str, arguments: Mapping[str, Any]) -> Any:
+    batches = call_factory(source, key, arguments)
     for part in _train_and_test(batches) or (batches,):
         check_reiterable(part)
     return batches

@@ -13,5 +13,9 @@ class SourceError(LibasisError):
     """A model or data source cannot be opened."""
 
 
+class MissingDataError(SourceError):
+    """Data that a factory reads from the user's own files are not there; `libasis compare` passes over them."""
+
+
 class RunError(LibasisError):
     """The output folder does not hold what a command needs, or holds what it would overwrite."""

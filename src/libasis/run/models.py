@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,20 @@ from .objects import call_factory, first_line, library
 KEY = "model.source"
 
 
-def open_model(source: str) -> nn.Module | Traced:
+def open_model(source: str, arguments: Mapping[str, Any] | None = None) -> nn.Module | Traced:
     """The model that ``model.source`` names.
 
     Args:
         source: ``"package.module:factory"`` (a function without arguments that returns a module in eval mode, or a
             `libasis.Chain`), ``"hf:DIRECTORY"`` (saved by ``save_pretrained``; nothing is ever downloaded) or a
             ``FILE.pt2`` of ``torch.export.save``.
+        arguments: keyword arguments of the function.
 
     Raises:
         SourceError: there is no such model, or it cannot be opened.
     """
+    if arguments and (":" not in source or source.startswith("hf:")):
+        raise SourceError(f"model.arguments is given, but {source!r} is no factory; remove it.")
     if source.startswith("hf:"):
         return _open_hugging_face(Path(source[3:]))
     if source.endswith(".pt2"):
@@ -41,7 +44,7 @@ def open_model(source: str) -> nn.Module | Traced:
         return open_pt2(path)
     if ":" not in source:
         raise SourceError(f'{KEY} is {source!r}; it must be "package.module:factory", "hf:DIRECTORY" or a FILE.pt2.')
-    model = call_factory(source, KEY)
+    model = call_factory(source, KEY, arguments)
     if not isinstance(model, nn.Module | Traced):
         raise SourceError(
             f"{KEY} is {source!r}, but it returned a {type(model).__name__}; return a torch.nn.Module or libasis.Chain."

@@ -6,11 +6,12 @@ import difflib
 import importlib
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import SourceError
+from .errors import MissingDataError, SourceError
 
 
 def library(name: str, extra: str, purpose: str) -> ModuleType:
@@ -49,15 +50,18 @@ def load_object(name: str, key: str) -> Any:
     return value
 
 
-def call_factory(name: str, key: str) -> Any:
-    """What the factory named by ``"package.module:factory"`` returns, called without arguments.
+def call_factory(name: str, key: str, arguments: Mapping[str, Any] | None = None) -> Any:
+    """What the factory named by ``"package.module:factory"`` returns, called with keyword arguments, none by default.
 
     Raises:
+        MissingDataError: the factory raises it.
         SourceError: as `load_object`, or the call fails.
     """
     factory = load_object(name, key)
     try:
-        return factory()
+        return factory(**(arguments or {}))
+    except MissingDataError:
+        raise
     except Exception as error:
         raise SourceError(f"{key} is {name!r}, but calling it failed with {_where(error)}") from error
 

@@ -73,7 +73,7 @@ class Opened:
 
 def sites(config: Config) -> SiteTable:
     """Every place at which the model can be cut."""
-    model, data = open_model(config.model.source), open_data(config)
+    model, data = open_model(config.model.source, config.model.arguments), open_data(config)
     if isinstance(model, Traced):
         model.record(_example(model, data))
         return SiteTable([SiteRow(s.name, (s.features,), "Chain", True, "") for s in model.sites])
@@ -193,7 +193,7 @@ def open_run(config: Config) -> Opened:
         ConfigError: the settings name no sites.
         LibasisError: whatever is wrong with the model, the data or the sites.
     """
-    model, data = open_model(config.model.source), open_data(config)
+    model, data = open_model(config.model.source, config.model.arguments), open_data(config)
     if isinstance(model, Traced):
         if config.sites:
             raise ConfigError("sites is given, but the model is a libasis.Chain, which has its own; remove sites.")

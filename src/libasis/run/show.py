@@ -143,3 +143,50 @@ def demo(result: Mapping[str, Any]) -> None:
         print(sentence)
     print(f"Page: {result['page']}")
     print(f"Graph: {result['graph']}")
+
+
+def comparisons(found: Sequence[Mapping[str, Any]]) -> None:
+    """Per experiment the edges and features that each basis needs, with intervals."""
+    for summary in found:
+        if "skipped" in summary:
+            print(f"{summary['file']}: skipped. {summary['skipped']}")
+            continue
+        for kind, key, title in (("edges", "section", "Edges required"), ("nodes", "site", "Features required")):
+            rows = [_needed(row, key, summary["confidence"]) for row in summary[kind]]
+            table(rows, f"{summary['title']}: {title.lower()} (stable), mean over models", {"ratio": "of PCA's"})
+        print(f"Results in {summary['folder']}")
+
+
+def _needed(row: Mapping[str, Any], key: str, confidence: float) -> dict[str, Any]:
+    return {
+        key: row[key],
+        "method": row["method"],
+        "models": row["models"],
+        "needed": row["mean"],
+        f"{confidence:.0%} interval": _interval(row["low"], row["high"]),
+        "ratio": row["ratio"],
+        "its interval": _interval(row["ratio_low"], row["ratio_high"]) if row["ratio"] is not None else "-",
+    }
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return f"{_end(low)} to {_end(high)}"
+
+
+def _end(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
+def sensitivities(found: Sequence[Mapping[str, Any]]) -> None:
+    """Per experiment one row for each fit and site."""
+    for result in found:
+        if "skipped" in result:
+            print(f"{result['file']}: skipped. {result['skipped']}")
+            continue
+        heads = {
+            "edges_required_stable": "edges required",
+            "change_leading": "of the leading",
+            "change_total": "of the sum",
+        }
+        table(result["rows"], f"{result['title']}: LIB against the fit of all samples and the usual threshold", heads)
+        print(f"Results in {result['folder']}")

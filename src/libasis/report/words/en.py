@@ -185,6 +185,8 @@ EN: dict[str, str] = {
     "method_pca": "PCA",
     "method_neuron": "Neurons",
     "method_global": "Global",
+    "method_sparse": "Sparse LIB",
+    "method_random": "LIB turned at random",
     "method_unnamed": "Unnamed basis",
     "metric_accuracy": "accuracy",
     "metric_cross_entropy": "cross-entropy",

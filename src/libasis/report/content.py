@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import charts
-from .finding import finding, kept_edges
+from .finding import kept_edges
 from .markup import Group, both, escape, facts, paragraph, table
 from .series import method_of, series_of
 from .tables import MAX_SITES, TOP, allowance, edge_groups, feature_groups, node_groups, settings
@@ -53,7 +53,7 @@ class Results:
     edges: Sequence[EdgeAblation] = ()
     cards: dict[str, Any] | None = None
     communities: Any = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    question: str | None = None
 
 
 def lead(results: Results, lang: str) -> str:
@@ -65,10 +65,10 @@ def lead(results: Results, lang: str) -> str:
     return paragraph(("" if lang == "ja" else " ").join(sentences), "lead")
 
 
-def found(results: Results, lang: str) -> str:
-    """The finding in sentences, for a page without a first screen."""
-    sentences = [*finding(results.graphs, results.edges, lang), *kept_edges(results.graphs, lang)]
-    return "".join(paragraph(s, "claim" if k == 0 else "") for k, s in enumerate(sentences))
+def graph_intro(results: Results, lang: str) -> Pieces:
+    """How to read the graph, and what a graph measured with ``top_k`` leaves out."""
+    yield paragraph(texts(lang)["graph_intro"])
+    yield from (paragraph(line, "note") for line in kept_edges(results.graphs, lang))
 
 
 def ablation_tables(results: Results, lang: str) -> Pieces:

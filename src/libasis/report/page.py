@@ -16,6 +16,7 @@ from ..files import write_text
 from . import content
 from .bundle import bundle
 from .content import Results, said, section
+from .decide import first_screen
 from .markup import both, escape
 from .words import LANGUAGES, texts
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..ablation.results import EdgeAblation, NodeAblation
     from ..interactions.graph import InteractionGraph
 
-STYLES = ("page.css", "workbench.css", "charts.css")
+STYLES = ("page.css", "decide.css", "workbench.css", "charts.css")
 SCRIPTS = (
     "dom", "words", "model", "state", "notes", "look", "place", "surface", "paint", "scene", "stage", "gestures",
     "search", "controls", "examples", "card", "groups", "exports", "table", "main",
@@ -41,6 +42,7 @@ def write_page(
     title: str | Mapping[str, str] | None = None,
     cards: Any = None,
     communities: Any = None,
+    question: str | None = None,
 ) -> Path:
     """Write one self-contained page that shows the graphs, to be explored, with all that was measured of them.
 
@@ -56,11 +58,13 @@ def write_page(
         title: the heading, or one for each language; None takes ours.
         cards: feature cards of the first graph, or the same as plain data.
         communities: groups of features suggested for the first graph.
+        question: the question that the page answers; None takes the one that these results can answer.
 
     Raises:
         OptionError: no graph, an unknown language, results that do not fit the graphs.
     """
-    return write_text(path, page_text(Results(graphs, node_ablations, edge_ablations, cards, communities), lang, title))
+    results = Results(graphs, node_ablations, edge_ablations, cards, communities, question)
+    return write_text(path, page_text(results, lang, title))
 
 
 def notebook_frame(graph: InteractionGraph, height: int = 860) -> str:
@@ -149,13 +153,25 @@ def _header(results: Results, titles: Mapping[str, str], lang: str) -> str:
     )
 
 
+def _first_screen(results: Results, lang: str) -> str:
+    return first_screen(
+        results.graphs,
+        edge_ablations=results.edges,
+        node_ablations=results.nodes,
+        cards=results.cards,
+        communities=results.communities,
+        question=results.question,
+        lang=lang,
+    )
+
+
 def _main(results: Results) -> str:
-    hint = both(lambda lang: f"<p>{escape(texts(lang)['graph_intro'])}</p>")
+    hint = said(lambda lang: content.graph_intro(results, lang))
     without = both(lambda lang: f"<p>{escape(texts(lang)['graph_no_script'])}</p>")
     bench = f'{hint}<noscript>{without}</noscript><div id="workbench"></div>'
     return "".join(
         [
-            section("finding", said(lambda lang: content.found(results, lang))),
+            f'<div id="first">{both(lambda lang: _first_screen(results, lang))}</div>',
             section("graph", bench, kind="wide"),
             section("tables", said(lambda lang: content.ablation_tables(results, lang))),
             section("curves", "".join(content.curves(results))),

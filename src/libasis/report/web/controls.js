@@ -1,6 +1,6 @@
 // The panel "View": what decides which edges and features are drawn.
 
-const FAINTEST = 4; // the strength slider runs from 10^-4 to 1
+const STEPS = 100; // places of a slider for each power of ten
 
 function viewPanel(app) {
   const root = el("div", { class: "controls" });
@@ -11,9 +11,9 @@ function viewPanel(app) {
     const { model } = app;
     parts = {
       cut: cutChoice(model),
-      strength: slider("strength", 0, 400, marks(model)),
+      strength: slider("strength", 0, STEPS * model.decades, marks(model)),
       most: slider("most", 0, 30),
-      importance: slider("importance", 0, 400),
+      importance: slider("importance", 0, STEPS * 4),
       loners: el("input", { type: "checkbox", id: "loners", onchange: (event) => change({ loners: event.target.checked }) }),
       order: choice("order", ["crossings", "importance", "index", "module"]),
       focus: choice("focus", ["all", "pinned", "near", "paths"]),
@@ -43,10 +43,11 @@ function viewPanel(app) {
     const { model } = app;
     const cut = cutOf(model, state);
     for (const input of root.querySelectorAll('input[name="show"]')) input.checked = input.value === cut.kind;
-    setSlider(parts.strength, cut.least > 0 ? 100 * (FAINTEST + Math.log10(cut.least)) : 0, strengthText(cut.least));
-    parts.strength.root.classList.toggle("idle", cut.kind !== "strength");
+    const byStrength = cut.kind === "strength";
+    setSlider(parts.strength, placeOf(cut.least, model.decades), byStrength ? strengthText(cut.least) : "–");
+    parts.strength.root.classList.toggle("idle", !byStrength);
     setSlider(parts.most, state.most || 0, state.most ? whole(state.most) : t("all"));
-    setSlider(parts.importance, state.importance > 0 ? 100 * (FAINTEST + Math.log10(state.importance)) : 0,
+    setSlider(parts.importance, placeOf(state.importance, 4),
       state.importance > 0 ? percentOfTop(state.importance) : t("all"));
     parts.loners.checked = state.loners;
     for (const input of root.querySelectorAll('input[name="order"], input[name="focus"]')) input.checked = input.value === state[input.name];
@@ -80,7 +81,7 @@ function slider(key, min, max, ticks = []) {
   const output = el("output", { for: `slide-${key}` });
   const input = el("input", {
     type: "range", id: `slide-${key}`, min, max, step: 1, "data-key": key,
-    oninput: (event) => change(slid(key, Number(event.target.value))),
+    oninput: (event) => change(slid(key, Number(event.target.value), max / STEPS)),
   });
   const root = el("div", { class: "slider" },
     el("div", { class: "row" }, el("label", { for: `slide-${key}` }, t(`slide_${key}`)), output),
@@ -89,10 +90,15 @@ function slider(key, min, max, ticks = []) {
 }
 
 /** The part of the state that a slider's place is. */
-function slid(key, place) {
+function slid(key, place, decades) {
   if (key === "most") return { most: place };
-  const value = place > 0 ? 10 ** (place / 100 - FAINTEST) : 0;
+  const value = place > 0 ? 10 ** (place / STEPS - decades) : 0;
   return key === "strength" ? { strength: value, show: "strength" } : { importance: value };
+}
+
+/** The place of a fraction on a slider of so many powers of ten. */
+function placeOf(fraction, decades) {
+  return fraction > 0 ? Math.max(0, STEPS * (decades + Math.log10(fraction))) : 0;
 }
 
 function setSlider({ input, output }, place, text) {
@@ -101,20 +107,26 @@ function setSlider({ input, output }, place, text) {
   input.setAttribute("aria-valuetext", text);
 }
 
-/** Marks at the weakest edge that the ablation needs, one for each section measured. */
+/** Marks at the weakest edge that the ablation needs in each section measured; near ones share a mark. */
 function marks(model) {
-  return model.sections.flatMap((section, at) => {
-    const kind = section.needed.stable ? "stable" : "required";
-    const needed = section.needed[kind];
-    if (!needed?.weakest || !section.top) return [];
-    const fraction = needed.weakest / section.top;
-    const mark = el("button", {
-      type: "button", class: "mark", "data-key": `mark-${at}`, "data-fraction": fraction,
-      title: t(`mark_${kind}`, { count: whole(needed.count), section: sectionName(model, at), strength: percentOfTop(fraction) }),
+  const groups = [];
+  for (const mark of model.marks().sort((p, q) => p.fraction - q.fraction)) {
+    const place = placeOf(mark.fraction, model.decades) / (STEPS * model.decades);
+    const last = groups[groups.length - 1];
+    if (last && place - last.place < 0.07) last.marks.push(mark);
+    else groups.push({ place, marks: [mark] });
+  }
+  return groups.map(({ place, marks: near }) => {
+    const fraction = Math.min(...near.map((mark) => mark.fraction));
+    near.sort((p, q) => p.at - q.at);
+    const button_ = el("button", {
+      type: "button", class: "mark", "data-key": `mark-${near[0].at}`, "data-fraction": fraction,
+      title: near.map(({ at, kind, count, fraction: own }) =>
+        t(`mark_${kind}`, { count: whole(count), section: sectionName(model, at), strength: percentOfTop(own) })).join("\n"),
       onclick: () => change({ show: "strength", strength: fraction * (1 - 1e-9) }),
-    }, String(at + 1));
-    mark.style.left = `${Math.min(100, Math.max(0, 100 * (1 + Math.log10(fraction) / FAINTEST)))}%`;
-    return [mark];
+    }, near.map(({ at }) => at + 1).join("·"));
+    button_.style.left = `${100 * place}%`;
+    return button_;
   });
 }
 

@@ -60,6 +60,23 @@ class Model {
     });
     const falling = Float64Array.from(this.fraction).sort().reverse();
     this.firstStrength = falling.length > FIRST_LOOK ? falling[FIRST_LOOK - 1] : 0;
+    this.decades = this.#decadesOf(falling);
+  }
+
+  /** How many powers of ten the strengths that matter span: the needed ones and nine in ten of all. */
+  #decadesOf(falling) {
+    const needed = this.marks().map(({ fraction }) => fraction);
+    const faintest = Math.min(1, ...needed, falling[Math.floor(0.9 * falling.length)] ?? 1);
+    return Math.min(9, Math.max(2, Math.ceil(-Math.log10(Math.max(faintest, 1e-9)) + 0.05)));
+  }
+
+  /** Per measured section the strength of its weakest needed edge, over the section's largest. */
+  marks() {
+    return this.sections.flatMap((section, at) => {
+      const kind = section.needed.stable ? "stable" : "required";
+      const needed = section.needed[kind];
+      return needed?.weakest && section.top ? [{ at, kind, count: needed.count, fraction: needed.weakest / section.top }] : [];
+    });
   }
 
   /** Per feature the numbers of its edges, strongest first. */

@@ -43,8 +43,9 @@ function outline(shape, x, y, radius) {
 }
 
 function radiusOf(item, zoom) {
-  const scale = Math.min(1.35, Math.max(0.62, Math.sqrt(zoom)));
-  return (2.2 + 4.6 * item.relative ** 0.25 + (item.group ? 3 : 0)) * scale;
+  const scale = Math.min(1.5, Math.max(0.6, Math.sqrt(zoom)));
+  const radius = (2.2 + 4.6 * item.relative ** 0.25 + (item.group ? 3 : 0)) * scale;
+  return Math.max(1.7, Math.min(radius, 0.46 * item.step * zoom));
 }
 
 /** The curve of a link on the stage: start, two handles, end. */
@@ -132,12 +133,12 @@ function paintBands(surface, scene) {
   band(0, HEAD - 6);
   band(size.height - FOOT, FOOT);
   const gap = placed.gap * view.zoom;
-  const letters = Math.max(3, Math.floor((Math.min(gap, 2 * SIDE) - 6) / 6.6));
+  const letters = Math.max(3, Math.floor((Math.min(gap || 400, 2 * placed.side) - 6) / 6.6));
   scene.heads().forEach(({ name, count, below }, c) => {
     const x = (placed.left + c * placed.gap) * view.zoom + view.x;
     if (x > -100 && x < size.width + 100) {
       surface.text(x, 18, isolated(middle(name, letters)), { size: 12, color: INK, anchor: "middle", weight: 600 });
-      if (gap > 70) surface.text(x, 34, count, { size: 10.5, color: GREY, anchor: "middle" });
+      if (gap > 70 || !gap) surface.text(x, 34, count, { size: 10.5, color: GREY, anchor: "middle" });
     }
     if (below && gap > 90) surface.text(x + gap / 2, size.height - 9, below, { size: 11, color: GREY, anchor: "middle" });
   });

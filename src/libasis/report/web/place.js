@@ -1,34 +1,34 @@
 // Where everything drawn stands: sites are columns, the features of a column stand under one another.
 
-const ROW = 18; // distance of two features of the fullest column, in the picture's own units
-const STRETCH = 2.5; // a column with fewer features stretches at most so much
-const SIDE = 110; // room on both sides for labels
-const GAP = 190; // least distance of two columns
+const SIDE = 118; // room on both sides for labels
+const GAP = 118; // least distance of two columns
+const ROW = 46; // greatest distance of two features
 
 /**
  * What is drawn, with its place: items (features, or collapsed modules) and links between them.
  *
- * @param shape width over height of the stage, so that the whole picture fills it
+ * The picture has the shape of its room, so that all of it fits without waste; where there are more columns than fit
+ * side by side, it is as much larger than the room.
  */
-function arrange(model, choice, shown, notes, shape) {
+function arrange(model, choice, shown, notes, room) {
   const items = itemsOf(model, choice, shown, notes);
   const columns = model.sites.map(() => []);
   for (const item of items) columns[item.column].push(item);
   for (const column of columns) column.sort(comparison(choice, notes, model));
-  const rows = Math.max(8, ...columns.map((column) => column.length));
-  const height = rows * ROW;
-  const gap = Math.max(GAP, (height * shape - 2 * SIDE) / Math.max(1, columns.length - 1));
-  const left = columns.length > 1 ? SIDE : Math.max(SIDE, (height * shape) / 2);
+  const side = Math.min(SIDE, room.width / 5);
+  const scale = Math.max(1, (2 * side + (columns.length - 1) * GAP) / room.width);
+  const [width, height] = [room.width * scale, room.height * scale];
+  const gap = columns.length > 1 ? (width - 2 * side) / (columns.length - 1) : 0;
+  const left = columns.length > 1 ? side : width / 2;
   columns.forEach((column, c) => {
-    const step = Math.min(STRETCH * ROW, height / Math.max(1, column.length));
+    const step = Math.min(ROW * scale, height / Math.max(1, column.length));
     column.forEach((item, k) => {
       item.x = left + c * gap;
       item.y = height / 2 + (k - (column.length - 1) / 2) * step;
       item.step = step;
     });
   });
-  const width = columns.length > 1 ? 2 * SIDE + (columns.length - 1) * gap : 2 * left;
-  return { items, links: linksOf(model, shown, items), columns, width, height, gap, left };
+  return { items, links: linksOf(model, shown, items), columns, width, height, gap, left, side };
 }
 
 /** One item for each feature drawn; the features of a collapsed module share one for each site. */
@@ -102,11 +102,10 @@ function linksOf(model, shown, items) {
 
 /** The zoom and shift that bring everything into sight, between the heads above and the counts below. */
 function fitting(placed, size) {
-  const room = { width: size.width, height: size.height - HEAD - FOOT };
-  const zoom = Math.min(room.width / placed.width, room.height / placed.height);
-  return {
-    zoom,
-    x: (size.width - placed.width * zoom) / 2,
-    y: HEAD + (room.height - placed.height * zoom) / 2,
-  };
+  return { zoom: size.width / placed.width, x: 0, y: HEAD };
+}
+
+/** The room for the picture on a stage. */
+function roomOf(size) {
+  return { width: size.width, height: Math.max(60, size.height - HEAD - FOOT) };
 }

@@ -6,8 +6,7 @@ class Scene {
     this.notes = notes;
     this.shown = shown;
     this.size = size;
-    const shape = size.width / Math.max(1, size.height - HEAD - FOOT);
-    this.placed = arrange(model, state, shown, notes, shape);
+    this.placed = arrange(model, state, shown, notes, roomOf(size));
     this.fit = fitting(this.placed, size);
     this.view = state.zoom > 0 ? this.#viewOf(state) : this.fit;
     this.byKey = new Map(this.placed.items.map((item) => [item.key, item]));

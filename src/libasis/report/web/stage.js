@@ -113,8 +113,8 @@ class Stage {
   /** Zoom by a factor, the point of the stage staying where it is. */
   zoomAt(x, y, factor) {
     const { view } = this;
-    const least = this.scene.fit.zoom * 0.5;
-    const most = Math.max(8, this.scene.fit.zoom * 4);
+    const least = this.scene.fit.zoom * 0.7;
+    const most = Math.max(24, this.scene.fit.zoom * 4);
     const zoom = Math.min(most, Math.max(least, view.zoom * factor));
     const scale = zoom / view.zoom;
     this.move({ zoom, x: x - (x - view.x) * scale, y: y - (y - view.y) * scale });

@@ -14,9 +14,9 @@ ROOT = Path(libasis.__file__).parent
 BELOW_ALL = ("errors", "types", "files", "provenance")
 STAGES = (
     "numerics", "cut", "anatomy", "importance", "basis", "interactions", "ablation",
-    "evaluate", "report", "run", "demo",
+    "cards", "evaluate", "report", "run", "demo",
 )  # fmt: skip
-FACE = STAGES.index("ablation") + 0.5  # `import libasis` itself brings the stages up to ablation
+FACE = STAGES.index("cards") + 0.5  # `import libasis` itself brings the stages up to cards
 
 LAZY = {
     ("basis/basis.py", "interactions"): "Basis.save writes the same format as InteractionGraph.save",
@@ -117,7 +117,7 @@ def test_imports_are_read_in_every_form(source, expected, monkeypatch):
 
 
 def test_importing_the_package_brings_no_optional_dependency():
-    optional = ["matplotlib", "typer", "pydantic", "pandas", "networkx", "transformers", "sklearn"]
+    optional = ["matplotlib", "typer", "pydantic", "pandas", "networkx", "transformers", "sklearn", "PIL"]
     code = f"import sys, libasis; print([m for m in {optional} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

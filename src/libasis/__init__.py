@@ -1,11 +1,13 @@
 """libasis: the Local Interaction Basis of any torch model.
 
 `trace` cuts a model at sites, `fit` finds the basis at each site, `interactions` the graph of what acts on what (or
-`build` for the three in one), `ablate_nodes` and `ablate_edges` test how much of it is needed.
+`build` for the three in one), `ablate_nodes` and `ablate_edges` test how much of it is needed, `collect` what a
+person needs to understand single features.
 """
 
 from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_nodes
 from .basis import Basis, SiteBasis, fit
+from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, find_sites, keep, trace
 from .errors import LibasisError
 from .interactions import InteractionGraph, Label, build, interactions, load
@@ -18,6 +20,7 @@ __all__ = [
     "Chain",
     "Curve",
     "EdgeAblation",
+    "FeatureCards",
     "InteractionGraph",
     "Label",
     "LibasisError",
@@ -28,6 +31,7 @@ __all__ = [
     "ablate_edges",
     "ablate_nodes",
     "build",
+    "collect",
     "find_sites",
     "fit",
     "interactions",

@@ -210,6 +210,13 @@ class Traced(abc.ABC):
             BatchError: the batches are empty, one-shot, of the wrong structure or shape.
             ActivationError: an activation is not finite.
         """
+        for _, record in self.pairs(batches, progress=progress, label=label):
+            yield record
+
+    def pairs(
+        self, batches: Iterable[Any], *, progress: bool | None = None, label: str = ""
+    ) -> Iterator[tuple[Batch, Record]]:
+        """Like `stream`, with the batch itself beside its record."""
         total = len(batches) if hasattr(batches, "__len__") else None  # pyright: ignore
         disable = None if progress is None else not progress
         with tqdm(total=total, desc=label, disable=disable, leave=False, unit="batch") as bar:
@@ -217,7 +224,7 @@ class Traced(abc.ABC):
                 with torch.no_grad():
                     record = self.run_batch(batch)
                 self._check(record)
-                yield record
+                yield batch, record
                 bar.update()
 
     def _check(self, record: Record) -> None:

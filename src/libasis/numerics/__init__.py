@@ -1,8 +1,9 @@
-"""Numbers without models: eigen-decompositions, moments, quadrature."""
+"""Numbers without models: eigen-decompositions, moments, quadrature, tails of distributions."""
 
 from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
 from .moments import StreamingMoments, add_gram, mirrored
 from .quadrature import gauss_legendre
+from .tails import half_width, holm, two_sided_normal, two_sided_t, upper_f
 
 __all__ = [
     "RankDecision",
@@ -12,5 +13,10 @@ __all__ = [
     "eigh_descending",
     "fix_signs",
     "gauss_legendre",
+    "half_width",
+    "holm",
     "mirrored",
+    "two_sided_normal",
+    "two_sided_t",
+    "upper_f",
 ]

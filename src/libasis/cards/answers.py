@@ -1,0 +1,91 @@
+"""Outputs and targets in words: their names, what a sample's target is, and what the model says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..ablation.metrics import IGNORED
+from ..errors import OptionError
+from ..types import Activations
+from .contents import Contents
+
+LISTED = 1024
+"""Of more outputs only those that some card speaks of are listed."""
+
+SHOWN = 3
+"""At most so many numbers of a target or prediction are shown."""
+
+
+class Answers:
+    """Names of outputs; targets and predictions in words.
+
+    Targets of whole numbers are classes, numbered as the outputs, and the prediction is the largest output. Other
+    targets are numbers. Without targets the outputs of a text model are tokens, a single output is a number, and of
+    anything else no prediction is shown.
+
+    Args:
+        outputs: of the first batch, ``[batch, position, output]``.
+        targets: of the first batch.
+        contents: of the first batch; its vocabulary names outputs where there are as many.
+        names: the user's names of outputs.
+
+    Raises:
+        OptionError: there are not as many names as outputs.
+    """
+
+    def __init__(self, outputs: Activations, targets: Any, contents: Contents, names: Sequence[str] | None) -> None:
+        self.count = outputs.shape[-1]
+        self.contents = contents
+        self.names = None if names is None else [str(name) for name in names]
+        if self.names is not None and len(self.names) != self.count:
+            raise OptionError(f"outputs has {len(self.names)} names, but the model has {self.count} outputs; name all.")
+        self.kind = self._kind(targets)
+
+    def _kind(self, targets: Any) -> str | None:
+        if isinstance(targets, Tensor):
+            return "number" if targets.is_floating_point() or self.count == 1 else "class"
+        if self.count == 1:
+            return "number"
+        return "class" if self.contents.kind == "text" else None
+
+    def name(self, output: int) -> str:
+        """The name of an output."""
+        if self.names is not None:
+            return self.names[output] if 0 <= output < self.count else str(output)
+        named = self.contents.vocabulary_of(self.count)
+        return str(output) if named is None else named(output)
+
+    def listed(self, used: set[int]) -> list[int]:
+        """The outputs to list: all, or of very many those used."""
+        return list(range(self.count)) if self.count <= LISTED else sorted(used)
+
+    def target(self, targets: Any, row: int, at: int, positions: int) -> str | None:
+        """The target of a sample (at a position) in words."""
+        if not isinstance(targets, Tensor) or not targets.ndim or len(targets) <= row:
+            return None
+        own = targets[row]
+        if own.ndim and positions > 1 and len(own) == positions:
+            own = own[at]
+        if self.kind == "class":
+            return None if own.numel() != 1 or int(own) == IGNORED else self.name(int(own))
+        return _numbers(own)
+
+    def prediction(self, outputs: Activations, row: int, at: int, positions: int) -> str | None:
+        """What the model says of a sample (at a position) in words; None where its positions are others."""
+        own = outputs[row]
+        if len(own) > 1 and len(own) != positions:
+            return None
+        said = own[at if len(own) > 1 else 0]
+        if self.kind == "class":
+            return self.name(int(said.argmax()))
+        return _numbers(said) if self.kind == "number" else None
+
+
+def _numbers(x: Tensor) -> str | None:
+    values = x.flatten().tolist()
+    if not values:
+        return None
+    return ", ".join(f"{v:.4g}" for v in values[:SHOWN]) + (", …" if len(values) > SHOWN else "")

@@ -1,0 +1,157 @@
+"""`collect`: one pass over the data, then interventions on samples drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ..ablation import MetricSpec, parse_metric
+from ..basis import DEFAULT_MEMORY, Basis
+from ..cut import Mask, Records, Traced, prepare
+from ..cut.batches import check_reiterable, describe
+from ..errors import OptionError
+from ..interactions import InteractionGraph, check_same_sites
+from ..provenance import versions
+from .collection import Collection, Limits
+from .contents import Naming
+from .groups import group_facts
+from .result import FeatureCards
+
+
+def collect(  # noqa: PLR0913 - keyword options of the public face
+    traced: Traced,
+    graph_or_basis: InteractionGraph | Basis,
+    batches: Iterable[Any],
+    *,
+    groups: Mapping[str, Iterable[Any]] | None = None,
+    features: int | None = 24,
+    examples: int = 8,
+    effects: int = 10,
+    samples: int = 512,
+    tested: int = 12,
+    controls: int = 20,
+    kind: str = "auto",
+    metric: MetricSpec | None = None,
+    outputs: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    tokenizer: Any = None,
+    vocabulary: Sequence[str] | Callable[[list[int]], Sequence[str]] | None = None,
+    image_shape: Sequence[int] | None = None,
+    coordinates: Mapping[str, Sequence[str]] | None = None,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+    mask: Mask | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    memory: int = DEFAULT_MEMORY,
+) -> FeatureCards:
+    r"""What a person needs to understand each feature: a card for each of the most important ones.
+
+    The data are read once. Memory is bounded by the batch, the number of features with a card, and ``samples``. The
+    result does not depend on how the data are split into batches, up to rounding. A card has
+
+    - mean, standard deviation, range and histogram of the feature over all counted (sample, position) pairs;
+    - ``top`` and ``bottom``: the samples at which it is largest and smallest, at most one position of each sample,
+      equal values in the order of the samples. Positions that the mask leaves out are never examples. At a site whose
+      positions are those of the tokens, a text has the feature's value at each token (None where it is not counted)
+      and ``at``, the place of the maximum; at other sites both are None;
+    - ``effects``: the change of each output, in its own units, when the feature is moved up by one standard deviation
+      at all counted positions of the sample, by running the rest of the model; mean over samples (of the mean over the
+      output's counted positions) with its 95% interval;
+    - ``direction``: row i of :math:`C^+` times the standard deviation: the change of the site's coordinates that goes
+      with that step. It is the direction in which the feature is written, and moved by the interventions; the column
+      of C, by which it is read, is another one unless C is orthogonal;
+    - ``ablation``: the change of the score when the feature is held at its mean, with its 95% interval over samples,
+      each paired with itself. Beside it the same for controls: random directions, uniform in the standardised features
+      of the site, so that each has the variance that a standardised feature has. ``passed`` is true where the change is
+      larger in size than both ends of the controls' 95% range, and p ≤ 0.05 after Holm's correction for all features
+      tested. p is the larger one of two p-values: of the change being 0, and of it being one more change like the
+      controls'. None for the last site, and for features that were not tested;
+    - ``suggestions``: labels by simple statistics. They are suggestions; see `libasis.cards.suggest`.
+
+    Effects and ablations are measured on ``samples`` samples drawn at random from the data (all of them, where there
+    are no more), after the pass.
+
+    Args:
+        traced: from `trace` or `Chain`.
+        graph_or_basis: whose features to describe.
+        batches: a re-iterable of inputs or of pairs (inputs, targets), best not those of the fit.
+        groups: batches by the name of a group, to compare: mean and standard error of features and outputs in each.
+        features: cards for so many of each site's features, the most important; None for all.
+        examples: samples at each end of each feature.
+        effects: outputs listed for each feature, those of the strongest effects.
+        samples: samples for effects and ablations.
+        tested: features of each site to ablate, the most important.
+        controls: random directions for each site, at least 20.
+        kind: ``"text"``, ``"image"``, ``"table"`` or ``"number"``: how samples are shown. ``"auto"`` decides by the
+            first batch: images of one or three channels, whole numbers as tokens, rows of a table where ``columns`` are
+            given, otherwise numbers. ``info["content"]`` says what was decided, and why.
+        metric: of the ablation, as in `ablate_nodes`. By default ``"accuracy"`` for targets of whole numbers, ``"mse"``
+            for others, and without targets (or where they do not fit the outputs) ``"output_mse"``, the mean squared
+            change of the output itself.
+        outputs: names of the model's outputs; classes have the same names.
+        columns: names of the inputs' columns.
+        tokenizer: has a method ``decode``, as those of transformers.
+        vocabulary: texts of the tokens in the order of their numbers, or a function from the token numbers of one
+            sample to their texts.
+        image_shape: ``[height, width]`` or ``[channels, height, width]`` of images given as flat numbers.
+        coordinates: names of a site's coordinates, by the site's name. Where a site holds the inputs themselves they
+            are named by themselves: pixels or columns.
+        dtype: compute in this dtype instead of the model's own; accumulation is always float64.
+        device: compute on this device.
+        mask: which positions count, instead of the traced model's own mask.
+        seed: of the draws and the random directions.
+        progress: show a progress bar; None shows one on a terminal only.
+        memory: bound in bytes for what goes through the model together.
+
+    Raises:
+        OptionError: an option is not allowed or does not fit the data.
+        BatchError: the batches are empty, one-shot or of the wrong structure, or have no targets where ``metric``
+            needs them.
+    """
+    limits = Limits(features, examples, effects, samples, tested, controls)
+    naming = Naming(kind, columns, tokenizer, vocabulary, image_shape)
+    measure = None if metric is None else parse_metric(metric)
+    basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
+    names = _coordinates(basis, coordinates)
+    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
+    check_same_sites(traced, basis)
+    data, others = _plain_batches(batches), {str(n): _plain_batches(b) for n, b in (groups or {}).items()}
+    job = Collection(traced, basis, limits, seed=seed, memory=memory, progress=progress)
+    for batch, record in traced.pairs(data, progress=progress, label="cards"):
+        job.add(batch, record, naming, outputs)
+    job.intervene(measure)
+    cards, used = job.cards(names)
+    listed = job.answers.listed(used)
+    found = [
+        group_facts(name, traced.pairs(own, progress=progress, label=f"group {name}"), job.tallies, listed)
+        for name, own in others.items()
+    ]
+    info = {**job.facts(), "basis": basis.method, "data": describe(data), "seed": seed}
+    info.update(traced=traced.facts(), versions=versions())
+    return FeatureCards(job.contents.kind, [job.answers.name(o) for o in listed], cards, found, info)
+
+
+def _plain_batches(batches: Any) -> Any:
+    """The batches themselves: what was kept of them has no inputs."""
+    batches = batches.batches if isinstance(batches, Records) else batches
+    check_reiterable(batches)
+    return batches
+
+
+def _coordinates(basis: Basis, given: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:
+    """The user's names of coordinates, checked.
+
+    Raises:
+        OptionError: a site does not exist, or has another number of coordinates.
+    """
+    sites = {site.name: site for site in basis}
+    out = {str(name): [str(c) for c in own] for name, own in (given or {}).items()}
+    for name, own in out.items():
+        if name not in sites:
+            raise OptionError(f"coordinates names the site {name!r}, but the sites are {list(sites)}.")
+        if len(own) != sites[name].d:
+            raise OptionError(f"coordinates of {name!r} has {len(own)} names for {sites[name].d} coordinates.")
+    return out

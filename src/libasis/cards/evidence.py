@@ -1,0 +1,176 @@
+"""What suggestions are based on: features of samples drawn at random, with their classes, tokens and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..types import Counted, Matrix, Plain
+from .contents import Contents
+from .sample import Drawn
+from .suggest import Found, associated, correlated, cyclic, periodic
+
+SAMPLES = 4096
+VALUES = 2**16
+"""At most so many samples and (sample, position) pairs are drawn."""
+
+COLUMNS = 1024
+"""Of wider inputs no column is suggested."""
+
+PLACES = 8
+"""At a site of one position, tokens are told apart by their place in texts of at most so many tokens."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is held of a sample: features per site, ``[feature]`` or ``[position, feature]``; tokens or columns."""
+
+    features: tuple[Tensor, ...]
+    shown: Tensor | None
+    target: Tensor | None
+
+
+class Evidence:
+    """A draw of samples and what can be read off it.
+
+    Args:
+        contents: reads the samples.
+        length: tokens of a sample, 1 where there are none.
+        seed: of the draw.
+    """
+
+    def __init__(self, contents: Contents, length: int, seed: int) -> None:
+        self.contents = contents
+        self.drawn: Drawn[Seen] = Drawn(min(SAMPLES, max(64, VALUES // max(length, 1))), seed)
+
+    def add(
+        self,
+        first: int,
+        features: list[Tensor],
+        counted: list[Counted | None],
+        inputs: Tensor,
+        targets: Any,
+    ) -> None:
+        """Look at a batch whose samples are numbered from ``first``; ``features`` are those of each site."""
+        size = len(inputs)
+        classes = targets if isinstance(targets, Tensor) and not targets.is_floating_point() else None
+        if classes is not None and (classes.ndim not in (1, 2) or len(classes) != size):
+            classes = None
+        text = self.contents.kind == "text"
+        lengths = {
+            inputs.shape[1] if text and inputs.ndim > 1 else 1,
+            *(classes.shape[1:2] if classes is not None else ()),
+        }
+        held = [_held(z, c, lengths) for z, c in zip(features, counted, strict=True)]
+        small = text or (self.contents.kind in ("table", "number") and inputs.ndim == 2 and inputs.shape[1] <= COLUMNS)
+
+        def make(row: int) -> Seen:
+            return Seen(
+                tuple(z[row].clone() for z in held),
+                inputs[row].cpu().clone() if small else None,
+                None if classes is None else classes[row].cpu().clone(),
+            )
+
+        self.drawn.add(first, size, make)
+
+    def found(self, site: int, tests: int, name: Callable[[int], str]) -> list[list[Plain | None]]:
+        """Suggestions of each kind for each feature of a site.
+
+        Args:
+            site: its place in the lists given to `add`.
+            tests: number of features tested in all.
+            name: the name of an output, for classes.
+        """
+        seen = [item for _, item in self.drawn.items()]
+        shapes = {(s.features[site].shape, None if s.shown is None else s.shown.shape) for s in seen}
+        if len(seen) < 2 or len(shapes) > 1:
+            return []
+        values = torch.stack([s.features[site] for s in seen])
+        out: list[list[Plain | None]] = []
+
+        def suggest(found: Found | None, kind: str, statistic: str, named: Callable[[int], str]) -> None:
+            if found is not None:
+                out.append(found.suggestions(kind, statistic, tests, named))
+
+        if all(s.target is not None for s in seen):
+            targets = torch.stack([s.target for s in seen if s.target is not None])
+            suggest(_by_label(targets, values), "class", "AUC", name)
+        if seen[0].shown is None:
+            return out
+        shown = torch.stack([s.shown for s in seen if s.shown is not None])
+        if self.contents.kind == "text":
+            self._text(shown.reshape(len(shown), -1), values, suggest)
+        else:
+            columns = self.contents.columns or [str(i) for i in range(shown.shape[1])]
+            pooled = _pooled(values)
+            suggest(correlated(shown, pooled), "column", "correlation", lambda i: columns[i])
+        return out
+
+    def _text(self, tokens: Tensor, values: Tensor, suggest: Callable[..., None]) -> None:
+        per_token = values.ndim == 3 and values.shape[1] == tokens.shape[1]
+        if per_token:
+            suggest(_by_label(tokens, values), "token", "AUC", lambda t: self._token(tokens, t, None))
+        else:
+            base = int(tokens.max()) + 1 if tokens.shape[1] <= PLACES else None
+            rows, labels = _distinct(tokens if base is None else tokens + base * torch.arange(tokens.shape[1]))
+            found = associated(rows, labels, _pooled(values))
+            suggest(found, "token", "AUC", lambda t: self._token(tokens, t, base))
+        wheel = cyclic(tokens)
+        if wheel is None:
+            return
+        varying, modulus = wheel
+        if per_token:
+            own = values[:, varying] - values[:, varying].mean(0)
+            found = periodic(tokens[:, varying].reshape(-1, 1), modulus, own.flatten(0, 1))
+        else:
+            found = periodic(tokens[:, varying], modulus, _pooled(values))
+        suggest(found, "frequency", "share of variance", lambda k: f"{k} of {modulus}")
+
+    def _token(self, tokens: Tensor, label: int, base: int | None) -> str:
+        """The text of a token, named within a sample that has it: its name may depend on its place."""
+        place, token = (None, label) if base is None else divmod(label, base)
+        where = tokens == token
+        if place is not None:
+            where[:, :place] = False
+            where[:, place + 1 :] = False
+        row, at = torch.nonzero(where)[0].tolist()
+        return self.contents.tokens(tokens[row])[at]
+
+
+def _held(z: Tensor, counted: Counted | None, lengths: set[int]) -> Tensor:
+    """Features of each position where the positions are those of tokens or targets, else the mean over positions."""
+    if z.shape[1] > 1 and z.shape[1] in lengths:
+        return z if counted is None else z.masked_fill(~counted[..., None], torch.nan)
+    if counted is None:
+        return z.mean(1)
+    weight = counted.to(z)[..., None]
+    total = weight.sum(1)
+    return torch.where(total > 0, (z * weight).sum(1) / total, torch.full_like(total, torch.nan))
+
+
+def _pooled(values: Tensor) -> Matrix:
+    return values if values.ndim == 2 else values.nanmean(1)
+
+
+def _by_label(labels: Tensor, values: Tensor) -> Found | None:
+    """Labels ``[n]`` or ``[n, position]`` beside values ``[n, features]`` or ``[n, position, features]``."""
+    if labels.ndim == 2 and values.ndim == 3 and labels.shape[1] == values.shape[1]:
+        labels, values = labels.flatten(), values.flatten(0, 1)
+    elif labels.ndim == 1:
+        values = _pooled(values)
+    else:
+        return None
+    counted = (labels >= 0) & ~values.isnan().any(1)
+    labels, values = labels[counted], values[counted]
+    return associated(torch.arange(len(labels)), labels, values) if len(labels) > 1 else None
+
+
+def _distinct(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's labels, each of them once: numbers of the rows, and the labels."""
+    rows = torch.arange(len(labels))[:, None].expand_as(labels)
+    pairs = torch.unique(torch.stack([rows, labels]).flatten(1), dim=1)
+    return pairs[0], pairs[1]

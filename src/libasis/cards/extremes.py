@@ -1,0 +1,70 @@
+"""The samples at which each feature is largest, or smallest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..types import Matrix
+
+T = TypeVar("T")
+
+
+class Extremes(Generic[T]):
+    """For each feature the samples with the largest values; equal values stand in the order of the samples.
+
+    Args:
+        features: their number.
+        count: samples to keep for each feature.
+        sign: 1 for the largest values, -1 for the smallest.
+
+    Attributes:
+        entries: for each feature what ``make`` returned for its samples, the most extreme first.
+    """
+
+    def __init__(self, features: int, count: int, sign: int) -> None:
+        self.count, self.sign = count, sign
+        self.keys = torch.empty(features, 0, dtype=torch.float64)
+        self.entries: list[list[T]] = [[] for _ in range(features)]
+
+    def add(self, values: Matrix, make: Callable[[int, int], T]) -> None:
+        """Look at more samples.
+
+        Args:
+            values: ``[samples, features]``, NaN where a sample has no value.
+            make: called with (row, feature) for each sample that is kept.
+        """
+        keys = (self.sign * values).nan_to_num(nan=-torch.inf).T.cpu()
+        known = self.keys.shape[1]
+        pool = torch.cat([self.keys, keys], 1)
+        best, where = torch.sort(pool, dim=1, descending=True, stable=True)
+        best, where = best[:, : self.count], where[:, : self.count]
+        for f in torch.nonzero((where >= known).any(1)).flatten().tolist():
+            self.entries[f] = [
+                self.entries[f][w] if w < known else make(w - known, f)
+                for w, key in zip(where[f].tolist(), best[f].tolist(), strict=True)
+                if key > -torch.inf
+            ]
+        self.keys = best
+
+
+def extreme_positions(values: Tensor, counted: Tensor | None, sign: int) -> tuple[Matrix, Tensor]:
+    """Each sample's most extreme value among its counted positions, and the first position that has it.
+
+    Args:
+        values: ``[sample, position, feature]``.
+        counted: bool ``[sample, position]``, or None where every position counts.
+        sign: 1 for the largest, -1 for the smallest.
+
+    Returns:
+        Values ``[sample, feature]``, NaN where no position counts, and positions ``[sample, feature]``.
+    """
+    keys = sign * values
+    if counted is not None:
+        keys = keys.masked_fill(~counted[..., None], -torch.inf)
+    best = keys.amax(1)
+    where = (keys == best[:, None]).long().argmax(1)  # the first among equals, which max(1) does not promise
+    return torch.where(best > -torch.inf, sign * best, torch.nan), where

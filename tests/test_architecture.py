@@ -117,7 +117,17 @@ def test_imports_are_read_in_every_form(source, expected, monkeypatch):
 
 
 def test_importing_the_package_brings_no_optional_dependency():
-    optional = ["matplotlib", "typer", "pydantic", "pandas", "networkx", "transformers", "sklearn", "PIL"]
+    optional = [
+        "matplotlib",
+        "typer",
+        "pydantic",
+        "pandas",
+        "networkx",
+        "transformers",
+        "sklearn",
+        "graspologic_native",
+        "PIL",
+    ]
     code = f"import sys, libasis; print([m for m in {optional} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -10,7 +10,7 @@ from .basis import Basis, SiteBasis, fit
 from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, find_sites, keep, trace
 from .errors import LibasisError
-from .interactions import InteractionGraph, Label, build, interactions, load
+from .interactions import Communities, InteractionGraph, Label, build, communities, interactions, load
 from .provenance import versions
 
 __version__ = versions()["libasis"]
@@ -18,6 +18,7 @@ __version__ = versions()["libasis"]
 __all__ = [
     "Basis",
     "Chain",
+    "Communities",
     "Curve",
     "EdgeAblation",
     "FeatureCards",
@@ -32,6 +33,7 @@ __all__ = [
     "ablate_nodes",
     "build",
     "collect",
+    "communities",
     "find_sites",
     "fit",
     "interactions",

@@ -14,7 +14,7 @@ from libasis.run.ablations import load_ablations
 from libasis.run.config import read_config
 
 SOURCE = Path(libasis.__file__).parents[1]
-VERBS = ("demo", "init", "sites", "fit", "graph", "ablate", "report", "compare", "sensitivity")
+VERBS = ("demo", "init", "sites", "fit", "graph", "ablate", "report", "export", "compare", "sensitivity")
 
 
 @pytest.fixture
@@ -287,6 +287,24 @@ def test_report_with_names_of_features(folder, command, settings, monkeypatch):
     ok(command("report"))
     assert shown == [{"fc1:in:0": libasis.Label('名 = "x"')}] * 2 + [{}]
     refused(command("report", "--labels", "none.json"), "none.json cannot be read as labels")
+
+
+def test_export(folder, command, settings):
+    refused(command("export", "--to", "graph.csv"), "run libasis graph first")
+    ok(command("graph"))
+    refused(command("export"), "needs --to FILE")
+    refused(command("export", "--to", "graph.xlsx"), "graph.xlsx has no format", ".graphml")
+    refused(command("export", "--to", "graph.csv", "--format", "excel"), "attribution")
+    out = ok(command("export", "--to", "graph.csv", "--to", "graph.graphml", "--to", "graph.json", "--to", "tables"))
+    assert out.splitlines() == [f"Wrote {x}" for x in ("graph.csv", "graph.graphml", "graph.json", "tables")]
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in (".csv", ".graphml")}
+    assert found == {"graph.csv", "graph.graphml", "tables/features.csv", "tables/edges.csv"}
+    answer = facts(command("export", "--to", "shown.json", "--format", "attribution", "--json"))
+    assert answer == {"command": "export", "files": ["shown.json"]}
+    assert set(json.loads((folder / "shown.json").read_text())) == {"metadata", "qParams", "nodes", "links"}
+    libasis.load("libasis-run/graph").with_labels({"fc1:in:0": "mine"}).save_labels("labels.json")
+    ok(command("export", "--to", "graph.csv", "--set", "report.labels=labels.json"))
+    assert "mine" in (folder / "graph.csv").read_text()
 
 
 def test_report_refuses_the_ablation_of_another_graph(command, settings):

@@ -160,6 +160,34 @@ class InteractionGraph:
         }
         return write_text(path, json.dumps(data, ensure_ascii=False, allow_nan=False))
 
+    def to_csv(self, path: str | Path, *, min_strength: float = 0.0) -> Path:
+        """Write tables: a file that ends in .csv gets the edges, a folder ``edges.csv`` and ``features.csv``."""
+        from .export import write_csv
+
+        return write_csv(self, path, min_strength)
+
+    def to_graphml(self, path: str | Path, *, min_strength: float = 0.0) -> Path:
+        """Write GraphML, for Gephi, Cytoscape and others; needs the extra ``libasis[graph]``."""
+        from .export import write_graphml
+
+        return write_graphml(self, path, min_strength)
+
+    def to_attribution_json(self, path: str | Path, *, model: str = "libasis", min_strength: float = 0.0) -> Path:
+        """Write the JSON of attribution graphs, which circuit-tracer and Neuronpedia show.
+
+        Such graphs are made for one prompt and this one is an average, so all features stand at one token. A layer is a
+        site, the last one holds the outputs. A link's weight is the root of the edge, with the sign of the mean effect.
+        Labels and modules become names and supernodes. ``p`` of an output is its share of the outputs' importance.
+
+        Args:
+            path: the file; its name becomes the graph's.
+            model: the model's name (Neuronpedia looks it up).
+            min_strength: leave out weaker edges.
+        """
+        from .export import write_attribution
+
+        return write_attribution(self, path, model, min_strength)
+
     def to_html(
         self,
         path: str | Path,

@@ -293,3 +293,39 @@ def _each(
             found.append({"file": file, "skipped": str(error)})
         found[-1]["cpu_seconds_now"] = time.process_time() - start
     return found
+
+
+@app.command(epilog="Example: libasis export libasis.toml --to edges.csv --to graph.graphml")
+def export(
+    file: File = Path(FILE),
+    to: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--to",
+            metavar="FILE",
+            help="What to write, replacing an older one: .csv (or a folder of tables), .graphml or .json; can be given "
+            "several times.",
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help='"csv", "graphml", "json", or "attribution": the JSON of attribution graphs that circuit-tracer and '
+            "Neuronpedia show.",
+        ),
+    ] = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
+    """Write the saved graph for other programs."""
+    from . import pipeline
+
+    if not to:
+        raise RunError("libasis export needs --to FILE, for instance --to graph.graphml.")
+    files = pipeline.export(_read(file, changes), to, kind)
+    if as_json:
+        show.as_json({"command": "export", "files": files})
+    else:
+        print("\n".join(f"Wrote {path}" for path in files))

@@ -8,6 +8,7 @@ says which setting differs. Nothing is ever deleted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 BASIS_SECTIONS = ("sites", "model", "data", "fit")
 GRAPH_SECTIONS = (*BASIS_SECTIONS, "interactions")
+WRITERS = {"csv": "to_csv", "graphml": "to_graphml", "json": "to_json", "attribution": "to_attribution_json"}
+ENDINGS = {".csv": "csv", ".graphml": "graphml", ".json": "json"}
 FREE = {"device", "progress", "memory", "batch_size"}  # may change between stages: they do not change what is computed
 
 
@@ -160,9 +163,7 @@ def report(config: Config) -> Path:
     from ..report import write_page
 
     output = Output(config)
-    measured = _saved_graph(output)
-    if config.report.labels:
-        measured = measured.with_labels(config.report.labels)
+    measured = labelled_graph(config)
     saved = _saved_ablations(output)
     return write_page(
         output.report,
@@ -172,6 +173,34 @@ def report(config: Config) -> Path:
         edge_ablations=[saved.edges] if saved.edges else [],
         title=config.report.title,
     )
+
+
+def labelled_graph(config: Config) -> InteractionGraph:
+    """The saved graph, with the labels that the settings name.
+
+    Raises:
+        RunError: there is no graph.
+        LabelError: the labels do not fit it.
+    """
+    measured = _saved_graph(Output(config))
+    return measured.with_labels(config.report.labels) if config.report.labels else measured
+
+
+def export(config: Config, paths: Sequence[Path], kind: str | None = None) -> list[Path]:
+    """Write the saved graph for other programs, in the format of each file's ending or that of ``kind``.
+
+    Raises:
+        RunError: there is no graph, or a format is unknown.
+    """
+    kinds = [kind or ENDINGS.get(path.suffix.lower(), "csv" if not path.suffix else "") for path in paths]
+    for path, found in zip(paths, kinds, strict=True):
+        if found not in WRITERS:
+            raise RunError(
+                f"{path} has no format that libasis writes: end it in one of {sorted(ENDINGS)}, name a folder for "
+                f"tables, or give --format with one of {sorted(WRITERS)}."
+            )
+    measured = labelled_graph(config)
+    return [getattr(measured, WRITERS[found])(path) for path, found in zip(paths, kinds, strict=True)]
 
 
 def _saved_ablations(output: Output) -> Ablations:

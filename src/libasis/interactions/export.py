@@ -1,0 +1,151 @@
+"""The graph in other programs' formats: CSV, GraphML, and the JSON of attribution graphs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..files import write_text
+from ..provenance import versions
+from .graph import InteractionGraph
+
+PROMPT = ("Average", " over", " the", " data")
+"""Stands where attribution graphs have the prompt; viewers drop a feature that occurs at most of the tokens."""
+EDGE_COLUMNS = ("section", "source", "target", "strength", "signed", "source_label", "target_label")
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_csv(graph: InteractionGraph, path: str | Path, min_strength: float) -> Path:
+    """See `InteractionGraph.to_csv`."""
+    path = Path(path)
+    named = {key: label.label for key, label in graph.labels.items()}
+    edges = (
+        [*row.values(), named.get(row["source"], ""), named.get(row["target"], "")]
+        for row in graph.rows(min_strength=min_strength)
+    )
+    if path.suffix.lower() == ".csv":
+        return write_text(path, _csv(EDGE_COLUMNS, edges))
+    nodes = list(graph.nodes())
+    write_text(path / "features.csv", _csv(list(nodes[0]), (node.values() for node in nodes)))
+    write_text(path / "edges.csv", _csv(EDGE_COLUMNS, edges))
+    return path
+
+
+def _csv(heads: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def write_graphml(graph: InteractionGraph, path: str | Path, min_strength: float) -> Path:
+    """See `InteractionGraph.to_graphml`."""
+    import networkx as nx
+
+    network = graph.to_networkx(min_strength=min_strength)
+    network.graph = {"method": graph.basis.method, "sites": json.dumps(graph.sites, ensure_ascii=False)}
+    names = {key: NOT_XML.sub("\ufffd", key) for key in network}
+    network = nx.relabel_nodes(network, names)
+    for _, facts in network.nodes(data=True):
+        facts.update({key: NOT_XML.sub("\ufffd", value) for key, value in facts.items() if isinstance(value, str)})
+    lines = nx.generate_graphml(network)
+    return write_text(path, '<?xml version="1.0" encoding="utf-8"?>\n' + "\n".join(lines) + "\n")
+
+
+def write_attribution(graph: InteractionGraph, path: str | Path, model: str, min_strength: float) -> Path:
+    """See `InteractionGraph.to_attribution_json`."""
+    path = Path(path)
+    ids = {node["id"]: f"{node['column']}_{node['index']}_{len(PROMPT) - 1}" for node in graph.nodes()}
+    groups: dict[str, list[str]] = {}
+    for key, module in graph.modules.items():
+        groups.setdefault(module, []).append(ids[key])
+    plain = {
+        "metadata": {
+            "slug": re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "libasis",
+            "scan": model,
+            "transcoder_list": [],
+            "prompt_tokens": list(PROMPT),
+            "prompt": "".join(PROMPT),
+            "node_threshold": 1.0,
+            "schema_version": 1,
+            "info": {"description": _about(graph), "generator": {"name": "libasis", "version": versions()["libasis"]}},
+            "generation_settings": {"basis": graph.basis.method, "interactions": graph.info.get("interactions")},
+        },
+        "qParams": {
+            "pinnedIds": [node for members in groups.values() for node in members],
+            "supernodes": [[name, *members] for name, members in groups.items()],
+            "linkType": "both",
+            "clickedId": "",
+            "sg_pos": "",
+        },
+        "nodes": _nodes(graph, ids),
+        "links": [
+            {
+                "source": ids[row["source"]],
+                "target": ids[row["target"]],
+                "weight": math.copysign(math.sqrt(row["strength"]), row["signed"]),
+            }
+            for row in graph.rows(min_strength=min_strength)
+        ],
+    }
+    return write_text(path, json.dumps(plain, ensure_ascii=False, allow_nan=False))
+
+
+def _about(graph: InteractionGraph) -> str:
+    return (
+        f"Interaction graph of libasis ({graph.basis.method}), an average over data and not of one prompt. Layers are "
+        f"the sites {', '.join(graph.sites)}. A link's weight is the root mean square effect with the sign of the mean "
+        "effect. p of an output is its share of the outputs' importance and no probability; influence is the "
+        "cumulative share of importance at a site."
+    )
+
+
+def _nodes(graph: InteractionGraph, ids: dict[str, str]) -> list[dict[str, Any]]:
+    last = len(graph.sites) - 1
+    rows: list[dict[str, Any]] = []
+    shares = [_shares(site.importances.tolist()) for site in graph.basis]
+    for node in graph.nodes():
+        layer, index = node["column"], node["index"]
+        share, cumulative = shares[layer][index]
+        name = _plain_text(node["label"]) or node["id"]
+        output = layer == last
+        rows.append(
+            {
+                "node_id": ids[node["id"]],
+                "feature": index if output else (layer + index) * (layer + index + 1) // 2 + index,
+                "layer": str(layer),
+                "ctx_idx": len(PROMPT) - 1,
+                "feature_type": "logit" if output else "cross layer transcoder",
+                "token_prob": share if output else 0.0,
+                "is_target_logit": False,
+                "run_idx": 0,
+                "reverse_ctx_idx": 0,
+                "jsNodeId": f"L_{index}-0" if output else f"{layer}_{index}-0",
+                "clerp": f'Output "{name}" (p={share:.3f})' if output else name,
+                "influence": None if output else cumulative,
+                "activation": None,
+            }
+        )
+    return rows
+
+
+def _plain_text(text: str) -> str:
+    """Text that viewers may take for HTML, or cut at a quote, is shown with other characters in their place."""
+    return text.translate(str.maketrans({"<": "\u2039", ">": "\u203a", '"': "\u201d", "&": "+"}))
+
+
+def _shares(importances: Sequence[float]) -> list[tuple[float, float]]:
+    """Of each feature its share of the importance, and the share of all that are at least as important."""
+    total = sum(importances) or 1.0
+    out, above = [(0.0, 0.0)] * len(importances), 0.0
+    for i in sorted(range(len(importances)), key=lambda i: -importances[i]):
+        above += importances[i] / total
+        out[i] = (importances[i] / total, min(above, 1.0))
+    return out

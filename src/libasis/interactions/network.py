@@ -74,7 +74,7 @@ def network_of(graph: InteractionGraph, floor: float) -> Network:
     for l in range(len(graph.edges)):
         places, strengths, _ = graph.entries(l)
         j, i = places.numpy()
-        weights = _relative(strengths.numpy(), j, i, graph.edges[l].shape)
+        weights = _relative(strengths.numpy(), j, i, (graph.basis[l + 1].k, graph.basis[l].k))
         weights = 1 - np.log(weights) / np.log(floor)
         kept = weights > 0
         i, j, weights = i[kept], j[kept], weights[kept]
@@ -119,7 +119,7 @@ def leiden(network: Network, resolution: float, seed: int) -> tuple[float, Ints]
     return quality, np.array([found[node] for node in range(len(network.ids))], dtype=np.int64)
 
 
-def engine():  # noqa: ANN201 - an optional package
+def engine() -> Any:
     """The package that has Leiden.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The parts of the page that need no script: finding, tables, curves, features, limits, provenance."""
+"""The parts of the page that need no script: tables, curves, features, provenance."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Results:
     edges: Sequence[EdgeAblation] = ()
     cards: dict[str, Any] | None = None
     communities: Any = None
-    question: str | None = None
+    question: dict[str, str | None] = field(default_factory=dict)
 
 
 def lead(results: Results, lang: str) -> str:
@@ -66,7 +66,8 @@ def lead(results: Results, lang: str) -> str:
 
 
 def graph_intro(results: Results, lang: str) -> Pieces:
-    """How to read the graph, and what a graph measured with ``top_k`` leaves out."""
+    """What the page is about, how to read the graph, and what a graph measured with ``top_k`` leaves out."""
+    yield lead(results, lang)
     yield paragraph(texts(lang)["graph_intro"])
     yield from (paragraph(line, "note") for line in kept_edges(results.graphs, lang))
 
@@ -150,13 +151,6 @@ def features(results: Results, lang: str) -> Pieces:
     yield from _table("features", FEATURE_COLUMNS, feature_groups(graph, lang), lang)
     if len(graph.sites) > MAX_SITES:
         yield paragraph(words["features_sites"].format(shown=f"{MAX_SITES:,}", total=f"{len(graph.sites):,}"), "note")
-
-
-def limits(lang: str) -> str:
-    """What the page cannot show."""
-    words = texts(lang)
-    keys = [key for key in words if key.startswith("limit_")]
-    return f'<ul class="limits">{"".join(f"<li>{escape(words[key])}</li>" for key in keys)}</ul>'
 
 
 def provenance(results: Results, lang: str) -> Pieces:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..ablation.results import EdgeAblation, NodeAblation
     from ..interactions.graph import InteractionGraph
 
-STYLES = ("page.css", "decide.css", "workbench.css", "charts.css")
+STYLES = ("page.css", "workbench.css", "charts.css", "decide.css", "print.css")
 SCRIPTS = (
     "dom", "words", "model", "state", "notes", "look", "place", "surface", "paint", "scene", "stage", "gestures",
     "search", "controls", "examples", "card", "groups", "exports", "table", "main",
@@ -40,9 +40,9 @@ def write_page(
     node_ablations: Sequence[NodeAblation] = (),
     edge_ablations: Sequence[EdgeAblation] = (),
     title: str | Mapping[str, str] | None = None,
+    question: str | Mapping[str, str] | None = None,
     cards: Any = None,
     communities: Any = None,
-    question: str | None = None,
 ) -> Path:
     """Write one self-contained page that shows the graphs, to be explored, with all that was measured of them.
 
@@ -56,14 +56,15 @@ def write_page(
         node_ablations: at most one per method.
         edge_ablations: at most one per method.
         title: the heading, or one for each language; None takes ours.
+        question: the question that the page answers, or one for each language; None takes one that these results can
+            answer.
         cards: feature cards of the first graph, or the same as plain data.
         communities: groups of features suggested for the first graph.
-        question: the question that the page answers; None takes the one that these results can answer.
 
     Raises:
         OptionError: no graph, an unknown language, results that do not fit the graphs.
     """
-    results = Results(graphs, node_ablations, edge_ablations, cards, communities, question)
+    results = Results(graphs, node_ablations, edge_ablations, cards, communities, _per_language(question))
     return write_text(path, page_text(results, lang, title))
 
 
@@ -85,7 +86,7 @@ def page_text(results: Results, lang: str = "en", title: str | Mapping[str, str]
     texts(lang)
     if not results.graphs:
         raise OptionError("The page got no graph; give at least one InteractionGraph.")
-    titles = _titles(title)
+    titles = {key: text or texts(key)["title"] for key, text in _per_language(title).items()}
     results, data = bundle(results)
     data |= {"lang": lang, "title": titles}
     style, script = (
@@ -98,18 +99,17 @@ def page_text(results: Results, lang: str = "en", title: str | Mapping[str, str]
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>{escape(titles[lang])}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f"{_header(results, titles, lang)}\n<main>{_main(results)}</main>\n"
+        f"{_header(titles, lang)}\n<main>{_main(results)}</main>\n"
         f'<script type="application/json" id="view-data">{_data(data)}</script>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
 
 
-def _titles(title: str | Mapping[str, str] | None) -> dict[str, str]:
-    if isinstance(title, str):
-        return dict.fromkeys(LANGUAGES, title)
-    given = title or {}
+def _per_language(text: str | Mapping[str, str] | None) -> dict[str, str | None]:
+    """A text in each language: one for all, or its own, or another's where its own is missing."""
+    given = dict.fromkeys(LANGUAGES, text) if isinstance(text, str) else text or {}
     first = next(iter(given.values()), None)
-    return {lang: given.get(lang) or first or texts(lang)["title"] for lang in LANGUAGES}
+    return {lang: given.get(lang) or first for lang in LANGUAGES}
 
 
 def _web(name: str) -> str:
@@ -136,8 +136,8 @@ def _data(data: Mapping[str, Any]) -> str:
     return "".join(f"\\u{ord(c):04x}" if 0xD800 <= ord(c) < 0xE000 else c for c in text)
 
 
-def _header(results: Results, titles: Mapping[str, str], lang: str) -> str:
-    keys = ("graph", "tables", "curves", "features", "limits", "provenance")
+def _header(titles: Mapping[str, str], lang: str) -> str:
+    keys = ("graph", "tables", "curves", "features", "provenance")
     links = "".join(f'<li><a href="#{k}">{both(lambda la, k=k: escape(texts(la)[k]), "span")}</a></li>' for k in keys)
     choice = "".join(
         f'<label lang="{other}"><input type="radio" name="lang" value="{other}"{" checked" if other == lang else ""}>'
@@ -148,7 +148,7 @@ def _header(results: Results, titles: Mapping[str, str], lang: str) -> str:
         f'<header><div class="top"><p class="kicker">{both(lambda la: escape(texts(la)["kicker"]), "span")}</p>'
         '<fieldset id="languages" class="switch" hidden><legend class="away">Language · 言語</legend>'
         f"{choice}</fieldset>"
-        f"</div><h1>{both(lambda la: escape(titles[la]), 'span')}</h1>{both(lambda la: content.lead(results, la))}"
+        f"</div><h1>{both(lambda la: escape(titles[la]), 'span')}</h1>"
         f'<nav aria-label="{escape(texts(lang)["contents"])}"><ul>{links}</ul></nav></header>'
     )
 
@@ -160,7 +160,7 @@ def _first_screen(results: Results, lang: str) -> str:
         node_ablations=results.nodes,
         cards=results.cards,
         communities=results.communities,
-        question=results.question,
+        question=results.question.get(lang),
         lang=lang,
     )
 
@@ -176,7 +176,6 @@ def _main(results: Results) -> str:
             section("tables", said(lambda lang: content.ablation_tables(results, lang))),
             section("curves", "".join(content.curves(results))),
             section("features", said(lambda lang: content.features(results, lang))),
-            section("limits", said(content.limits)),
             section("provenance", said(lambda lang: content.provenance(results, lang))),
         ]
     )

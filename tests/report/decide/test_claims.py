@@ -116,7 +116,7 @@ def test_without_data_nothing_is_claimed(graph, lang):
     known = [4.0, 18.0, sum(e.numel() for e in graph.edges), 1.0, 0.01, strongest]
     assert from_results(text, known)
     assert list(advice.what_was_tested(facts, [], [], words)) == [words("tested_nothing")]
-    sure = list(advice.how_sure(facts, graph, [], None, words))
+    sure = list(advice.how_sure(facts, [graph], [], None, words))
     assert sure == [words("sure_none")]
     for feature in facts.features:
         assert [c.interval for c in feature_claims(feature, None, words)] == [""]
@@ -142,7 +142,9 @@ def test_what_was_tested_gives_every_count(lib, pca, edge_ablations, node_ablati
     text = " ".join(advice.what_was_tested(facts, edge_ablations, node_ablations, words))
     found = {value for value, _ in numbers(text)}
     assert found == {2.0, 146.0, 20.0, 3.0, 8939.0, 0.001, 4.0, 150.0, 157.0}
-    sure = " ".join(advice.how_sure(facts, lib, edge_ablations, SimpleNamespace(agreement=0.874, modular=True), words))
+    sure = " ".join(
+        advice.how_sure(facts, [lib], edge_ablations, SimpleNamespace(agreement=0.874, modular=True), words)
+    )
     assert {1.0, 2.0, 8939.0, 0.87} <= {value for value, _ in numbers(sure)}
 
 
@@ -153,7 +155,7 @@ def test_estimates_are_owned_up_to(graph, lang, errors, key):
     changed.basis.info["rules"] = [{"site": "x", "rule": "r", "stderr": e} for e in errors]
     words = Words(lang)
     blanks = {"sampled": "1", "sections": "2"} if key == "sure_sampled" else {}
-    assert words(key, **blanks) in list(advice.how_sure(facts_of(graph), changed, [], None, words))
+    assert words(key, **blanks) in list(advice.how_sure(facts_of(graph), [changed], [], None, words))
 
 
 @LANGS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..finding import kept_edges
 from ..series import metric_name, series_of
 from .claims import differs_most
 from .facts import Facts, Feature
@@ -27,7 +28,7 @@ def question_of(facts: Facts, edge_ablations: Sequence[EdgeAblation], words: Wor
 
 
 def how_sure(
-    facts: Facts, graph: InteractionGraph, ablations: Sequence[Any], communities: Any, words: Words
+    facts: Facts, graphs: Sequence[InteractionGraph], ablations: Sequence[Any], communities: Any, words: Words
 ) -> Iterator[str]:
     """Which claims were tested, on how many scores, and where numbers are estimates."""
     if facts.tested:
@@ -37,7 +38,7 @@ def how_sure(
     if ablations:
         counts = list(dict.fromkeys(f"{r.samples:,}" for r in ablations))
         yield words("sure_samples", samples=words("comma").join(counts))
-    rules = graph.basis.info.get("rules")
+    rules = graphs[0].basis.info.get("rules")
     if isinstance(rules, list) and rules and all(isinstance(r, dict) and "stderr" in r for r in rules):
         sampled = sum(r["stderr"] is not None for r in rules)
         blanks = {"sampled": f"{sampled:,}", "sections": f"{len(rules):,}"}
@@ -46,6 +47,7 @@ def how_sure(
         yield words("sure_stability", agreement=f"{communities.agreement:.2f}")
     elif communities is not None:
         yield words("sure_no_groups")
+    yield from kept_edges(graphs, words.lang)
 
 
 def what_was_tested(

@@ -24,6 +24,10 @@ WORDS: dict[str, str] = {
     "mark_association": "association only",
     "interval": "95% interval {low} to {high}",
     "interval_none": "no interval measured",
+    "words_note": (
+        "A feature is a direction in the numbers at one place (site) of the model; an interaction is how strongly a "
+        "feature acts on one of the next site."
+    ),
     "marks_note": (
         "“{verified}”: the feature alone was held at its mean, and the score changed more than with random directions. "
         "“{association}”: seen together in the data; no cause is shown."
@@ -128,7 +132,9 @@ WORDS: dict[str, str] = {
     "limits": "What this report cannot show",
     "limit_cause": "An interaction is an association on the given data; no single interaction was tested by itself.",
     "limit_one": "A feature tested alone says nothing about two taken out together, nor about other data.",
+    "limit_sections": "Each section was cut alone; the numbers of several sections do not add up.",
     "limit_meaning": "Labels and suggestions are names for what was seen in examples; a wrong name looks just as good.",
+    "limit_rotation": "Features of nearly equal importance are only defined up to a rotation among them.",
     "limit_superposition": (
         "A site has at most as many features as coordinates: ideas stored on top of each other (superposition) are "
         "not taken apart."

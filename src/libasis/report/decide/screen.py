@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from ...ablation.results import EdgeAblation, NodeAblation
     from ...interactions.graph import InteractionGraph
 
-LIMITS = ("limit_cause", "limit_one", "limit_meaning", "limit_superposition", "limit_language")
+LIMITS = (
+    "limit_cause", "limit_one", "limit_sections", "limit_meaning", "limit_rotation", "limit_superposition",
+    "limit_language",
+)  # fmt: skip
 
 
 def first_screen(
@@ -56,7 +59,7 @@ def first_screen(
     results = [*edge_ablations, *node_ablations]
     asked = question or advice.question_of(facts, edge_ablations, words)
     columns = (
-        ("sure", advice.how_sure(facts, graph, results, communities, words)),
+        ("sure", advice.how_sure(facts, graphs, results, communities, words)),
         ("tested", advice.what_was_tested(facts, edge_ablations, node_ablations, words)),
         ("next", advice.what_next(facts, graphs, edge_ablations, words)),
     )
@@ -78,7 +81,7 @@ def _finding(claims: Sequence[Claim], words: Words) -> str:
     return (
         f'<div class="d-finding"><h2>{escape(words("finding"))}</h2><p class="d-claim">{_marked(first, words)}</p>'
         f"{f'<ul>{rest}</ul>' if rest else ''}"
-        f'<p class="d-note">{escape(words("marks_note", **marks))}</p></div>'
+        f'<p class="d-note">{escape(words.joined([words("words_note"), words("marks_note", **marks)]))}</p></div>'
     )
 
 

@@ -21,7 +21,6 @@ EN: dict[str, str] = {
     "about_neuron": "Neurons are the model’s own coordinates, unchanged.",
     "about_global": "The global basis ranks them by how much the model’s final output depends on them.",
     # the finding
-    "finding": "Finding",
     "find_where": "At {section}",
     "find_where_most": "At {section}, where the two differ most",
     "find_pair": (
@@ -129,22 +128,6 @@ EN: dict[str, str] = {
     "col_share": "Share of site",
     "col_out": "Acts most on",
     "col_in": "Most acted on by",
-    # limits
-    "limits": "What this page cannot show",
-    "limit_association": (
-        "An interaction is an association measured on the given data. Ablation tests many interactions together; no "
-        "single feature or interaction has been verified by an intervention of its own."
-    ),
-    "limit_sections": (
-        "Each section was cut alone, with the rest of the model whole. The numbers of several sections do not add up "
-        "to a number for the whole model."
-    ),
-    "limit_complete": (
-        "A site has at most as many features as coordinates. A model that stores more ideas than coordinates "
-        "(superposition) is not taken apart by such a basis."
-    ),
-    "limit_language": "On language models LIB has so far gained little over PCA.",
-    "limit_rotation": "Features of nearly equal importance are only defined up to a rotation among them.",
     # provenance
     "provenance": "How these numbers were computed",
     "provenance_note": "As recorded with each result: method, rule, rank decision, data, seed and versions.",

@@ -62,7 +62,7 @@ def test_bars_show_both_groups_in_the_outputs_units(lib, lang):
     for group in cards["groups"]:
         for mean, _ in group["outputs"]:
             assert f"{mean:.2f}".replace("-", "−") in svg
-    widths = [float(w) for w in re.findall(r'class="d-bar\d" x="[\d.]+" y="[\d.]+" width="([\d.]+)" height="14"', svg)]
+    widths = [float(w) for w in re.findall(r'class="d-bar\d" x="[\d.]+" y="[\d.]+" width="([\d.]+)" height="12"', svg)]
     means = [abs(m) for pair in zip(*(g["outputs"] for g in cards["groups"]), strict=True) for m, _ in pair]
     assert [w / widths[1] for w in widths] == pytest.approx([m / means[1] for m in means], abs=0.02)
 

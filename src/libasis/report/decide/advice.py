@@ -116,7 +116,8 @@ def _next(facts: Facts, graphs: Sequence[Any], edges: Sequence[EdgeAblation], wo
 
     shown = facts.features
     most = differs_most(facts)
-    yield from about("next_confirm", [f for f in shown if f.verified])
+    if facts.passed:
+        yield words("next_confirm")
     yield from about("next_suspect", [most] if most and most.ablated is None else [])
     yield from about("next_reject", [f for f in shown if f.ablated and not f.verified])
     if facts.cards is None:

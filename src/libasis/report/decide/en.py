@@ -61,7 +61,7 @@ WORDS: dict[str, str] = {
     "tested_more_groups": "Groups not shown on this screen: {more}.",
     # what to do next
     "next": "What to do next",
-    "next_confirm": "Before acting on {names}, repeat the test on data that this report has not used.",
+    "next_confirm": "Before acting on what is verified here, repeat the test on data that this report has not used.",
     "next_suspect": "Test {names} by an intervention: so far its difference between the groups is an association.",
     "next_reject": "Rest no decision on {names}: taking it out did no more than taking out random directions.",
     "next_test": "Test the features below one by one, so that associations become tested claims.",
@@ -102,9 +102,10 @@ WORDS: dict[str, str] = {
     "examples": "Highest values",
     "examples_low": "Lowest values",
     "examples_none": "No examples were collected.",
-    "example_value": "value {value}",
+    "example_right": "{target}, right",
+    "example_wrong": "{target}, model said {prediction}",
     "example_target": "target {target}",
-    "example_prediction": "model {prediction}",
+    "example_prediction": "model said {prediction}",
     "example_image": "Sample {sample}, {width} × {height} pixels",
     # the picture
     "picture": "The path through the model",

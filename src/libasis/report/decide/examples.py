@@ -23,11 +23,20 @@ def example(entry: Mapping[str, Any], words: Words) -> str:
     content = entry.get("content") or {}
     show = {"text": _text, "image": _image, "table": _table, "number": _numbers}.get(str(content.get("kind")))
     body = show(content, entry, words) if show else ""
-    notes = [words("example_value", value=_short(entry["value"]))]
-    for key in ("target", "prediction"):
-        if entry.get(key) is not None:
-            notes.append(words(f"example_{key}", **{key: entry[key]}))
-    return f"<li>{body}<small>{escape(words('comma').join(notes))}</small></li>"
+    note = f"<span>{escape(_short(entry['value']))}</span> <span>{escape(_answer(entry, words))}</span>"
+    return f"<li>{body}<small>{note}</small></li>"
+
+
+def _answer(entry: Mapping[str, Any], words: Words) -> str:
+    """What was wanted and what came out, as far as it is known."""
+    target, prediction = entry.get("target"), entry.get("prediction")
+    if target is not None and target == prediction:
+        return words("example_right", target=target)
+    if target is not None and prediction is not None:
+        return words("example_wrong", target=target, prediction=prediction)
+    if target is not None:
+        return words("example_target", target=target)
+    return "" if prediction is None else words("example_prediction", prediction=prediction)
 
 
 def _short(value: float) -> str:

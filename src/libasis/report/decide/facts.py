@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SHOWN, PER_SITE = 4, 2
 """Features on the first screen, and of one site where nothing but importance ranks them."""
-OUTPUTS = 6
+OUTPUTS = 5
 """Outputs in the bar list."""
 NORMAL_95 = 1.96
 """Half the width of a 95% interval, in standard errors."""

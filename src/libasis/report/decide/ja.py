@@ -60,7 +60,7 @@ WORDS: dict[str, str] = {
     "tested_more_groups": "ほかに {more} グループありますが、この画面には示していません。",
     # what to do next
     "next": "次にすること",
-    "next_confirm": "{names}に基づいて行動する前に、このレポートで使っていないデータで試験を繰り返してください。",
+    "next_confirm": "検証済みの結果に基づいて行動する前に、このレポートで使っていないデータで試し直してください。",
     "next_suspect": "{names}への介入を試してください。グループ間の差は、今のところ関連にすぎません。",
     "next_reject": "{names}を判断の根拠にしないでください。取り除いた影響は、ランダムな方向と変わりませんでした。",
     "next_test": "下の特徴を一つずつ試してください。関連が、検証された主張になります。",
@@ -102,9 +102,10 @@ WORDS: dict[str, str] = {
     "examples": "値が最も大きい例",
     "examples_low": "値が最も小さい例",
     "examples_none": "例は集められていません。",
-    "example_value": "値 {value}",
+    "example_right": "{target}、正答",
+    "example_wrong": "{target}、モデルは {prediction}",
     "example_target": "正解 {target}",
-    "example_prediction": "モデル {prediction}",
+    "example_prediction": "モデルは {prediction}",
     "example_image": "標本 {sample}、{width} × {height} 画素",
     # the picture
     "picture": "モデルを通る経路",

@@ -13,10 +13,16 @@ from .modules import Modules, Spot
 from .numbers import fixed, places
 from .words import Words
 
-WIDTH = 600
+WIDTH = 480
 """Width of a picture in units; a letter is 12 of them high."""
-LARGEST = 10.0
+EDGE = 46.0
+"""Room to the right of the last column."""
+LARGEST = 9.0
 """Radius of the dot of a module that has all of a site's importance."""
+
+
+NAMES, PITCH = 110.0, 31.0
+"""Room for the names of outputs, and height of one output's pair of bars."""
 
 
 def width_of(text: str) -> float:
@@ -44,9 +50,9 @@ def picture(modules: Modules, name: Callable[[str], str], rows: Mapping[int, str
         words: the language.
     """
     lanes = modules.source != "features"
-    gutter = 190.0 if lanes else 70.0
-    step = (WIDTH - gutter - 60) / max(1, len(modules.sites) - 1)
-    spacing, top = (26.0, 44.0) if lanes else (54.0, 60.0)
+    gutter = 170.0 if lanes else 58.0
+    step = (WIDTH - gutter - EDGE) / max(1, len(modules.sites) - 1)
+    spacing, top = (22.0, 44.0) if lanes else (46.0, 42.0)
 
     def at(spot: Spot) -> tuple[float, float]:
         return gutter + step * spot.column, top + spacing * spot.row
@@ -78,7 +84,7 @@ def _columns(modules: Modules, gutter: float, step: float) -> Iterator[str]:
             low = (column // every) % 2 if stagger else 1
             text = escape(shorten(site, min(2 * step * every - 10, 150)))
             place = "start" if column == 0 and gutter < 100 else "end" if column == len(modules.sites) - 1 else "middle"
-            shift = {"start": -gutter, "end": 60.0, "middle": 0.0}[place]
+            shift = {"start": -gutter, "end": EDGE, "middle": 0.0}[place]
             x = max(0.0, gutter + step * column + shift)
             yield f'<text class="d-site" x="{x:.1f}" y="{12 + 14 * low}" text-anchor="{place}">{text}</text>'
 
@@ -111,36 +117,36 @@ def bars(groups: Groups, words: Words) -> str:
     shown = groups.outputs[:OUTPUTS]
     ends = [0.0] + [v for _, c in shown for e in (c.first, c.second) for v in (e.value, e.low, e.high) if v is not None]
     low, high = min(ends), max(ends)
-    unit = 330.0 / (high - low) if high > low else 0.0
-    zero = 130.0 - low * unit
+    unit = (WIDTH - NAMES - 60) / (high - low) if high > low else 0.0
+    zero = NAMES + 10 - low * unit
     body = [*_legend(groups)]
     for row, (output, contrast) in enumerate(shown):
-        y = 52.0 + 46 * row
-        body.append(f'<text class="d-row" x="0" y="{y + 18:.1f}">{escape(shorten(output, 110))}</text>')
+        y = 40.0 + PITCH * row
+        body.append(f'<text class="d-row" x="0" y="{y + 16:.1f}">{escape(shorten(output, NAMES))}</text>')
         digits = places(contrast.difference)
         for k, estimate in enumerate((contrast.first, contrast.second)):
-            body.append(_bar(estimate, k, y + 17 * k, zero, unit, digits))
-    bottom = 46.0 + 46 * len(shown)
-    body.append(f'<line class="d-axis" x1="{zero:.1f}" y1="44" x2="{zero:.1f}" y2="{bottom:.1f}"/>')
+            body.append(_bar(estimate, k, y + 13 * k, zero, unit, digits))
+    bottom = 36.0 + PITCH * len(shown)
+    body.append(f'<line class="d-axis" x1="{zero:.1f}" y1="34" x2="{zero:.1f}" y2="{bottom:.1f}"/>')
     return _svg(bottom + 6, words.joined([_bar_words(groups, o, c, words) for o, c in shown]), body)
 
 
 def _legend(groups: Groups) -> Iterator[str]:
     for k, name in enumerate(groups.names):
-        y = 4 + 17 * k
-        yield f'<rect class="d-bar{k}" x="0" y="{y}" width="26" height="12"/>'
-        yield f'<text class="d-row" x="34" y="{y + 11}">{escape(shorten(name, 520))}</text>'
+        y = 2 + 15 * k
+        yield f'<rect class="d-bar{k}" x="0" y="{y}" width="26" height="11"/>'
+        yield f'<text class="d-row" x="34" y="{y + 10}">{escape(shorten(name, WIDTH - 40))}</text>'
 
 
 def _bar(estimate: Estimate, group: int, y: float, zero: float, unit: float, digits: int) -> str:
     end = zero + estimate.value * unit
     left, right = min(zero, end), max(zero, end)
-    out = f'<rect class="d-bar{group}" x="{left:.1f}" y="{y:.1f}" width="{max(0.8, right - left):.1f}" height="14"/>'
+    out = f'<rect class="d-bar{group}" x="{left:.1f}" y="{y:.1f}" width="{max(0.8, right - left):.1f}" height="12"/>'
     if estimate.low is not None and estimate.high is not None:
         a, b = zero + estimate.low * unit, zero + estimate.high * unit
         right = max(right, b)
-        out += f'<path class="d-whisker" d="M{a:.1f} {y + 7:.1f}H{b:.1f}M{a:.1f} {y + 3:.1f}v8M{b:.1f} {y + 3:.1f}v8"/>'
-    return out + f'<text class="d-value" x="{right + 6:.1f}" y="{y + 11.5:.1f}">{fixed(estimate.value, digits)}</text>'
+        out += f'<path class="d-whisker" d="M{a:.1f} {y + 6:.1f}H{b:.1f}M{a:.1f} {y + 3:.1f}v6M{b:.1f} {y + 3:.1f}v6"/>'
+    return out + f'<text class="d-value" x="{right + 6:.1f}" y="{y + 10.5:.1f}">{fixed(estimate.value, digits)}</text>'
 
 
 def _bar_words(groups: Groups, output: str, contrast: Contrast, words: Words) -> str:

@@ -12,6 +12,7 @@ from libasis.ablation.results import Curve
 from libasis.errors import OptionError
 from libasis.interactions.labels import Label
 from libasis.report import write_page
+from libasis.report.decide.words import Words
 from libasis.report.tables import kept_features
 from libasis.report.words import texts
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
@@ -271,3 +272,17 @@ def test_no_graph_and_unknown_language_are_refused(tmp_path, lib):
     with pytest.raises(OptionError, match="'fr'"):
         write_page(tmp_path / "x.html", [lib], lang="fr")
     assert not (tmp_path / "x.html").exists()
+
+
+def test_a_question_in_each_language_or_one_for_both(tmp_path, lib):
+    _, page = page_of(tmp_path, [lib], question={"en": "Why so?", "ja": "なぜか。"})
+    assert {"Why so?", "なぜか。"} <= set(re.findall(r"Why so\?|なぜか。", page.text))
+    _, page = page_of(tmp_path, [lib], question="Why so?")
+    assert page.text.count("Why so?") == 2
+
+
+def test_limits_and_the_first_screen_stand_once_in_each_language(full):
+    _, text, page = full
+    assert text.count('class="decide"') == 2
+    for lang in ("en", "ja"):
+        assert page.text.count(Words(lang)("limits")) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..finding import kept_edges
 from ..series import metric_name, series_of
 from .claims import differs_most
 from .facts import Facts, Feature
@@ -47,7 +46,6 @@ def how_sure(
         yield words("sure_stability", agreement=f"{communities.agreement:.2f}")
     elif communities is not None:
         yield words("sure_no_groups")
-    yield from kept_edges(graphs, words.lang)
 
 
 def what_was_tested(

@@ -64,7 +64,7 @@ WORDS: dict[str, str] = {
     "next_suspect": "{names}への介入を試してください。グループ間の差は、今のところ関連にすぎません。",
     "next_reject": "{names}を判断の根拠にしないでください。取り除いた影響は、ランダムな方向と変わりませんでした。",
     "next_test": "下の特徴を一つずつ試してください。関連が、検証された主張になります。",
-    "next_cards": ("特徴カードを集めてください（libasis.collect）。例、出力への影響、特徴ごとの試験結果が加わります。"),
+    "next_cards": ("特徴カードを集めてください（libasis.collect）。例、出力への効果、特徴ごとの試験結果が加わります。"),
     "next_ablate": (
         "モデルに必要な相互作用の数を測ってください（libasis.ablate_edges または libasis ablate コマンド）。"
     ),

@@ -91,7 +91,7 @@ JA: dict[str, str] = {
     "col_stable": "必要数：安定",
     "col_features": "特徴",
     "col_kept": "残す数",
-    "col_none_kept": "特徴量なしのスコア",
+    "col_none_kept": "特徴なしのスコア",
     "none_passes": "該当なし",
     # the graph
     "graph": "相互作用グラフ",

@@ -120,14 +120,14 @@ VIEW_JA: dict[str, str] = {
     "columns_cut": "{count} 列のうち、最も特異な {shown} 列",
     "more": "ほか {count} 個",
     "effects": "出力への効果",
-    "effects_note": "特徴を標準偏差一つ分だけ上げたときの、各出力の平均変化（その出力の単位）と 95% 区間です。",
+    "effects_note": "特徴を標準偏差一つ分だけ上げたときの、各出力の平均変化（その出力の単位）と 95% 信頼区間です。",
     "strongest_of": "{count} 個のうち、強いほうから {shown} 個です。",
     "ablation": "この特徴を除くと",
     "without_it": "この特徴",
-    "without_random": "無作為な {controls} 方向",
+    "without_random": "ランダムな {controls} 方向",
     "ablation_note": (
         "特徴を平均値に固定したときの{metric}の変化です（固定前 {base}、固定後 {without}）。並べて示すのは、同じサイ"
-        "トで分散の等しい無作為な方向を同じように固定したときの変化です。いずれも 95% 区間付きです。"
+        "トで分散の等しいランダムな方向を同じように固定したときの変化です。いずれも 95% 信頼区間付きです。"
     ),
     "direction": "方向",
     "direction_note": "サイト本来の座標での重みです。",
@@ -153,7 +153,7 @@ VIEW_JA: dict[str, str] = {
     "accept_all": "すべて採用",
     "collapse": "まとめる",
     "expand": "展開",
-    "dissolve": "解散",
+    "dissolve": "解除",
     "new_module": "新しいモジュールの名前",
     "group_pinned": "ピン留めした {count} 個をまとめる",
     "label_file": "ラベルのファイル",
@@ -185,8 +185,8 @@ VIEW_JA: dict[str, str] = {
     "head_label": "ラベル",
     "head_module": "モジュール",
     "head_importance": "重要度",
-    "head_from": "元",
-    "head_to": "先",
+    "head_from": "元の特徴",
+    "head_to": "先の特徴",
     "head_strength": "強さ",
     "head_mean": "符号付き平均",
     # keys

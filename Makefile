@@ -1,4 +1,5 @@
-# Needs Python 3.11 or newer, make, and access to the Python package index. Everything goes into .venv and build/.
+# Needs Python 3.11 or newer, make, and access to the Python package index. Everything goes into .venv and build/, except
+# Chromium: where there is none, `make test` installs Debian's with apt-get.
 
 PYTHON ?= $(if $(shell python3.11 --version 2>/dev/null),python3.11,python3)
 WORKERS ?= 2
@@ -25,6 +26,7 @@ test: $(VENV)/.test ## install, then check style and types and run every test
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@sh tests/report/browser/install.sh
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: clean

@@ -19,14 +19,20 @@ function cardPanel(app) {
       head(app, v),
       labelForm(app, v),
       suggestions(app, v, card),
-      card ? cardParts(model, card) : el("p", { class: "note" }, t(model.plain.cards ? "card_none" : "cards_none")),
+      card ? cardTop(card) : el("p", { class: "note" }, t(model.plain.cards ? "card_none" : "cards_none")),
       edgeLists(app, v, open, build),
+      card && cardRest(card),
     );
   }
 
   return {
     root,
     build,
+    /** The selected feature is called something else: only its heading changes, so that typing goes on undisturbed. */
+    rename() {
+      const v = app.model.find(state.selected);
+      if (v !== undefined) root.querySelector("h3 bdi").textContent = nameOf(app, v);
+    },
     /** Another feature is selected: its lists start short. */
     turn() {
       open = new Set();
@@ -34,6 +40,10 @@ function cardPanel(app) {
       build();
     },
   };
+}
+
+function nameOf({ model, notes }, v) {
+  return notes.labelOf(v) || t("feature_number", { index: model.index[v] });
 }
 
 function head(app, v) {
@@ -46,7 +56,7 @@ function head(app, v) {
       button(`← ${t("back")}`, back, { class: "quiet small", disabled: trail.length === 0, "data-key": "back" }),
       button(t(pinned ? "unpin" : "pin"), () => togglePin(id), { class: "quiet small", "aria-pressed": pinned ? "true" : "false", "data-key": "pin" }),
       button(t("close"), () => select(""), { class: "quiet small", "data-key": "close" })),
-    el("h3", {}, el("bdi", {}, app.notes.labelOf(v) || t("feature_number", { index: model.index[v] }))),
+    el("h3", {}, el("bdi", {}, nameOf(app, v))),
     el("p", { class: "id" }, el("bdi", {}, id)),
     el("p", { class: "fact" }, t("importance_is", {
       value: quantity(model.importance[v]), share: percent(site.importance > 0 ? model.importance[v] / site.importance : 0),
@@ -59,16 +69,16 @@ function labelForm(app, v) {
   const { notes, model } = app;
   const id = model.id(v);
   const given = notes.labels.get(id) ?? { label: "", note: "" };
-  const label = el("input", { type: "text", id: "label", "data-key": "label", autocomplete: "off" });
-  const note = el("textarea", { id: "note", rows: 2, "data-key": "note" });
-  const module = el("input", { type: "text", id: "module", "data-key": "module", list: "modules", autocomplete: "off" });
+  const label = el("input", { type: "text", id: "label", "data-key": "label", autocomplete: "off", maxlength: 1000 });
+  const note = el("textarea", { id: "note", rows: 2, "data-key": "note", maxlength: 100_000 });
+  const module = el("input", { type: "text", id: "module", "data-key": "module", list: "modules", autocomplete: "off", maxlength: 1000 });
   label.value = given.label;
   note.value = given.note;
   module.value = notes.given.get(id) ?? "";
-  const keep = () => app.noted(notes.setLabel(id, label.value.trim(), note.value.trim()));
+  const keep = () => app.noted(notes.setLabel(id, label.value.trim(), note.value.trim()), true);
   label.addEventListener("change", keep);
   note.addEventListener("change", keep);
-  module.addEventListener("change", () => app.noted(notes.setModule([id], module.value.trim())));
+  module.addEventListener("change", () => app.noted(notes.setModule([id], module.value.trim()), true));
   return el("form", { class: "labels", onsubmit: (event) => event.preventDefault() },
     el("div", {}, el("label", { for: "label" }, t("label")), label),
     el("div", {}, el("label", { for: "module" }, t("module")), module,

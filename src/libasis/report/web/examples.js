@@ -1,9 +1,15 @@
 // The measured parts of a card: examples, histogram, effects on outputs, ablation, direction.
 
-function cardParts(model, card) {
+/** What comes before the edges: what the feature looks like and does. */
+function cardTop(card) {
+  return [examples(t("examples_top"), card.top), effects(card), ablation(card)];
+}
+
+/** What comes after them: the rest of the measurements. */
+function cardRest(card) {
   return [
-    effects(card), ablation(card), examples(t("examples_top"), card.top), examples(t("examples_bottom"), card.bottom),
-    histogram(card), direction(card),
+    examples(t("examples_bottom"), card.bottom), histogram(card), direction(card),
+    DATA.cards_cut && el("p", { class: "note" }, t("cards_cut", DATA.cards_cut)),
     el("p", { class: "note" }, t("card_made", { n: whole(card.n) })),
   ];
 }
@@ -29,13 +35,14 @@ function content({ content: shown }) {
 
 /** Tokens tinted by the feature's value at them; the one meant is underlined, and values are in the tooltips. */
 function textExample({ tokens, values, at }) {
-  const top = Math.max(...values.map(Math.abs), 1e-300);
+  const top = Math.max(...(values ?? []).map((value) => Math.abs(value ?? 0)), 1e-300);
   return el("p", { class: "tokens", dir: "auto" }, tokens.map((token, k) => {
-    const node = el("span", { title: quantity(values[k]), class: k === at ? "at" : null }, token);
-    const strength = Math.round((100 * Math.abs(values[k])) / top);
+    const value = values?.[k] ?? null;
+    const node = el("span", { title: value === null ? null : quantity(value), class: k === at ? "at" : null }, token);
+    const strength = Math.round((100 * Math.abs(value ?? 0)) / top);
     if (strength > 4) {
-      node.style.backgroundColor = `color-mix(in srgb, ${values[k] < 0 ? NEGATIVE : POSITIVE} ${Math.round(strength * 0.42)}%, transparent)`;
-      if (values[k] < 0) node.classList.add("below");
+      node.style.backgroundColor = `color-mix(in srgb, ${value < 0 ? NEGATIVE : POSITIVE} ${Math.round(strength * 0.42)}%, transparent)`;
+      if (value < 0) node.classList.add("below");
     }
     return node;
   }));

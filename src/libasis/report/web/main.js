@@ -79,11 +79,12 @@ class App {
     this.table.build();
   }
 
-  /** Labels or modules changed; `stored` says whether this browser keeps them. */
-  noted(stored) {
+  /** Labels or modules changed; `stored` says whether this browser keeps them, `typed` whether on the card itself. */
+  noted(stored, typed = false) {
     this.look();
     this.redraw();
-    this.panels.feature.build();
+    if (typed) this.panels.feature.rename();
+    else this.panels.feature.build();
     this.panels.groups.build();
     this.#tellLegend();
     this.table.build();
@@ -109,7 +110,7 @@ class App {
     this.switch_.hidden = this.models.length < 2;
     this.switch_.setAttribute("aria-label", t("basis"));
     fill(this.switch_, this.models.map((model, number) => el("label", {}, el("input", {
-      type: "radio", name: "graph", "data-key": `graph-${number}`, checked: number === state.graph,
+      type: "radio", name: "graph", value: number, "data-key": `graph-${number}`, checked: number === state.graph,
       onchange: () => change({ graph: number, zoom: 0, collapsed: [], suggested: false }),
     }), el("span", {}, model.plain.label[lang()]))));
     fill(this.tools, [["zoom_in", "+", () => this.stage.zoomAt(...this.#middle(), 1.4)], ["zoom_out", "−", () => this.stage.zoomAt(...this.#middle(), 1 / 1.4)],

@@ -10,6 +10,7 @@ class Model {
     this.sites = plain.sites;
     this.sections = plain.sections;
     this.index = plain.nodes.index;
+    this.outputs = plain.cards?.outputs ?? null; // names of the last site's features
     this.importance = Float64Array.from(plain.nodes.importance);
     this.place = plain.nodes.place;
     this.source = Int32Array.from(plain.edges.source);

@@ -36,10 +36,12 @@ class Notes {
     }
   }
 
+  /** What a feature is called: what people say, else an output's own name where it is more than its number. */
   labelOf(v) {
     const given = this.labels.get(this.model.id(v))?.label;
-    return given || (this.model.outputs?.[this.model.index[v]] && this.model.site[v] === this.model.sites.length - 1
-      ? this.model.outputs[this.model.index[v]] : "");
+    if (given || this.model.site[v] !== this.model.sites.length - 1) return given || "";
+    const name = String(this.model.outputs?.[this.model.index[v]] ?? "");
+    return name === String(this.model.index[v]) ? "" : name;
   }
 
   noteOf(v) {

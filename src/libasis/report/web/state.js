@@ -92,7 +92,8 @@ function rememberAddress() {
   clearTimeout(writing);
   writing = setTimeout(() => {
     try {
-      history.replaceState(null, "", address());
+      const text = address();
+      if (text !== "#/" || location.hash) history.replaceState(null, "", text);
     } catch {
       // an embedded page: the view is simply not remembered
     }

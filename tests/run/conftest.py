@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from libasis.run import cli
 from libasis.run.config import parse_config
 
 _number = itertools.count()
@@ -70,6 +71,17 @@ class Tiny(nn.Module):
 
     def forward(self, x):
         return self.fc2(self.act(self.fc1(x)))
+
+
+@pytest.fixture
+def command(capfd):
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        code = cli.run([str(a) for a in arguments])
+        return code, *capfd.readouterr()
+
+    return run
 
 
 @pytest.fixture

@@ -12,41 +12,10 @@ import libasis.run
 from libasis.run import cli, pipeline
 from libasis.run.ablations import load_ablations
 from libasis.run.config import read_config
+from run.answers import facts, ok, refused
 
 SOURCE = Path(libasis.__file__).parents[1]
 VERBS = ("demo", "init", "sites", "fit", "graph", "ablate", "report", "export", "compare", "sensitivity")
-
-
-@pytest.fixture
-def command(capfd):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        code = cli.run([str(a) for a in arguments])
-        return code, *capfd.readouterr()
-
-    return run
-
-
-def ok(answer):
-    code, out, err = answer
-    assert (code, err) == (0, "")
-    return out
-
-
-def facts(answer):
-    out = ok(answer)
-    assert out.count("\n") == 1
-    return json.loads(out)
-
-
-def refused(answer, *parts):
-    code, out, err = answer
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    for part in parts:
-        assert part in err
 
 
 # help, version, options

@@ -56,7 +56,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     - ``top`` and ``bottom``: the samples at which it is largest and smallest, at most one position of each sample,
       equal values in the order of the samples. Positions that the mask leaves out are never examples. At a site whose
       positions are those of the tokens, a text has the feature's value at each token (None where it is not counted)
-      and ``at``, the place of the maximum; at other sites both are None;
+      and ``at``, the place of the maximum; at other sites all of them are None;
     - ``effects``: the change of each output, in its own units, when the feature is moved up by one standard deviation
       at all counted positions of the sample, by running the rest of the model; mean over samples (of the mean over the
       output's counted positions) with its 95% interval;

@@ -148,7 +148,7 @@ class Contents:
         return {
             "kind": "text",
             "tokens": tokens[part],
-            "values": None if values is None else list(values[part]),
+            "values": [None] * len(tokens[part]) if values is None else list(values[part]),
             "at": at,
         }
 
@@ -194,7 +194,7 @@ def _kind_of(x: Tensor, name: str | int, naming: Naming) -> tuple[str, str]:
     what = f"the input {name} is {_shown(x)}"
     if naming.image_shape is not None:
         return "image", "image_shape was given"
-    if naming.tokenizer is not None or naming.vocabulary is not None:
+    if (naming.tokenizer is not None or naming.vocabulary is not None) and not x.is_floating_point():
         return "text", "names of tokens were given"
     if x.ndim == 4 and (x.shape[1] in (1, 3) or x.shape[3] in (1, 3)):
         return "image", f"{what}: images of one or three channels"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,11 @@ class DigitsMLP(nn.Module):
 def load() -> DigitsMLP:
     """Load the trained model: float32, in evaluation mode."""
     return _common.load(DigitsMLP(), NAME)
+
+
+def content() -> dict[str, Any]:
+    """Give the keyword arguments of `libasis.collect` that say how a digit is shown."""
+    return {"image_shape": (8, 8)}
 
 
 def images() -> tuple[Tensor, Tensor]:

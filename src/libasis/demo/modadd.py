@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +101,16 @@ class ModularAdditionTransformer(nn.Module):
 def load() -> ModularAdditionTransformer:
     """Load the trained model: float32, in evaluation mode."""
     return _common.load(ModularAdditionTransformer(), NAME)
+
+
+def content() -> dict[str, Any]:
+    """Give the keyword arguments of `libasis.collect` that say how a prompt and the answers are shown."""
+    return {"vocabulary": words, "outputs": [*map(str, range(PRIME)), "="]}
+
+
+def words(prompt: list[int]) -> list[str]:
+    """Give the three tokens of a prompt as texts, such as `["a=17", "b=5", "="]`."""
+    return [f"a={prompt[0]}", f"b={prompt[1]}", "="]
 
 
 def prompts() -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import ablate_edges, ablate_nodes, fit, interactions, keep, trace
+from .. import FeatureCards, ablate_edges, ablate_nodes, collect, fit, interactions, keep, trace
 from ..ablation import EdgeAblation
 from ..errors import OptionError, StoreError
 from ..interactions import InteractionGraph
@@ -52,10 +52,10 @@ def run(
     lang: str = "en",
     say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Fit LIB and PCA, measure their interactions, ablate both on held-out data, write the page and the graphs.
+    """Fit LIB and PCA, measure their interactions, ablate both on held-out data, write the page, graphs and cards.
 
     Args:
-        out: folder for ``report.html``, ``graph/`` (LIB) and ``graph-pca/``.
+        out: folder for ``report.html``, ``graph/`` (LIB), ``graph-pca/`` and ``cards.json`` (of LIB).
         name: ``"modadd"`` or ``"digits"``.
         force: replace the results of an earlier run.
         progress: show progress bars; None shows them on a terminal only.
@@ -73,7 +73,7 @@ def run(
         raise OptionError(f"The demo {name!r} does not exist; choose one of {list(SUBJECTS)}.")
     subject, out, start = SUBJECTS[name], Path(out), time.perf_counter()
     page, folders = out / "report.html", {"lib": out / "graph", "pca": out / "graph-pca"}
-    for path in (page, *folders.values()):
+    for path in (page, out / "cards.json", *folders.values()):
         if path.exists() and not force:
             raise StoreError(f"{path} exists already; give --force to replace it, or another folder with --out.")
     say = say or (lambda sentence: None)
@@ -89,7 +89,10 @@ def run(
         graphs.append(graph)
         edges.append(ablate_edges(traced, graph, test, max_drop=MAX_DROP, progress=progress))
         nodes.append(ablate_nodes(traced, graph, test, max_drop=MAX_DROP, progress=progress))
-    _write_page(page, graphs, edges, nodes, lang=lang, title=subject.titles)
+    say("Cards of the most important features on the test data.")
+    cards = collect(traced, graphs[0], test, progress=progress, **source.content())
+    cards.save(out / "cards.json")
+    _write_page(page, graphs, edges, nodes, cards, lang=lang, title=subject.titles)
     seconds = time.perf_counter() - start
     return {
         "command": "demo",
@@ -114,11 +117,18 @@ def _some(batches: list[Any]) -> list[Any]:
 
 
 def _write_page(
-    page: Path, graphs: list[InteractionGraph], edges: list[Any], nodes: list[Any], *, lang: str, title: dict[str, str]
+    page: Path,
+    graphs: list[InteractionGraph],
+    edges: list[Any],
+    nodes: list[Any],
+    cards: FeatureCards,
+    *,
+    lang: str,
+    title: dict[str, str],
 ) -> None:
     from ..report import write_page
 
-    write_page(page, graphs, lang=lang, edge_ablations=edges, node_ablations=nodes, title=title)
+    write_page(page, graphs, lang=lang, edge_ablations=edges, node_ablations=nodes, title=title, cards=cards)
 
 
 def _rows(graphs: list[InteractionGraph], lib: EdgeAblation, pca: EdgeAblation) -> list[dict[str, Any]]:

@@ -126,12 +126,29 @@ class AblateSection(Section):
 
 
 class ReportSection(Section):
-    """How the page is written."""
+    """How the page is written, and the options of `libasis.collect` for its cards."""
 
     lang: Literal["en", "ja"] = Field(default="en", description='"en" or "ja"')
     path: Text = None
     title: Text = None
     labels: Text = None
+    cards: bool = Field(default=True, description="true or false")
+    features: int = Field(default=24, ge=1, description="a whole number, 1 or more")
+    examples: int = Field(default=8, ge=0, description="a whole number, 0 or more")
+    effects: int = Field(default=10, ge=0, description="a whole number, 0 or more")
+    samples: int = Field(default=512, ge=2, description="a whole number, 2 or more")
+    tested: int = Field(default=12, ge=0, description="a whole number, 0 or more")
+    controls: int = Field(default=20, ge=20, description="a whole number, 20 or more")
+    metric: Text = None
+    kind: Literal["auto", "text", "image", "table", "number"] = Field(
+        default="auto", description='"auto", "text", "image", "table" or "number"'
+    )
+    outputs: Names = None
+    columns: Names = None
+    vocabulary: Text = None
+    image_shape: list[int] | None = Field(default=None, min_length=2, description="[height, width] of an image")
+    groups: dict[str, str] | None = Field(default=None, description="names of groups with the source of each")
+    seed: Seed = 0
 
 
 class CompareSection(Section):

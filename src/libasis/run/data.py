@@ -38,12 +38,16 @@ class FileBatches:
         targets: one per sample, or None.
         batch_size: samples in each batch but the last.
         scale: what inputs of bytes are divided by, as they are turned to float32 batch by batch.
+        columns: names of the inputs' columns, where they have any.
+        classes: names of the targets, where they have any.
     """
 
     inputs: Tensor | dict[str, Tensor]
     targets: Tensor | None
     batch_size: int = 256
     scale: float | None = None
+    columns: list[str] | None = None
+    classes: list[str] | None = None
 
     @property
     def rows(self) -> int:
@@ -103,14 +107,14 @@ def open_data(config: Config) -> Data:
     section = config.data
     _check_options(section)
     opened = open_source(section.source, config, "data.source")
-    pair = _train_and_test(opened)
+    pair = train_and_test(opened)
     if section.test_source is not None:
         if pair:
             raise SourceError(
                 f"data.source is {section.source!r}, which returns training and test data; remove data.test_source."
             )
         test = open_source(section.test_source, config, "data.test_source")
-        if _train_and_test(test):
+        if train_and_test(test):
             raise SourceError(f"data.test_source is {section.test_source!r}, which returns two data sets; return one.")
         return Data(opened, test, held_out=True)
     if pair:
@@ -142,7 +146,7 @@ def _kind(source: str) -> str:
     return "factory" if ":" in source and path.suffix.lower() not in FILES else path.suffix.lower()
 
 
-def _train_and_test(opened: Any) -> tuple[Any, Any] | None:
+def train_and_test(opened: Any) -> tuple[Any, Any] | None:
     """A tuple of two lists or loaders; a tuple inside it is a batch, so that it would be a tuple of batches."""
     if isinstance(opened, tuple) and len(opened) == 2:
         single = (Tensor, Mapping, tuple, str)
@@ -201,6 +205,6 @@ def _open_file(path: Path, kind: str, config: Config) -> FileBatches:
 
 def _from_factory(source: str, key: str, arguments: Mapping[str, Any]) -> Any:
     batches = call_factory(source, key, arguments)
-    for part in _train_and_test(batches) or (batches,):
+    for part in train_and_test(batches) or (batches,):
         check_reiterable(part)
     return batches

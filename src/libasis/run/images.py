@@ -44,7 +44,8 @@ def open_images(folder: Path) -> FileBatches:
             )
         pixels[i] = image
     targets = torch.tensor([c for c, group in enumerate(groups) for _ in group]) if classes else None
-    return FileBatches(torch.from_numpy(pixels), targets, scale=255.0)
+    names = [path.name for path in classes] or None
+    return FileBatches(torch.from_numpy(pixels), targets, scale=255.0, classes=names)
 
 
 def _images(folder: Path) -> list[Path]:

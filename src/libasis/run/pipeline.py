@@ -1,9 +1,9 @@
 """The verbs as functions of the settings. Each stage reads what the stage before it saved, and saves its own.
 
-The output folder holds ``basis/``, ``graph/``, ``ablation.json``, ``report.html`` and ``config.toml``, the settings of
-the last command with every default written out. ``basis/`` and ``graph/`` carry the settings that made them in a
-``config.toml`` of their own, ablation.json at its key "settings": no stage goes on from results of other settings; it
-says which setting differs. Nothing is ever deleted.
+The output folder holds ``basis/``, ``graph/``, ``ablation.json``, ``cards.json``, ``report.html`` and ``config.toml``,
+the settings of the last command with every default written out. ``basis/`` and ``graph/`` carry the settings that made
+them in a ``config.toml`` of their own, ablation.json at its key "settings": no stage goes on from results of other
+settings; it says which setting differs. Nothing is ever deleted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from .objects import load_object
 
 if TYPE_CHECKING:
     from ..basis import Basis
+    from ..cards import FeatureCards
     from ..interactions import InteractionGraph
 
 BASIS_SECTIONS = ("sites", "model", "data", "fit")
@@ -50,6 +51,7 @@ class Output:
         self.basis = self.root / "basis"
         self.graph = self.root / "graph"
         self.ablation = self.root / "ablation.json"
+        self.cards = self.root / "cards.json"
         self.report = Path(config.report.path) if config.report.path else self.root / "report.html"
         if self.root.exists() and not self.root.is_dir():
             raise RunError(f"output is {config.output!r}, which is a file; name a folder.")
@@ -156,8 +158,10 @@ def ablate(config: Config, *, force: bool = False) -> Ablations:
 def report(config: Config) -> Path:
     """Write the page of the saved graph, with the ablation if there is one; an older page is replaced.
 
+    Its cards are collected on the test data, unless ``cards.json`` has those of these settings and this graph.
+
     Raises:
-        RunError: there is no graph, or the ablation belongs to a graph of other settings.
+        RunError: there is no graph, or it or the ablation is of other settings.
         LabelError: the labels do not fit the graph.
     """
     from ..report import write_page
@@ -165,6 +169,7 @@ def report(config: Config) -> Path:
     output = Output(config)
     measured = labelled_graph(config)
     saved = _saved_ablations(output)
+    cards = _cards(config, output, measured) if config.report.cards else None
     return write_page(
         output.report,
         [measured],
@@ -172,6 +177,7 @@ def report(config: Config) -> Path:
         node_ablations=[saved.nodes] if saved.nodes else [],
         edge_ablations=[saved.edges] if saved.edges else [],
         title=config.report.title,
+        cards=cards,
     )
 
 
@@ -201,6 +207,17 @@ def export(config: Config, paths: Sequence[Path], kind: str | None = None) -> li
             )
     measured = labelled_graph(config)
     return [getattr(measured, WRITERS[found])(path) for path, found in zip(paths, kinds, strict=True)]
+
+
+def _cards(config: Config, output: Output, measured: InteractionGraph) -> FeatureCards:
+    from .cards import cards_of
+
+    if changed := _changed_since(output.graph, config, GRAPH_SECTIONS):
+        raise RunError(
+            f"{output.graph} was made with other settings: {changed}; repeat that setting, run libasis graph --force, "
+            "or leave the cards out: --set report.cards=false."
+        )
+    return cards_of(config, output.cards, output.graph, measured, lambda: open_run(config))
 
 
 def _saved_ablations(output: Output) -> Ablations:

@@ -120,7 +120,7 @@ def open_table(path: Path, section: DataSection) -> FileBatches:
     if section.target is not None:
         column = _numbers(table[section.target], f"{path}: column {section.target!r}", pandas)
         targets = torch.from_numpy(column.astype(np.float32 if column.dtype.kind == "f" else np.int64))
-    return FileBatches(torch.from_numpy(inputs.astype(np.float32)), targets)
+    return FileBatches(torch.from_numpy(inputs.astype(np.float32)), targets, columns=[str(name) for name in columns])
 
 
 def _numbers(column: Any, what: str, pandas: Any) -> np.ndarray:

@@ -32,7 +32,7 @@ def open_text(path: Path, config: Config) -> FileBatches:
         SourceError: the model is no ``"hf:DIRECTORY"`` with a tokenizer, or the text cannot be read or is too short.
     """
     section = config.data
-    tokenizer = _tokenizer(path, config)
+    tokenizer = open_tokenizer(config, f"Reading {path}")
     length = section.sequence_length
     wanted = None if section.max_sequences is None else section.max_sequences * length
     tokens: list[int] = []
@@ -52,14 +52,19 @@ def open_text(path: Path, config: Config) -> FileBatches:
     return FileBatches({"input_ids": ids}, targets)
 
 
-def _tokenizer(path: Path, config: Config) -> Any:
+def open_tokenizer(config: Config, purpose: str) -> Any:
+    """The tokenizer of the model, a local Hugging Face folder.
+
+    Raises:
+        SourceError: the model is none, or has no tokenizer that can be opened.
+    """
     directory = hugging_face_directory(config.model.source)
     if directory is None:
         raise SourceError(
-            f'{path} is text, which needs the tokenizer of model.source = "hf:DIRECTORY", but model.source is '
+            f'{purpose} needs the tokenizer of model.source = "hf:DIRECTORY", but model.source is '
             f"{config.model.source!r}; give token numbers by a factory or a .npz file instead."
         )
-    transformers = library("transformers", "hf", f"Reading {path}")
+    transformers = library("transformers", "hf", purpose)
     try:
         with quiet_transformers(transformers):
             return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True)

@@ -148,3 +148,9 @@ def test_script_writes_a_loadable_file_with_its_card(tmp_path):
     model = _common.load(modadd.ModularAdditionTransformer(), "modadd113", tmp_path / "made")
     _, test = modadd.split(seed=3)
     assert _common.accuracy(model, test, modadd.targets(test)) == card["test_accuracy"] < 0.1
+
+
+def test_prompts_and_answers_have_names():
+    content = modadd.content()
+    assert content["vocabulary"]([17, 5, 113]) == ["a=17", "b=5", "="]
+    assert content["outputs"] == [*(str(n) for n in range(113)), "="]

@@ -21,7 +21,19 @@ def test_it_leaves_a_page_and_graphs(found):
     assert "手書き数字" in page
     assert libasis.load(folder / "graph").basis.method == "lib"
     assert libasis.load(folder / "graph-pca").basis.method == "pca"
-    assert len(said) == 2
+    assert len(said) == 3
+
+
+def test_it_collects_cards(found):
+    folder, result, _ = found
+    cards = libasis.FeatureCards.load(folder / "cards.json")
+    graph = libasis.load(result["graph"])
+    assert cards.kind == "image"
+    assert set(cards.cards) <= {f"{site.name}:{i}" for site in graph.basis for i in range(site.k)}
+    assert cards["fc1:in:0"]["direction"][0]["coordinate"].startswith("pixel (")
+    assert cards["fc1:in:0"]["ablation"]["passed"]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert cards["fc1:in:0"]["top"][0]["content"]["png"] in page
 
 
 def test_it_counts_both_bases(found):

@@ -30,7 +30,7 @@ WORDS: dict[str, str] = {
     ),
     "marks_note": (
         "“{verified}”: the feature alone was held at its mean, and the score changed more than with random directions. "
-        "“{association}”: seen together in the data; no cause is shown."
+        "“{association}”: anything that has not passed such a test; it shows no cause."
     ),
     # how sure
     "sure": "How sure",

@@ -23,7 +23,8 @@ def example(entry: Mapping[str, Any], words: Words) -> str:
     content = entry.get("content") or {}
     show = {"text": _text, "image": _image, "table": _table, "number": _numbers}.get(str(content.get("kind")))
     body = show(content, entry, words) if show else ""
-    note = f"<span>{escape(_short(entry['value']))}</span> <span>{escape(_answer(entry, words))}</span>"
+    parts = [part for part in (_short(entry["value"]), _answer(entry, words)) if part]
+    note = " ".join(f"<span>{escape(part)}</span>" for part in parts)
     return f"<li>{body}<small>{note}</small></li>"
 
 

@@ -152,6 +152,14 @@ def test_a_planted_column_is_found_and_a_random_one_is_not():
     assert of(noise, "1:0", "column")[0]["value"] == "3"
 
 
+def test_classes_of_a_single_output_keep_their_numbers():
+    x = random(100, 3, seed=1)
+    y = (torch.arange(100) % 2).bool()
+    x[:, 0] += 4.0 * y
+    (found,) = of(collect(*identity(x, out=1), [(x, y)], outputs=["risk"], metric=None), "0:0", "class")
+    assert found["value"] in ("0", "1")
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_of_noise_nothing_is_suggested(seed):
     x = random(150, 6, seed=seed)

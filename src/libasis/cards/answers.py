@@ -58,6 +58,10 @@ class Answers:
         named = self.contents.vocabulary_of(self.count)
         return str(output) if named is None else named(output)
 
+    def class_name(self, label: int) -> str:
+        """The name of a class; that of an output only where targets number the outputs."""
+        return self.name(label) if self.kind == "class" else str(label)
+
     def listed(self, used: set[int]) -> list[int]:
         """The outputs to list: all, or of very many those used."""
         return list(range(self.count)) if self.count <= LISTED else sorted(used)

@@ -156,7 +156,7 @@ class Collection:
         used: set[int] = set()
         for tally, site in zip(self.tallies, self.sites, strict=True):
             effects = site.effect.mean
-            found = self.evidence.found(tally.index, tests, self.answers.name)
+            found = self.evidence.found(tally.index, tests, self.answers.class_name)
             if tally.index < len(self.tallies) - 1 and (one := single_output(effects, site.effect.n)):
                 found.append(one.suggestions("output", "share of squared effect", tests, self.answers.name))
             coordinates = names.get(site.basis.name) or self._named(tally)

@@ -57,7 +57,7 @@ class Evidence:
     ) -> None:
         """Look at a batch whose samples are numbered from ``first``; ``features`` are those of each site."""
         size = len(inputs)
-        classes = targets if isinstance(targets, Tensor) and not targets.is_floating_point() else None
+        classes = targets.long() if isinstance(targets, Tensor) and not targets.is_floating_point() else None
         if classes is not None and (classes.ndim not in (1, 2) or len(classes) != size):
             classes = None
         text = self.contents.kind == "text"
@@ -83,7 +83,7 @@ class Evidence:
         Args:
             site: its place in the lists given to `add`.
             tests: number of features tested in all.
-            name: the name of an output, for classes.
+            name: the name of a class.
         """
         seen = [item for _, item in self.drawn.items()]
         shapes = {(s.features[site].shape, None if s.shown is None else s.shown.shape) for s in seen}

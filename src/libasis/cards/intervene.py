@@ -92,17 +92,17 @@ OUTPUT_CHANGE = "output_mse"
 
 
 def outputs_of(output: Tensor) -> Activations:
-    """The model's output in float64 as ``[batch, position, output]``."""
-    return layout_of_tensor(output).canonical(output).to(torch.float64)
+    """The model's output as ``[batch, position, output]``."""
+    return layout_of_tensor(output).canonical(output)
 
 
 def per_sample(changes: Activations, record: Record) -> Matrix:
-    """The mean over the counted positions of each sample, ``[batch, output]``; 0 where none counts."""
+    """The mean over the counted positions of each sample, float64 ``[batch, output]``; 0 where none counts."""
     counted = record.counted[-1]
     if counted is None or tuple(counted.shape) != tuple(changes.shape[:2]):
-        return changes.mean(1)
-    weight = counted.to(changes)[..., None]
-    return (changes * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return changes.mean(1, dtype=torch.float64)
+    total = changes.masked_fill(~counted[..., None], 0).sum(1, dtype=torch.float64)
+    return total / counted.sum(1, keepdim=True).clamp(min=1)
 
 
 def run_many(record: Record, site: int, runs: Iterator[Activations], memory: int) -> Iterator[Tensor]:

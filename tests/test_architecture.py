@@ -21,6 +21,7 @@ FACE = STAGES.index("cards") + 0.5  # `import libasis` itself brings the stages 
 LAZY = {
     ("basis/basis.py", "interactions"): "Basis.save writes the same format as InteractionGraph.save",
     ("interactions/graph.py", "report"): "InteractionGraph.to_html is the page",
+    ("interactions/diff.py", "report"): "GraphDiff.to_html is the page of a comparison",
     ("run/cli.py", "demo"): "`libasis demo` runs the demo",
 }
 """Imports of a later stage, each inside a function, each with its reason."""
@@ -126,6 +127,7 @@ def test_importing_the_package_brings_no_optional_dependency():
         "transformers",
         "sklearn",
         "graspologic_native",
+        "scipy",
         "PIL",
     ]
     code = f"import sys, libasis; print([m for m in {optional} if m in sys.modules])"

@@ -10,7 +10,7 @@ from .basis import Basis, SiteBasis, fit
 from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, find_sites, keep, trace
 from .errors import LibasisError
-from .interactions import Communities, InteractionGraph, Label, build, communities, interactions, load
+from .interactions import Communities, GraphDiff, InteractionGraph, Label, build, communities, diff, interactions, load
 from .provenance import versions
 
 __version__ = versions()["libasis"]
@@ -22,6 +22,7 @@ __all__ = [
     "Curve",
     "EdgeAblation",
     "FeatureCards",
+    "GraphDiff",
     "InteractionGraph",
     "Label",
     "LibasisError",
@@ -34,6 +35,7 @@ __all__ = [
     "build",
     "collect",
     "communities",
+    "diff",
     "find_sites",
     "fit",
     "interactions",

@@ -1,0 +1,212 @@
+"""What differs between two graphs: features, and the edges between those that both have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..basis import SiteBasis
+from ..cut import Traced
+from ..cut.batches import check_reiterable
+from ..errors import OptionError
+from ..files import write_text
+from ..provenance import versions
+from ..types import Plain
+from .compared import Compared
+from .edges import check_same_sites
+from .graph import InteractionGraph
+from .matching import Joint, Match, by_directions, by_values, match
+
+
+@dataclass(frozen=True, eq=False)
+class GraphDiff:
+    """Two graphs side by side, as plain data.
+
+    Attributes:
+        features: one row per match: ``site``, ``a`` and ``b`` (lists of ids; several where features of nearly equal
+            importance match as one subspace), ``similarity`` (absolute correlation, of subspaces the root mean square
+            of the canonical correlations), ``importance_a`` and ``importance_b`` (shares of their site's).
+        only_a: one row per feature that only A has: ``id``, ``site``, ``importance``, and ``nearest``, ``similarity``:
+            the feature of B that is most correlated.
+        only_b: the same for B.
+        edges: one row per edge between matched features that differs: ``section``, ``source_a``, ``target_a``,
+            ``source_b``, ``target_b``, strengths ``a`` and ``b`` (shares of the target's input), ``noise`` (standard
+            error of their difference, or None) and ``kind``: ``"gained"``, ``"lost"`` or ``"changed"``. The largest
+            differences first.
+        sections: one row per section: ``compared``, ``gained``, ``lost``, ``changed``, ``same`` (edges of matched
+            features), and ``unmatched_a``, ``unmatched_b``: the share of each graph's strength at features that have
+            no match.
+        info: how it was made.
+    """
+
+    features: list[Plain]
+    only_a: list[Plain]
+    only_b: list[Plain]
+    edges: list[Plain]
+    sections: list[Plain]
+    info: Plain = field(default_factory=dict)
+
+    def to_plain(self) -> Plain:
+        """As JSON-serialisable data."""
+        tables = {name: getattr(self, name) for name in ("features", "only_a", "only_b", "edges", "sections", "info")}
+        return {"format": "libasis-diff", "version": 1, **tables}
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write it as JSON; atomically."""
+        return write_text(path, json.dumps(self.to_plain(), ensure_ascii=False, allow_nan=False))
+
+    def to_html(self, path: str | Path, lang: str = "en", *, title: str | None = None) -> Path:
+        """Write a self-contained page that shows it; opens in English or Japanese."""
+        from ..report.diff import write_diff
+
+        return write_diff(path, self, lang=lang, title=title)
+
+    def sites(self) -> list[Plain]:
+        """One row per site: matched features of A and of B, those only in one, mean similarity of the matches."""
+        rows = []
+        for site in self.info["sites"]:
+            matches = [row for row in self.features if row["site"] == site]
+            alike = [row["similarity"] for row in matches]
+            rows.append(
+                {
+                    "site": site,
+                    "matched": sum(len(row["a"]) for row in matches),
+                    "only_a": sum(row["site"] == site for row in self.only_a),
+                    "only_b": sum(row["site"] == site for row in self.only_b),
+                    "importance_matched_a": sum(row["importance_a"] for row in matches),
+                    "importance_matched_b": sum(row["importance_b"] for row in matches),
+                    "similarity": float(np.mean(alike)) if alike else None,
+                }
+            )
+        return rows
+
+    def __repr__(self) -> str:
+        kinds = {kind: sum(row["kind"] == kind for row in self.edges) for kind in ("gained", "lost", "changed")}
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        matched = sum(len(row["a"]) for row in self.features)
+        alone = f"{len(self.only_a)} only in A, {len(self.only_b)} only in B"
+        return f"GraphDiff({matched} features matched, {alone}; edges: {counts})"
+
+
+def diff(
+    a: InteractionGraph,
+    b: InteractionGraph,
+    *,
+    traced: Traced | tuple[Traced, Traced] | None = None,
+    batches: Iterable[Any] | None = None,
+    least: float = 0.8,
+    tolerance: float = 0.05,
+    threshold: float = 0.01,
+    factor: float = 2.0,
+    progress: bool | None = None,
+) -> GraphDiff:
+    """What differs between two graphs: of two models, of two groups of data, or before and after training.
+
+    Features are matched by what they are and not by their number, see `libasis.interactions.matching.match`. Without
+    data they are compared by their directions, which needs the same coordinates; with ``traced`` and ``batches`` by the
+    correlation of their values on the same samples, which any two models allow.
+
+    Edges are compared between matched features only, as shares of the input of the feature they lead to, so that
+    neither its scale nor that of another section matters. One that only one graph has at ``threshold`` is gained or
+    lost; one that both have is changed where it differs by ``factor``. With data, the edges of both graphs are also
+    measured on up to eight parts of the batches, and a difference counts only above three standard errors. That is the
+    noise of the sample for bases as they are; that of fitting the bases anew is not in it. Without data there is no
+    noise estimate, and ``info["noise"]`` says so.
+
+    Args:
+        a: one graph.
+        b: the other, with the same number of sites.
+        traced: the cut model of both, or a pair: that of A and that of B.
+        batches: inputs that both models understand.
+        least: similarity from which features match.
+        tolerance: importances that differ by less than this share are nearly equal.
+        threshold: share of a feature's input from which an edge counts as there.
+        factor: ratio of strengths from which an edge counts as changed.
+        progress: show a progress bar; None shows one on a terminal only.
+
+    Raises:
+        OptionError: an option is not allowed, or the graphs cannot be compared.
+        BatchError: the batches are empty, one-shot or of the wrong structure.
+    """
+    _check(a, b, traced, batches, (least, tolerance, threshold, factor))
+    sites = list(zip(a.basis, b.basis, strict=True))
+    pair = traced if isinstance(traced, tuple) else None if traced is None else (traced, traced)
+    if pair is None:
+        joints = [by_directions(one, two) for one, two in sites]
+    else:
+        for one, graph in zip(pair, (a, b), strict=True):
+            check_same_sites(one, graph.basis)
+        check_reiterable(batches)
+        joints = by_values(pair, sites, batches, progress)
+    matches = [
+        match(joint, (one.importances, two.importances), least, tolerance)
+        for joint, (one, two) in zip(joints, sites, strict=True)
+    ]
+    compared = Compared((a, b), matches)
+    parts = 0 if pair is None else compared.measure_noise(pair, batches, progress)
+    edges, sections = compared.edges(threshold, factor)
+    return GraphDiff(
+        [row for found, site in zip(matches, sites, strict=True) for row in _matched(found, site)],
+        [row for found, joint, site in zip(matches, joints, sites, strict=True) for row in _only(found, joint, site, 0)],
+        [row for found, joint, site in zip(matches, joints, sites, strict=True) for row in _only(found, joint, site, 1)],
+        edges,
+        sections,
+        {
+            "sites": list(a.sites),
+            "sites_b": list(b.sites),
+            "methods": [a.basis.method, b.basis.method],
+            "compared_by": "directions" if pair is None else "values on the same samples",
+            "least": least,
+            "tolerance": tolerance,
+            "threshold": threshold,
+            "factor": factor,
+            "noise": f"standard error from {parts} parts of the batches" if parts else "not measured",
+            "labels_a": {key: label.label for key, label in a.labels.items()},
+            "labels_b": {key: label.label for key, label in b.labels.items()},
+            "versions": versions(),
+        },
+    )
+
+
+def _check(a: InteractionGraph, b: InteractionGraph, traced: Any, batches: Any, numbers: Sequence[Any]) -> None:
+    if len(a.sites) != len(b.sites):
+        raise OptionError(
+            f"A has the sites {list(a.sites)} and B {list(b.sites)}; graphs are compared site by site, so give two with "
+            "the same number of sites."
+        )
+    if (traced is None) != (batches is None):
+        raise OptionError("traced and batches belong together: give both, or neither to compare directions.")
+    limits = {"least": (0, 1), "tolerance": (0, 1), "threshold": (0, 1), "factor": (1, 1e9)}
+    for (name, (low, high)), value in zip(limits.items(), numbers, strict=True):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not low < value <= high:
+            raise OptionError(f"{name} is {value!r}; give a number above {low}, at most {high:g}.")
+
+
+def _matched(found: Sequence[Match], sites: tuple[SiteBasis, SiteBasis]) -> Iterator[Plain]:
+    for one in found:
+        row: Plain = {"site": sites[0].name, "similarity": one.similarity}
+        for side, site, which in (("a", sites[0], one.a), ("b", sites[1], one.b)):
+            row[side] = [f"{site.name}:{i}" for i in which]
+            row[f"importance_{side}"] = float(site.importances[which].sum() / site.importances.sum())
+        yield row
+
+
+def _only(found: Sequence[Match], joint: Joint, sites: tuple[SiteBasis, SiteBasis], side: int) -> Iterator[Plain]:
+    site, other = sites[side], sites[1 - side]
+    matched = {i for one in found for i in (one.a, one.b)[side]}
+    correlations = joint.correlations().abs()
+    best = (correlations if side == 0 else correlations.T).max(1)
+    for i in range(site.k):
+        if i not in matched:
+            yield {
+                "id": f"{site.name}:{i}",
+                "site": sites[0].name,
+                "importance": float(site.importances[i] / site.importances.sum()),
+                "nearest": f"{other.name}:{int(best.indices[i])}",
+                "similarity": float(best.values[i]),
+            }

@@ -15,7 +15,7 @@ from libasis.run.config import read_config
 from run.answers import facts, ok, refused
 
 SOURCE = Path(libasis.__file__).parents[1]
-VERBS = ("demo", "init", "sites", "fit", "graph", "ablate", "report", "export", "compare", "sensitivity")
+VERBS = ("demo", "init", "sites", "fit", "graph", "ablate", "report", "export", "diff", "compare", "sensitivity")
 
 
 # help, version, options
@@ -274,6 +274,22 @@ def test_export(folder, command, settings):
     libasis.load("libasis-run/graph").with_labels({"fc1:in:0": "mine"}).save_labels("labels.json")
     ok(command("export", "--to", "graph.csv", "--set", "report.labels=labels.json"))
     assert "mine" in (folder / "graph.csv").read_text()
+
+
+def test_diff(folder, command, settings):
+    ok(command("graph"))
+    ok(command("graph", "--set", "fit.method=pca", "--set", "output=other"))
+    out = ok(command("diff", "libasis-run", "other/graph", "--least", "0.5"))
+    assert "only in A" in out
+    assert "may be chance" in out
+    assert out.endswith("Page written to libasis-diff.html\n")
+    assert "<script>" in (folder / "libasis-diff.html").read_text()
+    answer = facts(command("diff", "libasis-run", "libasis-run", "--out", "numbers.json", "--json"))
+    assert (answer["only_a"], answer["edges"]) == ([], [])
+    assert json.loads((folder / "numbers.json").read_text())["format"] == "libasis-diff"
+    refused(command("diff", "libasis-run", "nowhere"), "nowhere holds no saved libasis result")
+    refused(command("diff", "libasis-run", "other/basis"), "holds a basis and no graph")
+    refused(command("diff", "libasis-run", "libasis-run", "--lang", "fr"), "'fr'")
 
 
 def test_report_refuses_the_ablation_of_another_graph(command, settings):

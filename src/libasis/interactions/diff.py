@@ -148,12 +148,20 @@ def diff(
         for joint, (one, two) in zip(joints, sites, strict=True)
     ]
     compared = Compared((a, b), matches)
-    parts = 0 if pair is None else compared.measure_noise(pair, batches, progress)
+    parts = 0 if pair is None or batches is None else compared.measure_noise(pair, batches, progress)
     edges, sections = compared.edges(threshold, factor)
     return GraphDiff(
         [row for found, site in zip(matches, sites, strict=True) for row in _matched(found, site)],
-        [row for found, joint, site in zip(matches, joints, sites, strict=True) for row in _only(found, joint, site, 0)],
-        [row for found, joint, site in zip(matches, joints, sites, strict=True) for row in _only(found, joint, site, 1)],
+        [
+            row
+            for found, joint, site in zip(matches, joints, sites, strict=True)
+            for row in _only(found, joint, site, 0)
+        ],
+        [
+            row
+            for found, joint, site in zip(matches, joints, sites, strict=True)
+            for row in _only(found, joint, site, 1)
+        ],
         edges,
         sections,
         {
@@ -166,6 +174,7 @@ def diff(
             "threshold": threshold,
             "factor": factor,
             "noise": f"standard error from {parts} parts of the batches" if parts else "not measured",
+            "noise_parts": parts,
             "labels_a": {key: label.label for key, label in a.labels.items()},
             "labels_b": {key: label.label for key, label in b.labels.items()},
             "versions": versions(),
@@ -176,8 +185,8 @@ def diff(
 def _check(a: InteractionGraph, b: InteractionGraph, traced: Any, batches: Any, numbers: Sequence[Any]) -> None:
     if len(a.sites) != len(b.sites):
         raise OptionError(
-            f"A has the sites {list(a.sites)} and B {list(b.sites)}; graphs are compared site by site, so give two with "
-            "the same number of sites."
+            f"A has the sites {list(a.sites)} and B {list(b.sites)}; graphs are compared site by site, so give two "
+            "with the same number of sites."
         )
     if (traced is None) != (batches is None):
         raise OptionError("traced and batches belong together: give both, or neither to compare directions.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .canvas import FiguresError, to_svg
+    from .diff import write_diff
     from .figures import draw_edge_curves, draw_node_curves, draw_spectra
     from .layout import Layout, arrange
     from .page import notebook_frame, write_page
@@ -24,6 +25,7 @@ __all__ = [
     "draw_spectra",
     "notebook_frame",
     "to_svg",
+    "write_diff",
     "write_page",
 ]
 
@@ -37,6 +39,7 @@ _HOMES = {
     "draw_spectra": "figures",
     "notebook_frame": "page",
     "to_svg": "canvas",
+    "write_diff": "diff",
     "write_page": "page",
 }
 

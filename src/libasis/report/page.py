@@ -90,17 +90,17 @@ def page_text(results: Results, lang: str = "en", title: str | Mapping[str, str]
     results, data = bundle(results)
     data |= {"lang": lang, "title": titles}
     style, script = (
-        "".join(_web(name) for name in STYLES),
-        '"use strict";\n' + "".join(_web(f"{n}.js") for n in SCRIPTS),
+        "".join(web_file(name) for name in STYLES),
+        '"use strict";\n' + "".join(web_file(f"{n}.js") for n in SCRIPTS),
     )
     return (
         f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{strict_policy(style, script)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>{escape(titles[lang])}</title>\n<style>{style}</style>\n</head>\n<body>\n"
         f"{_header(titles, lang)}\n<main>{_main(results)}</main>\n"
-        f'<script type="application/json" id="view-data">{_data(data)}</script>\n'
+        f'<script type="application/json" id="view-data">{safe_json(data)}</script>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
 
@@ -112,11 +112,12 @@ def _per_language(text: str | Mapping[str, str] | None) -> dict[str, str | None]
     return {lang: given.get(lang) or first for lang in LANGUAGES}
 
 
-def _web(name: str) -> str:
+def web_file(name: str) -> str:
+    """A style sheet or script of the page."""
     return files("libasis.report").joinpath("web", name).read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str) -> str:
+def strict_policy(style: str, script: str) -> str:
     """Only this style and this script, images out of the page itself, and nothing from anywhere else."""
 
     def digest(text: str) -> str:
@@ -128,7 +129,7 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _data(data: Mapping[str, Any]) -> str:
+def safe_json(data: Mapping[str, Any]) -> str:
     """JSON that cannot leave its script element."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":

@@ -329,3 +329,33 @@ def export(
         show.as_json({"command": "export", "files": files})
     else:
         print("\n".join(f"Wrote {path}" for path in files))
+
+
+@app.command(epilog="Example: libasis diff before-run after-run --out diff.html")
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A saved graph, or the folder of a run.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The graph to compare it with.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="FILE", help="The page to write; with the ending .json, the numbers instead."),
+    ] = Path("libasis-diff.html"),
+    lang: Annotated[str, typer.Option("--lang", help='"en" or "ja".')] = "en",
+    least: Annotated[float, typer.Option("--least", help="Similarity from which features match.")] = 0.8,
+    threshold: Annotated[
+        float, typer.Option("--threshold", help="Share of the input from which an edge counts.")
+    ] = 0.01,
+    as_json: Json = False,
+) -> None:
+    """Compare two saved graphs by the directions of their features; an older page is replaced.
+
+    The models must have the same coordinates at each site. In Python, libasis.diff also compares by data.
+    """
+    from . import pipeline
+
+    found = pipeline.diff(a, b, least=least, threshold=threshold)
+    page = found.to_json(out) if out.suffix == ".json" else found.to_html(out, lang)
+    if as_json:
+        show.as_json({"command": "diff", "page": page, "sites": found.sites(), **found.to_plain()})
+    else:
+        show.diff(found)
+        print(f"Page written to {page}")

@@ -30,7 +30,7 @@ from .objects import load_object
 if TYPE_CHECKING:
     from ..basis import Basis
     from ..cards import FeatureCards
-    from ..interactions import InteractionGraph
+    from ..interactions import GraphDiff, InteractionGraph
 
 BASIS_SECTIONS = ("sites", "model", "data", "fit")
 GRAPH_SECTIONS = (*BASIS_SECTIONS, "interactions")
@@ -218,6 +218,24 @@ def _cards(config: Config, output: Output, measured: InteractionGraph) -> Featur
             "or leave the cards out: --set report.cards=false."
         )
     return cards_of(config, output.cards, output.graph, measured, lambda: open_run(config))
+
+
+def diff(a: Path, b: Path, **options: Any) -> GraphDiff:
+    """What differs between two saved graphs, each given as its folder or as the folder of its run.
+
+    Raises:
+        StoreError: there is no saved result, or it is damaged.
+        RunError: it is a basis without edges.
+    """
+    import libasis
+
+    graphs: list[Any] = []
+    for path in (a, b):
+        folder = path / "graph" if (path / "graph" / "manifest.json").is_file() else path
+        graphs.append(libasis.load(folder))
+        if not isinstance(graphs[-1], libasis.InteractionGraph):
+            raise RunError(f"{folder} holds a basis and no graph; give what libasis graph saved.")
+    return libasis.diff(*graphs, **options)
 
 
 def _saved_ablations(output: Output) -> Ablations:

@@ -17,7 +17,7 @@ from .ablations import Ablations, finite, to_dict
 if TYPE_CHECKING:
     from ..ablation.results import Curve, NodeAblation
     from ..basis import Basis
-    from ..interactions import InteractionGraph
+    from ..interactions import GraphDiff, InteractionGraph
 
 
 EDGE_TITLES = {"edges_total": "edges", "edges_required": "required", "edges_required_stable": "required (stable)"}
@@ -78,6 +78,23 @@ def section_rows(measured: InteractionGraph) -> list[dict[str, Any]]:
 def graph(measured: InteractionGraph) -> None:
     """The sections of a graph."""
     table(section_rows(measured), f"Interactions ({measured.basis.method})")
+
+
+def diff(found: GraphDiff) -> None:
+    """Matched features per site, edges per section, and the edges that differ most."""
+    table(found.sites(), "Features", {"only_a": "only in A", "only_b": "only in B"})
+    table(found.sections, "Edges between features that both have")
+    ends = [
+        {
+            "edge in A": " -> ".join("+".join(row[f"{end}_a"]) for end in ("source", "target")),
+            "edge in B": " -> ".join("+".join(row[f"{end}_b"]) for end in ("source", "target")),
+            **{key: row[key] for key in ("kind", "a", "b")},
+        }
+        for row in found.edges[:10]
+    ]
+    table(ends, "The largest differences (shares of the input of the feature they lead to)")
+    if found.info["noise"] == "not measured":
+        print("The noise of the sample was not measured: a difference of edges may be chance.")
 
 
 def ablation_facts(result: Ablations, max_drop: float) -> dict[str, Any]:

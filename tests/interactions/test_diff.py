@@ -76,13 +76,13 @@ def test_features_of_nearly_equal_importance_match_as_one_subspace(graph, traced
     assert {row["id"] for row in strict.only_a} == {"s0:1", "s0:2"}
 
 
-def small(hidden, weight):
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, hidden), nn.Tanh(), nn.Linear(hidden, 4)).to(F64).eval()
-    with torch.no_grad():
-        model[0].weight.copy_(weight(random(5, 6, seed=1)))
-        model[0].bias.copy_(weight(random(5, 1, seed=2))[:, 0])
-        model[2].weight.copy_(torch.linalg.lstsq(weight(torch.eye(5, dtype=F64)).T, random(5, 4, seed=3)).solution.T)
+def small(times):
+    """A small network, with each hidden neuron so many times and a weight divided by as much."""
+    model = nn.Sequential(nn.Linear(6, 5 * times), nn.Tanh(), nn.Linear(5 * times, 4)).to(F64).eval()
+    parts = (random(5, 6, seed=1).repeat(times, 1), random(5, seed=2).repeat(times))
+    parts += (random(4, 5, seed=3).repeat(1, times) / times, random(4, seed=4))
+    for parameter, value in zip(model.parameters(), parts, strict=True):
+        parameter.data = value
     return model
 
 
@@ -94,8 +94,7 @@ def built(model):
 
 def test_models_of_other_widths_are_compared_by_values():
     """Every hidden neuron twice: another width, the same function, the same features."""
-    double = lambda W: torch.cat([W, W])  # noqa: E731
-    (t1, one), (t2, two) = built(small(5, lambda W: W)), built(small(10, double))
+    (t1, one), (t2, two) = built(small(1)), built(small(2))
     with pytest.raises(OptionError, match="5 coordinates in A and 10 in B"):
         libasis.diff(one, two)
     found = libasis.diff(one, two, traced=(t1, t2), batches=[x[:, 0] for x in X], progress=False)

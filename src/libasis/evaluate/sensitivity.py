@@ -22,6 +22,9 @@ from .compare import Study
 LEADING = 0.99
 """Leading features are those that together have this share of a site's importance."""
 
+STEADY = 0.01
+"""Importances that change by at most this much, relative, count as steady."""
+
 
 @dataclass(frozen=True)
 class Variation:
@@ -66,10 +69,11 @@ def sensitivity(
         say: told in a line what was fitted.
 
     Returns:
-        ``reference`` and ``rows``; a row per fit and site with ``varied`` (``"threshold"``, ``"samples"`` or
-        ``"seed"``), ``value``, ``site``, ``kept``, ``change`` and ``change_leading`` (the largest relative change of an
-        importance, over the features kept in both fits, and over the leading ones), ``change_total`` (of the sum),
-        ``agreement`` (see `agreement`) and ``edges_required_stable`` of the section that starts there.
+        ``samples``, ``reference`` and ``rows``; a row per fit and site with ``varied`` (``"threshold"``, ``"samples"``
+        or ``"seed"``), ``value``, ``site``, ``kept``, ``change`` and ``change_leading`` (the largest relative change of
+        an importance, over the features kept in both fits, and over the leading ones), ``change_total`` (of the sum),
+        ``unsteady`` (the share of the importance in features that change by more than 1%), ``agreement`` (see
+        `agreement`) and ``edges_required_stable`` of the section that starts there.
     """
     variation, study, say = variation or Variation(), study or Study(), say or (lambda line: None)
     job = _Job(traced, test, variation, study)
@@ -128,6 +132,7 @@ def _compared(ours: SiteBasis, theirs: SiteBasis, edges: dict[str, int | None]) 
         "leading": leading,
         "change_leading": float(change[:leading].max()),
         "change_total": abs(total),
+        "unsteady": float(theirs.importances[:both][change > STEADY].sum() / theirs.importances.sum()),
         "agreement": agreement(ours, theirs),
         "edges_required_stable": edges.get(ours.name),
     }

@@ -201,6 +201,7 @@ def sensitivities(found: Sequence[Mapping[str, Any]]) -> None:
             print(f"{result['file']}: skipped. {result['skipped']}")
             continue
         heads = {
+            "unsteady": "share changed > 1%",
             "edges_required_stable": "edges required",
             "change_leading": "of the leading",
             "change_total": "of the sum",

@@ -2,8 +2,8 @@
 
 Run: python experiments/write_results.py [--results build/results] [--docs docs]
 
-Between ``<!-- results: NAME KIND -->`` and ``<!-- /results -->`` the tables are written anew; the words around them stay
-as they are. Figures are copied to docs/images, and every count with its interval goes to docs/results.csv.
+Between ``<!-- results: NAME KIND -->`` and ``<!-- /results -->`` the tables are written anew; the words around them
+stay as they are. Figures are copied to docs/images, and every count with its interval goes to docs/results.csv.
 """
 
 from __future__ import annotations

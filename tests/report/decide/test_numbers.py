@@ -34,7 +34,13 @@ def test_an_interval_shows_two_digits_of_its_half_width(value, half):
     digits = places(estimate)
     assert 0 <= digits <= 6
     if 1e-5 < estimate.half < 10:
-        assert 10 <= estimate.half * 10**digits < 100 * (1 + 1e-9)
+        assert estimate.half * 10**digits < 100 * (1 + 1e-9)
+    if 1e-5 < estimate.half < 10 and abs(value) < 10 * estimate.half:
+        assert estimate.half * 10**digits >= 10 * (1 - 1e-9)
+
+
+def test_an_interval_of_no_width_does_not_ask_for_many_digits():
+    assert places(Estimate(9.8210231, 9.8210230, 9.8210232)) == 2
 
 
 def test_what_is_not_measured_has_no_bounds():

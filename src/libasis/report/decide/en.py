@@ -86,7 +86,7 @@ WORDS: dict[str, str] = {
     "name_suggestion_plain": "suggestion",
     "name_id": "no label yet",
     "suggest_class": "class {value}",
-    "suggest_token": "token {value}",
+    "suggest_token": "token ‘{value}’",
     "suggest_column": "column {value}",
     "suggest_frequency": "frequency {value}",
     "suggest_output": "output {value}",

@@ -85,7 +85,7 @@ WORDS: dict[str, str] = {
     "name_suggestion_plain": "候補",
     "name_id": "名前は未定",
     "suggest_class": "クラス {value}",
-    "suggest_token": "トークン {value}",
+    "suggest_token": "トークン『{value}』",
     "suggest_column": "列 {value}",
     "suggest_frequency": "周波数 {value}",
     "suggest_output": "出力 {value}",

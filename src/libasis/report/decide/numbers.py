@@ -11,12 +11,10 @@ MOST = 6
 
 
 def places(estimate: Estimate) -> int:
-    """Decimal places that show two digits of the half-width of the interval, or three of the value without one."""
-    half = estimate.half
-    size, digits = (half, 1) if half else (abs(estimate.value), 2)
-    if not size or not math.isfinite(size):
-        return 2
-    return min(MOST, max(0, digits - math.floor(math.log10(size))))
+    """Decimal places that show two digits of the half-width of the interval, but no more than three of the value."""
+    sizes = [(abs(estimate.value), 2), *([(estimate.half, 1)] if estimate.half else [])]
+    known = [digits - math.floor(math.log10(size)) for size, digits in sizes if size and math.isfinite(size)]
+    return min(MOST, max(0, min(known))) if known else 2
 
 
 def fixed(value: float, digits: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import OptionError
+from ..provenance import versions
 from .content import Results
 from .series import method_of, series_of
 from .view import graph_view
@@ -43,6 +44,7 @@ def bundle(results: Results) -> tuple[Results, dict[str, Any]]:
     return replace(results, cards=cards), {
         "graphs": graphs,
         "words": VIEW,
+        "version": versions()["libasis"],
         "cards_cut": cut,
         "fingerprint": hashlib.sha256(json.dumps([g["edges"] for g in graphs]).encode()).hexdigest()[:16],
     }

@@ -87,3 +87,28 @@ def test_json_and_csv_hold_what_is_drawn(viewer):
     labels = {n["id"]: n["label"] for n in plain["nodes"] if n["label"]}
     assert labels.get("output:2", "偶数") == "偶数"
     assert hidden == plain["info"]["features_total"] - features
+
+
+def test_the_attribution_graph_is_that_of_python(viewer, graphs, tmp_path):
+    """With everything drawn the page saves what `to_attribution_json` writes, to the page's five digits."""
+    viewer.slide("strength", 0)
+    viewer.page.locator("#loners").check()
+    viewer.rest()
+    saved = json.loads(viewer.saved_as("attribution"))
+    truth = json.loads(graphs[0].to_attribution_json(tmp_path / "graph.json").read_text(encoding="utf-8"))
+    assert saved["metadata"].keys() == truth["metadata"].keys()
+    assert saved["qParams"]["supernodes"] == truth["qParams"]["supernodes"]
+
+    def links(plain):
+        return {(e["source"], e["target"]): e["weight"] for e in plain["links"] if abs(e["weight"]) > 1e-12}
+
+    assert links(saved) == pytest.approx(links(truth), rel=1e-4)
+    named = {node["node_id"]: node for node in saved["nodes"]}
+    for node in truth["nodes"]:
+        ours = named.pop(node["node_id"])
+        if not node["node_id"].startswith("3_"):  # there the cards name the outputs
+            assert ours["clerp"] == node["clerp"]
+        assert (ours["influence"] or 0) == pytest.approx(node["influence"] or 0, rel=1e-3)
+        for key in node.keys() - {"clerp", "influence", "token_prob"}:
+            assert ours[key] == node[key]
+    assert not named

@@ -62,6 +62,56 @@ function csvOf(app) {
   return [["section", "source", "target", "strength", "signed"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
+const PROMPT = ["Average", " over", " the", " data"]; // stands where attribution graphs have the prompt
+
+/** What is drawn as the JSON of attribution graphs; the same as `InteractionGraph.to_attribution_json` of these edges. */
+function attributionOf(app) {
+  const { model, shown } = app;
+  const drawn = Array.from({ length: model.n }, (_, v) => v).filter((v) => shown.node[v]);
+  const id = (v) => `${model.site[v]}_${model.index[v]}_${PROMPT.length - 1}`;
+  const groups = app.notes.modules.map((name) => [name, ...app.notes.members(name).filter((v) => shown.node[v]).map(id)]);
+  const supernodes = groups.filter((group) => group.length > 1);
+  return JSON.stringify({
+    metadata: {
+      slug: "libasis-view", scan: "libasis", transcoder_list: [], prompt_tokens: PROMPT, prompt: PROMPT.join(""), node_threshold: 1.0,
+      schema_version: 1,
+      info: {
+        description: `The part that is drawn of an interaction graph of libasis (${model.plain.method}), an average over data and ` +
+          `not of one prompt. Layers are the sites ${model.sites.map(({ name }) => name).join(", ")}. A link's weight is the root ` +
+          "mean square effect with the sign of the mean effect. p of an output is its share of the outputs' importance and no " +
+          "probability; influence is the cumulative share of importance at a site.",
+        generator: { name: "libasis", version: DATA.version },
+      },
+      generation_settings: { basis: model.plain.method },
+    },
+    qParams: { pinnedIds: supernodes.flatMap(([, ...members]) => members), supernodes, linkType: "both", clickedId: "", sg_pos: "" },
+    nodes: drawn.map((v) => attributionNode(app, v, id(v))),
+    links: Array.from({ length: model.m }, (_, e) => e).filter((e) => shown.edge[e]).map((e) => ({
+      source: id(model.source[e]), target: id(model.target[e]), weight: Math.sqrt(model.strength[e]) * (model.signed[e] < 0 ? -1 : 1),
+    })),
+  });
+}
+
+function attributionNode({ model, notes }, v, id) {
+  const [layer, index] = [model.site[v], model.index[v]];
+  const output = layer === model.sites.length - 1;
+  const total = model.sites[layer].importance || 1;
+  const share = model.importance[v] / total;
+  let above = 0;
+  for (let u = model.firstNode[layer]; u < model.firstNode[layer + 1]; u++) {
+    if (model.importance[u] > model.importance[v] || (model.importance[u] === model.importance[v] && u <= v)) above += model.importance[u] / total;
+  }
+  // viewers may take text for HTML, or cut it at a quote
+  const plain = { "<": "‹", ">": "›", '"': "”", "&": "+" };
+  const name = notes.labelOf(v).replace(/[<>"&]/g, (character) => plain[character]) || model.id(v);
+  return {
+    node_id: id, feature: output ? index : ((layer + index) * (layer + index + 1)) / 2 + index, layer: String(layer),
+    ctx_idx: PROMPT.length - 1, feature_type: output ? "logit" : "cross layer transcoder", token_prob: output ? share : 0,
+    is_target_logit: false, run_idx: 0, reverse_ctx_idx: 0, jsNodeId: output ? `L_${index}-0` : `${layer}_${index}-0`,
+    clerp: output ? `Output "${name}" (p=${share.toFixed(3)})` : name, influence: output ? null : Math.min(above, 1), activation: null,
+  };
+}
+
 /** The menu of files. */
 function exportMenu(app) {
   const menu = el("details", { class: "menu" });
@@ -70,6 +120,7 @@ function exportMenu(app) {
     png: async () => save(app.fileName("png"), await pngOf(app.stage.scene, app.stage.resting()), "image/png"),
     json: () => save(app.fileName("json"), jsonOf(app), "application/json"),
     csv: () => save(app.fileName("csv"), csvOf(app), "text/csv"),
+    attribution: () => save(app.fileName("attribution.json"), attributionOf(app), "application/json"),
   };
   menu.addEventListener("focusout", (event) => {
     if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;

@@ -134,13 +134,13 @@ function paintBands(surface, scene) {
   band(size.height - FOOT, FOOT);
   const gap = placed.gap * view.zoom;
   const letters = Math.max(3, Math.floor((Math.min(gap || 400, 2 * placed.side) - 6) / 6.6));
-  scene.heads().forEach(({ name, count, below }, c) => {
+  scene.heads(gap && gap < 120).forEach(({ name, count, below }, c) => {
     const x = (placed.left + c * placed.gap) * view.zoom + view.x;
     if (x > -100 && x < size.width + 100) {
       surface.text(x, 18, isolated(middle(name, letters)), { size: 12, color: INK, anchor: "middle", weight: 600 });
-      if (gap > 70 || !gap) surface.text(x, 34, count, { size: 10.5, color: GREY, anchor: "middle" });
+      if (gap > 44 || !gap) surface.text(x, 34, count, { size: 10.5, color: GREY, anchor: "middle" });
     }
-    if (below && gap > 90) surface.text(x + gap / 2, size.height - 9, below, { size: 11, color: GREY, anchor: "middle" });
+    if (below && gap > 56) surface.text(x + gap / 2, size.height - 9, below, { size: 11, color: GREY, anchor: "middle" });
   });
 }
 

@@ -100,16 +100,16 @@ class Scene {
     });
   }
 
-  /** The heads of the columns and the counts of edges between them. */
-  heads() {
+  /** The heads of the columns and the counts of edges between them, without words where there is no room. */
+  heads(narrow) {
+    const count = (key, shown, total) => (narrow ? `${whole(shown)} / ${whole(total)}` : t(key, { shown: whole(shown), total: whole(total) }));
     return this.model.sites.map((site, c) => {
       const drawn = this.placed.columns[c].reduce((sum, item) => sum + item.members.length, 0);
       const section = this.model.sections[c];
-      const edges = section && this.edgesOf(c);
       return {
         name: site.name,
-        count: t("head_features", { shown: whole(drawn), total: whole(site.k) }),
-        below: section && t("foot_edges", { shown: whole(edges), total: whole(section.total) }),
+        count: count("head_features", drawn, site.k),
+        below: section && count("foot_edges", this.edgesOf(c), section.total),
       };
     });
   }

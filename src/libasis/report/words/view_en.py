@@ -181,6 +181,7 @@ VIEW_EN: dict[str, str] = {
     "export_png": "Picture, PNG",
     "export_json": "Drawn graph, JSON",
     "export_csv": "Drawn edges, CSV",
+    "export_attribution": "Attribution graph, JSON",
     # the table
     "as_table": "The drawn graph as tables",
     "table_nodes": "Features drawn",

@@ -174,6 +174,7 @@ VIEW_JA: dict[str, str] = {
     "export_png": "図（PNG）",
     "export_json": "表示中のグラフ（JSON）",
     "export_csv": "表示中のエッジ（CSV）",
+    "export_attribution": "アトリビューション・グラフ（JSON）",
     # the table
     "as_table": "表示中のグラフを表で見る",
     "table_nodes": "表示中の特徴",

@@ -214,3 +214,30 @@ def test_without_a_fitting_metric_the_output_itself_is_compared():
     assert cards.info["ablation"]["metric"] == "output_mse"
     assert "do not fit" in cards.info["ablation"]["why"]
     assert cards["first:in:0"]["ablation"]["base"] == 0.0
+
+
+def test_where_there_is_one_feature_nothing_passes():
+    """Every control is that feature again."""
+    model = nn.Sequential(nn.Identity(), nn.Linear(1, 2)).to(F64).eval()
+    x = random(50, 1)
+    traced = libasis.trace(model, x, ["0", "output"])
+    found = collect(traced, libasis.fit(traced, [x], progress=False), [x])["0:0"]["ablation"]
+    assert found["change"] == approx(found["control"])
+    assert not found["passed"]
+
+
+def test_another_choice_of_coordinates_changes_no_ablation():
+    """The controls are defined by the features: f -> f A with the section adjusted leaves them as they are."""
+    model, x, _, _ = readout()
+    turn = random(6, 6, seed=30)
+    other = nn.Sequential(nn.Identity(), *[nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)]).to(F64).eval()
+    other[1].weight.data = model.first.weight.data @ torch.linalg.inv(turn).T
+    other[1].bias.data, other[3].weight.data, other[3].bias.data = (
+        model.first.bias.data, model.last.weight.data, model.last.bias.data
+    )  # fmt: skip
+    found = []
+    for net, site, data in ((model, "first:in", x), (other, "1:in", x @ turn)):
+        traced = libasis.trace(net, data, [site, "output"])
+        cards = collect(traced, libasis.fit(traced, [data], progress=False), [data])
+        found.append([cards[f"{site}:{i}"]["ablation"]["change"] for i in range(3)])
+    assert found[0] == approx(found[1], rel=1e-6)

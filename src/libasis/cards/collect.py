@@ -72,7 +72,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     - ``suggestions``: labels by simple statistics. They are suggestions; see `libasis.cards.suggest`.
 
     Effects and ablations are measured on ``samples`` samples drawn at random from the data (all of them, where there
-    are no more), after the pass.
+    are no more), after the pass. They take (features + tested + controls) runs of the rest of the model for each site.
 
     Args:
         traced: from `trace` or `Chain`.

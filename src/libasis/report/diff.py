@@ -20,6 +20,8 @@ Part = Callable[["GraphDiff", Mapping[str, str], str], str]
 MOST = 200
 """Rows of a table."""
 
+STYLES = ("page.css", "workbench.css", "print.css")
+
 
 def write_diff(path: str | Path, diff: GraphDiff, *, lang: str = "en", title: str | None = None) -> Path:
     """Write one self-contained page of a comparison; the same comparison gives the same bytes.
@@ -35,7 +37,7 @@ def write_diff(path: str | Path, diff: GraphDiff, *, lang: str = "en", title: st
     """
     texts(lang)
     titles = {one: DIFF[one]["title"] if title is None else title for one in LANGUAGES}
-    style, script = web_file("page.css") + web_file("workbench.css"), web_file("diff.js")
+    style, script = "".join(map(web_file, STYLES)), web_file("diff.js")
     body = "".join(_section(diff, key, make) for key, make in PARTS.items())
     return write_text(
         path,

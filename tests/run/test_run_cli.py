@@ -1,4 +1,5 @@
 import json
+import re
 import os
 import subprocess
 import sys
@@ -239,10 +240,11 @@ def test_report(folder, command, settings):
     alone = (folder / "libasis-run" / "report.html").read_text(encoding="utf-8")
     assert "fc2:in" in alone
     ok(command("ablate"))
-    answer = facts(command("report", "--json", "--set", "report.path=page.html", "--set", "report.title=Mine!"))
+    changes = ["report.path=page.html", "report.title=Mine!", "report.question=Why so?"]
+    answer = facts(command("report", "--json", *(part for change in changes for part in ("--set", change))))
     assert answer == {"command": "report", "page": "page.html"}
     page = (folder / "page.html").read_text(encoding="utf-8")
-    assert "Mine!" in page
+    assert {"Mine!", "Why so?"} <= set(re.findall(r"Mine!|Why so\?", page))
     assert page != alone
 
 

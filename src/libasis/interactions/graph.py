@@ -198,6 +198,7 @@ class InteractionGraph:
         node_ablation: Any = None,
         communities: Any = None,
         title: str | None = None,
+        question: str | None = None,
     ) -> Path:
         """Write a self-contained page to explore the graph in; it opens by double click, without a network.
 
@@ -209,6 +210,7 @@ class InteractionGraph:
             node_ablation: a `NodeAblation` of this graph.
             communities: groups of features to suggest.
             title: the heading; None takes ours.
+            question: the question that the page answers; None takes one that these results can answer.
         """
         from ..report import write_page
 
@@ -221,6 +223,7 @@ class InteractionGraph:
             cards=cards,
             communities=communities,
             title=title,
+            question=question,
         )
 
     def _repr_html_(self) -> str:

@@ -72,7 +72,9 @@ def _made_of(config: Config, folder: Path) -> Plain:
     """The settings that decide what the cards are, and the checksum of the graph."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     out = config.model_dump(mode="json", include={"sites", "model", "data", "fit", "interactions"})
-    out["report"] = config.report.model_dump(mode="json", exclude={"lang", "path", "title", "labels", "cards"})
+    out["report"] = config.report.model_dump(
+        mode="json", exclude={"lang", "path", "title", "question", "labels", "cards"}
+    )
     return {**out, "dtype": config.ablate.dtype, "graph": manifest["sha256"]}
 
 

@@ -131,6 +131,7 @@ class ReportSection(Section):
     lang: Literal["en", "ja"] = Field(default="en", description='"en" or "ja"')
     path: Text = None
     title: Text = None
+    question: Text = None
     labels: Text = None
     cards: bool = Field(default=True, description="true or false")
     features: int = Field(default=24, ge=1, description="a whole number, 1 or more")

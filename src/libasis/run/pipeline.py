@@ -177,6 +177,7 @@ def report(config: Config) -> Path:
         node_ablations=[saved.nodes] if saved.nodes else [],
         edge_ablations=[saved.edges] if saved.edges else [],
         title=config.report.title,
+        question=config.report.question,
         cards=cards,
     )
 

@@ -126,9 +126,10 @@ def _write_page(
     lang: str,
     title: dict[str, str],
 ) -> None:
-    from ..report import write_page
+    from ..report import suggested_groups, write_page
 
-    write_page(page, graphs, lang=lang, edge_ablations=edges, node_ablations=nodes, title=title, cards=cards)
+    found = {"edge_ablations": edges, "node_ablations": nodes, "cards": cards}
+    write_page(page, graphs, lang=lang, title=title, communities=suggested_groups(graphs[0]), **found)
 
 
 def _rows(graphs: list[InteractionGraph], lib: EdgeAblation, pca: EdgeAblation) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .layout import Layout, arrange
     from .page import notebook_frame, write_page
     from .picture import draw_graph
+    from .suggest import suggested_groups
 
 __all__ = [
     "FiguresError",
@@ -24,6 +25,7 @@ __all__ = [
     "draw_node_curves",
     "draw_spectra",
     "notebook_frame",
+    "suggested_groups",
     "to_svg",
     "write_diff",
     "write_page",
@@ -38,6 +40,7 @@ _HOMES = {
     "draw_node_curves": "figures",
     "draw_spectra": "figures",
     "notebook_frame": "page",
+    "suggested_groups": "suggest",
     "to_svg": "canvas",
     "write_diff": "diff",
     "write_page": "page",

@@ -164,7 +164,7 @@ def report(config: Config) -> Path:
         RunError: there is no graph, or it or the ablation is of other settings.
         LabelError: the labels do not fit the graph.
     """
-    from ..report import write_page
+    from ..report import suggested_groups, write_page
 
     output = Output(config)
     measured = labelled_graph(config)
@@ -179,6 +179,7 @@ def report(config: Config) -> Path:
         title=config.report.title,
         question=config.report.question,
         cards=cards,
+        communities=suggested_groups(measured),
     )
 
 

@@ -170,3 +170,15 @@ def test_a_graph_alone_says_what_is_missing(open_page, tmp_path):
     assert "No feature cards were given" in viewer.page.locator(".card").inner_text()
     one = open_page(make_graph((4,), ("only",)).to_html(tmp_path / "one.html"), "#/loners=true")
     assert one.counts == [0, 0, 4, 0]
+
+
+def test_groups_that_chance_gives_are_not_offered(open_page, tmp_path):
+    graph = make_graph((6, 5), ("a", "output"))
+
+    class Groups:
+        modules, stability, modular, agreement, count, info = {"a:0": 0}, [1.0], False, 1.0, 1, {}
+
+    viewer = open_page(graph.to_html(tmp_path / "chance.html", communities=Groups()), "#/suggested=true")
+    viewer.tab("groups")
+    assert "beyond what chance gives" in viewer.page.locator(".groups").inner_text()
+    assert viewer.page.locator('[data-key="suggested"]').count() == 0

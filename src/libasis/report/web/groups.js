@@ -8,9 +8,9 @@ function groupsPanel(app) {
     const names = notes.modules;
     fill(
       root,
-      el("p", { class: "note" }, t(state.suggested ? "groups_preview" : names.length ? "groups_note" : "groups_empty")),
+      el("p", { class: "note" }, t(notes.preview ? "groups_preview" : names.length ? "groups_note" : "groups_empty")),
       el("ul", { class: "legend-list" }, names.map((name, k) => row(app, name, k))),
-      !state.suggested && el("form", { class: "row", onsubmit: (event) => groupPinned(app, event) },
+      !notes.preview && el("form", { class: "row", onsubmit: (event) => groupPinned(app, event) },
         el("label", { for: "new-module", class: "away" }, t("new_module")),
         el("input", { type: "text", id: "new-module", "data-key": "new-module", placeholder: t("new_module"), autocomplete: "off" }),
         el("button", { type: "submit", disabled: state.pinned.length === 0 }, t("group_pinned", { count: whole(state.pinned.length) }))),
@@ -26,14 +26,14 @@ function row(app, name, number) {
   const { notes, model } = app;
   const members = notes.members(name);
   const collapsed = state.collapsed.includes(name);
-  const stability = state.suggested ? model.plain.groups.stability[number] : null;
+  const stability = notes.preview ? model.plain.groups.stability[number] : null;
   return el("li", {}, swatch(number),
     el("span", { class: "name" }, el("bdi", {}, name), el("span", { class: "hint" },
       ` ${t("group_size", { count: whole(members.length) })}`, stability !== null && stability !== undefined && ` · ${t("stability", { value: quantity(stability) })}`)),
     button(t(collapsed ? "expand" : "collapse"), () => change({
       collapsed: collapsed ? state.collapsed.filter((other) => other !== name) : [...state.collapsed, name],
     }), { class: "small", "aria-pressed": collapsed ? "true" : "false", "data-key": `collapse-${name}` }),
-    state.suggested
+    notes.preview
       ? button(t("accept"), () => accept(app, [number]), { class: "small", "data-key": `accept-${number}` })
       : button(t("dissolve"), () => {
         change({ collapsed: state.collapsed.filter((other) => other !== name) });
@@ -56,7 +56,7 @@ function groupPinned(app, event) {
 /** The groups that the community search found: shown first, taken over only when asked for. */
 function suggested(app, model) {
   const { groups } = model.plain;
-  if (!groups) return el("p", { class: "note" }, t("groups_none"));
+  if (!groups?.modular) return el("p", { class: "note" }, t(groups ? "groups_by_chance" : "groups_none"));
   return el("div", { class: "row" },
     button(t(state.suggested ? "groups_hide" : "groups_show", { count: whole(groups.stability.length) }),
       () => change({ suggested: !state.suggested, collapsed: [] }), { "aria-pressed": state.suggested ? "true" : "false", "data-key": "suggested" }),

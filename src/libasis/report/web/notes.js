@@ -48,8 +48,13 @@ class Notes {
     return this.labels.get(this.model.id(v))?.note ?? "";
   }
 
+  /** Whether the suggested groups are shown in place of the modules. */
+  get preview() {
+    return state.suggested && Boolean(this.model.plain.groups?.modular);
+  }
+
   moduleOf(v) {
-    if (state.suggested && this.model.plain.groups) {
+    if (this.preview) {
       const group = this.model.plain.groups.group[v];
       return group < 0 ? null : t("group_name", { number: group + 1 });
     }
@@ -58,7 +63,7 @@ class Notes {
 
   /** The names of the modules, in the order that decides their looks. */
   get modules() {
-    if (state.suggested && this.model.plain.groups) {
+    if (this.preview) {
       return this.model.plain.groups.stability.map((_, number) => t("group_name", { number: number + 1 }));
     }
     return [...new Set(this.given.values())].sort();

@@ -151,6 +151,7 @@ VIEW_EN: dict[str, str] = {
         "over until you accept it."
     ),
     "groups_none": "No groups were suggested: no community search was given.",
+    "groups_by_chance": "A community search found no groups beyond what chance gives; none are suggested.",
     "groups_show": "Preview {count} suggested groups",
     "groups_hide": "End the preview",
     "group_name": "Group {number}",

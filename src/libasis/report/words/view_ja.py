@@ -144,6 +144,7 @@ VIEW_JA: dict[str, str] = {
         "せん。"
     ),
     "groups_none": "候補のグループはありません（コミュニティ検出の結果が渡されていません）。",
+    "groups_by_chance": "コミュニティ検出では、偶然を超えるグループは見つかりませんでした。候補はありません。",
     "groups_show": "候補のグループ {count} 個をプレビュー",
     "groups_hide": "プレビューを終える",
     "group_name": "グループ {number}",

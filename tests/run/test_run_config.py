@@ -182,7 +182,7 @@ def test_template_is_valid_and_shows_every_key_with_its_default():
 def keywords(call):
     parameters = inspect.signature(call).parameters.values()
     named = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return {name: default for name, default in named.items() if name != "mask"}
+    return {name: default for name, default in named.items() if name not in ("mask", "within")}
 
 
 @pytest.mark.parametrize("name", ["fit", "interactions"])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from ..errors import SiteError
 from ..types import Matrix, Plain, Vector
+
+if TYPE_CHECKING:
+    from ..cut import Mask, Traced
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +68,7 @@ class Basis:
 
     Attributes:
         sites: one `SiteBasis` per site.
-        method: ``"lib"``, ``"pca"``, ``"neuron"`` or ``"global"``.
+        method: ``"lib"``, ``"pca"``, ``"neuron"``, ``"global"`` or ``"directions"``.
         info: how the result was made: rule and error bar of each section, rank rule, data, seed, dtype, versions.
     """
 
@@ -99,6 +103,77 @@ class Basis:
         from ..interactions.store import save
 
         return save(self, path, force=force)
+
+    @classmethod
+    def from_directions(  # noqa: PLR0913 - keyword options of the public face
+        cls,
+        decoder: Mapping[str, Tensor],
+        encoder: Mapping[str, Tensor] | None = None,
+        *,
+        traced: Traced,
+        batches: Iterable[Any],
+        moments: str = "auto",
+        dtype: torch.dtype | str | None = None,
+        device: torch.device | str | None = None,
+        mask: Mask | None = None,
+        seed: int = 0,
+        progress: bool | None = None,
+        memory: int = 2**30,
+        spill: str | Path | None = None,
+        relative_error: float = 0.01,
+    ) -> Basis:
+        r"""A basis of your own directions: latents of a dictionary, probes, concept vectors.
+
+        It has the same edges, ablations and graph as any other basis, so the two can be compared. Features are
+        :math:`(f - \mu)\,\text{encoder}^T` and back :math:`\mu + \hat f\,\text{decoder}^T`, both linear: the
+        nonlinearity of a sparse dictionary's encoder is no part of it. A feature's importance is its variance times
+        what its direction does to the next site, :math:`d_i^T M' d_i`, which for LIB's own directions is LIB's. The
+        features keep their order, and are correlated in general.
+
+        With more directions than coordinates, encoding what was decoded changes it, and with an encoder that is no
+        inverse something of the activation lies outside: ``site.rank_report["directions"]`` says how much
+        (``encode_of_decode_error``, and ``reconstruction_error`` as a share of the variance). Edges of the gradient
+        form are taken at the activation as it is, outside part included; ablations put a feature's decoded direction
+        in its place and hold the outside part at its mean, as they do with what any basis dropped, so they never reach
+        the model's own score. Attributions of the integrated form do not add up by what is outside.
+
+        Args:
+            decoder: directions by site, ``[d, k]``, one in each column. Sites that are not named keep their own
+                coordinates.
+            encoder: ``[k, d]`` by site. By default the pseudo-inverse of the decoder: the inverse on its span, and for
+                more directions than coordinates the dual of least norm, which reconstructs whatever is in the span.
+            traced: from `trace` or `Chain`.
+            batches: as in `fit`, for means, variances and importances.
+            moments: as in `fit`.
+            dtype: as in `fit`.
+            device: as in `fit`.
+            mask: as in `fit`.
+            seed: as in `fit`.
+            progress: as in `fit`.
+            memory: as in `fit`.
+            spill: as in `fit`.
+            relative_error: as in `fit`.
+
+        Raises:
+            OptionError: a site is unknown, a matrix has the wrong shape, is not finite or has a zero direction.
+        """
+        from .directions import from_directions
+
+        return from_directions(
+            decoder,
+            encoder,
+            traced,
+            batches,
+            moments=moments,
+            dtype=dtype,
+            device=device,
+            mask=mask,
+            seed=seed,
+            progress=progress,
+            memory=memory,
+            spill=spill,
+            relative_error=relative_error,
+        )
 
     def describe(self) -> list[dict[str, Any]]:
         """One plain row per site: name, directions, kept, total importance."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from ..errors import OptionError
 from ..importance import Moment, Sketch, Span, choose
 from ..numerics import StreamingMoments, Truncation
 from ..provenance import versions
-from ..types import Plain
+from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
+from .spans import spans
 from .whiten import Whitening, interaction_basis, own_coordinates, principal_basis, whiten
 
 METHODS = ("lib", "pca", "neuron", "global")
@@ -43,6 +44,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     memory: int = DEFAULT_MEMORY,
     spill: str | Path | None = None,
     relative_error: float = 0.01,
+    within: Any = None,
 ) -> Basis:
     r"""Fit a basis at every site.
 
@@ -75,6 +77,9 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         relative_error: where random probes are enough: at this standard error, relative, of each of the leading
             importances that together make 99% of their sum, given the next site's basis. ``basis.info["rules"]`` has
             the error reached, and as ``accumulated_error`` that with the errors of all later sections in quadrature.
+        within: a mapping from sites to directions ``[d, k]``, such as a dictionary's decoder, or a `Basis` of them: at
+            these sites only the part of the activation in their span is explained, and what is outside it counts as
+            dropped. It depends on the span alone. Not for ``"neuron"``, and not at the last site.
 
     Returns:
         The basis. The result does not depend on how the data are split into batches, up to rounding.
@@ -88,17 +93,22 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
     rule = Truncation.parse(truncation)
     sketch = Sketch(seed=seed, relative_error=relative_error)
+    if within is not None and method == "neuron":
+        raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     with Records.of(traced, batches, memory, spill) as records:
         stats, computed_in = site_moments(records, progress=progress)
-        job = _Fit(records, rule, moments, sketch, computed_in, progress, memory)
-        sites = job.run(method, stats, rotate_final=rotate_final)
+        sizes = {site.name: len(s.mean) for site, s in zip(traced.sites, stats, strict=True)}
+        confined = {} if within is None else spans(within, sizes)
+        job = Recursion(records, rule, moments, sketch, computed_in, progress, memory)
+        sites = job.run(method, stats, rotate_final=rotate_final, confined=confined)
     info = {
         "method": method,
         "rotate_final": rotate_final,
         "truncation": truncation,
         "rules": job.rules,
         "activations": records.how,
+        "within": {name: span.shape[1] for name, span in confined.items()} or None,
         "vectors": {site.name: s.n for site, s in zip(traced.sites, stats, strict=True)},
         "data": describe(records.batches),
         "seed": seed,
@@ -123,7 +133,7 @@ def site_moments(records: Records, *, progress: bool | None = None) -> tuple[lis
     return stats, computed_in
 
 
-class _Fit:
+class Recursion:
     """One run of the recursion."""
 
     def __init__(
@@ -148,12 +158,18 @@ class _Fit:
         self.error = 0.0
         self.first = next(records.stream(progress=False))
 
-    def run(self, method: str, stats: list[StreamingMoments], *, rotate_final: bool) -> list[SiteBasis]:
+    def run(
+        self, method: str, stats: list[StreamingMoments], *, rotate_final: bool, confined: Mapping[str, Matrix]
+    ) -> list[SiteBasis]:
+        """The bases of all sites."""
         names = [site.name for site in self.traced.sites]
         if method == "neuron":
             return [own_coordinates(name, s) for name, s in zip(names, stats, strict=True)]
         last = self._last(names[-1], stats[-1], rotate_final)
-        white = [whiten(n, s, self.truncation, self.dtype) for n, s in zip(names[:-1], stats[:-1], strict=True)]
+        white = [
+            whiten(name, s, self.truncation, self.dtype, confined.get(name))
+            for name, s in zip(names[:-1], stats[:-1], strict=True)
+        ]
         if method == "pca":
             return [*(principal_basis(n, w) for n, w in zip(names, white, strict=False)), last]
         found = [last]
@@ -168,13 +184,19 @@ class _Fit:
         return principal_basis(name, whiten(name, stats, self.truncation, self.dtype))
 
     def _site(self, source: int, target: int, white: Whitening, readout: SiteBasis) -> SiteBasis:
+        moment = self.pulled(source, target, white.U * white.g.sqrt(), readout)
+        name = self.traced.sites[source].name
+        return interaction_basis(name, white, moment.value, self.truncation, self.dtype)
+
+    def pulled(self, source: int, target: int, weigh: Matrix, readout: SiteBasis) -> Moment:
+        """M' of a span of sections by the rule that fits; ``weigh`` are the directions whose error counts."""
         span = Span.of(self.first, self.traced, source, target)
-        sketch = replace(self.sketch, weigh=white.U * white.g.sqrt())
+        sketch = replace(self.sketch, weigh=weigh)
         passes = readout.C.shape[1] * self.first.activations[target].shape[1]
         rule, passed = choose(span, self.moments, sketch, passes)
         moment = rule.second_moment(span, self.records, readout.C, memory=self.memory, progress=self.progress)
         self._remember(span, moment, passed)
-        return interaction_basis(span.name, white, moment.value, self.truncation, self.dtype)
+        return moment
 
     def _remember(self, span: Span, moment: Moment, passed: dict[str, str]) -> None:
         inherited = self.error if span.target == span.source + 1 else 0.0  # by the next site's basis

@@ -30,13 +30,27 @@ class Whitening:
     decision: RankDecision
 
 
-def whiten(name: str, moments: StreamingMoments, truncation: Truncation, dtype: torch.dtype) -> Whitening:
-    """Decompose the covariance; ``dtype`` is the one the activations were computed in.
+def whiten(
+    name: str, moments: StreamingMoments, truncation: Truncation, dtype: torch.dtype, within: Matrix | None = None
+) -> Whitening:
+    """Decompose the covariance, or that of the part in a span.
+
+    Args:
+        name: of the site, for messages.
+        moments: of the activations.
+        truncation: where the spectrum is cut.
+        dtype: what the activations were computed in.
+        within: orthonormal basis ``[d, r]`` of the span, or None for everything.
 
     Raises:
         ActivationError: the activation does not vary on the data.
     """
-    values, vectors = eigh_descending(moments.covariance)
+    covariance = moments.covariance
+    if within is not None:
+        within = within.to(covariance)
+        covariance = symmetric(within.T @ covariance @ within)
+    values, vectors = eigh_descending(covariance)
+    vectors = vectors if within is None else within @ vectors
     noise = gram_noise(float(values[0]), len(values), moments.mean_square, dtype)
     decision = truncation.decide(values, noise=noise)
     if decision.kept == 0:

@@ -1,0 +1,136 @@
+"""A basis of directions that the user brings: latents of a dictionary, probes, concept vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..cut import Mask, Records, Traced, prepare
+from ..cut.batches import describe
+from ..errors import OptionError
+from ..importance import Sketch
+from ..numerics import StreamingMoments, Truncation
+from ..provenance import versions
+from ..types import Matrix, Plain
+from .basis import Basis, SiteBasis
+from .fit import DEFAULT_MEMORY, Recursion, site_moments
+from .spans import check_matrix
+from .whiten import own_coordinates
+
+Directions = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """The directions of one site: ``decoder`` ``[d, k]``, ``encoder`` ``[k, d]``, and where the encoder is from."""
+
+    decoder: Matrix
+    encoder: Matrix
+    origin: str
+
+    @classmethod
+    def of(cls, name: str, d: int, decoder: Any, encoder: Any | None) -> Dictionary:
+        """Check the matrices; without an encoder the pseudo-inverse of the decoder.
+
+        Raises:
+            OptionError: a matrix has the wrong shape or is not finite, or a direction is zero.
+        """
+        D = check_matrix("decoder", name, decoder, (d, None))
+        if encoder is not None:
+            return cls(D, check_matrix("encoder", name, encoder, (D.shape[1], d)), "given")
+        origin = "pseudo-inverse of the decoder" if D.shape[1] <= d else "minimum-norm dual of the decoder"
+        return cls(D, torch.linalg.pinv(D), origin)
+
+    def site(self, name: str, moments: StreamingMoments, pulled: Matrix | None) -> SiteBasis:
+        r"""The site's basis.
+
+        A feature's importance is its variance times :math:`d_i^T M' d_i`, what its direction d does to the next site;
+        at the last site, where there is no next, its variance.
+        """
+        G = moments.covariance.cpu()
+        variances = ((self.encoder @ G) * self.encoder).sum(1)
+        effects = None if pulled is None else ((self.decoder.T @ pulled.cpu()) * self.decoder.T).sum(1).clamp_min(0)
+        importances = variances.clone() if effects is None else variances * effects
+        mean, C = moments.mean.cpu(), self.encoder.T.contiguous()
+        return SiteBasis(
+            name, mean, C, self.decoder.T.contiguous(), importances, variances, {"directions": self._report(G)}
+        )
+
+    def _report(self, G: Matrix) -> Plain:
+        d, k = self.decoder.shape
+        outside = torch.eye(d, dtype=torch.float64) - self.decoder @ self.encoder
+        again = self.encoder @ self.decoder - torch.eye(k, dtype=torch.float64)
+        total = float(G.trace())
+        return {
+            "d": d,
+            "k": k,
+            "rank": int(torch.linalg.matrix_rank(self.decoder)),
+            "encoder": self.origin,
+            "reconstruction_error": float((outside @ G @ outside.T).trace()) / total if total > 0 else 0.0,
+            "encode_of_decode_error": float(again.abs().max()),
+        }
+
+
+def from_directions(  # noqa: PLR0913 - keyword options of the public face
+    decoder: Directions,
+    encoder: Directions | None,
+    traced: Traced,
+    batches: Iterable[Any],
+    *,
+    moments: str,
+    dtype: torch.dtype | str | None,
+    device: torch.device | str | None,
+    mask: Mask | None,
+    seed: int,
+    progress: bool | None,
+    memory: int = DEFAULT_MEMORY,
+    spill: str | Path | None,
+    relative_error: float,
+) -> Basis:
+    """See `Basis.from_directions`."""
+    encoder = encoder or {}
+    names = [site.name for site in traced.sites]
+    if unknown := [name for name in [*decoder, *encoder] if name not in names]:
+        raise OptionError(f"The directions name the sites {unknown}, but the model was cut at {names}.")
+    if alone := [name for name in encoder if name not in decoder]:
+        raise OptionError(f"The sites {alone} have an encoder but no decoder; give the decoder of each.")
+    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
+    with Records.of(traced, batches, memory, spill) as records:
+        stats, computed_in = site_moments(records, progress=progress)
+        given = {
+            name: Dictionary.of(name, len(s.mean), decoder[name], encoder.get(name))
+            for name, s in zip(names, stats, strict=True)
+            if name in decoder
+        }
+        sketch = Sketch(seed=seed, relative_error=relative_error)
+        job = Recursion(records, Truncation.parse("auto"), moments, sketch, computed_in, progress, memory)
+        found: list[SiteBasis] = []
+        for l in reversed(range(len(names))):
+            site = given.get(names[l])
+            if site is None:
+                found.insert(0, own_coordinates(names[l], stats[l]))
+                continue
+            pulled = None
+            if found:
+                scales = ((site.encoder @ stats[l].covariance.cpu()) * site.encoder).sum(1).clamp_min(0).sqrt()
+                pulled = job.pulled(l, l + 1, (site.decoder * scales).to(stats[l].mean), found[0]).value
+            found.insert(0, site.site(names[l], stats[l], pulled))
+    info = {
+        "method": "directions",
+        "directions": {name: list(one.decoder.shape) for name, one in given.items()},
+        "rules": job.rules,
+        "activations": records.how,
+        "vectors": {name: s.n for name, s in zip(names, stats, strict=True)},
+        "data": describe(records.batches),
+        "seed": seed,
+        "compute_dtype": str(computed_in).removeprefix("torch."),
+        "accumulation_dtype": "float64",
+        "traced": traced.facts(),
+        "versions": versions(),
+    }
+    return Basis(tuple(found), "directions", info)

@@ -35,6 +35,7 @@ def test_mse_by_hand():
     outputs = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert score("mse", (outputs, torch.tensor([[1.0, 0.0], [0.0, 4.0]]))) == pytest.approx((2.0 + 4.5) / 2)
     assert score("mse", (outputs[:, :1], torch.tensor([0.0, 1.0]))) == pytest.approx(2.5)  # [n, 1] against [n]
+    assert score("mse", (outputs[:, 0], torch.tensor([0.0, 1.0]))) == pytest.approx(2.5)  # [n] against [n]
 
 
 def test_tokens_with_target_minus_100_do_not_count():

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import chains
 import libasis
 from cards.collecting import approx, collect, readout, same
 from chains import F64, random
@@ -409,3 +410,35 @@ def test_every_example_can_be_left_out():
     _, x, traced, basis = readout()
     cards = collect(traced, basis, [x], examples=0, effects=0, tested=0)
     assert all(c["top"] == c["bottom"] == c["effects"] == [] and c["ablation"] is None for c in cards.cards.values())
+
+
+@pytest.mark.parametrize("name", ["mlp", "attention", "pooled"])
+def test_plain_callables_with_positions(name):
+    """A Chain: numbers at the position in question, effects at every position's mean."""
+    traced, x = chains.chain(chains.SECTIONS[name]()), chains.data(name)
+    basis = libasis.fit(traced, [x], "pca", truncation="absolute:1e-12", progress=False)
+    cards = collect(traced, basis, [x[:15], x[15:]], groups={"all": [x]})
+    assert cards.kind == "number"
+    for example in cards["s0:0"]["top"]:
+        assert example["content"]["values"] == x[example["sample"], example["position"]].tolist()
+    card, site = cards["s0:0"], basis.sites[0]
+    sections = chains.SECTIONS[name]()
+    change = sections[1](sections[0](x + card["std"] * site.C_pinv[0])) - sections[1](sections[0](x))
+    expected = change.mean((0, 1))
+    assert {e["output"]: e["effect"] for e in card["effects"]} == approx(
+        {str(o): float(v) for o, v in enumerate(expected)}
+    )
+
+
+def test_a_model_of_one_number():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1), nn.Flatten(0)).to(F64).eval()
+    x = random(30, 4)
+    with torch.no_grad():
+        y = model(x) + 0.1 * random(30, seed=4)
+    traced = libasis.trace(model, x, ["0:in", "2:in", "output"])
+    cards = collect(traced, libasis.fit(traced, [x], progress=False), [(x, y)], outputs=["price"])
+    assert cards.info["ablation"]["metric"] == "mse"
+    example = cards["0:in:0"]["top"][0]
+    assert float(example["target"]) == approx(float(y[example["sample"]]), rel=1e-3)
+    assert [e["output"] for e in cards["0:in:0"]["effects"]] == ["price"]
+    assert cards["output:0"]["direction"] == [{"coordinate": "price", "weight": approx(cards["output:0"]["std"])}]

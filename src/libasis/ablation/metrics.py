@@ -175,7 +175,7 @@ def _mse(outputs: Tensor, targets: Tensor) -> Tensor:
             f'metric "mse" got outputs of shape {list(outputs.shape)} and targets of shape {list(targets.shape)}; they '
             "must be equal."
         )
-    return (outputs - targets.reshape(outputs.shape)).square().flatten(1).mean(1)
+    return (outputs - targets.reshape(outputs.shape)).square().reshape(len(outputs), -1).mean(1)
 
 
 _NAMED: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], bool]] = {

@@ -39,6 +39,7 @@ FEATURE_COLUMNS = [
     ("col_in", True),
     ("col_out", True),
 ]
+CURVE_LEGEND = ("base", "allowed", "required", "stable")
 MEASURED = ("metric", "base_score", "higher_is_better", "max_drop", "samples")
 
 Pieces = Iterator[str]
@@ -99,7 +100,7 @@ def curves(results: Results) -> Pieces:
     """Spectra and score curves; the drawings serve both languages."""
     yield _figure("spectra", charts.spectra(results.graphs))
     for group in _by_metric(results.edges):
-        yield _figure("edge_curves", charts.edge_curves(group, results.graphs[0].sites), legend=("base", "allowed"))
+        yield _figure("edge_curves", charts.edge_curves(group, results.graphs[0].sites), legend=CURVE_LEGEND)
     for group in _by_metric(results.nodes):
         yield _figure("node_curves", charts.node_curves(group), keyed=group, legend=("base",))
 
@@ -135,13 +136,19 @@ def _figure(key: str, drawn: tuple[list[str], int], *, keyed: Sequence[Any] = ()
 
 
 def _reference_key(legend: Sequence[str], lang: str) -> str:
-    looks = {"base": "", "allowed": ' stroke-dasharray="1.5 2"'}
-    lines = (
-        f'<li><svg class="swatch wide" viewBox="0 0 28 12" aria-hidden="true"><line x1="1" x2="27" y1="6" y2="6" '
-        f'stroke="#1d1b26"{looks[part]}/></svg>{escape(texts(lang)[f"legend_{part}"])}</li>'
+    line, dot = '<line x1="1" x2="27" y1="6" y2="6" stroke="#1d1b26"', '<circle cx="14" cy="6" r="3.4" stroke="#5f5b6b"'
+    looks = {
+        "base": f"{line}/>",
+        "allowed": f'{line} stroke-dasharray="1.5 2"/>',
+        "required": f'{dot} fill="#5f5b6b"/>',
+        "stable": f'{dot} fill="#fff" stroke-width="1.3"/>',
+    }
+    entries = (
+        f'<li><svg class="swatch wide" viewBox="0 0 28 12" aria-hidden="true">{looks[part]}</svg>'
+        f"{escape(texts(lang)[f'legend_{part}'])}</li>"
         for part in legend
     )
-    return f'<ul class="key">{"".join(lines)}</ul>' if legend else ""
+    return f'<ul class="key">{"".join(entries)}</ul>' if legend else ""
 
 
 def features(results: Results, lang: str) -> Pieces:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from report.browser.expected import Expected
+from report.synthetic import make_edge_ablation, make_graph
 
 A, B = "blocks.0.ln1:in:0", "blocks.0.ln2:in:0"
 
@@ -351,3 +352,16 @@ def test_counts_are_those_of_the_graph(viewer, graphs, needed):
         assert section["needed"]["required"]["count"] == int(mask.sum())
         assert section["needed"]["required"]["weakest"] == pytest.approx(float(edges[mask].min()), rel=1e-4)
     assert json.loads(json.dumps(data)) == data
+
+
+def test_needed_edges_that_the_page_cannot_hold_are_counted(open_page, tmp_path, monkeypatch):
+    """A page with room for some edges alone: what was needed and is not there is said."""
+    monkeypatch.setattr("libasis.report.bundle.EDGES", 90)  # a third of them for one graph
+    graph = make_graph((12, 11), ("a", "output"))
+    needed = make_edge_ablation(graph, (50,), (60,))
+    viewer = open_page(graph.to_html(tmp_path / "cut.html", edge_ablation=needed))
+    assert viewer.counts[:2] == [30, 12 * 11]
+    viewer.page.click(".why summary")
+    text = viewer.page.locator(".why").inner_text()
+    assert "30 of the needed edges are not in this page" in text
+    assert f"{12 * 11 - 30} edges: not in this page" in text

@@ -153,6 +153,9 @@ class App {
     });
     const absent = model.featuresTotal - model.n;
     const reasons = Object.entries(shown.hidden).filter(([, count]) => count > 0).map(([key, count]) => el("li", {}, t(`hidden_${key}`, { count: whole(count) })));
+    const { kind } = cutOf(model, state);
+    const missing = model.sections.reduce((sum, { needed }) => sum + (needed[kind] ? needed[kind].count - needed[kind].held : 0), 0);
+    if (missing > 0) reasons.push(el("li", {}, t("hidden_needed", { count: whole(missing) })));
     if (absent > 0) reasons.push(el("li", {}, t("hidden_features", { count: whole(absent) })));
     fill(this.why, el("summary", {}, t("why")), el("ul", {}, reasons.length ? reasons : el("li", {}, t("hidden_nothing"))));
   }

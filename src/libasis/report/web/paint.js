@@ -129,7 +129,7 @@ function paintLabel(surface, item, { x, y }, scene) {
 function paintBands(surface, scene) {
   const { placed, view, size } = scene;
   const band = (y, height) => surface.shape(
-    { points: [[0, y], [size.width, y], [size.width, y + height], [0, y + height]] }, { fill: PAPER, opacity: 0.88 });
+    { points: [[0, y], [size.width, y], [size.width, y + height], [0, y + height]] }, { fill: PAPER, opacity: 0.94 });
   band(0, HEAD - 6);
   band(size.height - FOOT, FOOT);
   const gap = placed.gap * view.zoom;

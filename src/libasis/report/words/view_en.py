@@ -19,6 +19,9 @@ VIEW_EN: dict[str, str] = {
     "hidden_focus": "{count} edges: outside the focus",
     "hidden_absent": "{count} edges: not in this page, because they are zero or weaker than all edges that it holds",
     "hidden_features": "{count} features: not in this page, because they are less important than all that it holds",
+    "hidden_needed": (
+        "{count} of the needed edges are not in this page: one of their features is not, or there are too many."
+    ),
     "hidden_nothing": "Nothing is hidden.",
     "legend_positive": "raises its target on average",
     "legend_negative": "lowers it on average",

@@ -19,6 +19,9 @@ VIEW_JA: dict[str, str] = {
     "hidden_focus": "エッジ {count} 本：絞り込みの外にあるため",
     "hidden_absent": "エッジ {count} 本：強さが 0 か、収録したどのエッジよりも弱いため、このページに収録していません",
     "hidden_features": "特徴 {count} 個：収録したどの特徴よりも重要度が低いため、このページに収録していません",
+    "hidden_needed": (
+        "必要なエッジのうち {count} 本：端の特徴を収録していないか、数が多すぎるため、このページに収録していません"
+    ),
     "hidden_nothing": "すべて表示しています。",
     "legend_positive": "平均して相手を上げる",
     "legend_negative": "平均して相手を下げる",

@@ -122,10 +122,10 @@ def test_links_within_the_page_keep_the_view(viewer):
     viewer.click(B)
     viewer.page.wait_for_timeout(200)
     address = viewer.do("location.hash")
-    viewer.page.locator('nav a[href="#limits"]').click()
+    viewer.page.locator('nav a[href="#tables"]').click()
     viewer.page.wait_for_timeout(100)
     assert viewer.do("location.hash") == address != ""
-    assert viewer.page.locator("#limits h2").bounding_box()["y"] < 900
+    assert viewer.page.locator("#tables h2").bounding_box()["y"] < 900
 
 
 def test_reset_keeps_pins_and_selection(viewer):

@@ -68,7 +68,7 @@ class Basis:
 
     Attributes:
         sites: one `SiteBasis` per site.
-        method: ``"lib"``, ``"pca"``, ``"neuron"``, ``"global"`` or ``"directions"``.
+        method: ``"lib"``, ``"sparse"`` (LIB, rotated), ``"pca"``, ``"neuron"``, ``"global"`` or ``"directions"``.
         info: how the result was made: rule and error bar of each section, rank rule, data, seed, dtype, versions.
     """
 

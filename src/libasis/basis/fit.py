@@ -33,6 +33,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     batches: Iterable[Any],
     method: str = "lib",
     *,
+    sparse: bool = False,
     rotate_final: bool = False,
     truncation: str = "auto",
     moments: str = "auto",
@@ -59,6 +60,9 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         batches: a re-iterable of inputs or of pairs (inputs, targets); targets are not used.
         method: ``"lib"``; ``"pca"`` (C = U); ``"neuron"`` (identity); ``"global"`` (LIB with the Jacobian to the last
             site in place of the next).
+        sparse: rotate the LIB features of every site but the last so that fewer interactions carry their strength
+            (`libasis.sparse`): same span, still uncorrelated, the importances' sum kept. The result's method is
+            ``"sparse"``, ``basis.info["sparse"]`` has what was chosen and how it did on samples held out.
         rotate_final: PCA at the last site (``lib``, ``pca`` and ``global``).
         truncation: ``"auto"`` drops what rounding alone could have made; ``"relative:1e-10"`` or ``"absolute:1e-6"``.
         moments: rule for M': ``"auto"`` takes a closed form where the section has one, otherwise the exact rule if it
@@ -91,6 +95,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     """
     if method not in METHODS:
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
+    if sparse and method != "lib":
+        raise OptionError(f'sparse=True rotates the features of method="lib", but method is {method!r}; leave one out.')
     rule = Truncation.parse(truncation)
     sketch = Sketch(seed=seed, relative_error=relative_error)
     if within is not None and method == "neuron":
@@ -102,22 +108,27 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         confined = {} if within is None else spans(within, sizes)
         job = Recursion(records, rule, moments, sketch, computed_in, progress, memory)
         sites = job.run(method, stats, rotate_final=rotate_final, confined=confined)
-    info = {
-        "method": method,
-        "rotate_final": rotate_final,
-        "truncation": truncation,
-        "rules": job.rules,
-        "activations": records.how,
-        "within": {name: span.shape[1] for name, span in confined.items()} or None,
-        "vectors": {site.name: s.n for site, s in zip(traced.sites, stats, strict=True)},
-        "data": describe(records.batches),
-        "seed": seed,
-        "compute_dtype": str(computed_in).removeprefix("torch."),
-        "accumulation_dtype": "float64",
-        "traced": traced.facts(),
-        "versions": versions(),
-    }
-    return Basis(tuple(sites), method, info)
+        info = {
+            "method": method,
+            "rotate_final": rotate_final,
+            "truncation": truncation,
+            "rules": job.rules,
+            "activations": records.how,
+            "within": {name: span.shape[1] for name, span in confined.items()} or None,
+            "vectors": {site.name: s.n for site, s in zip(traced.sites, stats, strict=True)},
+            "data": describe(records.batches),
+            "seed": seed,
+            "compute_dtype": str(computed_in).removeprefix("torch."),
+            "accumulation_dtype": "float64",
+            "traced": traced.facts(),
+            "versions": versions(),
+        }
+        basis = Basis(tuple(sites), method, info)
+        if not sparse:
+            return basis
+        from ..sparse import sparsify  # a later stage: it ablates
+
+        return sparsify(records, basis, seed=seed, memory=memory, progress=progress)
 
 
 def site_moments(records: Records, *, progress: bool | None = None) -> tuple[list[StreamingMoments], torch.dtype]:

@@ -38,6 +38,9 @@ class Records:
         memory: bound in bytes for what is kept.
         spill: a folder, or None.
 
+    Attributes:
+        samples: number of samples, known after the first complete pass.
+
     Raises:
         BatchError: the batches are one-shot.
         OptionError: ``memory`` is no number of bytes, or ``spill`` is no folder.
@@ -53,6 +56,7 @@ class Records:
         self.how = "kept in memory"
         self._folder = None if spill is None else _temporary(spill)
         self.lasting = False
+        self.samples = 0
 
     def __iter__(self) -> Iterator[Any]:
         """The batches as they were given."""
@@ -88,6 +92,12 @@ class Records:
             )
         return batches
 
+    def some(self, kept: list[Record]) -> Records:
+        """The same cut with these records alone, which are not run again."""
+        found = Records(self.traced, self.batches, self.memory)
+        found.kept, found.samples = kept, sum(record.size for record in kept)
+        return found
+
     def stream(self, *, progress: bool | None = None, label: str = "") -> Iterator[Record]:
         """All records, one at a time."""
         if self.kept is not None:
@@ -95,9 +105,10 @@ class Records:
             yield from tqdm(self.kept, desc=label, disable=disable, leave=False, unit="batch")
             return
         kept: list[Record] | None = None if self.how == AGAIN else []
-        size = 0
+        size = samples = 0
         for record in self.traced.stream(self.batches, progress=progress, label=label):
             yield record
+            samples += record.size
             size += nbytes(record)
             if kept is None:
                 continue
@@ -105,7 +116,7 @@ class Records:
                 kept = self._over(kept, size)
             if kept is not None:
                 kept.append(record if size <= self.memory else self._write(record, len(kept)))
-        self.kept = kept
+        self.kept, self.samples = kept, samples
 
     def _over(self, kept: list[Record], size: int) -> list[Record] | None:
         """What to do with the records so far when they take more than ``memory``."""

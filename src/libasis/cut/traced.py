@@ -71,6 +71,14 @@ class Context:
             for v, dim in zip(self.values, self.batch_dims, strict=True)
         )
 
+    def select(self, samples: Tensor) -> Context:
+        """For some samples ``[m]`` of the batch."""
+        values = tuple(
+            v if dim is None or v.shape[dim] == 1 else v.index_select(dim, samples)
+            for v, dim in zip(self.values, self.batch_dims, strict=True)
+        )
+        return replace(self, values=values)
+
     def __call__(self, x: Activations) -> Tensor:
         """Run the section on canonical activations; a graph of fixed batch size is run piece by piece."""
         size = self.fixed_batch
@@ -115,6 +123,20 @@ class Record:
         """The model's output tensor in its own layout; computed from the last site whenever it is asked for."""
         with torch.no_grad():
             return self.tail(self.activations[-1])
+
+    def select(self, samples: Tensor) -> Record:
+        """Some samples ``[m]``; the whole batch where a section runs on whole batches only."""
+        if any(context.fixed_batch is not None for context in (*self.contexts, self.tail)):
+            return self
+        samples = samples.to(self.activations[0].device)
+        return replace(
+            self,
+            activations=tuple(x[samples] for x in self.activations),
+            contexts=tuple(context.select(samples) for context in self.contexts),
+            tail=self.tail.select(samples),
+            counted=tuple(None if c is None else c[samples] for c in self.counted),
+            targets=self.targets[samples] if isinstance(self.targets, Tensor) else self.targets,
+        )
 
     def vectors(self, site: int) -> Tensor:
         """The counted activations at a site, ``[n, d]``."""

@@ -1,0 +1,126 @@
+"""The search for rotations: no section may need more interactions than with LIB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from ..types import Matrix, Plain, Vector
+from .judge import Judge
+from .objective import WEAK, Objective
+from .rotate import Rotations
+
+ALLOWED = 1.02
+"""Where a judge gives several counts of a section, none may exceed LIB's by more, and none on geometric average."""
+
+HEAVIER, TRIALS = 2.0, 6
+"""A section with too many interactions gets this factor more weight; so many times, then a site is kept as LIB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Rotations with what they were judged by.
+
+    Attributes:
+        rotations: one per site, None where LIB stays (always at the last).
+        weights: of the sections in the objective.
+        counts: per section the interactions needed.
+        lib: the same with LIB.
+    """
+
+    rotations: Rotations
+    weights: list[float]
+    counts: list[Vector]
+    lib: list[Vector]
+
+    def excess(self) -> list[float]:
+        """How far each section exceeds what is allowed, as a logarithm; none above 0 for an admissible one."""
+        ratios = [(new / lib).log() for new, lib in zip(self.counts, self.lib, strict=True)]
+        return [max(float(r.mean()), float(r.max() - torch.tensor(ALLOWED).log())) for r in ratios]
+
+    def facts(self, sections: Sequence[str]) -> Plain:
+        """As plain data."""
+        return {
+            "objective": f"sum of log(1 + strength / ({WEAK:g} of the section's strength with LIB))",
+            "weights": dict(zip(sections, self.weights, strict=True)),
+            "rotated": {s: 0 if R is None else len(R) for s, R in zip(sections, self.rotations, strict=False)},
+            "interactions": {s: c.tolist() for s, c in zip(sections, self.counts, strict=True)},
+            "interactions_lib": {s: c.tolist() for s, c in zip(sections, self.lib, strict=True)},
+        }
+
+
+def search(objective: Objective, judge: Judge, *, progress: bool | None) -> Found:
+    """Rotations of all sites together that no section needs more interactions with than with LIB.
+
+    A section that needs too many is given more weight in the objective. Where that does not lead to an end, the input
+    site of the worst section is kept as LIB, then its output site; if all sites are kept the result is LIB itself. So
+    is every site whose rotation the objective can do without.
+    """
+    with tqdm(desc="sparse LIB, trials", disable=None if progress is None else not progress, leave=False) as bar:
+        return _Search(objective, judge, bar).run()
+
+
+class _Search:
+    def __init__(self, objective: Objective, judge: Judge, bar: tqdm) -> None:
+        self.objective, self.judge, self.bar = objective, judge, bar
+        self.none: Rotations = [None] * (len(objective.sizes) + 1)
+        self.lib = judge.counts(self.none)
+
+    def run(self) -> Found:
+        free = [size > 1 for size in self.objective.sizes]
+        while any(free):
+            found = self._with(free)
+            excess = found.excess()
+            if max(excess) <= 0:
+                return found
+            worst = max(range(len(excess)), key=excess.__getitem__)
+            ends = [site for site in (worst, worst + 1) if site < len(free) and free[site]]
+            free[ends[0] if ends else free.index(True)] = False
+        return Found(self.none, [1.0] * len(free), self.lib, self.lib)
+
+    def _with(self, free: Sequence[bool]) -> Found:
+        """The first admissible rotations as weights rise, else those that exceed least."""
+        weights, tried = [1.0] * len(free), []
+        for _ in range(TRIALS):
+            rotations = self._best(weights, free)
+            tried.append(Found(rotations, weights, self.judge.counts(rotations), self.lib))
+            self.bar.update()
+            excess = tried[-1].excess()
+            if max(excess) <= 0:
+                return tried[-1]
+            weights = [w * (HEAVIER if e > 0 else 1) for w, e in zip(weights, excess, strict=True)]
+        return min(tried, key=lambda found: max(found.excess()))
+
+    def _best(self, weights: Sequence[float], free: Sequence[bool]) -> Rotations:
+        """From both starts, whichever ends lower; a site it can do without is kept as LIB."""
+        starts = [
+            [*(start(size) if f else None for size, f in zip(self.objective.sizes, free, strict=True)), None]
+            for start in (_lib, _mixed)
+        ]
+        found, value = min((self.objective.minimise(s, weights) for s in starts), key=lambda end: end[1])
+        for site in range(len(free)):
+            without: Rotations = [None if i == site else R for i, R in enumerate(found)]
+            if found[site] is not None and (lower := float(self.objective.value(without, weights))) <= value:
+                found, value = without, lower
+        return found
+
+
+def _lib(size: int) -> Matrix:
+    """The features of LIB."""
+    return torch.eye(size, dtype=torch.float64)
+
+
+def _mixed(size: int) -> Matrix:
+    """Sum and difference of each feature with its neighbour in importance.
+
+    Unlike a random start, it gives the same features whatever the signs of LIB's, which depend on the model's
+    coordinates.
+    """
+    R = torch.eye(size, dtype=torch.float64)
+    pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64) / 2**0.5
+    for i in range(0, size - 1, 2):
+        R[i : i + 2, i : i + 2] = pair
+    return R

@@ -1,0 +1,208 @@
+"""Sparse LIB: what a rotation keeps, and that it needs fewer interactions where there are fewer to be found."""
+
+import pytest
+import torch
+from torch import nn
+
+import chains
+import libasis
+from libasis.errors import BatchError, OptionError
+from libasis.sparse.judge import carriers
+from libasis.sparse.objective import Objective, orthogonal, strengths
+from libasis.sparse.responses import Response, sample, to_fit, to_judge
+from libasis.sparse.rotate import leading, rotated
+
+BLOCKS, SAMPLES = 3, 400
+
+
+def orthogonal_matrix(size, seed):
+    return orthogonal(chains.random(size, size, seed=seed))
+
+
+def planted(seed=0, hidden=12):
+    """Sections whose features are groups of coordinates that never meet, hidden by random changes of coordinates."""
+    block = torch.block_diag(*(chains.random(hidden // BLOCKS, hidden // BLOCKS, seed=seed + b) for b in range(BLOCKS)))
+    second = torch.block_diag(*(chains.random(hidden // BLOCKS, hidden // BLOCKS, seed=seed + 9 + b) for b in range(3)))
+    A, B = change_of_coordinates(seed + 5, hidden), change_of_coordinates(seed + 6, hidden)
+    sections = [
+        lambda x: torch.tanh(torch.linalg.solve(A, x.unsqueeze(-1))[..., 0] @ block.T) @ B.T,
+        lambda x: torch.tanh(torch.linalg.solve(B, x.unsqueeze(-1))[..., 0] @ second.T),
+    ]
+    return sections, chains.random(SAMPLES, 1, hidden, seed=seed + 3) @ A.T
+
+
+def change_of_coordinates(seed=5, hidden=12):
+    return torch.eye(hidden, dtype=chains.F64) + chains.random(hidden, hidden, scale=0.2, seed=seed)
+
+
+def fit(sections, batches, **options):
+    batches = batches if isinstance(batches, list) else [batches]
+    return libasis.fit(chains.chain(sections), batches, sparse=True, progress=False, **options)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    sections, x = planted()
+    return sections, x, libasis.fit(chains.chain(sections), [x], progress=False), fit(sections, x)
+
+
+def test_the_span_the_covariance_and_the_importance_are_kept(pair):
+    _, _, lib, sparse = pair
+    assert sparse.method == "sparse"
+    for old, new in zip(lib, sparse, strict=True):
+        assert new.k == old.k
+        torch.testing.assert_close(new.C_pinv @ new.C, torch.eye(new.k, dtype=chains.F64), rtol=0, atol=1e-9)
+        torch.testing.assert_close(new.C @ new.C_pinv, old.C @ old.C_pinv, rtol=0, atol=1e-9)
+        torch.testing.assert_close(new.importances.sum(), old.importances.sum(), rtol=1e-10, atol=0)
+        if new is not sparse.sites[-1]:
+            assert (new.importances.diff() <= 0).all()
+    assert any((new.C - old.C).abs().max() > 1e-3 for old, new in zip(lib, sparse, strict=True))
+
+
+def test_features_are_uncorrelated_with_their_importance_for_variance(pair):
+    sections, x, _, sparse = pair
+    z = sparse.sites[1].encode(sections[0](x)).flatten(0, 1)
+    covariance = z.T @ z / len(z)
+    torch.testing.assert_close(covariance, sparse.sites[1].importances.diag(), rtol=0, atol=1e-9)
+    torch.testing.assert_close(sparse.sites[1].variances, sparse.sites[1].importances)
+
+
+def test_the_last_site_stays(pair):
+    _, _, lib, sparse = pair
+    torch.testing.assert_close(sparse.sites[-1].C, lib.sites[-1].C, rtol=0, atol=0)
+
+
+def test_fewer_interactions_carry_the_strength_on_new_samples(pair):
+    sections, _, lib, sparse = pair
+    traced, new = chains.chain(sections), [chains.random(SAMPLES, 1, 12, seed=41) @ change_of_coordinates().T]
+    before, after = (libasis.interactions(traced, b, new, progress=False).edges for b in (lib, sparse))
+    for l in range(2):
+        assert carriers(after[l], [1e-2]) < 0.8 * carriers(before[l], [1e-2])
+
+
+def test_is_the_same_for_a_seed_and_however_the_data_are_split(pair):
+    sections, x, _, sparse = pair
+    again = fit(sections, list(x.split(150)))
+    for a, b in zip(sparse, again, strict=True):
+        torch.testing.assert_close(a.C, b.C, rtol=1e-2, atol=1e-3)  # as far as the search converges
+    for a, b in zip(sparse, fit(sections, x), strict=True):
+        assert torch.equal(a.C, b.C)
+
+
+def test_does_not_depend_on_the_coordinates(pair):
+    sections, x, _, sparse = pair
+    A = torch.eye(12, dtype=chains.F64) + chains.random(12, 12, scale=0.1, seed=77)
+    moved = [lambda z: sections[0](z) @ A.T, lambda z: sections[1](torch.linalg.solve(A, z.unsqueeze(-1))[..., 0])]
+    other = fit(moved, x)
+    for old, new in zip(sparse, other, strict=True):
+        torch.testing.assert_close(old.importances, new.importances, rtol=1e-3, atol=1e-6)
+
+
+def test_the_strengths_are_those_of_the_interactions(pair):
+    sections, x, lib, _ = pair
+    traced = chains.chain(sections)
+    records = libasis.keep(traced, [x])
+    list(records.stream(progress=False))
+    sizes = [site.k for site in lib.sites[:-1]]
+    fitted, _ = sample(records, lib.sites, sizes, seed=0, memory=2**30, progress=False)
+    R = [orthogonal_matrix(size, seed=size) for size in sizes]
+    turned = [rotated(site, r) for site, r in zip(lib.sites, R, strict=False)] + [lib.sites[-1]]
+    found = strengths(fitted, [s.importances for s in lib.sites[:-1]], [*R, None])
+    basis = libasis.Basis(tuple(turned), "sparse")
+    edges = libasis.interactions(traced, basis, [x], progress=False).edges
+    for mine, truth in zip(found, edges, strict=True):
+        # sampled, so close; features sorted and signed, so compared as sorted
+        assert (mine.sum() / truth.sum() - 1).abs() < 0.25
+        assert torch.corrcoef(torch.stack([mine.flatten().sort().values, truth.flatten().sort().values]))[0, 1] > 0.98
+
+
+def test_forward_and_reverse_give_the_same_responses():
+    sections, x = chains.SECTIONS["attention"](), chains.data("attention")
+    traced = chains.chain(sections)
+    lib = libasis.fit(traced, [x], progress=False)
+    records = libasis.keep(traced, [x])
+    list(records.stream(progress=False))
+    few, _ = sample(records, lib.sites, [1, 1], seed=0, memory=2**30, progress=False)
+    all_, _ = sample(records, lib.sites, [lib[0].k, lib[1].k], seed=0, memory=1, progress=False)
+    for l in range(2):
+        a, b = ((r.J * r.y[:, None]).sum(2) for r in (few[l], all_[l]))
+        torch.testing.assert_close(a[:, :1, 0], b[:, :1, 0], rtol=1e-9, atol=1e-12)
+
+
+def test_an_affine_section_needs_no_samples():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)).double().eval()
+    x = torch.randn(60, 4, dtype=chains.F64)
+    traced = libasis.trace(model, x, ["1:in", "1:out", "output"])
+    basis = libasis.fit(traced, [x], sparse=True, progress=False)
+    rows = basis.info["sparse"]["samples_fitted"]
+    assert rows["1:in"] > 5
+    assert rows["1:out"] == 0
+
+
+def test_is_judged_by_ablation_where_there_are_classes():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+    x = torch.randn(300, 6)
+    batches = [(x, model(x).argmax(-1))]
+    traced = libasis.trace(model, x, ["1:in", "3:in", "output"])
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    found = libasis.fit(traced, batches, sparse=True, progress=False).info["sparse"]
+    assert found["judged_by"]["samples"] > 100
+    assert all(found["interactions"][s] <= found["interactions_lib"][s] for s in ("1:in", "3:in"))
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+
+def test_positions_not_counted_are_never_looked_at():
+    x = torch.cat([chains.data("attention"), chains.data("attention") + 0.1])
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    mask[:, -1] = False
+    loud = x.clone()
+    loud[:, -1] = 1e3
+    found = [
+        libasis.fit(chains.chain([lambda z: torch.tanh(z), lambda z: torch.tanh(z) ** 2]), [batch], sparse=True,
+                    mask=lambda _: mask, progress=False)
+        for batch in (x, loud)
+    ]  # fmt: skip
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a.C, b.C, rtol=1e-9, atol=1e-9)
+
+
+def test_samples_to_fit_and_to_judge_never_meet():
+    chance = torch.linspace(0, 0.999, 1000)
+    for wanted in (10, 300, 5000):
+        fitted, judged = to_fit(chance, wanted, 1000), to_judge(chance, wanted, 1000)
+        assert len(fitted)
+        assert len(judged)
+        assert not set(fitted.tolist()) & set(judged.tolist())
+
+
+def test_minimising_lowers_the_objective_and_stays_orthogonal():
+    J, y = chains.random(50, 4, 1, 5, seed=1), chains.random(50, 1, 5, seed=2)
+    objective = Objective([Response(J, y)], [torch.ones(5, dtype=chains.F64)])
+    start = [torch.eye(5, dtype=chains.F64), None]
+    found, value = objective.minimise(start, [1.0])
+    assert value < float(objective.value(start, [1.0])) - 1e-4
+    torch.testing.assert_close(found[0].T @ found[0], torch.eye(5, dtype=chains.F64), rtol=0, atol=1e-12)
+
+
+def test_carriers_counts_the_strongest():
+    E = torch.tensor([[90.0, 9.0], [0.9, 0.1]])
+    assert carriers(E, [0.2, 0.05, 0.005, 0.0005]).tolist() == [1, 2, 3, 4]
+
+
+def test_leading_leaves_out_the_tail():
+    importances = torch.tensor([1.0, 0.5, 1e-5, 1e-6])
+    eye = torch.eye(4)
+    assert leading(libasis.SiteBasis("x", torch.zeros(4), eye, eye, importances, importances)) == 2
+
+
+def test_only_lib_can_be_rotated():
+    sections, x = planted()
+    with pytest.raises(OptionError, match="sparse=True rotates the features of method=\"lib\", but method is 'pca'"):
+        libasis.fit(chains.chain(sections), [x], "pca", sparse=True)
+
+
+def test_too_few_samples():
+    sections, x = planted()
+    with pytest.raises(BatchError, match="too few"):
+        libasis.fit(chains.chain(sections), [x[:2]], sparse=True, progress=False)

@@ -13,12 +13,13 @@ import libasis
 ROOT = Path(libasis.__file__).parent
 BELOW_ALL = ("errors", "types", "files", "provenance")
 STAGES = (
-    "numerics", "cut", "anatomy", "importance", "basis", "interactions", "ablation",
+    "numerics", "cut", "anatomy", "importance", "basis", "interactions", "ablation", "sparse",
     "cards", "evaluate", "report", "run", "demo",
 )  # fmt: skip
 FACE = STAGES.index("cards") + 0.5  # `import libasis` itself brings the stages up to cards
 
 LAZY = {
+    ("basis/fit.py", "sparse"): "fit(sparse=True) judges rotations by ablation",
     ("basis/basis.py", "interactions"): "Basis.save writes the same format as InteractionGraph.save",
     ("interactions/graph.py", "report"): "InteractionGraph.to_html is the page",
     ("interactions/diff.py", "report"): "GraphDiff.to_html is the page of a comparison",

@@ -73,6 +73,7 @@ class FitSection(Section):
     method: Literal["lib", "pca", "neuron", "global"] = Field(
         default="lib", description='"lib", "pca", "neuron" or "global"'
     )
+    sparse: bool = Field(default=False, description="true or false")
     rotate_final: bool = Field(default=False, description="true or false")
     truncation: str = Field(default="auto", description='"auto", "relative:1e-10" or "absolute:1e-6"')
     moments: Literal["auto", "closed_form", "probes", "exact", "sketch"] = Field(

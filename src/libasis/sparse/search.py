@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import log
 
 import torch
 from tqdm import tqdm
@@ -16,8 +18,11 @@ from .rotate import Rotations
 ALLOWED = 1.02
 """Where a judge gives several counts of a section, none may exceed LIB's by more, and none on geometric average."""
 
-HEAVIER, TRIALS = 2.0, 6
-"""A section with too many interactions gets this factor more weight; so many times, then a site is kept as LIB."""
+MARGIN = 0.98
+"""More weight goes to a section that needs more than this part of LIB's count: other samples may judge it otherwise."""
+
+HEAVIER, TRIALS = 2.0, 4
+"""The factor of that weight, and how many weights are tried; if none is admissible, a site is kept as LIB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +41,15 @@ class Found:
     counts: list[Vector]
     lib: list[Vector]
 
+    @property
+    def score(self) -> float:
+        """The sum over sections of the logarithm of what is needed, over LIB's."""
+        return sum(float((new / lib).log().mean()) for new, lib in zip(self.counts, self.lib, strict=True))
+
     def excess(self) -> list[float]:
         """How far each section exceeds what is allowed, as a logarithm; none above 0 for an admissible one."""
         ratios = [(new / lib).log() for new, lib in zip(self.counts, self.lib, strict=True)]
-        return [max(float(r.mean()), float(r.max() - torch.tensor(ALLOWED).log())) for r in ratios]
+        return [max(float(r.mean()), float(r.max()) - log(ALLOWED)) for r in ratios]
 
     def facts(self, sections: Sequence[str]) -> Plain:
         """As plain data."""
@@ -55,7 +65,8 @@ class Found:
 def search(objective: Objective, judge: Judge, *, progress: bool | None) -> Found:
     """Rotations of all sites together that no section needs more interactions with than with LIB.
 
-    A section that needs too many is given more weight in the objective. Where that does not lead to an end, the input
+    A section that needs too many is given more weight in the objective. Of the weights tried, those win with which the
+    sections need least altogether, as a product. Where that does not lead to an end, the input
     site of the worst section is kept as LIB, then its output site; if all sites are kept the result is LIB itself. So
     is every site whose rotation the objective can do without.
     """
@@ -82,23 +93,26 @@ class _Search:
         return Found(self.none, [1.0] * len(free), self.lib, self.lib)
 
     def _with(self, free: Sequence[bool]) -> Found:
-        """The first admissible rotations as weights rise, else those that exceed least."""
+        """The best admissible rotations as weights rise, else those that exceed least."""
         weights, tried = [1.0] * len(free), []
         for _ in range(TRIALS):
             rotations = self._best(weights, free)
             tried.append(Found(rotations, weights, self.judge.counts(rotations), self.lib))
             self.bar.update()
-            excess = tried[-1].excess()
-            if max(excess) <= 0:
-                return tried[-1]
-            weights = [w * (HEAVIER if e > 0 else 1) for w, e in zip(weights, excess, strict=True)]
+            heavy = [excess > log(MARGIN) for excess in tried[-1].excess()]
+            if not any(heavy):
+                break
+            weights = [w * (HEAVIER if h else 1) for w, h in zip(weights, heavy, strict=True)]
+        admissible = [found for found in tried if max(found.excess()) <= 0]
+        if admissible:
+            return min(admissible, key=lambda found: found.score)
         return min(tried, key=lambda found: max(found.excess()))
 
     def _best(self, weights: Sequence[float], free: Sequence[bool]) -> Rotations:
-        """From both starts, whichever ends lower; a site it can do without is kept as LIB."""
+        """From three starts, whichever ends lowest; a site it can do without is kept as LIB."""
         starts = [
             [*(start(size) if f else None for size, f in zip(self.objective.sizes, free, strict=True)), None]
-            for start in (_lib, _mixed)
+            for start in (_lib, partial(_mixed, first=0), partial(_mixed, first=1))
         ]
         found, value = min((self.objective.minimise(s, weights) for s in starts), key=lambda end: end[1])
         for site in range(len(free)):
@@ -113,14 +127,14 @@ def _lib(size: int) -> Matrix:
     return torch.eye(size, dtype=torch.float64)
 
 
-def _mixed(size: int) -> Matrix:
-    """Sum and difference of each feature with its neighbour in importance.
+def _mixed(size: int, first: int) -> Matrix:
+    """Sum and difference of neighbours in importance, pairs from number ``first`` on.
 
     Unlike a random start, it gives the same features whatever the signs of LIB's, which depend on the model's
     coordinates.
     """
     R = torch.eye(size, dtype=torch.float64)
     pair = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64) / 2**0.5
-    for i in range(0, size - 1, 2):
+    for i in range(first, size - 1, 2):
         R[i : i + 2, i : i + 2] = pair
     return R

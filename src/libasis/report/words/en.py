@@ -20,6 +20,10 @@ EN: dict[str, str] = {
     "about_pca": "Principal components (PCA), the usual yardstick, rank them by how much they vary.",
     "about_neuron": "Neurons are the model’s own coordinates, unchanged.",
     "about_global": "The global basis ranks them by how much the model’s final output depends on them.",
+    "about_sparse": (
+        "Sparse LIB turns the LIB features at each site so that fewer interactions are needed; they describe the same "
+        "numbers and stay uncorrelated."
+    ),
     # the finding
     "find_where": "At {section}",
     "find_where_most": "At {section}, where the two differ most",

@@ -57,7 +57,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
 
     Args:
         traced: from `trace` or `Chain`.
-        batches: a re-iterable of inputs or of pairs (inputs, targets); targets are not used.
+        batches: a re-iterable of inputs or of pairs (inputs, targets); only ``sparse`` looks at targets, where they are
+            classes.
         method: ``"lib"``; ``"pca"`` (C = U); ``"neuron"`` (identity); ``"global"`` (LIB with the Jacobian to the last
             site in place of the next).
         sparse: rotate the LIB features of every site but the last so that fewer interactions carry their strength

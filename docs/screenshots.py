@@ -21,7 +21,7 @@ from playwright.sync_api import Page, sync_playwright
 IMAGES = Path(__file__).parent / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-COLOURS, MOST, CARD = 96, 300_000, 1400
+COLOURS, MOST, CARD = 96, 300_000, 1530
 """Colours of a picture, bytes that it may have, and the height of what is shown of a card."""
 
 

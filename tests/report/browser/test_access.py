@@ -132,7 +132,7 @@ def test_text_that_means_harm_is_only_text(open_page, tmp_path):
     viewer.page.click(".card .suggestions button")
     viewer.page.click(".as-table > summary")
     viewer.rest()
-    assert viewer.page.locator("#label").input_value() == EVIL
+    assert viewer.page.locator("#label").input_value() == f"class {EVIL}"
     assert EVIL in visible_words(viewer)
     assert viewer.page.locator("img[src=x]").count() == 0
     assert viewer.do("Object.prototype.carry === undefined && document.scripts.length === 2")

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from report.browser.expected import Expected
+from report.decide.cards import make_cards
 from report.synthetic import make_edge_ablation, make_graph
 
 A, B = "blocks.0.ln1:in:0", "blocks.0.ln2:in:0"
@@ -329,7 +330,18 @@ def test_the_card_shows_what_was_measured(viewer):
     assert viewer.page.locator(".card .tokens .at").first.inner_text().strip() == "cat"
     viewer.page.click(".card .suggestions button")
     viewer.rest()
-    assert viewer.page.locator("#label").input_value() == "7"
+    assert viewer.page.locator("#label").input_value() == "class 7"
+
+
+@pytest.mark.parametrize(
+    ("statistic", "effect", "low"), [("AUC", 0.03, True), ("AUC", 0.9, False), ("correlation", -0.8, True)]
+)
+def test_a_suggestion_that_speaks_of_low_values_says_so(open_page, tmp_path, statistic, effect, low):
+    graph = make_graph((3, 2), ("a", "output"))
+    cards = make_cards(graph, "number")
+    cards["cards"]["a:0"]["suggestions"][0] |= {"statistic": statistic, "effect": effect}
+    viewer = open_page(graph.to_html(tmp_path / "low.html", cards=cards), "#/selected=a:0")
+    assert ("low end" in viewer.page.locator(".suggestions").inner_text()) == low
 
 
 def test_tables_give_the_same(viewer, expected):

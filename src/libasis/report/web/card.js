@@ -92,15 +92,21 @@ function suggestions(app, v, card) {
   return el("div", { class: "suggestions" },
     el("h4", {}, t("suggestions"), el("span", { class: "tag" }, t("association"))),
     el("ul", {}, card.suggestions.map((found) => el("li", {},
-      el("span", {}, t(`suggests_${found.kind}`, { value: isolated(shortened(String(found.value), 60)) }), " ",
+      el("span", {}, suggestionText(found, isolated(shortened(String(found.value), 60))), " ",
         el("span", { class: "hint" }, t("statistic", {
           statistic: found.statistic, effect: quantity(found.effect), n: whole(found.n),
           p: found.p === null || found.p === undefined ? "" : `, p ${found.p < 1e-300 ? "< 1e−300" : `= ${quantity(found.p)}`}`,
         }))),
       button(t("take_over"), () => {
         const id = app.model.id(v);
-        app.noted(app.notes.setLabel(id, String(found.value), app.notes.labels.get(id)?.note ?? ""));
+        app.noted(app.notes.setLabel(id, suggestionText(found, String(found.value)), app.notes.labels.get(id)?.note ?? ""));
       }, { class: "small", "data-key": `take-${found.kind}-${found.value}` })))));
+}
+
+/** A suggestion in words. A measure of rank below its middle, or a negative correlation, speaks of the low values. */
+function suggestionText({ kind, statistic, effect }, value) {
+  const name = t(`suggests_${kind}`, { value });
+  return effect < (statistic === "AUC" ? 0.5 : 0) ? t("low_end", { name }) : name;
 }
 
 /** Edges in and out, positive and negative, each sorted, each a step to the other feature. */

@@ -110,6 +110,7 @@ VIEW_EN: dict[str, str] = {
     "suggests_output": "output {value}",
     "statistic": "{statistic} {effect}{p}, n = {n}",
     "take_over": "Use as label",
+    "low_end": "{name} (low end)",
     "in_positive": "In, raise it",
     "in_negative": "In, lower it",
     "out_positive": "Out, raised by it",

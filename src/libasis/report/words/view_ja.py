@@ -106,6 +106,7 @@ VIEW_JA: dict[str, str] = {
     "suggests_output": "出力 {value}",
     "statistic": "{statistic} {effect}{p}、n = {n}",
     "take_over": "ラベルにする",
+    "low_end": "{name}（低い側）",
     "in_positive": "これを上げる特徴（入る側）",
     "in_negative": "これを下げる特徴（入る側）",
     "out_positive": "これが上げる特徴（出る側）",

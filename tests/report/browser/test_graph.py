@@ -377,3 +377,10 @@ def test_needed_edges_that_the_page_cannot_hold_are_counted(open_page, tmp_path,
     text = viewer.page.locator(".why").inner_text()
     assert "30 of the needed edges are not in this page" in text
     assert f"{12 * 11 - 30} edges: not in this page" in text
+
+
+def test_names_of_many_sites_tell_them_apart(open_page, tmp_path):
+    names = [*(f"transformer.h.{k}.mlp:out" for k in range(12)), "output"]
+    viewer = open_page(make_graph((4,) * 13, names).to_html(tmp_path / "many.html"), width=900)
+    heads = [t for t in viewer.page.locator(".nodes > text").all_text_contents() if "…" in t]
+    assert len(heads) == len(set(heads)) == 12

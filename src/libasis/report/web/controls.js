@@ -124,10 +124,22 @@ function marks(model) {
       title: near.map(({ at, kind, count, fraction: own }) =>
         t(`mark_${kind}`, { count: whole(count), section: sectionName(model, at), strength: percentOfTop(own) })).join("\n"),
       onclick: () => change({ show: "strength", strength: fraction * (1 - 1e-9) }),
-    }, near.map(({ at }) => at + 1).join("·"));
+    }, numbersOf(near.map(({ at }) => at + 1)));
     button_.style.left = `${100 * place}%`;
     return button_;
   });
+}
+
+/** Whole numbers, neighbours as ranges: 1–3·5. */
+function numbersOf(numbers) {
+  const ranges = [];
+  for (const number of numbers) {
+    const last = ranges[ranges.length - 1];
+    if (last && number === last[1] + 1) last[1] = number;
+    else ranges.push([number, number]);
+  }
+  const texts = ranges.map(([a, b]) => (a === b ? String(a) : b === a + 1 ? `${a}·${b}` : `${a}–${b}`));
+  return texts.length > 3 ? `${texts[0]}…${numbers[numbers.length - 1]}` : texts.join("·");
 }
 
 function sectionName(model, at) {

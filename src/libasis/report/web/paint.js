@@ -133,15 +133,31 @@ function paintBands(surface, scene) {
   band(0, HEAD - 6);
   band(size.height - FOOT, FOOT);
   const gap = placed.gap * view.zoom;
-  const letters = Math.max(3, Math.floor((Math.min(gap || 400, 2 * placed.side) - 6) / 6.6));
+  const letters = Math.max(3, Math.floor((Math.min(gap || 400, 2 * placed.side) - 6) / 7.6));
+  const shared = sharedStart(scene.model.sites.map(({ name }) => name).filter((name) => name.length > letters));
+  const fits = (text) => !gap || text.length * 6 < gap;
   scene.heads(gap && gap < 120).forEach(({ name, count, below }, c) => {
     const x = (placed.left + c * placed.gap) * view.zoom + view.x;
     if (x > -100 && x < size.width + 100) {
-      surface.text(x, 18, isolated(middle(name, letters)), { size: 12, color: INK, anchor: "middle", weight: 600 });
-      if (gap > 44 || !gap) surface.text(x, 34, count, { size: 10.5, color: GREY, anchor: "middle" });
+      surface.text(x, 18, isolated(headOf(name, letters, shared)), { size: 12, color: INK, anchor: "middle", weight: 600 });
+      if (fits(count)) surface.text(x, 34, count, { size: 10.5, color: GREY, anchor: "middle" });
     }
-    if (below && gap > 56) surface.text(x + gap / 2, size.height - 9, below, { size: 11, color: GREY, anchor: "middle" });
+    if (below && fits(below)) surface.text(x + gap / 2, size.height - 9, below, { size: 11, color: GREY, anchor: "middle" });
   });
+}
+
+/** The beginning that all names have in common, up to a dot or colon; empty for fewer than two. */
+function sharedStart(names) {
+  if (names.length < 2) return "";
+  let end = 0;
+  while (names.every((name) => end < name.length && name[end] === names[0][end])) end++;
+  return names[0].slice(0, Math.max(names[0].lastIndexOf(".", end - 1), names[0].lastIndexOf(":", end - 1)) + 1);
+}
+
+/** A name that is too long loses first what it shares with the other long ones, then its middle. */
+function headOf(name, most, shared) {
+  if (Array.from(name).length <= most || !shared) return middle(name, most);
+  return shortened(`…${name.slice(shared.length)}`, most);
 }
 
 /** A name cut in its middle: its end tells as much as its beginning. */

@@ -3,6 +3,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -15,6 +16,7 @@ from libasis.report import write_page
 from libasis.report.decide.words import Words
 from libasis.report.tables import kept_features
 from libasis.report.words import texts
+from report.decide.cards import make_cards
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
 
 VOID = {"meta", "br", "wbr", "img", "link", "input", "hr"}
@@ -286,3 +288,25 @@ def test_limits_and_the_first_screen_stand_once_in_each_language(full):
     assert text.count('class="decide"') == 2
     for lang in ("en", "ja"):
         assert page.text.count(Words(lang)("limits")) == 1
+
+
+def test_the_page_needs_no_matplotlib(tmp_path, lib, edge_ablations, node_ablations, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = write_page(
+        tmp_path / "page.html", [lib], edge_ablations=edge_ablations[:1], node_ablations=node_ablations[:1]
+    )
+    assert page.stat().st_size > 100_000
+
+
+def test_the_largest_page_is_below_ten_megabytes(tmp_path):
+    """Three graphs with more edges than fit, cards of more examples than fit: all limits reached at once."""
+    names = [f"layer.{k}:in" for k in range(5)]
+    graphs = [make_graph((200,) * 5, names, method=method) for method in ("lib", "pca", "neuron")]
+    cards = make_cards(graphs[0], "table")
+    for card in cards["cards"].values():
+        card["top"] = card["top"] * 15
+    file = write_page(tmp_path / "page.html", graphs, cards=cards)
+    data = json.loads(Reader(file.read_text(encoding="utf-8")).scripts[0])
+    assert [len(g["edges"]["source"]) for g in data["graphs"]] == [20_000] * 3
+    assert data["cards_cut"]["examples"] < 60
+    assert 5e6 < file.stat().st_size < 10e6

@@ -3,6 +3,7 @@
 
 PYTHON ?= $(if $(shell python3.11 --version 2>/dev/null),python3.11,python3)
 WORKERS ?= 2
+SENSITIVITY := digits_mlp fashion_mlp modadd
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constr
 .PHONY: help
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [WORKERS=2]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: $(VENV)/.demo ## install, then run the whole method on an embedded model; prints where the page is
@@ -28,6 +29,12 @@ test: $(VENV)/.test ## install, then check style and types and run every test
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@sh tests/report/browser/install.sh
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+.PHONY: results
+results: $(VENV)/.results ## run every experiment and write docs/results.md; goes on where it was stopped
+	@OMP_NUM_THREADS=1 $(BIN)/libasis compare experiments/*.toml --out build/results
+	@OMP_NUM_THREADS=1 $(BIN)/libasis sensitivity $(SENSITIVITY:%=experiments/%.toml) --out build/results
+	@$(BIN)/python experiments/write_results.py
 
 .PHONY: clean
 clean: ## remove .venv and all that was built
@@ -45,6 +52,11 @@ $(VENV)/.torch: constraints.txt
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@echo "Installing libasis with what the demo needs."
 	@$(INSTALL) --editable ".[demo]"
+	@touch $@
+
+$(VENV)/.results: $(VENV)/.torch pyproject.toml
+	@echo "Installing libasis with what the experiments need."
+	@$(INSTALL) --editable ".[experiments]"
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml

@@ -3,7 +3,8 @@
 Run: python experiments/write_results.py [--results build/results] [--docs docs]
 
 Between ``<!-- results: NAME KIND -->`` and ``<!-- /results -->`` the tables are written anew; the words around them
-stay as they are. Figures are copied to docs/images, and every count with its interval goes to docs/results.csv.
+stay as they are. Figures that the page shows are copied to docs/images, and every count with its interval goes to
+docs/results.csv.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ METHODS = {
     "random": "LIB turned at random",
     "neuron": "neurons",
 }
-FIGURES = ("edges", "recovered", "sensitivity")
+FIGURE = re.compile(r"\((images/results-(\w+)-(\w+)\.svg)\)")
 COLUMNS = ("method", "models", "mean", "low", "high", "ratio", "ratio_low", "ratio_high")
 
 
@@ -50,11 +51,11 @@ def write(results: Path, docs: Path) -> None:
         start, name, kind, end = match.groups()
         return f"{start}{TABLES[kind](results, name)}\n{end}"
 
-    write_text(page, BLOCK.sub(block, page.read_text(encoding="utf-8")))
+    text = BLOCK.sub(block, page.read_text(encoding="utf-8"))
+    write_text(page, text)
     write_text(docs / "results.csv", _csv(results))
-    for figure in sorted(results.glob("*/figures/*.svg")):
-        if figure.stem in FIGURES:
-            shutil.copyfile(figure, docs / "images" / f"results-{figure.parts[-3]}-{figure.stem}.svg")
+    for figure, name, kind in set(FIGURE.findall(text)):
+        shutil.copyfile(results / name / "figures" / f"{kind}.svg", docs / figure)
 
 
 def _read(results: Path, name: str, file: str) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _read(results: Path, name: str, file: str) -> dict[str, Any]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rules = ["---" if i == 0 else "--:" for i in range(len(heads))]
+    rules = ["---" if i == 0 or head == "Basis" else "--:" for i, head in enumerate(heads)]
     return "\n".join(f"| {' | '.join(row)} |" for row in ([*heads], rules, *rows))
 
 
@@ -153,8 +154,8 @@ def _superposition(results: Path, name: str) -> str:
 def _sensitivity(results: Path, name: str) -> str:
     rows = []
     for row in _read(results, name, "sensitivity")["rows"]:
-        if row["varied"] == "samples" and row["value"] == 1:
-            continue
+        if row["varied"] != "seed" and row["value"] == 1:
+            continue  # the reference itself
         what = {"threshold": "threshold × {:g}", "samples": "{:.0%} of the samples", "seed": "a half, seed {:g}"}
         changes = [_change(row[key]) for key in ("change_leading", "change", "unsteady", "change_total")]
         label = what[row["varied"]].format(row["value"])

@@ -167,11 +167,13 @@ def test_tables_replace_what_stands_between_their_marks(tmp_path):
     (results / "tiny" / "compare.json").write_text(json.dumps(summary))
     (results / "tiny" / "figures" / "edges.svg").write_text("<svg/>")
     page = docs / "results.md"
-    page.write_text("Words.\n<!-- results: tiny edges -->\nold\n<!-- /results -->\nMore words.\n")
+    page.write_text(
+        "Words.\n<!-- results: tiny edges -->\nold\n<!-- /results -->\n![](images/results-tiny-edges.svg)\n"
+    )
     write_results.write(results, docs)
     text = page.read_text()
     assert text.startswith("Words.\n<!-- results: tiny edges -->\n| Section")
-    assert text.endswith("<!-- /results -->\nMore words.\n")
+    assert text.endswith("<!-- /results -->\n![](images/results-tiny-edges.svg)\n")
     assert "| a → b | LIB | 2 | none (3 to none) |  |" in text
     assert "| a → b | PCA | 2 | 1,234 (3 to 6) | 0.50 (0.40 to 0.60) |" in text
     assert "old" not in text

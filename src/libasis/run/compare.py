@@ -83,7 +83,7 @@ def study_of(config: Config) -> Study:
         edges=ablate.edges,
         bootstrap=Bootstrap(section.replicates, section.confidence, ablate.seed),
         seed=config.fit.seed,
-        fit=config.fit.model_dump(exclude={"method", "progress"}),
+        fit=config.fit.model_dump(exclude={"method", "sparse", "progress"}),
         interactions=config.interactions.model_dump(exclude={"progress"}),
         ablate_nodes={**shared, **ablate.model_dump(include={"sites", "schedule", "replacement"})},
         ablate_edges={**shared, **ablate.model_dump(include={"sections", "search", "stable"})},
@@ -185,13 +185,14 @@ def at_most(batches: Iterable[Any], samples: int | None) -> Iterable[Any]:
 
 def deciding(config: Config) -> Plain:
     """The settings that decide a result: all but how it is shown, where it is stored, and which others are computed."""
-    data = config.model_dump(exclude={"output", "report", "sensitivity"})
+    data = config.model_dump(include={"sites", "model", "data", "fit", "interactions", "ablate", "compare"})
     for section in ("fit", "interactions", "ablate"):
         for key in ("device", "progress", "memory", "spill"):
             data[section].pop(key, None)
     for key in ("methods", "controls", "seeds", "title"):
         data["compare"].pop(key)
-    del data["fit"]["method"]
+    for key in ("method", "sparse"):  # the comparison sets them
+        del data["fit"][key]
     return data
 
 

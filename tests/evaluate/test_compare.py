@@ -97,3 +97,17 @@ def test_scores_of_tokens_are_kept_by_sequence():
         for name, curve in result.curves.items():
             assert {c: float(s.sum() / 26) for c, s in kept.sums[name].items()} == pytest.approx(dict(curve), rel=1e-12)
     assert libasis.ablate_nodes(chain, graph, [(x, y)], "cross_entropy").per_sample is None
+
+
+def test_sparse_lib_joins_by_name():
+    """Its space and total importance are LIB's."""
+    torch.manual_seed(1)
+    layers = [torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU()).eval(), torch.nn.Linear(6, 3).eval()]
+    chain = libasis.Chain(layers, ["a", "b", "c"])
+    x = torch.randn(200, 4)
+    y = layers[1](layers[0](x)).argmax(-1)
+    found = compare(chain, [(x, y)], [(x[:50], y[:50])], ["lib", "sparse"], Study(bootstrap=Bootstrap(5)))
+    for lib, sparse in zip(found["lib"]["sites"], found["sparse"]["sites"], strict=True):
+        assert sparse["k"] == lib["k"]
+        assert sparse["importance"] == pytest.approx(lib["importance"])
+    assert [row["edges_total"] for row in found["lib"]["edges"]] == [r["edges_total"] for r in found["sparse"]["edges"]]

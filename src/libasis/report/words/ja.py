@@ -174,7 +174,7 @@ JA: dict[str, str] = {
     "method_pca": "PCA",
     "method_neuron": "ニューロン",
     "method_global": "グローバル",
-    "method_sparse": "スパースLIB",
+    "method_sparse": "疎なLIB",
     "method_random": "無作為に回転したLIB",
     "method_unnamed": "名前のない基底",
     "metric_accuracy": "正解率",

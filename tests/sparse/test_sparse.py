@@ -80,6 +80,32 @@ def test_fewer_interactions_carry_the_strength_on_new_samples(pair):
         assert carriers(after[l], [1e-2]) < 0.8 * carriers(before[l], [1e-2])
 
 
+def test_planted_groups_come_apart(pair):
+    """Near-equal importances let LIB mix groups that never meet; the rotation undoes that, up to sampling."""
+    sections, x, lib, sparse = pair
+    for l, seed in enumerate((5, 6)):
+        A = change_of_coordinates(seed)
+        assert purity(lib[l], A).min() < 0.9
+        assert purity(sparse[l], A).min() > 0.99
+    graph = libasis.interactions(chains.chain(sections), sparse, [x], progress=False)
+    groups = libasis.communities(graph)
+    assert groups.count == BLOCKS
+    for l, seed in enumerate((5, 6)):
+        truth = shares(sparse[l], change_of_coordinates(seed)).argmax(1).tolist()
+        found = [groups.modules[f"{sparse[l].name}:{i}"] for i in range(sparse[l].k)]
+        assert len(set(zip(truth, found, strict=True))) == BLOCKS  # one to one
+
+
+def shares(site, A):
+    """Of each feature's variance, the part in each group of the coordinates before the change A."""
+    parts = (A.T @ site.C).T * (site.C_pinv @ torch.linalg.inv(A.T))
+    return parts.reshape(site.k, BLOCKS, -1).sum(2)
+
+
+def purity(site, A):
+    return shares(site, A).max(1).values
+
+
 def test_is_the_same_for_a_seed_and_however_the_data_are_split(pair):
     sections, x, _, sparse = pair
     again = fit(sections, list(x.split(150)))

@@ -14,7 +14,7 @@ from .rotate import Rotations
 WEAK = 1e-5
 """An interaction this part of its section's strength counts log 2 in the penalty; below, hardly anything."""
 
-STEPS, ROUNDS, ENOUGH = 100, 10, 1e-5
+STEPS, ROUNDS, ENOUGH = 100, 10, 5e-4
 """Steps between two exact orthogonalisations, how many times at most, and the relative gain that ends them."""
 
 

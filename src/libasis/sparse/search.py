@@ -21,8 +21,11 @@ ALLOWED = 1.02
 MARGIN = 0.98
 """More weight goes to a section that needs more than this part of LIB's count: other samples may judge it otherwise."""
 
-HEAVIER, TRIALS = 2.0, 4
-"""The factor of that weight, and how many weights are tried; if none is admissible, a site is kept as LIB."""
+HEAVIER, TRIALS = 1.6, 6
+"""The factor of that weight, and how many weights are tried; if none is admissible, a site is kept as LIB.
+
+Where every section has that margin, the one that gains least gets less weight, for the others to gain more.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +102,10 @@ class _Search:
             rotations = self._best(weights, free)
             tried.append(Found(rotations, weights, self.judge.counts(rotations), self.lib))
             self.bar.update()
-            heavy = [excess > log(MARGIN) for excess in tried[-1].excess()]
-            if not any(heavy):
+            following = _next(tried[-1])
+            if following is None:
                 break
-            weights = [w * (HEAVIER if h else 1) for w, h in zip(weights, heavy, strict=True)]
+            weights = following
         admissible = [found for found in tried if max(found.excess()) <= 0]
         if admissible:
             return min(admissible, key=lambda found: found.score)
@@ -120,6 +123,23 @@ class _Search:
             if found[site] is not None and (lower := float(self.objective.value(without, weights))) <= value:
                 found, value = without, lower
         return found
+
+
+def _next(found: Found) -> list[float] | None:
+    """The weights to try next: more for sections above the margin, else a little less for the one that gains least.
+
+    None where that would turn back: a section is never given less after more, nor more after less.
+    """
+    excess = found.excess()
+    heavy = {l for l, e in enumerate(excess) if e > log(MARGIN)}
+    if any(found.weights[l] < 1 for l in heavy):
+        return None
+    if heavy:
+        return [w * (HEAVIER if l in heavy else 1) for l, w in enumerate(found.weights)]
+    least = max(range(len(excess)), key=excess.__getitem__)
+    if found.weights[least] > 1:
+        return None
+    return [w / (HEAVIER**0.5 if l == least else 1) for l, w in enumerate(found.weights)]
 
 
 def _lib(size: int) -> Matrix:

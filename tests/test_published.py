@@ -1,17 +1,22 @@
 """The authors' own numbers on their own model: importances, edges, edges required, node ablation."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import libasis
-from libasis.demo.modadd import ModularAdditionTransformer
 
-FOLDER = Path(__file__).parents[2] / "shared" / "data" / "modadd113"
+ROOT = Path(__file__).parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))  # the experiments stand outside the package
+
+from experiments.modadd import published_model  # noqa: E402
+
+FOLDER = ROOT.parent / "shared" / "data" / "modadd113"
 SITES = ["blocks.0.ln1:in", "blocks.0.ln2:in", "unembed:in", "output"]
 THEIRS = {"ln1.0": SITES[0], "ln2.0": SITES[1], "unembed": SITES[2]}
 REQUIRED = {"lib": (133, 82, 633), "pca": (142, 114, 682)}
@@ -20,26 +25,7 @@ pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason=f"the published resu
 
 
 def model():
-    theirs = load_file(FOLDER / "model.safetensors")
-    attention, mlp = "blocks.0.attn.", "blocks.0.mlp."
-    weights = {
-        "embed.weight": theirs["embed.W_E"],
-        "pos_embed": theirs["pos_embed.W_pos"],
-        attention + "out.weight": theirs[attention + "W_O"].flatten(0, 1).T,
-        attention + "out.bias": theirs[attention + "b_O"],
-        mlp + "linear_in.weight": theirs[mlp + "W_in"].T,
-        mlp + "linear_in.bias": theirs[mlp + "b_in"],
-        mlp + "linear_out.weight": theirs[mlp + "W_out"].T,
-        mlp + "linear_out.bias": theirs[mlp + "b_out"],
-        "unembed.weight": theirs["unembed.W_U"].T,
-        "unembed.bias": theirs["unembed.b_U"],
-    }
-    for ours, letter in (("query", "Q"), ("key", "K"), ("value", "V")):
-        weights[f"{attention}{ours}.weight"] = theirs[f"{attention}W_{letter}"].transpose(1, 2).flatten(0, 1)
-        weights[f"{attention}{ours}.bias"] = theirs[f"{attention}b_{letter}"].flatten()
-    model = ModularAdditionTransformer()
-    model.load_state_dict({name: tensor.contiguous() for name, tensor in weights.items()})
-    return model.eval()
+    return published_model(str(FOLDER / "model.safetensors"))
 
 
 @pytest.fixture(scope="module")

@@ -5,28 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from torch.nn import functional as F
 
 from libasis.demo import _common
+from libasis.demo.train_digits import Settings, descend
 
 CACHE = Path("build/models")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train: AdamW on random batches, a learning rate falling to 0 along a cosine, steps fixed beforehand."""
-
-    lr: float = 3e-3
-    weight_decay: float = 0.1
-    batch_size: int = 128
-    steps: int = 3_000
 
 
 def trained(
@@ -55,15 +45,7 @@ def _train(name: str, build: Callable[[], nn.Module], train: Any, test: Any, see
     start = time.process_time()
     torch.manual_seed(seed)
     model, (inputs, classes) = build(), train
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    for _ in range(settings.steps):
-        rows = torch.randint(len(classes), (settings.batch_size,))
-        loss = F.cross_entropy(model(inputs[rows]), classes[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+    descend(model, inputs, classes, settings, name)
     model.eval()
     card = {
         "seed": seed,

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from ..cut import Mask, Records, Traced, prepare
-from ..cut.batches import describe
 from ..errors import OptionError
 from ..importance import Sketch
 from ..numerics import StreamingMoments, Truncation
-from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
 from .fit import DEFAULT_MEMORY, Recursion, site_moments
@@ -123,14 +121,6 @@ def from_directions(  # noqa: PLR0913 - keyword options of the public face
     info = {
         "method": "directions",
         "directions": {name: list(one.decoder.shape) for name, one in given.items()},
-        "rules": job.rules,
-        "activations": records.how,
-        "vectors": {name: s.n for name, s in zip(names, stats, strict=True)},
-        "data": describe(records.batches),
-        "seed": seed,
-        "compute_dtype": str(computed_in).removeprefix("torch."),
-        "accumulation_dtype": "float64",
-        "traced": traced.facts(),
-        "versions": versions(),
+        **job.facts(stats),
     }
     return Basis(tuple(found), "directions", info)

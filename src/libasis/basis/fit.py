@@ -113,16 +113,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
             "method": method,
             "rotate_final": rotate_final,
             "truncation": truncation,
-            "rules": job.rules,
-            "activations": records.how,
             "within": {name: span.shape[1] for name, span in confined.items()} or None,
-            "vectors": {site.name: s.n for site, s in zip(traced.sites, stats, strict=True)},
-            "data": describe(records.batches),
-            "seed": seed,
-            "compute_dtype": str(computed_in).removeprefix("torch."),
-            "accumulation_dtype": "float64",
-            "traced": traced.facts(),
-            "versions": versions(),
+            **job.facts(stats),
         }
         basis = Basis(tuple(sites), method, info)
         if not sparse:
@@ -199,6 +191,20 @@ class Recursion:
         moment = self.pulled(source, target, white.U * white.g.sqrt(), readout)
         name = self.traced.sites[source].name
         return interaction_basis(name, white, moment.value, self.truncation, self.dtype)
+
+    def facts(self, stats: list[StreamingMoments]) -> Plain:
+        """How the moments were computed, from which data."""
+        return {
+            "rules": self.rules,
+            "activations": self.records.how,
+            "vectors": {site.name: s.n for site, s in zip(self.traced.sites, stats, strict=True)},
+            "data": describe(self.records.batches),
+            "seed": self.sketch.seed,
+            "compute_dtype": str(self.dtype).removeprefix("torch."),
+            "accumulation_dtype": "float64",
+            "traced": self.traced.facts(),
+            "versions": versions(),
+        }
 
     def pulled(self, source: int, target: int, weigh: Matrix, readout: SiteBasis) -> Moment:
         """M' of a span of sections by the rule that fits; ``weigh`` are the directions whose error counts."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -29,21 +30,26 @@ class Settings:
     steps: int = 3_000
 
 
+def descend(model: nn.Module, inputs: Tensor, classes: Tensor, settings: Settings, name: str) -> None:
+    """Train a classifier of `inputs` [n, ...] into `classes` [n], on rows that torch's own generator draws."""
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    for _ in tqdm(range(settings.steps), desc=name, mininterval=1):
+        rows = torch.randint(len(classes), (settings.batch_size,))
+        loss = F.cross_entropy(model(inputs[rows]), classes[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+
+
 def train(seed: int, settings: Settings, out: Path) -> dict[str, Any]:
     """Train a model from `seed`, write its two files into the folder `out` and give its card."""
     start = time.perf_counter()
     torch.manual_seed(seed)
     model = DigitsMLP()
     (pixels, digits), test = split(seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    for _ in tqdm(range(settings.steps), desc="digits", mininterval=1):
-        rows = torch.randint(len(digits), (settings.batch_size,))
-        loss = F.cross_entropy(model(pixels[rows]), digits[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
+    descend(model, pixels, digits, settings, "digits")
     card: dict[str, Any] = {
         "task": "scikit-learn's 8x8 digits",
         "seed": seed,

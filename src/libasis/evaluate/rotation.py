@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from ..basis import Basis, SiteBasis
-from ..numerics import fix_signs
+from ..basis import Basis
+from ..sparse import rotated
 from ..types import Matrix
 
 
@@ -25,7 +25,7 @@ def random_rotation(basis: Basis, *, seed: int = 0) -> Basis:
         seed: of the rotations.
     """
     generator = torch.Generator().manual_seed(seed)
-    turned = [_turn(site, haar(site.k, generator)) for site in basis.sites[:-1]]
+    turned = [replace(rotated(site, haar(site.k, generator)), rank_report={}) for site in basis.sites[:-1]]
     info = {**basis.info, "method": "random", "rotated": basis.method, "rotation_seed": seed}
     return Basis((*turned, basis.sites[-1]), "random", info)
 
@@ -34,16 +34,3 @@ def haar(k: int, generator: torch.Generator) -> Matrix:
     """A uniformly distributed orthogonal matrix ``[k, k]``, float64."""
     Q, R = torch.linalg.qr(torch.randn(k, k, generator=generator, dtype=torch.float64))
     return Q * R.diagonal().sign()
-
-
-def _turn(site: SiteBasis, R: Matrix) -> SiteBasis:
-    root = site.importances.sqrt()
-    own = (R.square() * site.importances[:, None]).sum(0)
-    order = torch.argsort(own, descending=True, stable=True)
-    R, own = R[:, order], own[order]
-    C = (site.C / root) @ R * own.sqrt()
-    C_pinv = (R / own.sqrt()).T @ (root[:, None] * site.C_pinv)
-    signs = fix_signs(C_pinv)
-    return replace(
-        site, C=C * signs, C_pinv=C_pinv * signs[:, None], importances=own, variances=own.clone(), rank_report={}
-    )

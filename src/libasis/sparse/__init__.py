@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from ..basis import Basis
 from ..cut import Records
-from .judge import judge_of
+from .judge import ByAblation, ByStrength, ablatable
 from .objective import Objective
 from .responses import sample
-from .rotate import leading, turned
+from .rotate import leading, rotated, turned
 from .search import search
 
-__all__ = ["sparsify"]
+__all__ = ["rotated", "sparsify"]
 
 
 def sparsify(records: Records, basis: Basis, *, seed: int, memory: int, progress: bool | None) -> Basis:
@@ -35,9 +35,12 @@ def sparsify(records: Records, basis: Basis, *, seed: int, memory: int, progress
         BatchError: there are too few samples to fit rotations to some and to judge them by others.
     """
     sizes = [leading(site) for site in basis.sites[:-1]]
-    fitted, held_out = sample(records, basis.sites, sizes, seed=seed, memory=memory, progress=progress)
+    ablated = ablatable(records, basis)
+    fitted, held_out = sample(
+        records, basis.sites, sizes, seed=seed, memory=memory, progress=progress, held_out=not ablated
+    )
     importances = [site.importances[:m] for site, m in zip(basis.sites, sizes, strict=False)]
-    judge = judge_of(records, basis, held_out, importances, seed=seed, memory=memory)
+    judge = ByAblation(records, basis, seed=seed, memory=memory) if ablated else ByStrength(held_out, importances)
     found = search(Objective(fitted, importances), judge, progress=progress)
     facts = {
         "samples_fitted": dict(zip(names(basis), [r.rows for r in fitted], strict=True)),

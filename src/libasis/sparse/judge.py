@@ -14,7 +14,7 @@ from ..cut import Records
 from ..interactions import interactions
 from ..types import Matrix, Plain, Vector
 from .objective import strengths
-from .responses import Response, drawn, to_judge
+from .responses import Response, drawn, to_judge, too_few
 from .rotate import Rotations, turned
 
 SAMPLES = 2048
@@ -42,22 +42,11 @@ class Judge(Protocol):
         ...
 
 
-def judge_of(  # noqa: PLR0913 - what either judge needs
-    records: Records,
-    basis: Basis,
-    held_out: Sequence[Response],
-    importances: Sequence[Vector],
-    *,
-    seed: int,
-    memory: int,
-) -> Judge:
-    """Edge ablation where the batches have classes as targets and the sections are not too large, else strengths."""
+def ablatable(records: Records, basis: Basis) -> bool:
+    """Whether `ByAblation` can judge: the batches have classes as targets, and the sections are not too large."""
     targets = next(records.stream(progress=False)).targets
     classes = isinstance(targets, Tensor) and not targets.is_floating_point()
-    largest = max(a.k * b.k for a, b in zip(basis.sites[:-1], basis.sites[1:], strict=True))
-    if classes and largest <= MOST:
-        return ByAblation(records, basis, seed=seed, memory=memory)
-    return ByStrength(held_out, importances)
+    return classes and max(a.k * b.k for a, b in zip(basis.sites[:-1], basis.sites[1:], strict=True)) <= MOST
 
 
 class ByStrength:
@@ -86,6 +75,9 @@ class ByAblation:
     """Counts the interactions needed to keep the accuracy, by edge ablation and the stable count.
 
     Edges are measured on all data of the fit; the ablated samples are drawn from those the rotations are not fitted to.
+
+    Raises:
+        BatchError: there are none.
     """
 
     def __init__(self, records: Records, basis: Basis, *, seed: int, memory: int) -> None:
@@ -116,4 +108,6 @@ def _samples(records: Records, seed: int) -> Records:
         which = to_judge(chances[:, 0], SAMPLES, records.samples)
         if len(which):
             kept.append(record.select(which))
+    if not kept:
+        raise too_few(records.samples)
     return records.some(kept)

@@ -59,7 +59,14 @@ class _Ends:
 
 
 def sample(
-    records: Records, sites: Sequence[SiteBasis], sizes: Sequence[int], *, seed: int, memory: int, progress: bool | None
+    records: Records,
+    sites: Sequence[SiteBasis],
+    sizes: Sequence[int],
+    *,
+    seed: int,
+    memory: int,
+    progress: bool | None,
+    held_out: bool = True,
 ) -> tuple[list[Response], list[Response]]:
     """The responses of every section to its leading features, of samples to fit to and of others held out.
 
@@ -73,12 +80,13 @@ def sample(
         seed: of the choices.
         memory: bound in bytes for the derivatives of one batch taken at once.
         progress: show a progress bar.
+        held_out: whether those held out are wanted; there are none otherwise.
 
     Raises:
         BatchError: there are too few samples.
     """
     ends = [_ends(sites, sizes, l, seed) for l in range(len(sizes))]
-    found: tuple[list[list[_Part]], ...] = ([[] for _ in ends], [[] for _ in ends])
+    found: list[list[list[_Part]]] = [[[] for _ in ends] for _ in range(1 + held_out)]
     for record, chances in drawn(records, seed, progress=progress):
         for l, end in enumerate(ends):
             if (through := _affine(record, l, end)) is not None:
@@ -90,16 +98,21 @@ def sample(
                 to_fit(chances[:, 0], FITTED * room, records.samples),
                 to_judge(chances[:, 0], HELD_OUT * room, records.samples),
             )
-            for parts, which in zip(found, chosen, strict=True):
+            for parts, which in zip(found, chosen, strict=False):
                 if len(which):
                     parts[l].append(_respond(record, l, end, which, chances[which, 1], memory))
     if not all(parts for side in found for parts in side):
-        raise BatchError(
-            f"sparse=True got {records.samples} samples, too few to fit rotations to some and to judge them by others; "
-            "give a few hundred."
-        )
-    first, second = ([_joined(parts) for parts in side] for side in found)
-    return first, second
+        raise too_few(records.samples)
+    first, *second = ([_joined(parts) for parts in side] for side in found)
+    return first, second[0] if second else []
+
+
+def too_few(samples: int) -> BatchError:
+    """The error of data that cannot be divided."""
+    return BatchError(
+        f"sparse=True got {samples} samples, too few to fit rotations to some and to judge them by others; give a few "
+        "hundred."
+    )
 
 
 def drawn(records: Records, seed: int, *, progress: bool | None) -> Iterator[tuple[Record, Tensor]]:

@@ -17,6 +17,7 @@ import libasis
 from libasis.basis.fit import site_moments
 from libasis.basis.whiten import interaction_basis, own_coordinates, whiten
 from libasis.cut import Records
+from libasis.importance import Moment
 from libasis.numerics import Truncation
 
 SITES = ["input", "1", "3", "output"]
@@ -36,8 +37,9 @@ def direct(traced, images):
             (g,) = torch.autograd.grad(y[..., j].sum(), x, retain_graph=True)
             g = g.flatten(0, 1).double()
             M += g.T @ g
+        moment = Moment(M / len(images), None, "direct", len(images))
         white = whiten(traced.sites[l].name, stats[l], auto, dtype)
-        found.insert(0, interaction_basis(traced.sites[l].name, white, M / len(images), auto, dtype))
+        found.insert(0, interaction_basis(traced.sites[l].name, white, moment, auto, dtype))
     return found
 
 

@@ -112,3 +112,19 @@ def test_float32_is_close_to_float64():
         values.append(moment(traced, [x.float()], "closed_form", readout)[0].value)
     assert values[0].dtype == torch.float64
     assert_same(*values, 1e-5)
+
+
+@pytest.mark.parametrize("last", ["relu", "affine"])
+def test_a_narrow_section_gives_its_moment_as_a_product(last):
+    parts = [nn.Linear(9, 4), *([nn.ReLU(), nn.Linear(4, 7)] if last == "relu" else [])]
+    model, x = nn.Sequential(*parts).double().eval(), randn(50, 9)
+    traced = libasis.trace(model, x, ["input", "output"])
+    found, _ = moment(traced, [x[:20], x[20:]], "auto", torch.eye(7 if last == "relu" else 4, dtype=torch.float64))
+    assert found.root.shape == (9, 4)
+    assert_same(found.root @ found.root.T, found.value, 1e-13)
+    exact = libasis.fit(traced, [x], moments="exact", truncation="relative:1e-10").sites[0]
+    basis = libasis.fit(traced, [x], truncation="relative:1e-10").sites[0]
+    assert basis.k == exact.k <= 4
+    assert basis.rank_report["importance"]["total"] == exact.rank_report["importance"]["total"] == 9
+    torch.testing.assert_close(basis.importances, exact.importances, rtol=1e-10, atol=0)
+    torch.testing.assert_close(basis.C, exact.C, rtol=1e-8, atol=1e-8)

@@ -190,7 +190,7 @@ class Recursion:
     def _site(self, source: int, target: int, white: Whitening, readout: SiteBasis) -> SiteBasis:
         moment = self.pulled(source, target, white.U * white.g.sqrt(), readout)
         name = self.traced.sites[source].name
-        return interaction_basis(name, white, moment.value, self.truncation, self.dtype)
+        return interaction_basis(name, white, moment, self.truncation, self.dtype)
 
     def facts(self, stats: list[StreamingMoments]) -> Plain:
         """How the moments were computed, from which data."""

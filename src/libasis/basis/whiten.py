@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import ActivationError
+from ..importance import Moment
 from ..numerics import RankDecision, StreamingMoments, Truncation, eigh_descending, fix_signs
 from ..numerics.eigen import gram_noise, symmetric
 from ..types import Matrix, Plain, Vector
@@ -62,9 +63,9 @@ def whiten(
 
 
 def interaction_basis(
-    name: str, white: Whitening, pulled: Matrix, truncation: Truncation, dtype: torch.dtype
+    name: str, white: Whitening, pulled: Moment, truncation: Truncation, dtype: torch.dtype
 ) -> SiteBasis:
-    r"""The basis of a site from its whitening and :math:`M'` ``[d, d]``.
+    r"""The basis of a site from its whitening and :math:`M'`.
 
     :math:`M = g^{1/2} U^T M' U g^{1/2} = V\,\mathrm{diag}(\Lambda)\,V^T`,
     :math:`C = U g^{-1/2} V \Lambda^{1/2}`, :math:`C^+ = \Lambda^{-1/2} V^T g^{1/2} U^T` (Bushnaq et al. 2024).
@@ -73,9 +74,8 @@ def interaction_basis(
         ActivationError: nothing later depends on the site.
     """
     root = white.g.sqrt()
-    M = symmetric(root[:, None] * (white.U.T @ pulled @ white.U) * root)
-    values, V = eigh_descending(M)
-    noise = gram_noise(float(values[0]), len(values), float(M.diagonal().sum()), dtype)
+    values, V = _importances(white.U * root, pulled)
+    noise = gram_noise(float(values[0]), len(values), float(values.sum()), dtype)
     decision = truncation.decide(values, noise=noise)
     if decision.kept == 0:
         raise ActivationError(
@@ -88,6 +88,14 @@ def interaction_basis(
     C_pinv = (V / scale).T @ (root[:, None] * white.U.T)
     report = {"variance": white.decision.to_dict(), "importance": decision.to_dict()}
     return oriented(name, white.mean, C, C_pinv, importances, importances, report)
+
+
+def _importances(weigh: Matrix, pulled: Moment) -> tuple[Vector, Matrix]:
+    r"""Eigenvalues ``[r]``, descending, of :math:`W^T M' W` and eigenvectors; of a narrow M' as many as it has."""
+    if pulled.root is None or pulled.root.shape[1] >= weigh.shape[1]:
+        return eigh_descending(weigh.T @ pulled.value @ weigh)
+    V, roots, _ = torch.linalg.svd(weigh.T @ pulled.root, full_matrices=False)
+    return torch.nn.functional.pad(roots.square(), (0, weigh.shape[1] - len(roots))), V
 
 
 def principal_basis(name: str, white: Whitening) -> SiteBasis:

@@ -21,6 +21,7 @@ class Moment:
         rule: the rule that computed it.
         n: number of counted (sample, position) pairs at the section's input.
         facts: what else the rule reports, as plain data.
+        root: ``[d_in, r]``, of which :math:`M'` is the product with its transpose, where r is known to be below d_in.
     """
 
     value: Matrix
@@ -28,6 +29,7 @@ class Moment:
     rule: str
     n: int
     facts: Plain = field(default_factory=dict)
+    root: Matrix | None = None
 
 
 @dataclass(frozen=True)

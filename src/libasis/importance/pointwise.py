@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ..anatomy import Anatomy
 from ..cut import Records
-from ..numerics import add_gram, mirrored
+from ..numerics import add_gram, eigh_descending, mirrored
 from ..types import Matrix
 from .moment import Moment, Span
 from .norm import Terms
@@ -47,7 +49,15 @@ class PointwiseForm:
                 sums[anatomy].add(part)
             n += record.count(span.source)
         total = torch.stack([part.moment() for part in sums.values()]).sum(0)
-        return Moment(total / max(n, 1), None, self.name, n)
+        root = joined([part.root() for part in sums.values()], len(total))
+        return Moment(total / max(n, 1), None, self.name, n, root=None if root is None else root / max(n, 1) ** 0.5)
+
+
+def joined(roots: Sequence[Matrix | None], d: int) -> Matrix | None:
+    """One root of a sum, of those of its parts; None where one is missing or they are not narrow together."""
+    known = [root for root in roots if root is not None]
+    narrow = len(known) == len(roots) and sum(root.shape[1] for root in known) < d
+    return torch.cat(known, 1) if narrow else None
 
 
 class PointwiseSums:
@@ -91,7 +101,7 @@ class PointwiseSums:
 
     def add_slopes(self, s: Tensor) -> None:
         r"""Add slopes over :math:`\sigma`, ``[n, rows]``."""
-        add_gram(self.ss, s, 512)
+        add_gram(self.ss, s)
         self.s += s.sum(0, dtype=torch.float64)
 
     def blocks(self) -> tuple[Matrix, Matrix]:
@@ -102,5 +112,18 @@ class PointwiseSums:
 
     def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""
-        skip = None if self.anatomy.skip is None else self.readout.T @ self.anatomy.skip.double()  # [k, d]
+        skip = self._skip()
         return self.terms.moment(Units(self.anatomy, self.readout).A, *self.blocks(), skip, self.n)
+
+    def root(self) -> Matrix | None:
+        r"""``[d, r]``, of which :math:`n M'` is the product with its transpose; None where a norm or a skip adds to it."""
+        skip = self._skip()
+        if self.anatomy.norm is not None or (self.units.rows and skip is not None):
+            return None
+        if skip is not None:
+            return skip.T * self.n**0.5
+        values, vectors = eigh_descending(self.blocks()[0])
+        return Units(self.anatomy, self.readout).A.T @ (vectors * values.clamp_min(0).sqrt())
+
+    def _skip(self) -> Matrix | None:
+        return None if self.anatomy.skip is None else self.readout.T @ self.anatomy.skip.double()  # [k, d]

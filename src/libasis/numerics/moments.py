@@ -28,7 +28,7 @@ class StreamingMoments:
 
     def update(self, x: Tensor) -> None:
         """Add vectors ``[n, d]`` of any floating dtype."""
-        for part in x.split(4096) if len(x) else ():
+        for part in x.split(1024) if len(x) else ():
             part = part.to(torch.float64)
             mean = part.mean(0)
             add_gram(self.scatter, part - mean)
@@ -59,7 +59,7 @@ class StreamingMoments:
         return float(self.scatter.diagonal().sum() / max(self.n, 1) + self.mean @ self.mean)
 
 
-def add_gram(total: Matrix, x: Tensor, width: int = 256) -> None:
+def add_gram(total: Matrix, x: Tensor, width: int = 128) -> None:
     """Add :math:`x^T x` of vectors ``[n, d]`` to the upper triangle of ``total``: little more than half the work.
 
     What stands below the triangle of ``total`` afterwards is not to be read; see `mirrored`.

@@ -9,7 +9,7 @@ from anatomy.test_anatomy import MADE_OF, NOT, D, Last, T, example, turn
 from cut.cutting import randn
 from libasis.cut import Records
 from libasis.errors import OptionError
-from libasis.importance import RULES, Span, choose
+from libasis.importance import RULES, Span, choose, short
 
 FORMS = MADE_OF
 WITH_ATTENTION = [name for name, made in MADE_OF.items() if made[3]]
@@ -44,6 +44,15 @@ def assert_same(closed, exact, tolerance=1e-10):
 def test_closed_is_exact(name):
     x = torch.cat([example(name), 2 * example(name) - 1])
     assert_same(*both(FORMS[name][0], [x, x[:2] + 0.5]))
+
+
+@pytest.mark.parametrize("most", [0, 64])
+@pytest.mark.parametrize("name", [name for name in WITH_ATTENTION if "rotary" not in name])
+def test_attention_to_few_and_to_many_positions(monkeypatch, name, most):
+    monkeypatch.setattr(short, "MOST", most)
+    x = torch.cat([example(name), 2 * example(name) - 1])
+    mask = torch.rand(len(x), T, generator=torch.Generator().manual_seed(1)) > 0.3
+    assert_same(*both(FORMS[name][0], [x], mask=lambda _: mask))
 
 
 @pytest.mark.parametrize("name", ["relu with skip", "gelu of the normed", "gated", "norm alone", *WITH_ATTENTION])

@@ -123,7 +123,8 @@ class GraphTrace(Traced):
         dtype, device = dtype or self.dtype, device or self.device
         if (dtype, device) == (self.dtype, self.device):
             return self
-        return self._derived(dtype=dtype, device=device, _cuts={})
+        cuts = {key: Cut(self._programs[key], self.specs, dtype, device) for key in self._cuts}
+        return self._derived(dtype=dtype, device=device, _cuts=cuts)
 
     def with_mask(self, mask: Mask | None) -> GraphTrace:
         """The same cut with another mask."""

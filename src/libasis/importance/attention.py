@@ -19,6 +19,7 @@ from .parts import Units
 from .paths import Paths, gram
 from .pointwise import PointwiseSums
 from .rotary import ProbedPaths, RotaryPaths, summed_looks
+from .short import ShortPaths
 
 
 class AttentionForm:
@@ -130,7 +131,9 @@ class AttentionSums:
         self.heads = Heads(anatomy, readout.to(like))
         rotary = anatomy.attention.rotate_query is not None
         self.probed = probed and rotary
-        self.paths = (ProbedPaths if self.probed else RotaryPaths if rotary else Paths)(self.heads)
+        read = like.shape[1] if anatomy.read is None else len(anatomy.read)
+        plain = ShortPaths if ShortPaths.suits(self.heads, like.shape[1], read) else Paths
+        self.paths = (ProbedPaths if self.probed else RotaryPaths if rotary else plain)(self.heads)
         units = PointwiseSums(anatomy, readout, like) if anatomy.pointwise else None
         self.beside = units and Beside(units, self.heads, probed=self.probed)
         rows = len(self.heads.W) + (self.beside.units.rows if self.beside else 0)

@@ -153,6 +153,13 @@ class Heads:
         """``[H, b, t, w]`` to ``[b, t, H w]``."""
         return x.permute(1, 2, 0, 3).flatten(2)
 
+    def _turned(self, x: Tensor, turn: Turn | None) -> tuple[Tensor, Tensor]:
+        """R x of all heads, ``[H, b, t, e]`` and ``[b, t, H e]``, from ``[b, t, H e]``."""
+        if turn is None:
+            return self.split(x), x
+        turned = turn.forward(self.split(x))
+        return turned, self.join(turned)
+
     def look(self, u: Tensor, values: Values, counted: Tensor | None) -> Looks:
         """What the heads look at.
 
@@ -164,11 +171,11 @@ class Heads:
         n, T = self.n, u.shape[1]
         p = u @ self.W.T
         v, k, q = p.split(self.sizes, -1)
-        v, k, q = self.split(v), self.split(k + n.b_K.flatten().to(u)), self.split(q + n.b_Q.flatten().to(u))
+        k, q = k + n.b_K.flatten().to(u), q + n.b_Q.flatten().to(u)
         turn_q = None if n.rotate_query is None else Turn(n.rotate_query, T, values, u)
         turn_k = None if n.rotate_key is None else Turn(n.rotate_key, T, values, u)
-        q, k = (x if turn is None else turn.forward(x) for turn, x in ((turn_q, q), (turn_k, k)))
-        A = n.pattern(self.join(q), self.join(k), values)
+        (q, joined_q), (k, joined_k) = self._turned(q, turn_q), self._turned(k, turn_k)
+        A, v = n.pattern(joined_q, joined_k, values), self.split(v)
         rows = slice(None) if self.read is None else torch.tensor(self.read, device=u.device)
         A = A[:, :, rows]
         if counted is not None:

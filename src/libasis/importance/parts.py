@@ -71,7 +71,7 @@ class Units:
 
 def _slopes(activate: Callable[..., Tensor], a: list[Tensor]) -> list[Tensor]:
     y, pull = torch.func.vjp(activate, *a)[:2]
-    return [slope[0] for slope in pull(torch.ones_like(y))]
+    return [slope[0] for slope in pull(y.new_ones(()).expand_as(y))]
 
 
 def counted_pairs(record: Record, source: int, read: tuple[int, ...] | None) -> Tensor:

@@ -121,6 +121,8 @@ class ClosedEffects:
         skip = C.new_zeros(anatomy.d_out, anatomy.d) if anatomy.skip is None else anatomy.skip.to(C)
         self.skip = C.T @ skip @ C_pinv.T  # [k_out, k_in]
         self.heads = None if anatomy.attention is None else Heads(anatomy, anatomy.attention, C, C_pinv)
+        self.varied = torch.zeros(self.units.rows, dtype=torch.bool, device=C.device)
+        self.pairs: dict[tuple[int, int, int, int], Tensor] = {}
 
     def __call__(
         self,
@@ -140,23 +142,43 @@ class ClosedEffects:
             sizes: how much to do at once; the number of samples is that of the points.
         """
         seen = self._see(points, amounts, keep, values)
-        varies = (seen.slopes != seen.slopes[:1]).any(0)
-        slopes, steady = seen.slopes[:, varies], seen.slopes[:1, ~varies].sum(0)
+        self._note_what_varies(seen.slopes)
+        slopes = seen.slopes if bool(self.varied.all()) else seen.slopes[:, self.varied]
         for which in spans(self.C_pinv.shape[0], sizes.sources):
             change = self._change(seen, which)
-            through = self.through[:, which]
             for columns in spans(self.k_out, sizes.targets):
-                # units whose slope is the same everywhere are one matrix, as the skip path is
-                same = self.skip[columns, which] + (self.G[~varies][:, columns].T * steady) @ through[~varies]
-                pairs = (self.G[varies][:, columns, None] * through[varies][:, None]).flatten(1)
+                same, pairs = self._same(seen, columns, which), self._paired(columns, which)
                 for some in spans(len(seen.amounts), sizes.rows):
-                    effect = torch.addmm(same.flatten(), slopes[some], pairs).unflatten(1, same.shape)
-                    if seen.y is not None and seen.chi is not None:
-                        effect.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)
-                    effect.mul_(seen.amounts[some, None, which])
+                    if self.units.rows:
+                        effect = torch.addmm(same.flatten(), slopes[some], pairs).unflatten(1, same.shape)
+                        if seen.y is not None and seen.chi is not None:
+                            effect.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)
+                        effect.mul_(seen.amounts[some, None, which])
+                    else:
+                        effect = same * seen.amounts[some, None, which]
                     if change is not None and self.heads is not None:
                         self.heads.write(seen.looks[0][1], change[some], effect, columns)
                     yield columns, which, effect
+
+    def _note_what_varies(self, slopes: Tensor) -> None:
+        """Units count as varying once they have, so that what is made of them serves the next samples too."""
+        varied = self.varied | (slopes != slopes[:1]).any(0)
+        if not torch.equal(varied, self.varied):
+            self.varied, self.pairs = varied, {}
+
+    def _same(self, seen: _Seen, columns: slice, which: slice) -> Matrix:
+        """What is alike for all these samples, ``[j, i]``: the skip path, and units whose slope is the same."""
+        steady = ~self.varied
+        G = self.G[steady][:, columns].T * seen.slopes[:1, steady].sum(0)
+        return self.skip[columns, which] + G @ self.through[steady][:, which]
+
+    def _paired(self, columns: slice, which: slice) -> Tensor:
+        """What each varying unit contributes to each pair of features, ``[units, j i]``; the last block is kept."""
+        key = (columns.start, columns.stop, which.start, which.stop)
+        if key not in self.pairs:
+            G, through = self.G[self.varied][:, columns, None], self.through[self.varied][:, None, which]
+            self.pairs = {key: (G * through).flatten(1)}
+        return self.pairs[key]
 
     def _see(
         self, points: Sequence[tuple[Tensor, float]], amounts: Tensor, keep: Tensor | None, values: Values

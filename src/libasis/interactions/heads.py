@@ -80,20 +80,21 @@ class Heads:
             W_V = read.transpose(1, 2) @ W_V
             read = torch.eye(C.shape[1], dtype=C.dtype, device=C.device).expand(self.H, -1, -1)
         self.G = read.flatten(0, 1)
-        self.W_Q, self.W_K, self.W_V = (W.flatten(0, 1).to(C) for W in (n.W_Q, n.W_K, W_V))
+        plain = [W.flatten(0, 1).to(C) for W in (n.W_Q, n.W_K, W_V)]
         self.b_Q, self.b_K = n.b_Q.flatten().to(C), n.b_K.flatten().to(C)
         fold = anatomy.norm.fold if anatomy.norm is not None else (lambda W: W)
-        self.folded = [fold(W) for W in (self.W_Q, self.W_K, self.W_V)]
+        self.folded = [fold(W) for W in plain]
+        self.reads = torch.cat([*plain[:2], self.folded[2]])
         # what a feature gives to each head, [h, e or v, k_in]
         self.q_of, self.k_of, self.v_of = ((W @ C_pinv.T).unflatten(0, (self.H, -1)) for W in self.folded)
 
     def look(self, u: Tensor, values: Values, t: slice | list[int], *, normed: bool) -> Look:
         """The heads at ``u [b, s, d]``, their outputs read at ``t``."""
         n = self.attention
-        q = _rotated(u @ self.W_Q.T + self.b_Q, n.rotate_query, values)
-        k = _rotated(u @ self.W_K.T + self.b_K, n.rotate_key, values)
+        q, k, v = (u @ self.reads.T).split([len(W) for W in self.folded], -1)
+        q, k = _rotated(q + self.b_Q, n.rotate_query, values), _rotated(k + self.b_K, n.rotate_key, values)
         A = n.pattern(q, k, values)[:, :, t]
-        q, k, v = self._split(q[:, t]) * n.scale, self._split(k) * n.scale, self._split(u @ self.folded[2].T)
+        q, k, v = self._split(q[:, t] * n.scale), self._split(k * n.scale), self._split(v)
         o = A @ v
         of_keys = of_queries = moved = None
         if normed:
@@ -148,11 +149,9 @@ class Heads:
 
     def _written(self, look: Look, a: Tensor, drift: Tensor | None, which: slice) -> Tensor:
         """Everything, heads and positions of their keys in one product of matrices: ``[b, t, j, i]``."""
-        n, at, heads = self.attention, a[:, look.t, None, None], range(self.H)
-        by_keys = [_by_keys(look.q[:, h], self.k_of[h][:, which], n.rotate_key, look) for h in heads]
-        by_queries = [_by_queries(look.k[:, h], self.q_of[h][:, which], n.rotate_query, look) for h in heads]
-        z = torch.stack(by_keys, 2) * a[:, None, None]  # [b, t, h, s, i]
-        z.addcmul_(torch.stack(by_queries, 2), at)
+        at = a[:, look.t, None, None]
+        z = self._by_keys(look, which) * a[:, None, None]  # [b, t, h, s, i]
+        z.addcmul_(self._by_queries(look, which), at)
         A, o = look.A.transpose(1, 2), look.o.permute(0, 2, 3, 1)  # [b, t, h, s], [b, t, j, h]
         if drift is not None and look.of_keys is not None and look.of_queries is not None:
             z.addcmul_(look.of_keys.transpose(1, 2)[..., None] + 1.0, drift[:, None, None], value=-1)
@@ -161,9 +160,24 @@ class Heads:
         total = moved.flatten(3) @ z.flatten(2, 3)
         if drift is not None:
             total -= o @ (A @ drift[:, None])
-        for h, value in enumerate(self.v_of[..., which]):
-            total.addcmul_((look.A[:, h] @ a)[:, :, None], value)
+        seen = torch.einsum("bhts,bsi->hbti", look.A, a)
+        for amounts, value in zip(seen, self.v_of[..., which], strict=True):
+            total.addcmul_(amounts[:, :, None], value)
         return total
+
+    def _by_keys(self, look: Look, which: slice) -> Tensor:
+        """How features at s raise scores of t, all heads: ``[b, t, h, s, i]``, s = 1 where all are alike."""
+        if self.attention.rotate_key is None:
+            return torch.einsum("bhte,hei->bthi", look.q, self.k_of[..., which])[:, :, :, None]
+        each = zip(look.q.unbind(1), self.k_of[..., which], strict=True)
+        return torch.stack([_by_keys(q, k_of, self.attention.rotate_key, look) for q, k_of in each], 2)
+
+    def _by_queries(self, look: Look, which: slice) -> Tensor:
+        """How features at t raise scores of s, all heads: ``[b, t, h, s, i]``, t = 1 where all are alike."""
+        if self.attention.rotate_query is None:
+            return torch.einsum("bhse,hei->bhsi", look.k, self.q_of[..., which])[:, None]
+        each = zip(look.k.unbind(1), self.q_of[..., which], strict=True)
+        return torch.stack([_by_queries(k, q_of, self.attention.rotate_query, look) for k, q_of in each], 2)
 
     def _summed(self, look: Look, a: Tensor, drift: Tensor | None, which: slice) -> Tensor:
         """Through plain keys, and the drift of values, by products of matrices: ``[b, h, t, v, i]``."""
@@ -212,14 +226,15 @@ def numbers_of(attention: Attention, s: int, t: int, k_out: int) -> tuple[int, i
         k_out: output features.
     """
     H, e, _ = attention.W_Q.shape
-    v = min(attention.W_V.shape[1], k_out)
+    narrow, v = k_out < attention.W_V.shape[1], min(attention.W_V.shape[1], k_out)
     look = 4 * H * s * s + 2 * H * t * s + 6 * H * s * e
     change = H * (v * (5 * t + s) + 3 * t)
     if is_long(attention, s):
         look += H * v * e * (2 * t + s)
     if not is_long(attention, s) or attention.rotate_key is not None:
-        look += 2 * t * s * v
-        change += 3 * s * (t + e)
+        look += 2 * t * s * v * (H if narrow else 1)
+        change = 4 * t * (H * s + v) if narrow else change + 3 * s * t
+        change += 3 * s * e if attention.rotate_key is not None else 0
     return look, change
 
 

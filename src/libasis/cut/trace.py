@@ -84,7 +84,7 @@ def trace(
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise SiteError(f"Site {twice[0]!r} is listed twice; name each site once.")
     own, target = parse_dtype(dtype), parse_device(device)
-    return GraphTrace(model, example, tuple(sites), mask).to(dtype=own, device=target)
+    return GraphTrace(model, example, tuple(sites), mask).to(dtype=own, device=target).ready(example)
 
 
 class GraphTrace(Traced):
@@ -123,8 +123,12 @@ class GraphTrace(Traced):
         dtype, device = dtype or self.dtype, device or self.device
         if (dtype, device) == (self.dtype, self.device):
             return self
-        cuts = {key: Cut(self._programs[key], self.specs, dtype, device) for key in self._cuts}
-        return self._derived(dtype=dtype, device=device, _cuts=cuts)
+        return self._derived(dtype=dtype, device=device, _cuts={})
+
+    def ready(self, example: Any) -> GraphTrace:
+        """Itself, cut for an example already, so that no batch of its shape has to wait."""
+        self._cut(*self.structure.split(example))
+        return self
 
     def with_mask(self, mask: Mask | None) -> GraphTrace:
         """The same cut with another mask."""

@@ -271,3 +271,16 @@ def test_build_is_its_three_steps():
     found = libasis.build(model, pairs, case.sites, method="pca", edges="integrated", nodes=3, progress=False)
     for a, b in zip(found.edges, truth.edges, strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_options_of_the_fit_go_through():
+    """`build` is the three calls in one: what `fit` takes, it takes."""
+    model, x = named(up=nn.Linear(6, 8), act=nn.Tanh(), down=nn.Linear(8, 3)), random(400, 6, seed=3)
+    span = torch.eye(6, dtype=F64)[:, :4]
+    options = {"sparse": True, "within": {"input": span}, "truncation": "relative:1e-9", "progress": False}
+    graph = libasis.build(model, [x], ["input", "act", "output"], **options)
+    basis = libasis.fit(libasis.trace(model, x, ["input", "act", "output"]), [x], **options)
+    assert graph.basis.method == basis.method == "sparse"
+    assert graph.basis[0].k == basis[0].k <= 4
+    for one, other in zip(graph.basis, basis, strict=True):
+        torch.testing.assert_close(one.C, other.C)

@@ -22,6 +22,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
     sites: Sequence[SiteSpec],
     *,
     method: str = "lib",
+    sparse: bool = False,
     rotate_final: bool = False,
     truncation: str = "auto",
     moments: str = "auto",
@@ -37,6 +38,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
     memory: int = DEFAULT_MEMORY,
     spill: str | Path | None = None,
     relative_error: float = 0.01,
+    within: Any = None,
 ) -> InteractionGraph:
     """Basis and interaction graph of a model: `trace`, `fit` and `interactions` in one.
 
@@ -48,6 +50,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         batches: a re-iterable of inputs or of pairs (inputs, targets).
         sites: where to cut, see `trace`.
         method: the basis, see `fit`.
+        sparse: rotate the features of LIB so that fewer interactions are needed, see `fit`.
         rotate_final: see `fit`.
         truncation: see `fit`.
         moments: see `fit`.
@@ -63,6 +66,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes.
         spill: a folder for activations that do not fit into memory, see `fit`.
         relative_error: where random probes are enough, see `fit`.
+        within: directions to which sites are confined, see `fit`.
     """
     traced = trace(model, first_inputs(model, batches), sites, mask=mask, dtype=dtype, device=device)
     kept = keep(traced, batches, memory=memory, spill=spill)
@@ -71,6 +75,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
             traced,
             kept,
             method,
+            sparse=sparse,
             rotate_final=rotate_final,
             truncation=truncation,
             moments=moments,
@@ -78,6 +83,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
             progress=progress,
             memory=memory,
             relative_error=relative_error,
+            within=within,
         )
         return interactions(
             traced,

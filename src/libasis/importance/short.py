@@ -20,7 +20,7 @@ class ShortPaths(Paths):
     :math:`KK = \sum_t\kappa_t\,q_tq_t^T`,
     :math:`KQ = \sum_t\sigma_t^{-2} q_t \big(\sum_u\Phi_{t,tu}k_u\big)^T`,
     :math:`QQ = \sum_t\sigma_t^{-2}\sum_s k_s \big(\sum_u\Phi_{t,su}k_u\big)^T`. Their number grows with the
-    square of the number of positions, that of operations does not grow with the number of pairs of heads.
+    square of the number of positions, that of the calls made for them not with the number of pairs of heads.
     """
 
     def __init__(self, heads: Heads) -> None:
@@ -29,8 +29,9 @@ class ShortPaths(Paths):
 
     @staticmethod
     def suits(heads: Heads, positions: int, read: int) -> bool:
-        """Whether it takes less than `Paths`."""
-        return heads.H * positions <= MOST and positions * read <= 2 * (positions + read)
+        """Whether it takes less than `Paths`, whose work does not grow with the width of the readout."""
+        wide = len(heads.G) > 2 * heads.H * heads.v
+        return heads.H * positions <= MOST and positions * read <= 2 * (positions + read) and not wide
 
     def add(self, x: Looks, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `Paths.add`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from ..cut import Mask, Records, Traced, prepare
 from ..cut.batches import describe
-from ..errors import OptionError
+from ..errors import OptionError, SiteError
 from ..importance import Moment, Sketch, Span, choose
 from ..numerics import StreamingMoments, Truncation
 from ..provenance import versions
@@ -93,6 +94,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         OptionError: an option is unknown.
         BatchError: the batches are empty, one-shot or of the wrong structure.
         ActivationError: an activation is not finite or does not vary.
+        SiteError: a site is too wide for this machine's memory.
     """
     if method not in METHODS:
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
@@ -103,6 +105,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     if within is not None and method == "neuron":
         raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
+    check_widths(traced)
     with Records.of(traced, batches, memory, spill) as records:
         stats, computed_in = site_moments(records, progress=progress)
         sizes = {site.name: len(s.mean) for site, s in zip(traced.sites, stats, strict=True)}
@@ -122,6 +125,32 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         from ..sparse import sparsify  # a later stage: it ablates
 
         return sparsify(records, basis, seed=seed, memory=memory, progress=progress)
+
+
+def check_widths(traced: Traced) -> None:
+    """Each site takes three matrices of its width: its covariance, C and its pseudo-inverse.
+
+    Raises:
+        SiteError: they need more memory than the machine has.
+    """
+    has = physical_memory()
+    needs = [(24 * site.features**2, site) for site in traced.sites]
+    if has is None or sum(need for need, _ in needs) <= has:
+        return
+    need, widest = max(needs, key=lambda pair: pair[0])
+    raise SiteError(
+        f"Site {widest.name!r} has {widest.features} features, whose covariance and basis take {need / 2**30:.0f} GiB, "
+        f"but this machine has {has / 2**30:.0f} GiB of memory; take a narrower site, such as the input of the layer "
+        "before logits."
+    )
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine, None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def site_moments(records: Records, *, progress: bool | None = None) -> tuple[list[StreamingMoments], torch.dtype]:

@@ -15,9 +15,9 @@ Run: python benchmarks/direct_method.py [--dtype float64]
 from __future__ import annotations
 
 import argparse
-import time
 
 import torch
+from timing import timed
 
 import libasis
 from libasis.demo import modadd
@@ -63,16 +63,6 @@ def lean(record, l, source, target):
             (g,) = torch.autograd.grad(y[:, t, j].sum(), x, retain_graph=True)
             edges[j] += ((g @ source.C_pinv.T) * features).sum(1).square().sum(0)
     return M / n, edges / n
-
-
-def timed(work, times):
-    """What it returns, and the seconds of each run."""
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        found = work()
-        seconds.append(time.perf_counter() - start)
-    return found, seconds
 
 
 def main():

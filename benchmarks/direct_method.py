@@ -69,7 +69,7 @@ def main():
     """Time both, compare their results, print the ratio of the fastest runs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
-    parser.add_argument("--times", type=int, default=3, help="how often each side runs")
+    parser.add_argument("--times", type=int, default=5, help="how often each side runs")
     options = parser.parse_args()
     train = modadd.batches_train()
     model = modadd.load()

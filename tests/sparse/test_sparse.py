@@ -110,7 +110,9 @@ def test_is_the_same_for_a_seed_and_however_the_data_are_split(pair):
     sections, x, _, sparse = pair
     again = fit(sections, list(x.split(150)))
     for a, b in zip(sparse, again, strict=True):
-        torch.testing.assert_close(a.C, b.C, rtol=1e-2, atol=1e-3)  # as far as the search converges
+        alike = torch.nn.functional.cosine_similarity(a.C, b.C, dim=0)
+        assert float(alike.min()) > 1 - 1e-5  # as far as the search converges, which starts from other roundings
+        torch.testing.assert_close(a.importances, b.importances, rtol=1e-3, atol=0)
     for a, b in zip(sparse, fit(sections, x), strict=True):
         assert torch.equal(a.C, b.C)
 

@@ -116,9 +116,9 @@ class PointwiseSums:
         return self.terms.moment(Units(self.anatomy, self.readout).A, *self.blocks(), skip, self.n)
 
     def root(self) -> Matrix | None:
-        r"""``[d, r]``, of which :math:`n M'` is the product with its transpose; None if a norm or skip adds to it."""
+        r"""``[d, r]``, of which :math:`n M'` is the product with its transpose; None if there is no small one."""
         skip = self._skip()
-        if self.anatomy.norm is not None or (self.units.rows and skip is not None):
+        if self.anatomy.norm is not None or (self.units.rows and skip is not None) or self.units.rows >= self.anatomy.d:
             return None
         if skip is not None:
             return skip.T * self.n**0.5

@@ -105,7 +105,6 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     if within is not None and method == "neuron":
         raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
     traced = prepare(traced, dtype=dtype, device=device, mask=mask)
-    check_widths(traced)
     with Records.of(traced, batches, memory, spill) as records:
         stats, computed_in = site_moments(records, progress=progress)
         sizes = {site.name: len(s.mean) for site, s in zip(traced.sites, stats, strict=True)}
@@ -127,7 +126,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         return sparsify(records, basis, seed=seed, memory=memory, progress=progress)
 
 
-def check_widths(traced: Traced) -> None:
+def _check_widths(traced: Traced) -> None:
     """Each site takes three matrices of its width: its covariance, C and its pseudo-inverse.
 
     Raises:
@@ -154,7 +153,12 @@ def physical_memory() -> int | None:
 
 
 def site_moments(records: Records, *, progress: bool | None = None) -> tuple[list[StreamingMoments], torch.dtype]:
-    """Mean and covariance of every site in one pass, and the dtype the activations were computed in."""
+    """Mean and covariance of every site in one pass, and the dtype the activations were computed in.
+
+    Raises:
+        SiteError: a site is too wide for this machine's memory.
+    """
+    _check_widths(records.traced)
     stats: list[StreamingMoments] = []
     computed_in = torch.float32
     for record in records.stream(progress=progress, label="statistics"):

@@ -112,15 +112,14 @@ class PointwiseSums:
 
     def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""
-        skip = self._skip()
-        return self.terms.moment(Units(self.anatomy, self.readout).A, *self.blocks(), skip, self.n)
+        return self.terms.moment(Units(self.anatomy, self.readout).A, *self.blocks(), self._skip(), self.n)
 
     def root(self) -> Matrix | None:
         r"""``[d, r]``, of which :math:`n M'` is the product with its transpose; None if there is no small one."""
-        skip = self._skip()
-        if self.anatomy.norm is not None or (self.units.rows and skip is not None) or self.units.rows >= self.anatomy.d:
+        rows, plain = self.units.rows, self.anatomy.skip is None
+        if self.anatomy.norm is not None or (rows and not plain) or rows >= self.anatomy.d:
             return None
-        if skip is not None:
+        if (skip := self._skip()) is not None:
             return skip.T * self.n**0.5
         values, vectors = eigh_descending(self.blocks()[0])
         return Units(self.anatomy, self.readout).A.T @ (vectors * values.clamp_min(0).sqrt())

@@ -102,6 +102,7 @@ MADE_OF = {  # name: (forward, whether norm, number of pointwise branches, wheth
     "one head": (lambda m, x: x + one_head(m, x), False, 0, True, None),
     "rotary": (lambda m, x: x + rotary(m, m.rms(x)), True, 0, True, None),
     "partial rotary": (lambda m, x: x + rotary(m, m.norm(x), partly=True), True, 0, True, None),
+    "rotary, last position": (lambda m, x: (x + rotary(m, m.norm(x)))[:, -1], True, 0, True, (T - 1,)),
     "rotary with grouped keys": (lambda m, x: x + turned_groups(m, m.rms(x)), True, 0, True, None),
     "causal, last position": (lambda m, x: (x + fused(m, m.norm(x)))[:, -1], True, 0, True, (T - 1,)),
     "rotary beside a gate": (
@@ -109,6 +110,9 @@ MADE_OF = {  # name: (forward, whether norm, number of pointwise branches, wheth
     ),
     "attention beside, no norm": (lambda m, x: attend(m, x) + m.p(m.v(x).tanh()), False, 1, True, None),
     "side by side": (lambda m, x: x + attend(m, m.norm(x)) + m.p(m.v(m.norm2(x)).relu()), True, 1, True, None),
+    "side by side, second position": (
+        lambda m, x: (x + attend(m, m.norm(x)) + m.p(m.v(m.norm2(x)).relu()))[:, 1], True, 1, True, (1,),
+    ),
 }  # fmt: skip
 
 NOT = {

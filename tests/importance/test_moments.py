@@ -137,3 +137,13 @@ def test_a_narrow_section_gives_its_moment_as_a_product(last):
     assert basis.rank_report["importance"]["total"] == exact.rank_report["importance"]["total"] == 9
     torch.testing.assert_close(basis.importances, exact.importances, rtol=1e-10, atol=0)
     torch.testing.assert_close(basis.C, exact.C, rtol=1e-8, atol=1e-8)
+
+
+def test_slopes_of_zero_and_one_are_counted_exactly():
+    x = randn(3000, D, seed=3)
+    for activate in (torch.relu, lambda a: torch.nn.functional.leaky_relu(a, 1e-9), torch.tanh):
+        traced = libasis.trace(
+            Last(lambda m, x, f=activate: m.o(f(m.q(x)))).double().eval(), x[:, None], ["site", "output"]
+        )
+        closed, exact = (moment(traced, [x[:, None]], rule, randn(D, 5))[0].value for rule in ("closed_form", "exact"))
+        assert_same(closed, exact, 1e-12)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import libasis
-from anatomy.test_anatomy import MADE_OF, D, Last, T, rotary
+from anatomy.test_anatomy import MADE_OF, D, Last, T
 from cut.conftest import make_language_model, tokens
 from cut.cutting import randn
 from importance.test_sketch import Setting, assert_same, padding
@@ -21,13 +21,19 @@ from libasis.importance.attention import AttentionForm, Shapes
 N = 128  # samples
 EXACT = "closed form, attention (probes would cost more)"
 SECTIONS = {
-    name: MADE_OF[name][0] for name in ("rotary", "partial rotary", "rotary with grouped keys", "rotary beside a gate")
+    name: MADE_OF[name][0]
+    for name in (
+        "rotary",
+        "partial rotary",
+        "rotary, last position",
+        "rotary with grouped keys",
+        "rotary beside a gate",
+    )
 }
 LANGUAGE = [
     ("llama", "model.layers.0.input_layernorm:in", "model.layers.0.post_attention_layernorm:in"),
     ("gpt_neox", "gpt_neox.layers.0:in", "gpt_neox.layers.1:in"),
 ]
-SECTIONS["rotary, last position"] = lambda m, x: (x + rotary(m, m.norm(x)))[:, -1]
 
 
 def by_value(x):
@@ -44,7 +50,7 @@ def cheap(monkeypatch):
 
 def traced_section(name, x, mask=None):
     torch.manual_seed(3)
-    model = Last(SECTIONS.get(name) or MADE_OF[name][0]).double().eval()
+    model = Last(MADE_OF[name][0]).double().eval()
     for part in (model.q, model.k):
         part.weight.data *= 2  # sharp patterns
     return libasis.trace(model, x, ["site", "output"], mask=mask)

@@ -165,3 +165,12 @@ class Anatomy:
     def affine(self) -> bool:
         """Whether the section is one affine map of each position alone."""
         return not self.pointwise and self.attention is None and self.read is None
+
+
+def spread(x: Tensor, rows: Tensor | slice | list[int], positions: int) -> Tensor:
+    """``[b, t, ...]``, at some positions or all, to ``[b, s, ...]``: 0 at the others."""
+    if isinstance(rows, slice):
+        return x
+    out = x.new_zeros(x.shape[0], positions, *x.shape[2:])
+    out[:, rows] = x
+    return out

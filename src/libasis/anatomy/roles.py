@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from torch import SymInt, Tensor, fx
@@ -39,7 +40,11 @@ def shape(node: fx.Node) -> Sequence[Any]:
 def _number(size: Any) -> int:
     if not isinstance(size, SymInt):
         return int(size)
-    expression = size.node.expr
+    return _with_stand_in(size.node.expr)
+
+
+@lru_cache(maxsize=1024)  # a graph has few expressions, and sympy takes its time
+def _with_stand_in(expression: Any) -> int:
     return int(expression.subs({symbol: _BATCH for symbol in expression.free_symbols}))
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.fx.node import map_aggregate
 
 from ..errors import ExportError
 from .program import Program, is_float, is_size, known_size
+from .steps import Slot, Steps
 
 Function = Callable[..., tuple[Tensor, ...]]
 
@@ -36,25 +38,18 @@ class Functions:
 
     def build(self, sources: Sequence[fx.Node], targets: Sequence[fx.Node]) -> Function:
         """The function from the sources' values to the targets' values, as tuples of tensors."""
-        graph = fx.Graph()
-        held: dict[str, Tensor] = {}
-        new = {node: graph.placeholder(f"source_{i}") for i, node in enumerate(sources)}
-        sizes: dict[Any, fx.Node] = {}
+        steps = Steps(len(sources))
+        new: dict[fx.Node, Any] = {node: Slot(i) for i, node in enumerate(sources)}
+        sizes: dict[Any, Slot] = {}
         for node in self._needed(set(sources), targets):
             if self._is_constant(node):
-                name = f"constant_{len(held)}"
-                held[name] = self.constant(node)
-                new[node] = graph.get_attr(name)
+                new[node] = self.constant(node)
             elif is_size(node):
-                new[node] = self._size(node, sources, new, graph, sizes)
+                new[node] = self._size(node, sources, new, steps, sizes)
             else:
-                args = fx.map_arg(node.args, lambda n: new[n])
-                kwargs = fx.map_arg(node.kwargs, lambda n: new[n])
-                args, kwargs = self._convert(args), self._convert(kwargs)
-                new[node] = graph.call_function(node.target, args, kwargs)  # pyright: ignore
-        graph.output(tuple(new[node] for node in targets))
-        module = fx.GraphModule({k: v for k, v in held.items() if isinstance(v, Tensor)}, graph)
-        return module.forward
+                args, kwargs = (self._convert(_replaced(part, new)) for part in (node.args, node.kwargs))
+                new[node] = steps.add(node.target, args, kwargs)  # pyright: ignore
+        return steps.returning([new[node] for node in targets])
 
     def _needed(self, sources: set[fx.Node], targets: Sequence[fx.Node]) -> list[fx.Node]:
         """Nodes to compute, in order; the walk stops at sources, constants and sizes."""
@@ -82,9 +77,9 @@ class Functions:
         self,
         node: fx.Node,
         sources: Sequence[fx.Node],
-        new: dict[fx.Node, fx.Node],
-        graph: fx.Graph,
-        sizes: dict[Any, fx.Node],
+        new: dict[fx.Node, Any],
+        steps: Steps,
+        sizes: dict[Any, Slot],
     ) -> Any:
         """The batch size is read off the sources, so that a function runs on any number of samples."""
         value = node.meta["val"]
@@ -93,13 +88,13 @@ class Functions:
         if not self._is_batch_size(node):
             if node.target not in (operator.mul, operator.add, operator.sub, operator.floordiv):
                 raise ExportError(f"The model computes with a size that is not the batch size: {value}.")
-            return graph.call_function(node.target, fx.map_arg(node.args, lambda n: new[n]))  # pyright: ignore
+            return steps.add(node.target, _replaced(node.args, new), {})
         if "batch" not in sizes:
             source = next((s for s in sources if self.program.batch_dim(s) is not None), None)
             if source is None:
                 raise ExportError("A section of the model has no tensor from which to read the batch size.")
             dim = self.program.batch_dim(source)
-            sizes["batch"] = graph.call_function(torch.ops.aten.sym_size.int, (new[source], dim))
+            sizes["batch"] = steps.add(torch.ops.aten.sym_size.int, (new[source], dim), {})
         return sizes["batch"]
 
     def constant(self, node: fx.Node) -> Any:
@@ -130,6 +125,11 @@ class Functions:
         if isinstance(value, (tuple, list)):
             return type(value)(self._convert(v) for v in value)
         return value
+
+
+def _replaced(arguments: Any, new: dict[fx.Node, Any]) -> Any:
+    """A node's arguments with a slot, or the value itself, for each node."""
+    return map_aggregate(arguments, lambda leaf: new[leaf] if isinstance(leaf, fx.Node) else leaf)
 
 
 def compute_dtype(program: Program, node: fx.Node, dtype: torch.dtype | None) -> torch.dtype:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..errors import OptionError
 from .batches import check_reiterable
+from .heap import reuse_freed_memory
 from .traced import Record, Traced
 
 _log = logging.getLogger("libasis")
@@ -49,6 +50,7 @@ class Records:
     def __init__(self, traced: Traced, batches: Iterable[Any], memory: int, spill: str | Path | None = None) -> None:
         check_reiterable(batches)
         check_memory(memory)
+        reuse_freed_memory()
         self.traced = traced
         self.batches = batches
         self.memory = memory

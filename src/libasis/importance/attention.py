@@ -206,9 +206,10 @@ class AttentionSums:
         x.add_diagonal(tau, ((x.v[:, :, x.rows] - x.o) * from_xi).sum(-1))
         gamma_K = x.key_back((x.A * tau).mT @ x.q)
         gamma_Q = (x.A * (from_zeta @ x.v.mT)) @ x.k - x.kbar * (x.o * from_zeta).sum(-1, keepdim=True)
-        gammas = [heads.join(gamma_V), heads.join(gamma_K), x.spread(heads.join(x.query_back(gamma_Q)))]
-        gamma = torch.cat([*gammas, *beside], -1)
-        energy = (gamma[..., : x.p.shape[-1]] * x.p).sum(-1, keepdim=True)
+        gamma_Q = heads.join(x.query_back(gamma_Q))
+        known = torch.cat([heads.join(gamma_V), heads.join(gamma_K)], -1)
+        energy = (known * x.plain[0]).sum(-1, keepdim=True) + x.spread((gamma_Q * x.plain[1]).sum(-1, keepdim=True))
+        gamma = torch.cat([known, x.spread(gamma_Q), *beside], -1)
         if self.beside is not None:
             energy = energy + x.spread((reads * own_reads).sum(-1, keepdim=True))
         flat = (y.flatten(0, 1) for y in (u, inverse[..., None], gamma, energy, x.spread(reads)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy, Rotation, Values
+from ..anatomy import Anatomy, Rotation, Values, spread
 
 
 class Turn:
@@ -66,7 +66,7 @@ class Looks:
         rows: position of each t.
         turn_q: rotation of queries at t, or None.
         turn_k: rotation of keys at s, or None.
-        p: :math:`W u` ``[b, s, rows of W]``.
+        plain: W u, of values and keys ``[b, s, H v + H e]``, and of queries ``[b, t, H e]``.
     """
 
     A: Tensor
@@ -79,7 +79,7 @@ class Looks:
     rows: Tensor | slice
     turn_q: Turn | None
     turn_k: Turn | None
-    p: Tensor
+    plain: tuple[Tensor, Tensor]
 
     @property
     def q_own(self) -> Tensor:
@@ -90,7 +90,7 @@ class Looks:
         """Some of the samples."""
         A, q, k, kbar, v, o, own = (y[:, b] for y in (self.A, self.q, self.k, self.kbar, self.v, self.o, self.own))
         turn_q, turn_k = (turn and turn.at(b, slice(None)) for turn in (self.turn_q, self.turn_k))
-        return Looks(A, q, k, kbar, v, o, own, self.rows, turn_q, turn_k, self.p[b])
+        return Looks(A, q, k, kbar, v, o, own, self.rows, turn_q, turn_k, (self.plain[0][b], self.plain[1][b]))
 
     def query_back(self, x: Tensor) -> Tensor:
         """From the rotated query at t ``[.., t, e]`` to the query."""
@@ -117,9 +117,7 @@ class Looks:
         """``[b, t, ...]`` to ``[b, s, ...]``, 0 at positions that are not read."""
         if isinstance(self.rows, slice):
             return x
-        out = x.new_zeros(x.shape[0], self.p.shape[1], *x.shape[2:])
-        out[:, self.rows] = x
-        return out
+        return spread(x, self.rows, self.k.shape[2])
 
 
 class Heads:
@@ -169,27 +167,27 @@ class Heads:
             counted: which output positions count, ``[b, t]``.
         """
         n, T = self.n, u.shape[1]
-        p = u @ self.W.T
-        v, k, q = p.split(self.sizes, -1)
-        k, q = k + n.b_K.flatten().to(u), q + n.b_Q.flatten().to(u)
-        turn_q = None if n.rotate_query is None else Turn(n.rotate_query, T, values, u)
+        rows = slice(None) if self.read is None else torch.tensor(self.read, device=u.device)
+        W, W_Q = self.W.split([self.sizes[0] + self.sizes[1], self.sizes[2]])
+        plain = u @ W.T, u[:, rows] @ W_Q.T  # queries of other positions ask for nothing
+        v, k = plain[0].split(self.sizes[:2], -1)
+        k, q = k + n.b_K.flatten().to(u), plain[1] + n.b_Q.flatten().to(u)
+        turn_q = None if n.rotate_query is None else Turn(n.rotate_query, T, values, u).at(slice(None), rows)
         turn_k = None if n.rotate_key is None else Turn(n.rotate_key, T, values, u)
         (q, joined_q), (k, joined_k) = self._turned(q, turn_q), self._turned(k, turn_k)
-        A, v = n.pattern(joined_q, joined_k, values), self.split(v)
-        rows = slice(None) if self.read is None else torch.tensor(self.read, device=u.device)
-        A = A[:, :, rows]
+        A, v = n.pattern(spread(joined_q, rows, T), joined_k, values)[:, :, rows], self.split(v)
         if counted is not None:
             A = torch.where(counted[:, None, :, None], A, 0.0)
-        A, q, k = A.transpose(0, 1).contiguous(), q[:, :, rows] * n.scale, k * n.scale
-        found = Looks(A, q, k, A @ k, v, A @ v, A, rows, turn_q and turn_q.at(slice(None), rows), turn_k, p)
+        A, q, k = A.transpose(0, 1).contiguous(), q * n.scale, k * n.scale
+        found = Looks(A, q, k, A @ k, v, A @ v, A, rows, turn_q, turn_k, plain)
         found.own = found.diagonal(A)
         return found
 
     def constant_free(self, x: Looks) -> tuple[Tensor, Tensor]:
         """Rotated queries at t and keys at s without their constants, ``[H, b, ., e]``, not scaled."""
-        _, k, q = (self.split(part) for part in x.p.split(self.sizes, -1))
+        k, q = self.split(x.plain[0][..., self.sizes[0] :]), self.split(x.plain[1])
         return (
-            q[:, :, x.rows] if x.turn_q is None else x.turn_q.forward(q[:, :, x.rows]),
+            q if x.turn_q is None else x.turn_q.forward(q),
             k if x.turn_k is None else x.turn_k.forward(k),
         )
 

@@ -101,7 +101,7 @@ class PointwiseSums:
 
     def add_slopes(self, s: Tensor) -> None:
         r"""Add slopes over :math:`\sigma`, ``[n, rows]``."""
-        add_gram(self.ss, s)
+        add_gram(self.ss, _counted(s))
         self.s += s.sum(0, dtype=torch.float64)
 
     def blocks(self) -> tuple[Matrix, Matrix]:
@@ -126,3 +126,8 @@ class PointwiseSums:
 
     def _skip(self) -> Matrix | None:
         return None if self.anatomy.skip is None else self.readout.T @ self.anatomy.skip.double()  # [k, d]
+
+
+def _counted(s: Tensor) -> Tensor:
+    """Slopes that are all 0 or 1, as a ReLU's, in float32: it counts them exactly, in half the time."""
+    return s.float() if len(s) < 2**24 and torch.equal(s * s, s) else s

@@ -58,7 +58,7 @@ class Sizes:
         sources = _even(min(part / max(rows, 1), block / max(samples * change, 1), SOURCES), k_in)
         effects = min(part, CACHE) / 3  # of a block; one and what is made of it
         targets = _even(min(part / max(rows * sources, 1), effects / (sources * min(ROWS, samples * t))), k_out)
-        return cls(samples, sources, targets, _clamp(effects / (sources * targets), samples * t))
+        return cls(samples, sources, targets, _even(effects / (sources * targets), samples * t))
 
 
 def _clamp(wanted: float, most: int) -> int:
@@ -142,29 +142,36 @@ class ClosedEffects:
             sizes: how much to do at once; the number of samples is that of the points.
         """
         seen = self._see(points, amounts, keep, values)
-        self._note_what_varies(seen.slopes)
-        slopes = seen.slopes if bool(self.varied.all()) else seen.slopes[:, self.varied]
+        slopes = self._varying(seen.slopes)
         for which in spans(self.C_pinv.shape[0], sizes.sources):
             change = self._change(seen, which)
             for columns in spans(self.k_out, sizes.targets):
                 same, pairs = self._same(seen, columns, which), self._paired(columns, which)
+                pairs[0] = same.flatten()
                 for some in spans(len(seen.amounts), sizes.rows):
+                    gain, amount = same, seen.amounts[some, None, which]
                     if self.units.rows:
-                        effect = torch.addmm(same.flatten(), slopes[some], pairs).unflatten(1, same.shape)
-                        if seen.y is not None and seen.chi is not None:
-                            effect.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)
-                        effect.mul_(seen.amounts[some, None, which])
-                    else:
-                        effect = same * seen.amounts[some, None, which]
+                        gain = (slopes[some] @ pairs).unflatten(1, same.shape)
+                    if seen.y is not None and seen.chi is not None:
+                        gain.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)
                     if change is not None and self.heads is not None:
-                        self.heads.write(seen.looks[0][1], change[some], effect, columns)
-                    yield columns, which, effect
+                        written = self.heads.written(seen.looks[0][1], change[some], columns)
+                        yield columns, which, written.addcmul_(gain, amount)
+                    else:
+                        yield columns, which, gain * amount if gain is same else gain.mul_(amount)
 
-    def _note_what_varies(self, slopes: Tensor) -> None:
-        """Units count as varying once they have, so that what is made of them serves the next samples too."""
+    def _varying(self, slopes: Tensor) -> Tensor:
+        """Ones, and the slopes of the units that vary, ``[m, 1 + units]``.
+
+        Units count as varying once they have, so that what is made of them serves the next samples too.
+        """
         varied = self.varied | (slopes != slopes[:1]).any(0)
         if not torch.equal(varied, self.varied):
             self.varied, self.pairs = varied, {}
+        columns = torch.nn.functional.pad(self.varied.nonzero()[:, 0], (1, 0))
+        slopes = slopes[:, columns] if self.units.rows else slopes.new_empty(len(slopes), 1)
+        slopes[:, 0] = 1.0
+        return slopes
 
     def _same(self, seen: _Seen, columns: slice, which: slice) -> Matrix:
         """What is alike for all these samples, ``[j, i]``: the skip path, and units whose slope is the same."""
@@ -173,18 +180,23 @@ class ClosedEffects:
         return self.skip[columns, which] + G @ self.through[steady][:, which]
 
     def _paired(self, columns: slice, which: slice) -> Tensor:
-        """What each varying unit contributes to each pair of features, ``[units, j i]``; the last block is kept."""
+        """What each varying unit contributes to each pair of features, ``[1 + units, j i]``; the last block is kept.
+
+        The first row is left free.
+        """
         key = (columns.start, columns.stop, which.start, which.stop)
         if key not in self.pairs:
             G, through = self.G[self.varied][:, columns, None], self.through[self.varied][:, None, which]
-            self.pairs = {key: (G * through).flatten(1)}
+            pairs = G.new_empty(1 + len(G), G.shape[1] * through.shape[2])
+            torch.mul(G, through, out=pairs[1:].view(len(G), G.shape[1], through.shape[2]))
+            self.pairs = {key: pairs}
         return self.pairs[key]
 
     def _see(
         self, points: Sequence[tuple[Tensor, float]], amounts: Tensor, keep: Tensor | None, values: Values
     ) -> _Seen:
         norm, t = self.anatomy.norm, slice(None) if self.anatomy.read is None else list(self.anatomy.read)
-        slopes, y, chis, looks = 0.0, [], [], []
+        slopes, y, chis, looks = None, [], [], []
         for x, weight in points:
             u, inverse = (x, None) if norm is None else norm(x)
             chi = None if norm is None else u @ self.C_pinv.T / u.shape[-1]
@@ -195,13 +207,14 @@ class ClosedEffects:
                 there = _kept(u[:, t], keep)
                 scale = weight if inverse is None else weight * _kept(inverse[:, t], keep)
                 own = self.units.slopes(there)
-                slopes = slopes + own * scale
+                part = own if isinstance(scale, float) and scale == 1.0 else own * scale
+                slopes = part if slopes is None else slopes.add_(part)
                 if chi is not None:
                     y.append(self.units.gather(own * (there @ self.units.A.T)) @ self.units.G.T * scale)
                     chis.append(_kept(chi[:, t], keep))
         at = _kept(amounts[:, t], keep)
         return _Seen(
-            slopes if isinstance(slopes, Tensor) else at.new_zeros(len(at), 0),
+            at.new_zeros(len(at), 0) if slopes is None else slopes,
             torch.stack(y, 2) if y else None,
             torch.stack(chis, 1) if chis else None,
             at,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy, Attention, Rotation, Values
+from ..anatomy import Anatomy, Attention, Rotation, Values, spread
 from ..types import Matrix
 
 
@@ -84,15 +84,16 @@ class Heads:
         self.b_Q, self.b_K = n.b_Q.flatten().to(C), n.b_K.flatten().to(C)
         fold = anatomy.norm.fold if anatomy.norm is not None else (lambda W: W)
         self.folded = [fold(W) for W in plain]
-        self.reads = torch.cat([*plain[:2], self.folded[2]])
+        self.W_Q, self.W_KV = plain[0], torch.cat([plain[1], self.folded[2]])
         # what a feature gives to each head, [h, e or v, k_in]
         self.q_of, self.k_of, self.v_of = ((W @ C_pinv.T).unflatten(0, (self.H, -1)) for W in self.folded)
 
     def look(self, u: Tensor, values: Values, t: slice | list[int], *, normed: bool) -> Look:
         """The heads at ``u [b, s, d]``, their outputs read at ``t``."""
         n = self.attention
-        q, k, v = (u @ self.reads.T).split([len(W) for W in self.folded], -1)
-        q, k = _rotated(q + self.b_Q, n.rotate_query, values), _rotated(k + self.b_K, n.rotate_key, values)
+        k, v = (u @ self.W_KV.T).split([len(W) for W in self.folded[1:]], -1)
+        q = spread(u[:, t] @ self.W_Q.T + self.b_Q, t, u.shape[1])  # queries of other positions ask for nothing
+        q, k = _rotated(q, n.rotate_query, values), _rotated(k + self.b_K, n.rotate_key, values)
         A = n.pattern(q, k, values)[:, :, t]
         q, k, v = self._split(q[:, t] * n.scale), self._split(k * n.scale), self._split(v)
         o = A @ v
@@ -140,12 +141,14 @@ class Heads:
         """Whether `change` returns what output features change, rather than what heads write."""
         return self.narrow and look.moved is None
 
-    def write(self, look: Look, change: Tensor, effect: Tensor, columns: slice) -> None:
-        """Add a change, as `change` returned it ``[m, ., i]``, to some output features ``[m, j, i]``."""
+    def written(self, look: Look, change: Tensor, columns: slice) -> Tensor:
+        """Some output features' part ``[m, j, i]`` of a change, as `change` returned it: ``[m, ., i]``.
+
+        It may share the memory of the change, where no two output features share any.
+        """
         if self.sums(look):
-            effect += change[:, columns]
-        else:
-            effect.baddbmm_(self.G[:, columns].T.expand(len(effect), -1, -1), change)
+            return change[:, columns]
+        return self.G[:, columns].T.expand(len(change), -1, -1) @ change
 
     def _written(self, look: Look, a: Tensor, drift: Tensor | None, which: slice) -> Tensor:
         """Everything, heads and positions of their keys in one product of matrices: ``[b, t, j, i]``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..numerics import add_gram, mirrored
 from ..numerics.eigen import symmetric
 from ..types import Matrix
 
@@ -46,7 +47,7 @@ class Terms:
         """
         weighted = normed * inverse
         self.Y += (gamma * inverse).T @ weighted
-        self.Z += weighted.T @ (weighted * energy)
+        add_gram(self.Z, weighted, weighted * energy)
         self.L += reads.T @ weighted
 
     def moment(self, W: Matrix, Gamma: Matrix, through: Matrix, skip: Matrix | None, pairs: int) -> Matrix:
@@ -61,7 +62,7 @@ class Terms:
         """
         d = W.shape[1]
         cross = W.T @ self.Y
-        M = W.T @ (Gamma @ W) - (cross + cross.T) / d + self.Z / d**2
+        M = W.T @ (Gamma @ W) - (cross + cross.T) / d + mirrored(self.Z) / d**2
         if skip is not None:
             X = skip.T @ (through @ W - self.L / d)
             M = M + X + X.T + skip.T @ skip * pairs

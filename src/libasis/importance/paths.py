@@ -50,13 +50,14 @@ class Paths:
         for b, heads in in_cache(x):
             part = x.samples(b)
             own = Weighted(part, w[b])
+            normed = None if g is None else Normed(part, g[:, b], tau[:, b])
             for h in range(self.heads.H):
                 for gs in heads:
                     pair = Pair(part, self.heads.P[h, gs], h, gs)
                     self._values_and_keys(part, own, pair)
                     self._queries(part, own, pair)
-                    if g is not None:
-                        gamma[h, b] += _normed(part, g[:, b], self.heads.P[h, gs], pair, tau[:, b])
+                    if normed is not None:
+                        gamma[h, b] -= normed.add(pair, self.heads.P[h, gs])
         self._collect()
         return tau, gamma
 
@@ -153,13 +154,25 @@ def gram(x: Tensor, y: Tensor) -> Tensor:
     return x.flatten(1, 2).mT @ y.flatten(1, 2)
 
 
-def _normed(x: Looks, g: Tensor, P: Tensor, pair: Pair, tau: Tensor) -> Tensor:
-    r"""Adds to :math:`\tau`; returns what heads g add to the value part of :math:`\gamma` of head h, ``[b, s, v]``."""
-    theirs = g[pair.gs]
-    seen = (pair.X_own[:, :, None] - pair.U).mul_(pair.A + theirs).addcmul_(theirs, pair.eta[..., None])
-    tau[pair.h] += seen.sum(0)
-    tau[pair.gs].addcmul_(g[pair.h], pair.U, value=-1)
-    moved = pair.mine * theirs
-    seen = (pair.both + moved).sum(2)
-    values = (moved.mT @ pair.o).addcmul_(seen[..., None], pair.v, value=-1)  # minus [g, b, s, v]
-    return torch.bmm(values.flatten(1, 2), P.mT).sum(0).view(x.v.shape[1:]).neg_()
+class Normed:
+    r"""What a norm adds.
+
+    Args:
+        x: what the heads look at.
+        g: see `Paths.add`.
+        tau: :math:`\tau`, to be added to.
+    """
+
+    def __init__(self, x: Looks, g: Tensor, tau: Tensor) -> None:
+        self.g, self.tau, self.seen = g, tau, x.A + g
+
+    def add(self, pair: Pair, P: Tensor) -> Tensor:
+        r"""Adds to :math:`\tau`; what heads g take from the value part of :math:`\gamma` of head h, ``[b, s, v]``."""
+        theirs, seen = self.g[pair.gs], self.seen[pair.gs]
+        tau = (pair.X_own[:, :, None] - pair.U).mul_(seen).addcmul_(theirs, pair.eta[..., None])
+        self.tau[pair.h] += tau.sum(0)
+        self.tau[pair.gs].addcmul_(self.g[pair.h], pair.U, value=-1)
+        seen = torch.mul(pair.mine, seen, out=tau).sum(2)
+        moved = torch.mul(pair.mine, theirs, out=tau)
+        values = (moved.mT @ pair.o).addcmul_(seen[..., None], pair.v, value=-1)  # [g, b, s, v]
+        return values.permute(1, 2, 0, 3).flatten(2) @ P.mT.flatten(0, 1)

@@ -59,13 +59,20 @@ class StreamingMoments:
         return float(self.scatter.diagonal().sum() / max(self.n, 1) + self.mean @ self.mean)
 
 
-def add_gram(total: Matrix, x: Tensor, width: int = 128) -> None:
-    """Add :math:`x^T x` of vectors ``[n, d]`` to the upper triangle of ``total``: little more than half the work.
+def add_gram(total: Matrix, x: Tensor, y: Tensor | None = None, *, width: int = 128) -> None:
+    """Add :math:`x^T y`, if it is symmetric, to the upper triangle of ``total``: little more than half the work.
 
     What stands below the triangle of ``total`` afterwards is not to be read; see `mirrored`.
+
+    Args:
+        total: ``[d, d]``.
+        x: vectors ``[n, d]``.
+        y: the same vectors, each with a weight of its own; None for x.
+        width: columns in one product.
     """
+    y = x if y is None else y
     for start in range(0, x.shape[1], width):
-        total[start : start + width, start:] += x[:, start : start + width].T @ x[:, start:]
+        total[start : start + width, start:] += x[:, start : start + width].T @ y[:, start:]
 
 
 def mirrored(upper: Matrix) -> Matrix:

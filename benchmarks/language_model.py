@@ -1,6 +1,6 @@
 """LIB of every attention and MLP section of a language model: its cost in forward passes of the whole model.
 
-CPU time on one thread, forward passes and fits in one run, each the least of several. A fit of N and one of 3 N
+CPU time on one thread, forward passes and fits in turns, in one run: the medians of several. A fit of N and one of 3 N
 sequences part what every sequence costs from what is paid once (reading the graph's matrices, eigen-decompositions).
 Random weights.
 Run: python benchmarks/language_model.py [--shape gpt2|llama] [--layers 12] [--sequences 8] [--dtype float32]
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -45,14 +46,11 @@ def llama(layers: int) -> tuple[nn.Module, list[str], nn.Module]:
     return model, [*blocks, "model.norm:in"], model.model
 
 
-def cpu(run: Callable[[], object], times: int = 1) -> float:
-    """CPU seconds, the least of several."""
-    best = float("inf")
-    for _ in range(times):
-        start = time.process_time()
-        run()
-        best = min(best, time.process_time() - start)
-    return best
+def cpu(run: Callable[[], object]) -> float:
+    """CPU seconds."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
 
 
 def main() -> None:
@@ -77,23 +75,30 @@ def main() -> None:
 
     @torch.no_grad()
     def forward(of: nn.Module) -> float:
-        return cpu(lambda: [of(**batch, use_cache=False) for batch in few], 3) / tokens
+        return cpu(lambda: [of(**batch, use_cache=False) for batch in few]) / tokens
 
+    seconds: dict[str, list[float]] = {"whole": [], "without": [], "few": [], "many": []}
+    peaks: dict[str, float] = {}
+    bases: list[libasis.Basis] = []
     with tempfile.TemporaryDirectory() as spill:
 
-        def fit(data: list[dict[str, torch.Tensor]]) -> libasis.Basis:
-            return libasis.fit(traced, data, moments=options.moments, memory=2**28, spill=spill)
+        def fit(data: list[dict[str, torch.Tensor]]) -> None:
+            bases.append(libasis.fit(traced, data, moments=options.moments, memory=2**28, spill=spill))
 
         reading = cpu(lambda: [read(context) for context in traced.record(batches[0]).contexts])
-        whole, without, once, peak = forward(model), forward(body), cpu(lambda: fit(few), 2), memory()
-        basis, end = fit(batches), memory()
-        many = cpu(lambda: fit(batches), 2)
-        whole, without = min(whole, forward(model)), min(without, forward(body))
+        forward(model), forward(body)  # to warm up
+        for name in ("few", "many", "few", "many"):
+            for _ in range(2):
+                seconds["whole"].append(forward(model))
+                seconds["without"].append(forward(body))
+            seconds[name].append(cpu(lambda data=few if name == "few" else batches: fit(data)))
+            peaks.setdefault(name, memory())
+    whole, without, once, many = (statistics.median(found) for found in seconds.values())
     each = (many - once) / (2 * tokens)
     print(
         f"{options.shape}, {options.layers} layers, {options.tokens} tokens, {options.dtype}, torch {torch.__version__}"
     )
-    report(basis.info["rules"])
+    report(bases[-1].info["rules"])
     print(f"  forward pass: {whole * 1e3:.2f} ms per token, without unembedding {without * 1e3:.2f}")
     paid = once - each * tokens
     print(f"  fit: {each * 1e3:.2f} ms per token, and once {paid:.1f} s, reading the graph {reading:.1f} s")
@@ -105,7 +110,8 @@ def main() -> None:
         f"  ratio: {each / whole:.2f} forward passes ({each / without:.2f} without unembedding), "
         f"{each / without * options.layers:.1f} of one block"
     )
-    print(f"  peak memory: {peak:.0f} MB for {options.sequences} sequences, {end:.0f} MB for {3 * options.sequences}")
+    sizes = {"few": options.sequences, "many": 3 * options.sequences}
+    print("  peak memory: " + ", ".join(f"{peaks[name]:.0f} MB for {size} sequences" for name, size in sizes.items()))
 
 
 def report(facts: list[dict[str, Any]]) -> None:

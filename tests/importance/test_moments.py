@@ -9,7 +9,7 @@ from anatomy.test_anatomy import MADE_OF, NOT, D, Last, T, example, turn
 from cut.cutting import randn
 from libasis.cut import Records
 from libasis.errors import OptionError
-from libasis.importance import RULES, Span, choose, short
+from libasis.importance import RULES, Span, choose, paths, short
 
 FORMS = MADE_OF
 WITH_ATTENTION = [name for name, made in MADE_OF.items() if made[3]]
@@ -53,6 +53,24 @@ def test_attention_to_few_and_to_many_positions(monkeypatch, name, most):
     x = torch.cat([example(name), 2 * example(name) - 1])
     mask = torch.rand(len(x), T, generator=torch.Generator().manual_seed(1)) > 0.3
     assert_same(*both(FORMS[name][0], [x], mask=lambda _: mask))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("name", [name for name, made in MADE_OF.items() if made[3] and made[4] is None])
+def test_queries_that_look_at_nothing_ahead_go_in_bands(monkeypatch, name, rows):
+    monkeypatch.setattr(short, "MOST", 0)
+    monkeypatch.setattr(paths, "ROWS", rows)
+    found = []
+    original = paths.bands_of
+    monkeypatch.setattr(paths, "bands_of", lambda x: found.append(original(x)) or found[-1])
+    x = torch.cat([example(name), 2 * example(name) - 1])
+    assert_same(*both(FORMS[name][0], [x]))
+    causal = {"attention", "fused attention", "attention beside, no norm", "side by side"}
+    ahead = [slice(t, min(t + rows, T)) for t in range(0, T, rows)]
+    if name in causal:
+        assert all(bands == [(t, t.stop) for t in ahead] for bands in found)
+    elif "rotary" not in name:
+        assert all(bands == [(slice(0, T), T)] for bands in found)
 
 
 @pytest.mark.parametrize("name", ["relu with skip", "gelu of the normed", "gated", "norm alone", *WITH_ATTENTION])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .heads import Looks, Turn
-from .paths import Pair, Paths, Weighted, gram, in_cache
+from .paths import Pair, Paths, Weighted, bands_of, gram, in_cache
 
 
 class RotaryPaths(Paths):
@@ -19,10 +19,11 @@ class RotaryPaths(Paths):
     def _values_and_keys(self, x: Looks, own: Weighted, pair: Pair) -> None:
         assert x.turn_k is not None  # noqa: S101 - a rule matched
         h, gs, w = pair.h, pair.gs, own.w[..., None]
-        b = (pair.both @ w)[..., 0]
+        b = pair.over_keys(pair.both, w.expand(len(pair.A), -1, -1, -1))[..., 0]
         self.VV[h, gs, 0, 0] += b.sum((1, 2))
-        seen = x.turn_k.back(w * (pair.both.mT @ pair.q))  # [g, b, s, e]
-        turned = x.turn_k.mixed(pair.q, pair.both @ (w * x.turn_k.both()))  # [g, b, t, e]
+        seen = x.turn_k.back(w * pair.over_queries(pair.both, pair.q))  # [g, b, s, e]
+        turns = (w * x.turn_k.both()).expand(len(pair.A), -1, -1, -1)
+        turned = x.turn_k.mixed(pair.q, pair.over_keys(pair.both, turns))  # [g, b, t, e]
         self.VK[h, gs] += gram(pair.v, seen) - gram(pair.o, turned)
         if gs.stop > h:
             self._keys(x, own, pair, x.turn_k)
@@ -30,8 +31,8 @@ class RotaryPaths(Paths):
     def _keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
         h, later = pair.h, slice(max(pair.h - pair.gs.start, 0), None)
         theirs = pair.o[later] @ pair.vP[later].mT  # U of g and h the other way round
-        beta = pair.X_own[later, :, None] - pair.U[later] - theirs + pair.eta[later, ..., None]
-        beta *= pair.both[later] * own.w[:, None]
+        beta = pair.X_own[later, :, None] - pair.oP[later] @ pair.v[later].mT - theirs + pair.eta[later, ..., None]
+        beta *= pair.mine * pair.A[later] * own.w[:, None]
         half: Tensor | float = 0.0
         step = max(1, BLOCK // (beta[:, :, 0].numel() * x.q.shape[-1]))
         for first in range(0, x.q.shape[2], step):
@@ -46,7 +47,8 @@ class RotaryPaths(Paths):
     def _queries(self, x: Looks, own: Weighted, pair: Pair) -> None:
         assert x.turn_q is not None  # noqa: S101 - a rule matched
         h, gs = pair.h, pair.gs
-        moved = (pair.A * (pair.X_rows - pair.U)) @ pair.k - pair.vo[..., None] * pair.kbar
+        apart = [A * (X - U) for A, X, U in zip(pair.A_of, pair.cut(pair.X_rows), pair.U, strict=True)]
+        moved = pair.over_keys(apart, pair.k) - pair.vo[..., None] * pair.kbar
         self.KQ[h, gs] += gram(own.q_own[h].expand_as(moved), x.turn_q.back(moved))
         weight = own.own[h, ..., None]
         turned = x.turn_q.mixed(pair.k, (weight * pair.A).mT @ x.turn_q.both())
@@ -89,12 +91,14 @@ class ProbedPaths(RotaryPaths):
         """Add samples to KK and QQ alone, as `Paths.add` does to the others."""
         assert x.turn_k is not None  # noqa: S101 - a rule matched
         super()._query_queries(x, w[:, x.rows])
+        bands = bands_of(x)
         for b, heads in in_cache(x):
             part = x.samples(b)
             own = Weighted(part, w[b])
             for h in range(self.heads.H):
                 for gs in (gs for gs in heads if gs.stop > h):
-                    super()._keys(part, own, Pair(part, self.heads.P[h, gs], h, gs), x.turn_k.at(b, slice(None)))
+                    pair = Pair(part, self.heads.P[h, gs], h, gs, bands)
+                    super()._keys(part, own, pair, x.turn_k.at(b, slice(None)))
         self._collect()
 
 

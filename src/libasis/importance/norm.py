@@ -46,7 +46,7 @@ class Terms:
             reads: :math:`C'^T N_{ss} W \hat x` ``[n, k]``.
         """
         weighted = normed * inverse
-        self.Y += (gamma * inverse).T @ weighted
+        self.Y += gamma.T @ (weighted * inverse)
         add_gram(self.Z, weighted, weighted * energy)
         self.L += reads.T @ weighted
 

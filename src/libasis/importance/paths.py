@@ -91,8 +91,9 @@ class Paths:
         apart = [torch.mul(A, X).sub_(y) for A, X, y in zip(pair.A_of, pair.cut(pair.X_rows), weighted, strict=True)]
         moved = pair.over_keys(apart, pair.k).addcmul_(pair.vo[..., None], pair.kbar, value=-1)
         self.KQ[h, gs] += gram(own.q_own[h].expand_as(moved), moved)
-        alpha = (own.own[h, :, None, :] @ pair.A)[:, :, 0]  # [g, b, s]
-        self.VQ[h, gs] += gram(alpha[..., None] * pair.v, pair.k) - gram(own.own[h, ..., None] * pair.o, pair.kbar)
+        self.VQ[h, gs] += gram(own.alpha[gs, :, h, :, None] * pair.v, pair.k) - gram(
+            own.own[h, ..., None] * pair.o, pair.kbar
+        )
         toward = pair.over_keys(weighted, pair.k).addcmul_(pair.eta[..., None], pair.kbar, value=-0.5)
         self.QQ[h, gs] -= gram(own.kbar[h].expand_as(toward), toward)
         if gs.stop > h:
@@ -132,6 +133,7 @@ class Weighted:
         self.A = x.A * self.at_t[..., None]
         self.kbar = x.kbar * self.at_t[..., None]
         self.q_own = x.q_own * self.own[..., None]
+        self.alpha = self.own.transpose(0, 1) @ x.A  # [g, b, h, s]
         ones = torch.ones_like(x.v[..., :1])
         self.columns = torch.cat([x.v, ones, ones], -1) * w[..., None]
 
@@ -144,7 +146,7 @@ class Pair:
         self.A, self.q, self.k, self.kbar, self.v, self.o = (y[gs] for y in (x.A, x.q, x.k, x.kbar, x.v, x.o))
         self.oP, self.vP = _through(x.o[h], P), _through(x.v[h], P)  # [g, b, ., v]
         self.X = self.vP @ self.v.mT
-        self.X_own = (self.vP * self.v).sum(-1)
+        self.X_own = self.X.diagonal(dim1=-2, dim2=-1).contiguous()
         self.X_rows = self.X[:, :, x.rows]
         self.eta = (self.oP * self.o).sum(-1)
         self.vo = (self.vP[:, :, x.rows] * self.o).sum(-1) - self.eta

@@ -95,7 +95,7 @@ class PointwiseSums:
         projected = units.project(normed)
         s = units.slopes_at(projected)
         reads = units.gather(projected.mul_(s)) @ units.G.T  # [n, k]
-        gamma = units.spread(reads @ units.G) * s
+        gamma = units.spread(reads @ units.G).mul_(s)
         self.terms.add(normed, inverse, gamma, reads.square().sum(-1, keepdim=True), reads)
         self.add_slopes(s * inverse)
 
@@ -130,4 +130,9 @@ class PointwiseSums:
 
 def _counted(s: Tensor) -> Tensor:
     """Slopes that are all 0 or 1, as a ReLU's, in float32: it counts them exactly, in half the time."""
-    return s.float() if len(s) < 2**24 and torch.equal(s * s, s) else s
+    counts = len(s) < 2**24 and _are_0_or_1(s[:1]) and _are_0_or_1(s)
+    return s.float() if counts else s
+
+
+def _are_0_or_1(s: Tensor) -> bool:
+    return torch.equal(s * s, s)

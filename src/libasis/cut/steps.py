@@ -41,7 +41,7 @@ class Steps:
         self._steps: list[_Step] = []
         self._results: list[Any] = []
 
-    def add(self, operation: Callable[..., Any], args: Any, kwargs: Any) -> Slot:
+    def add(self, operation: Any, args: Any, kwargs: Any) -> Slot:
         """One more step; arguments may hold slots at any depth of tuples, lists, dicts and slices."""
         self._steps.append(_Step(operation, args, kwargs, self._size))
         self._size += 1
@@ -73,7 +73,13 @@ class Steps:
 
 def _slots(arguments: Any) -> list[int]:
     found: list[int] = []
-    map_aggregate(arguments, lambda leaf: found.append(leaf.index) if isinstance(leaf, Slot) else None)
+
+    def note(leaf: Any) -> Any:
+        if isinstance(leaf, Slot):
+            found.append(leaf.index)
+        return leaf
+
+    map_aggregate(arguments, note)
     return found
 
 

@@ -12,6 +12,10 @@ from ..cut import Record
 from ..types import Matrix
 
 
+CACHE = 2**18
+"""About how many numbers an activation is worked out for at once."""
+
+
 class Units:
     """All pointwise branches of a section as one, for a readout C' ``[d_out, k]``.
 
@@ -70,8 +74,15 @@ class Units:
 
 
 def _slopes(activate: Callable[..., Tensor], a: list[Tensor]) -> list[Tensor]:
-    y, pull = torch.func.vjp(activate, *a)[:2]
-    return [slope[0] for slope in pull(y.new_ones(()).expand_as(y))]
+    """Derivatives of an activation in each of its arguments ``[1, n, units]``, so many rows at once as stay cached."""
+    slopes = [torch.empty_like(x[0]) for x in a]
+    step = max(1, CACHE // max(1, a[0].shape[2]))
+    for first in range(0, a[0].shape[1], step):
+        rows = slice(first, first + step)
+        y, pull = torch.func.vjp(activate, *(x[:, rows] for x in a))[:2]
+        for slope, found in zip(slopes, pull(y.new_ones(()).expand_as(y)), strict=True):
+            slope[rows] = found[0]
+    return slopes
 
 
 def counted_pairs(record: Record, source: int, read: tuple[int, ...] | None) -> Tensor:

@@ -16,10 +16,6 @@ CACHE = 2**18
 ROWS, BANDS = 64, 8
 """At least so many query positions in a band, and about so many bands: products of fewer rows are slow."""
 
-Bands = list[tuple[slice, int]]
-"""Some query positions after others, each with how many key positions they may look at."""
-
-
 class Paths:
     r"""The blocks of :math:`\Gamma` for an attention, :math:`\Gamma = \sum_{ts} \sigma_s^{-2} N_{ts}^T Q N_{ts}`.
 
@@ -57,15 +53,18 @@ class Paths:
         bands = bands_of(x)
         for b, heads in in_cache(x):
             part = x.samples(b)
-            own = Weighted(part, w[b])
-            normed = None if g is None else Normed(part, g[:, b], tau[:, b])
+            own = Weighted(part, w[b], bands)
+            normed = None if g is None else Normed(own, g[:, b], gamma[:, b])
             for h in range(self.heads.H):
                 for gs in heads:
-                    pair = Pair(part, self.heads.P[h, gs], h, gs, bands)
+                    pair = Pair(part, own, self.heads.P[h, gs], h, gs)
                     self._values_and_keys(part, own, pair)
                     self._queries(part, own, pair)
                     if normed is not None:
-                        gamma[h, b] -= normed.add(pair, self.heads.P[h, gs])
+                        normed.add(pair)
+            self._keys(part, own)
+            if normed is not None:
+                bands.put(normed.tau, tau[:, b])
         self._collect()
         return tau, gamma
 
@@ -78,31 +77,36 @@ class Paths:
         h, gs = pair.h, pair.gs
         columns = own.columns[gs]
         columns[..., -1] = own.w * pair.X_own
-        seen = pair.over_keys(pair.both, columns)  # [g, b, t, v + 2]: sums over s of B v, B, B X_ss
+        seen = own.bands.over_keys(pair.both, columns)  # [g, b, t, v + 2]: sums over s of B v, B, B X_ss
         r, b, bX = seen[..., :-2], seen[..., -2], seen[..., -1]
         self.VV[h, gs, 0, 0] += b.sum((1, 2))
-        kappa = 0.5 * (bX + b * pair.eta) - (r * pair.oP).sum(-1)
-        self.VK[h, gs] += gram(r.addcmul_(b[..., None], pair.o, value=-1), pair.q)
-        self.KK[h, gs] += gram(x.q[h].expand_as(pair.q), kappa[..., None] * pair.q)
+        own.kappa[h, gs] = 0.5 * (bX + b * pair.eta) - (r * pair.oP).sum(-1)
+        add_to(self.VK[h, gs], r.addcmul_(b[..., None], pair.o, value=-1), pair.q)
+
+    def _keys(self, x: Looks, own: Weighted) -> None:
+        """What needs both orders of a pair of heads."""
+        kappa = own.kappa + own.kappa.transpose(0, 1)
+        for h in range(self.heads.H):
+            half = gram(x.q[h].expand_as(x.q[h:]), kappa[h, h:, ..., None] * x.q[h:])
+            half[0] *= 0.5
+            self.KK[h, h:] += half
 
     def _queries(self, x: Looks, own: Weighted, pair: Pair) -> None:
-        h, gs = pair.h, pair.gs
-        weighted = [A * U for A, U in zip(pair.A_of, pair.U, strict=True)]
-        apart = [torch.mul(A, X).sub_(y) for A, X, y in zip(pair.A_of, pair.cut(pair.X_rows), weighted, strict=True)]
-        moved = pair.over_keys(apart, pair.k).addcmul_(pair.vo[..., None], pair.kbar, value=-1)
-        self.KQ[h, gs] += gram(own.q_own[h].expand_as(moved), moved)
-        self.VQ[h, gs] += gram(own.alpha[gs, :, h, :, None] * pair.v, pair.k) - gram(
-            own.own[h, ..., None] * pair.o, pair.kbar
-        )
-        toward = pair.over_keys(weighted, pair.k).addcmul_(pair.eta[..., None], pair.kbar, value=-0.5)
-        self.QQ[h, gs] -= gram(own.kbar[h].expand_as(toward), toward)
+        h, gs, bands, apart, toward = pair.h, pair.gs, own.bands, [], []
+        for (t, _), A, X, U in zip(bands.parts, pair.A, bands.views(pair.X_rows), pair.U, strict=True):
+            apart.append((X - U).sub_(pair.vo[:, :, t, None]).mul_(A))
+            toward.append(torch.sub(0.5 * pair.eta[:, :, t, None], U).mul_(A))
+        add_to(self.KQ[h, gs], bands.over_queries(apart, own.q_own[h]), pair.k)
+        add_to(self.VQ[h, gs], own.alpha[gs, :, h, :, None] * pair.v, pair.k)
+        add_to(self.VQ[h, gs], own.own[h, ..., None] * pair.o, pair.kbar, sign=-1)
+        moved = bands.over_queries(toward, own.kbar[h])
         if gs.stop > h:
             later = slice(max(h - gs.start, 0), None)
-            omega = pair.common(own.A[h], later).mul_(pair.X[later]) @ pair.k[later]
-            half = gram(x.k[h].expand_as(omega), omega)
+            common = bands.common([A[h] for A in own.weighted], [A[later] for A in pair.A]).mul_(pair.X[later])
             if gs.start <= h:
-                half[0] *= 0.5
-            self.QQ[h, max(h, gs.start) : gs.stop] += half
+                common[0] *= 0.5
+            moved[later] += common.mT @ x.k[h]
+        add_to(self.QQ[h, gs], moved, pair.k)
 
     def blocks(self, P: Tensor) -> Matrix:
         r""":math:`\Gamma` ``[rows, rows]``, P in float64."""
@@ -124,60 +128,48 @@ def in_cache(x: Looks) -> Iterator[tuple[slice, list[slice]]]:
         yield slice(first, min(first + samples, size)), split
 
 
-class Weighted:
-    r"""What is weighted by :math:`\sigma^{-2}` once for all pairs of heads."""
+class Bands:
+    """Some query positions after others, each with the first key positions, those that it may look at.
 
-    def __init__(self, x: Looks, w: Tensor) -> None:
-        self.w, self.at_t = w, w[:, x.rows]
-        self.own = x.own * self.at_t  # [H, b, t]
-        self.A = x.A * self.at_t[..., None]
-        self.kbar = x.kbar * self.at_t[..., None]
-        self.q_own = x.q_own * self.own[..., None]
-        self.alpha = self.own.transpose(0, 1) @ x.A  # [g, b, h, s]
-        ones = torch.ones_like(x.v[..., :1])
-        self.columns = torch.cat([x.v, ones, ones], -1) * w[..., None]
+    Args:
+        parts: query positions, and how many keys.
+    """
 
+    def __init__(self, parts: list[tuple[slice, int]]) -> None:
+        self.parts = parts
 
-class Pair:
-    """Head h with each of the heads g; what has an entry for each t and s stands in bands."""
-
-    def __init__(self, x: Looks, P: Tensor, h: int, gs: slice, bands: Bands) -> None:
-        self.h, self.gs, self.bands = h, gs, bands
-        self.A, self.q, self.k, self.kbar, self.v, self.o = (y[gs] for y in (x.A, x.q, x.k, x.kbar, x.v, x.o))
-        self.oP, self.vP = _through(x.o[h], P), _through(x.v[h], P)  # [g, b, ., v]
-        self.X = self.vP @ self.v.mT
-        self.X_own = self.X.diagonal(dim1=-2, dim2=-1).contiguous()
-        self.X_rows = self.X[:, :, x.rows]
-        self.eta = (self.oP * self.o).sum(-1)
-        self.vo = (self.vP[:, :, x.rows] * self.o).sum(-1) - self.eta
-        self.mine = x.A[h]
-        self.A_of, self.mine_of = self.cut(self.A), self.cut(self.mine)
-        self.U = [self.oP[:, :, t] @ self.v[:, :, :s].mT for t, s in bands]
-        self.both = [mine * A for mine, A in zip(self.mine_of, self.A_of, strict=True)]
+    def views(self, x: Tensor) -> list[Tensor]:
+        """The bands of ``[..., t, s]``."""
+        return [x[..., t, :s] for t, s in self.parts]
 
     def cut(self, x: Tensor) -> list[Tensor]:
-        """The bands of ``[..., t, s]``."""
-        return [x[..., t, :s] for t, s in self.bands]
+        """The same, each in a piece of memory of its own."""
+        return [view.contiguous() for view in self.views(x)]
+
+    def put(self, bands: list[Tensor], x: Tensor) -> None:
+        """Write bands back."""
+        for view, band in zip(self.views(x), bands, strict=True):
+            view.copy_(band)
 
     def over_keys(self, weights: list[Tensor], y: Tensor) -> Tensor:
         """Sums over s of weights and ``[g, b, s, e]``: ``[g, b, t, e]``."""
-        parts = [weight @ y[:, :, :s] for weight, (_, s) in zip(weights, self.bands, strict=True)]
+        parts = [weight @ y[:, :, :s] for weight, (_, s) in zip(weights, self.parts, strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
     def over_queries(self, weights: list[Tensor], y: Tensor) -> Tensor:
-        """Sums over t of weights and ``[g, b, t, e]``: ``[g, b, s, e]``."""
-        *earlier, (rows, _) = self.bands
-        total = weights[-1].mT @ y[:, :, rows]  # the last band may look at everything
+        """Sums over t of weights and ``[g, b, t, e]`` or ``[b, t, e]``: ``[g, b, s, e]``."""
+        *earlier, (rows, _) = self.parts
+        total = weights[-1].mT @ y[..., rows, :]  # the last band may look at everything
         for weight, (t, s) in zip(weights, earlier, strict=False):
-            total[:, :, :s] += weight.mT @ y[:, :, t]
+            total[:, :, :s] += weight.mT @ y[..., t, :]
         return total
 
-    def common(self, mine: Tensor, which: slice) -> Tensor:
+    def common(self, mine: list[Tensor], theirs: list[Tensor]) -> Tensor:
         """Sums over t of weights ``[b, t, s]`` and those of heads g: ``[g, b, s, s]``."""
-        *earlier, (rows, _) = self.bands
-        total = mine[:, rows].mT @ self.A[which, :, rows]
-        for t, s in earlier:
-            total[..., :s, :s] += mine[:, t, :s].mT @ self.A[which, :, t, :s]
+        *earlier, total = (x.mT @ y for x, y in zip(mine, theirs, strict=True))
+        for part in earlier:
+            s = part.shape[-1]
+            total[..., :s, :s] += part
         return total
 
 
@@ -186,8 +178,40 @@ def bands_of(x: Looks) -> Bands:
     T, S = x.A.shape[2:]
     height = max(ROWS, -(-T // BANDS))
     if not isinstance(x.rows, slice) or height >= T or bool(x.A.triu(1).any()):
-        return [(slice(0, T), S)]
-    return [(slice(t, min(t + height, T)), min(t + height, T)) for t in range(0, T, height)]
+        return Bands([(slice(0, T), S)])
+    return Bands([(slice(t, min(t + height, T)), min(t + height, T)) for t in range(0, T, height)])
+
+
+class Weighted:
+    r"""What some samples have once for all pairs of heads, weighted by :math:`\sigma^{-2}` or in bands."""
+
+    def __init__(self, x: Looks, w: Tensor, bands: Bands) -> None:
+        self.w, self.at_t, self.bands = w, w[:, x.rows], bands
+        self.own = x.own * self.at_t  # [H, b, t]
+        self.A, self.weighted = bands.cut(x.A), bands.cut(x.A * self.at_t[..., None])
+        self.kbar = x.kbar * self.at_t[..., None]
+        self.q_own = x.q_own * self.own[..., None]
+        self.alpha = self.own.transpose(0, 1) @ x.A  # [g, b, h, s]
+        ones = torch.ones_like(x.v[..., :1])
+        self.columns = torch.cat([x.v, ones, ones], -1) * w[..., None]
+        self.kappa = x.A.new_empty(len(x.A), *x.A.shape[:3])  # [h, g, b, t]
+
+
+class Pair:
+    """Head h with each of the heads g; what has an entry for each t and s stands in bands."""
+
+    def __init__(self, x: Looks, own: Weighted, P: Tensor, h: int, gs: slice) -> None:
+        self.h, self.gs = h, gs
+        self.q, self.k, self.kbar, self.v, self.o = (y[gs] for y in (x.q, x.k, x.kbar, x.v, x.o))
+        self.oP, self.vP = _through(x.o[h], P), _through(x.v[h], P)  # [g, b, ., v]
+        self.X = self.vP @ self.v.mT
+        self.X_own = self.X.diagonal(dim1=-2, dim2=-1).contiguous()
+        self.X_rows = self.X[:, :, x.rows]
+        self.eta = (self.oP * self.o).sum(-1)
+        self.vo = (self.vP[:, :, x.rows] * self.o).sum(-1) - self.eta
+        self.U = [self.oP[:, :, t] @ self.v[:, :, :s].mT for t, s in own.bands.parts]
+        self.A = [A[gs] for A in own.A]
+        self.both = [A[h] * B for A, B in zip(own.A, self.A, strict=True)]
 
 
 def _through(x: Tensor, P: Tensor) -> Tensor:
@@ -200,30 +224,41 @@ def gram(x: Tensor, y: Tensor) -> Tensor:
     return x.flatten(1, 2).mT @ y.flatten(1, 2)
 
 
+def add_to(total: Tensor, x: Tensor, y: Tensor, sign: int = 1) -> None:
+    """Add `gram` to ``[g, i, j]``, or take it away."""
+    total.baddbmm_(x.flatten(1, 2).mT, y.flatten(1, 2), alpha=sign)
+
+
 class Normed:
     r"""What a norm adds.
 
     Args:
-        x: what the heads look at.
+        own: of the samples.
         g: see `Paths.add`.
-        tau: :math:`\tau`, to be added to.
+        gamma: the value part of :math:`\gamma`, to be added to.
+
+    Attributes:
+        tau: :math:`\tau`, in bands.
     """
 
-    def __init__(self, x: Looks, g: Tensor, tau: Tensor) -> None:
-        self.g, self.tau, self.seen = g, tau, x.A + g
+    def __init__(self, own: Weighted, g: Tensor, gamma: Tensor) -> None:
+        self.bands, self.A, self.gamma = own.bands, own.A, gamma
+        self.g = own.bands.cut(g)
+        self.seen = [A + g for A, g in zip(own.A, self.g, strict=True)]
+        self.tau = [torch.zeros_like(g) for g in self.g]
 
-    def add(self, pair: Pair, P: Tensor) -> Tensor:
-        r"""Adds to :math:`\tau`; what heads g take from the value part of :math:`\gamma` of head h, ``[b, s, v]``."""
-        theirs, seen = pair.cut(self.g[pair.gs]), pair.cut(self.seen[pair.gs])
-        g, totals = pair.cut(self.g[pair.h]), []
-        for i, (t, s) in enumerate(pair.bands):
-            tau = (pair.X_own[:, :, None, :s] - pair.U[i]).mul_(seen[i]).addcmul_(theirs[i], pair.eta[:, :, t, None])
-            self.tau[pair.h, :, t, :s] += tau.sum(0)
-            self.tau[pair.gs, :, t, :s].addcmul_(g[i], pair.U[i], value=-1)
-            totals.append(torch.mul(pair.mine_of[i], seen[i], out=tau).sum(2))
+    def add(self, pair: Pair) -> None:
+        r"""Adds to :math:`\tau` of all these heads, and to the value part of :math:`\gamma` of heads g."""
+        h, gs, totals, moved = pair.h, pair.gs, [], []
+        for (t, s), A, g, seen, tau, U in zip(
+            self.bands.parts, self.A, self.g, self.seen, self.tau, pair.U, strict=True
+        ):
+            mine = (pair.X_own[:, :, None, :s] - U).mul_(seen[gs]).addcmul_(g[gs], pair.eta[:, :, t, None])
+            tau[h] += mine.sum(0)
+            tau[gs].addcmul_(g[h], U, value=-1)
+            totals.append(torch.mul(A[gs], seen[h], out=mine).sum(2))
+            moved.append(A[gs] * g[h])
         total = totals[-1]
         for part in totals[:-1]:
             total[..., : part.shape[-1]] += part
-        moved = [mine * y for mine, y in zip(pair.mine_of, theirs, strict=True)]
-        values = pair.over_queries(moved, pair.o).addcmul_(total[..., None], pair.v, value=-1)  # [g, b, s, v]
-        return values.permute(1, 2, 0, 3).flatten(2) @ P.mT.flatten(0, 1)
+        self.gamma[gs] -= self.bands.over_queries(moved, pair.oP).addcmul_(total[..., None], pair.vP, value=-1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .heads import Looks, Turn
-from .paths import Pair, Paths, Weighted, bands_of, gram, in_cache
+from .paths import Pair, Paths, Weighted, add_to, bands_of, gram, in_cache
 
 
 class RotaryPaths(Paths):
@@ -18,41 +18,48 @@ class RotaryPaths(Paths):
 
     def _values_and_keys(self, x: Looks, own: Weighted, pair: Pair) -> None:
         assert x.turn_k is not None  # noqa: S101 - a rule matched
-        h, gs, w = pair.h, pair.gs, own.w[..., None]
-        b = pair.over_keys(pair.both, w.expand(len(pair.A), -1, -1, -1))[..., 0]
+        h, gs, w, bands = pair.h, pair.gs, own.w[..., None], own.bands
+        b = bands.over_keys(pair.both, w.expand(len(pair.v), -1, -1, -1))[..., 0]
         self.VV[h, gs, 0, 0] += b.sum((1, 2))
-        seen = x.turn_k.back(w * pair.over_queries(pair.both, pair.q))  # [g, b, s, e]
-        turns = (w * x.turn_k.both()).expand(len(pair.A), -1, -1, -1)
-        turned = x.turn_k.mixed(pair.q, pair.over_keys(pair.both, turns))  # [g, b, t, e]
-        self.VK[h, gs] += gram(pair.v, seen) - gram(pair.o, turned)
+        seen = x.turn_k.back(w * bands.over_queries(pair.both, pair.q))  # [g, b, s, e]
+        turns = (w * x.turn_k.both()).expand(len(pair.v), -1, -1, -1)
+        turned = x.turn_k.mixed(pair.q, bands.over_keys(pair.both, turns))  # [g, b, t, e]
+        add_to(self.VK[h, gs], pair.v, seen)
+        add_to(self.VK[h, gs], pair.o, turned, sign=-1)
         if gs.stop > h:
-            self._keys(x, own, pair, x.turn_k)
+            self._key_keys(x, own, pair, x.turn_k)
 
-    def _keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
+    def _key_keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
         h, later = pair.h, slice(max(pair.h - pair.gs.start, 0), None)
-        theirs = pair.o[later] @ pair.vP[later].mT  # U of g and h the other way round
-        beta = pair.X_own[later, :, None] - pair.oP[later] @ pair.v[later].mT - theirs + pair.eta[later, ..., None]
-        beta *= pair.mine * pair.A[later] * own.w[:, None]
-        half: Tensor | float = 0.0
-        step = max(1, BLOCK // (beta[:, :, 0].numel() * x.q.shape[-1]))
-        for first in range(0, x.q.shape[2], step):
-            t = slice(first, first + step)
-            mine, others = (_turned(q, turn) for q in (x.q[h : h + 1, :, t], pair.q[later, :, t]))
-            half = half + gram((mine * beta[:, :, t, :, None]).flatten(2, 3), others.flatten(2, 3))
-        assert isinstance(half, Tensor)  # noqa: S101 - there is at least one position
+        half = x.q.new_zeros(len(pair.q[later]), x.q.shape[-1], x.q.shape[-1])
+        for (t, s), U, both in zip(own.bands.parts, pair.U, pair.both, strict=True):
+            theirs = pair.o[later, :, t] @ pair.vP[later, :, :s].mT  # U of g and h the other way round
+            beta = pair.X_own[later, :, None, :s] - U[later] - theirs + pair.eta[later, :, t, None]
+            beta *= both[later] * own.w[:, None, :s]
+            seen = turn.at(slice(None), slice(0, s))
+            step = max(1, BLOCK // (beta[:, :, 0].numel() * x.q.shape[-1]))
+            for first in range(t.start, t.stop, step):
+                rows = slice(first, min(first + step, t.stop))
+                mine, others = (_turned(q, seen) for q in (x.q[h : h + 1, :, rows], pair.q[later, :, rows]))
+                weight = beta[:, :, first - t.start : rows.stop - t.start, :, None]
+                add_to(half, (mine * weight).flatten(2, 3), others.flatten(2, 3))
         if pair.gs.start <= h:
             half[0] *= 0.5
         self.KK[h, max(h, pair.gs.start) : pair.gs.stop] += half
 
+    def _keys(self, x: Looks, own: Weighted) -> None:
+        pass  # `_key_keys` had both orders of each pair
+
     def _queries(self, x: Looks, own: Weighted, pair: Pair) -> None:
         assert x.turn_q is not None  # noqa: S101 - a rule matched
-        h, gs = pair.h, pair.gs
-        apart = [A * (X - U) for A, X, U in zip(pair.A_of, pair.cut(pair.X_rows), pair.U, strict=True)]
-        moved = pair.over_keys(apart, pair.k) - pair.vo[..., None] * pair.kbar
-        self.KQ[h, gs] += gram(own.q_own[h].expand_as(moved), x.turn_q.back(moved))
+        h, gs, bands = pair.h, pair.gs, own.bands
+        apart = [A * (X - U) for A, X, U in zip(pair.A, bands.views(pair.X_rows), pair.U, strict=True)]
+        moved = bands.over_keys(apart, pair.k) - pair.vo[..., None] * pair.kbar
+        add_to(self.KQ[h, gs], own.q_own[h].expand_as(moved), x.turn_q.back(moved))
         weight = own.own[h, ..., None]
-        turned = x.turn_q.mixed(pair.k, (weight * pair.A).mT @ x.turn_q.both())
-        self.VQ[h, gs] += gram(pair.v, turned) - gram(weight * pair.o, x.turn_q.back(pair.kbar))
+        turned = x.turn_q.mixed(pair.k, (weight * x.A[gs]).mT @ x.turn_q.both())
+        add_to(self.VQ[h, gs], pair.v, turned)
+        add_to(self.VQ[h, gs], weight * pair.o, x.turn_q.back(pair.kbar), sign=-1)
 
     def add(self, x: Looks, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `Paths.add`."""
@@ -81,7 +88,7 @@ class RotaryPaths(Paths):
 class ProbedPaths(RotaryPaths):
     """`RotaryPaths` of which the two dear blocks, KK and QQ, are left out until `complete` is asked for them."""
 
-    def _keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
+    def _key_keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
         pass
 
     def _query_queries(self, x: Looks, at_t: Tensor) -> None:
@@ -94,11 +101,11 @@ class ProbedPaths(RotaryPaths):
         bands = bands_of(x)
         for b, heads in in_cache(x):
             part = x.samples(b)
-            own = Weighted(part, w[b])
+            own = Weighted(part, w[b], bands)
             for h in range(self.heads.H):
                 for gs in (gs for gs in heads if gs.stop > h):
-                    pair = Pair(part, self.heads.P[h, gs], h, gs, bands)
-                    super()._keys(part, own, pair, x.turn_k.at(b, slice(None)))
+                    pair = Pair(part, own, self.heads.P[h, gs], h, gs)
+                    super()._key_keys(part, own, pair, x.turn_k.at(b, slice(None)))
         self._collect()
 
 

@@ -81,7 +81,7 @@ class Shapes:
         part, item = self.sums[anatomy], x.element_size()
         pairs, positions = part.numbers(x.shape[1])
         size = max(1, min(ENOUGH // (item * positions), self.memory // (item * (10 * pairs + positions))))
-        size = record.size if record.contexts[source].fixed_batch else size
+        size = record.size if record.contexts[source].fixed_batch else -(-record.size // -(-record.size // size))
         for first in range(0, record.size, size):
             yield part, part.seen(record, source, slice(first, min(first + size, record.size)))
 

@@ -11,7 +11,6 @@ from ..anatomy import Anatomy
 from ..cut import Record
 from ..types import Matrix
 
-
 CACHE = 2**18
 """About how many numbers an activation is worked out for at once."""
 

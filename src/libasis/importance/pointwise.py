@@ -95,9 +95,11 @@ class PointwiseSums:
         projected = units.project(normed)
         s = units.slopes_at(projected)
         reads = units.gather(projected.mul_(s)) @ units.G.T  # [n, k]
+        del projected  # two such at a time are enough: what is given back to the system comes back page by page
         gamma = units.spread(reads @ units.G).mul_(s)
         self.terms.add(normed, inverse, gamma, reads.square().sum(-1, keepdim=True), reads)
-        self.add_slopes(s * inverse)
+        del gamma
+        self.add_slopes(s.mul_(inverse))
 
     def add_slopes(self, s: Tensor) -> None:
         r"""Add slopes over :math:`\sigma`, ``[n, rows]``."""

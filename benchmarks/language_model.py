@@ -4,7 +4,7 @@ CPU time on one thread, forward passes and fits in turns, in one run: the median
 sequences part what every sequence costs from what is paid once (reading the graph's matrices, eigen-decompositions).
 Random weights.
 Run: python benchmarks/language_model.py [--shape gpt2|llama] [--layers 12] [--sequences 8] [--dtype float32]
-     [--moments auto|closed_form|probes]
+     [--moments auto|closed_form|probes] [--memory 256]
 With probes a fit of 3 N sequences can take fewer for each than one of N, so that the difference says too little: the
 seconds of the larger fit do not mislead.
 """
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--moments", choices=["auto", "closed_form", "probes"], default="auto")
+    parser.add_argument("--memory", type=int, default=256, help="MiB of activations that are kept, then files")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -79,11 +80,12 @@ def main() -> None:
 
     seconds: dict[str, list[float]] = {"whole": [], "without": [], "few": [], "many": []}
     peaks: dict[str, float] = {}
-    bases: list[libasis.Basis] = []
+    facts: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as spill:
 
-        def fit(data: list[dict[str, torch.Tensor]]) -> None:
-            bases.append(libasis.fit(traced, data, moments=options.moments, memory=2**28, spill=spill))
+        def fit(name: str) -> None:
+            data, most = few if name == "few" else batches, options.memory * 2**20
+            facts[name] = libasis.fit(traced, data, moments=options.moments, memory=most, spill=spill).info
 
         reading = cpu(lambda: [read(context) for context in traced.record(batches[0]).contexts])
         forward(model), forward(body)  # to warm up
@@ -91,14 +93,14 @@ def main() -> None:
             for _ in range(2):
                 seconds["whole"].append(forward(model))
                 seconds["without"].append(forward(body))
-            seconds[name].append(cpu(lambda data=few if name == "few" else batches: fit(data)))
+            seconds[name].append(cpu(lambda name=name: fit(name)))
             peaks.setdefault(name, memory())
     whole, without, once, many = (statistics.median(found) for found in seconds.values())
     each = (many - once) / (2 * tokens)
     print(
         f"{options.shape}, {options.layers} layers, {options.tokens} tokens, {options.dtype}, torch {torch.__version__}"
     )
-    report(bases[-1].info["rules"])
+    report(facts["many"]["rules"])
     print(f"  forward pass: {whole * 1e3:.2f} ms per token, without unembedding {without * 1e3:.2f}")
     paid = once - each * tokens
     print(f"  fit: {each * 1e3:.2f} ms per token, and once {paid:.1f} s, reading the graph {reading:.1f} s")
@@ -111,7 +113,8 @@ def main() -> None:
         f"{each / without * options.layers:.1f} of one block"
     )
     sizes = {"few": options.sequences, "many": 3 * options.sequences}
-    print("  peak memory: " + ", ".join(f"{peaks[name]:.0f} MB for {size} sequences" for name, size in sizes.items()))
+    parts = (f"{peaks[k]:.0f} MB for {n} sequences ({facts[k]['activations']})" for k, n in sizes.items())
+    print("  peak memory: " + ", ".join(parts))
 
 
 def report(facts: list[dict[str, Any]]) -> None:

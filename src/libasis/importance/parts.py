@@ -11,8 +11,8 @@ from ..anatomy import Anatomy
 from ..cut import Record
 from ..types import Matrix
 
-CACHE = 2**18
-"""About how many numbers an activation is worked out for at once."""
+BLOCK = 2**19
+"""About how many numbers an activation is worked out for at once: its steps hold several times as many."""
 
 
 class Units:
@@ -73,15 +73,13 @@ class Units:
 
 
 def _slopes(activate: Callable[..., Tensor], a: list[Tensor]) -> list[Tensor]:
-    """Derivatives of an activation in each of its arguments ``[1, n, units]``, so many rows at once as stay cached."""
-    slopes = [torch.empty_like(x[0]) for x in a]
-    step = max(1, CACHE // max(1, a[0].shape[2]))
-    for first in range(0, a[0].shape[1], step):
-        rows = slice(first, first + step)
-        y, pull = torch.func.vjp(activate, *(x[:, rows] for x in a))[:2]
-        for slope, found in zip(slopes, pull(y.new_ones(()).expand_as(y)), strict=True):
-            slope[rows] = found[0]
-    return slopes
+    """Derivatives of an activation in each of its arguments ``[1, n, units]``, a block of rows at a time."""
+    step = max(1, BLOCK // max(1, a[0].shape[2]))
+    parts = []
+    for block in zip(*(x.split(step, 1) for x in a), strict=True):
+        y, pull = torch.func.vjp(activate, *block)[:2]
+        parts.append([slope[0] for slope in pull(y.new_ones(()).expand_as(y))])
+    return [part[0] if len(part) == 1 else torch.cat(part) for part in zip(*parts, strict=True)]
 
 
 def counted_pairs(record: Record, source: int, read: tuple[int, ...] | None) -> Tensor:

@@ -16,6 +16,7 @@ CACHE = 2**18
 ROWS, BANDS = 64, 8
 """At least so many query positions in a band, and about so many bands: products of fewer rows are slow."""
 
+
 class Paths:
     r"""The blocks of :math:`\Gamma` for an attention, :math:`\Gamma = \sum_{ts} \sigma_s^{-2} N_{ts}^T Q N_{ts}`.
 

@@ -73,13 +73,18 @@ class Units:
 
 
 def _slopes(activate: Callable[..., Tensor], a: list[Tensor]) -> list[Tensor]:
-    """Derivatives of an activation in each of its arguments ``[1, n, units]``, a block of rows at a time."""
-    step = max(1, BLOCK // max(1, a[0].shape[2]))
-    parts = []
-    for block in zip(*(x.split(step, 1) for x in a), strict=True):
-        y, pull = torch.func.vjp(activate, *block)[:2]
-        parts.append([slope[0] for slope in pull(y.new_ones(()).expand_as(y))])
-    return [part[0] if len(part) == 1 else torch.cat(part) for part in zip(*parts, strict=True)]
+    """Derivatives of an activation in each of its arguments ``[1, n, units]``."""
+    n, units = a[0].shape[1:]
+    step = max(1, BLOCK // max(1, units))
+    if n <= step:
+        y, pull = torch.func.vjp(activate, *a)[:2]
+        return [slope[0] for slope in pull(y.new_ones(()).expand_as(y))]
+    slopes = [torch.empty_like(x[0]) for x in a]
+    for first in range(0, n, step):
+        rows = slice(first, first + step)
+        for slope, found in zip(slopes, _slopes(activate, [x[:, rows] for x in a]), strict=True):
+            slope[rows] = found
+    return slopes
 
 
 def counted_pairs(record: Record, source: int, read: tuple[int, ...] | None) -> Tensor:

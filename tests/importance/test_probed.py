@@ -164,6 +164,7 @@ def test_few_samples_are_not_believed_too_early(cheap):
 @pytest.mark.parametrize("name", SECTIONS)
 @pytest.mark.parametrize(("worth", "tried"), [(0, 0), (20, 2)])
 def test_exact_where_that_is_cheaper(name, worth, tried, monkeypatch):
+    monkeypatch.setattr(probed, "SLOWER", 2)
     monkeypatch.setattr(probed, "costs", lambda *_: (worth, 1.0))
     case = setting(name)
     found, closed = estimate(case, 0, 1e-5), case.moment(AttentionForm())

@@ -99,7 +99,7 @@ class PointwiseSums:
         gamma = units.spread(reads @ units.G).mul_(s)
         self.terms.add(normed, inverse, gamma, reads.square().sum(-1, keepdim=True), reads)
         del gamma
-        self.add_slopes(s.mul_(inverse))
+        self.add_slopes(s * inverse)
 
     def add_slopes(self, s: Tensor) -> None:
         r"""Add slopes over :math:`\sigma`, ``[n, rows]``."""

@@ -9,7 +9,7 @@ from anatomy.test_anatomy import MADE_OF, NOT, D, Last, T, example, turn
 from cut.cutting import randn
 from libasis.cut import Records
 from libasis.errors import OptionError
-from libasis.importance import RULES, Span, choose, paths, short
+from libasis.importance import RULES, Span, choose, parts, paths, short
 
 FORMS = MADE_OF
 WITH_ATTENTION = [name for name, made in MADE_OF.items() if made[3]]
@@ -71,6 +71,18 @@ def test_queries_that_look_at_nothing_ahead_go_in_bands(monkeypatch, name, rows)
         assert all(bands.parts == [(t, t.stop) for t in ahead] for bands in found)
     elif "rotary" not in name:
         assert all(bands.parts == [(slice(0, T), T)] for bands in found)
+
+
+@pytest.mark.parametrize("name", [name for name, made in MADE_OF.items() if made[2]])
+def test_slopes_are_worked_out_in_blocks(monkeypatch, name):
+    blocks = []
+    original = parts._slopes
+    monkeypatch.setattr(parts, "BLOCK", 24)
+    monkeypatch.setattr(parts, "_slopes", lambda run, a: blocks.append(a[0].shape[1]) or original(run, a))
+    x = torch.cat([example(name), 2 * example(name) - 1])
+    assert_same(*both(FORMS[name][0], [x]))
+    assert blocks
+    assert any(later < earlier for earlier, later in zip(blocks, blocks[1:], strict=False))  # it was split
 
 
 @pytest.mark.parametrize("name", ["relu with skip", "gelu of the normed", "gated", "norm alone", *WITH_ATTENTION])

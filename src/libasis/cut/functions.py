@@ -48,7 +48,7 @@ class Functions:
                 new[node] = self._size(node, sources, new, steps, sizes)
             else:
                 args, kwargs = (self._convert(_replaced(part, new)) for part in (node.args, node.kwargs))
-                new[node] = steps.add(node.target, args, kwargs)  # pyright: ignore
+                new[node] = steps.add(node.target, args, kwargs)
         return steps.returning([new[node] for node in targets])
 
     def _needed(self, sources: set[fx.Node], targets: Sequence[fx.Node]) -> list[fx.Node]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..anatomy import Anatomy
 from ..cut import Record, Records
+from ..numerics import even, slices
 from ..types import Matrix
 from .beside import Beside
 from .heads import Heads, Looks
@@ -80,10 +81,10 @@ class Shapes:
             self.sums[anatomy] = AttentionSums(anatomy, self.readout, x, probed=self.probed)
         part, item = self.sums[anatomy], x.element_size()
         pairs, positions = part.numbers(x.shape[1])
-        size = max(1, min(ENOUGH // (item * positions), self.memory // (item * (10 * pairs + positions))))
-        size = record.size if record.contexts[source].fixed_batch else -(-record.size // -(-record.size // size))
-        for first in range(0, record.size, size):
-            yield part, part.seen(record, source, slice(first, min(first + size, record.size)))
+        size = min(ENOUGH // (item * positions), self.memory // (item * (10 * pairs + positions)))
+        size = record.size if record.contexts[source].fixed_batch else even(size, record.size)
+        for samples in slices(record.size, size):
+            yield part, part.seen(record, source, samples)
 
     def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""

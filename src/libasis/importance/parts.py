@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..anatomy import Anatomy
 from ..cut import Record
+from ..numerics import clamp, slices
 from ..types import Matrix
 
 BLOCK = 2**19
@@ -75,13 +76,12 @@ class Units:
 def _slopes(activate: Callable[..., Tensor], a: list[Tensor]) -> list[Tensor]:
     """Derivatives of an activation in each of its arguments ``[1, n, units]``."""
     n, units = a[0].shape[1:]
-    step = max(1, BLOCK // max(1, units))
-    if n <= step:
+    step = clamp(BLOCK // max(1, units), n)
+    if step >= n:
         y, pull = torch.func.vjp(activate, *a)[:2]
         return [slope[0] for slope in pull(y.new_ones(()).expand_as(y))]
     slopes = [torch.empty_like(x[0]) for x in a]
-    for first in range(0, n, step):
-        rows = slice(first, first + step)
+    for rows in slices(n, step):
         for slope, found in zip(slopes, _slopes(activate, [x[:, rows] for x in a]), strict=True):
             slope[rows] = found
     return slopes

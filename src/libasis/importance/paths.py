@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..numerics import clamp, slices
 from ..types import Matrix
 from .heads import Heads, Looks
 
@@ -86,11 +87,10 @@ class Paths:
 
     def _keys(self, x: Looks, own: Weighted) -> None:
         """What needs both orders of a pair of heads."""
-        kappa = own.kappa + own.kappa.transpose(0, 1)
         for h in range(self.heads.H):
-            half = gram(x.q[h].expand_as(x.q[h:]), kappa[h, h:, ..., None] * x.q[h:])
-            half[0] *= 0.5
-            self.KK[h, h:] += half
+            kappa = own.kappa[h, h:] + own.kappa[h:, h]
+            kappa[0] *= 0.5
+            add_to(self.KK[h, h:], x.q[h].expand_as(x.q[h:]), kappa[..., None] * x.q[h:])
 
     def _queries(self, x: Looks, own: Weighted, pair: Pair) -> None:
         h, gs, bands, apart, toward = pair.h, pair.gs, own.bands, [], []
@@ -102,7 +102,7 @@ class Paths:
         add_to(self.VQ[h, gs], own.own[h, ..., None] * pair.o, pair.kbar, sign=-1)
         moved = bands.over_queries(toward, own.kbar[h])
         if gs.stop > h:
-            later = slice(max(h - gs.start, 0), None)
+            later = pair.later
             common = bands.common([A[h] for A in own.weighted], [A[later] for A in pair.A]).mul_(pair.X[later])
             if gs.start <= h:
                 common[0] *= 0.5
@@ -122,11 +122,10 @@ class Paths:
 def in_cache(x: Looks) -> Iterator[tuple[slice, list[slice]]]:
     """Slices of samples, and of heads, whose attention weights stay in the cache."""
     H, size, t, s = x.A.shape
-    heads = max(1, min(H, CACHE // (t * s)))
-    samples = max(1, CACHE // (heads * t * s))
-    split = [slice(g, min(g + heads, H)) for g in range(0, H, heads)]
-    for first in range(0, size, samples):
-        yield slice(first, min(first + samples, size)), split
+    heads = clamp(CACHE // (t * s), H)
+    split = list(slices(H, heads))
+    for samples in slices(size, clamp(CACHE // (heads * t * s), size)):
+        yield samples, split
 
 
 class Bands:
@@ -153,17 +152,13 @@ class Bands:
             view.copy_(band)
 
     def over_keys(self, weights: list[Tensor], y: Tensor) -> Tensor:
-        """Sums over s of weights and ``[g, b, s, e]``: ``[g, b, t, e]``."""
-        parts = [weight @ y[:, :, :s] for weight, (_, s) in zip(weights, self.parts, strict=True)]
+        """Sums over s of weights and ``[g, b, s, e]`` or ``[b, s, e]``: ``[g, b, t, e]``."""
+        parts = [weight @ y[..., :s, :] for weight, (_, s) in zip(weights, self.parts, strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
     def over_queries(self, weights: list[Tensor], y: Tensor) -> Tensor:
         """Sums over t of weights and ``[g, b, t, e]`` or ``[b, t, e]``: ``[g, b, s, e]``."""
-        *earlier, (rows, _) = self.parts
-        total = weights[-1].mT @ y[..., rows, :]  # the last band may look at everything
-        for weight, (t, s) in zip(weights, earlier, strict=False):
-            total[:, :, :s] += weight.mT @ y[..., t, :]
-        return total
+        return summed([weight.mT @ y[..., t, :] for weight, (t, _) in zip(weights, self.parts, strict=True)])
 
     def common(self, mine: list[Tensor], theirs: list[Tensor]) -> Tensor:
         """Sums over t of weights ``[b, t, s]`` and those of heads g: ``[g, b, s, s]``."""
@@ -174,13 +169,21 @@ class Bands:
         return total
 
 
+def summed(parts: list[Tensor]) -> Tensor:
+    """The sum over bands of ``[g, b, s, ...]``, into the last, which has every s."""
+    *earlier, total = parts
+    for part in earlier:
+        total[:, :, : part.shape[2]] += part
+    return total
+
+
 def bands_of(x: Looks) -> Bands:
     """Bands of queries that look at nothing ahead; all in one where some do, or where the sequence is short."""
     T, S = x.A.shape[2:]
     height = max(ROWS, -(-T // BANDS))
     if not isinstance(x.rows, slice) or height >= T or bool(x.A.triu(1).any()):
         return Bands([(slice(0, T), S)])
-    return Bands([(slice(t, min(t + height, T)), min(t + height, T)) for t in range(0, T, height)])
+    return Bands([(t, t.stop) for t in slices(T, height)])
 
 
 class Weighted:
@@ -214,6 +217,11 @@ class Pair:
         self.A = [A[gs] for A in own.A]
         self.both = [A[h] * B for A, B in zip(own.A, self.A, strict=True)]
 
+    @property
+    def later(self) -> slice:
+        """Which of the heads g are not before h: one order of each pair."""
+        return slice(max(self.h - self.gs.start, 0), None)
+
 
 def _through(x: Tensor, P: Tensor) -> Tensor:
     """``[b, s, v]`` times ``[g, v, v']``: ``[g, b, s, v']``."""
@@ -243,7 +251,7 @@ class Normed:
     """
 
     def __init__(self, own: Weighted, g: Tensor, gamma: Tensor) -> None:
-        self.bands, self.A, self.gamma = own.bands, own.A, gamma
+        self.bands, self.gamma = own.bands, gamma
         self.g = own.bands.cut(g)
         self.seen = [A + g for A, g in zip(own.A, self.g, strict=True)]
         self.tau = [torch.zeros_like(g) for g in self.g]
@@ -252,14 +260,12 @@ class Normed:
         r"""Adds to :math:`\tau` of all these heads, and to the value part of :math:`\gamma` of heads g."""
         h, gs, totals, moved = pair.h, pair.gs, [], []
         for (t, s), A, g, seen, tau, U in zip(
-            self.bands.parts, self.A, self.g, self.seen, self.tau, pair.U, strict=True
+            self.bands.parts, pair.A, self.g, self.seen, self.tau, pair.U, strict=True
         ):
             mine = (pair.X_own[:, :, None, :s] - U).mul_(seen[gs]).addcmul_(g[gs], pair.eta[:, :, t, None])
             tau[h] += mine.sum(0)
             tau[gs].addcmul_(g[h], U, value=-1)
-            totals.append(torch.mul(A[gs], seen[h], out=mine).sum(2))
-            moved.append(A[gs] * g[h])
-        total = totals[-1]
-        for part in totals[:-1]:
-            total[..., : part.shape[-1]] += part
-        self.gamma[gs] -= self.bands.over_queries(moved, pair.oP).addcmul_(total[..., None], pair.vP, value=-1)
+            totals.append(torch.mul(A, seen[h], out=mine).sum(2))
+            moved.append(A * g[h])
+        written = self.bands.over_queries(moved, pair.oP)
+        self.gamma[gs] -= written.addcmul_(summed(totals)[..., None], pair.vP, value=-1)

@@ -19,33 +19,29 @@ class RotaryPaths(Paths):
     def _values_and_keys(self, x: Looks, own: Weighted, pair: Pair) -> None:
         assert x.turn_k is not None  # noqa: S101 - a rule matched
         h, gs, w, bands = pair.h, pair.gs, own.w[..., None], own.bands
-        b = bands.over_keys(pair.both, w.expand(len(pair.v), -1, -1, -1))[..., 0]
+        b = bands.over_keys(pair.both, w)[..., 0]
         self.VV[h, gs, 0, 0] += b.sum((1, 2))
         seen = x.turn_k.back(w * bands.over_queries(pair.both, pair.q))  # [g, b, s, e]
-        turns = (w * x.turn_k.both()).expand(len(pair.v), -1, -1, -1)
-        turned = x.turn_k.mixed(pair.q, bands.over_keys(pair.both, turns))  # [g, b, t, e]
+        turned = x.turn_k.mixed(pair.q, bands.over_keys(pair.both, w * x.turn_k.both()))  # [g, b, t, e]
         add_to(self.VK[h, gs], pair.v, seen)
         add_to(self.VK[h, gs], pair.o, turned, sign=-1)
         if gs.stop > h:
             self._key_keys(x, own, pair, x.turn_k)
 
     def _key_keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
-        h, later = pair.h, slice(max(pair.h - pair.gs.start, 0), None)
-        half = x.q.new_zeros(len(pair.q[later]), x.q.shape[-1], x.q.shape[-1])
+        h, later = pair.h, pair.later
         for (t, s), U, both in zip(own.bands.parts, pair.U, pair.both, strict=True):
-            theirs = pair.o[later, :, t] @ pair.vP[later, :, :s].mT  # U of g and h the other way round
-            beta = pair.X_own[later, :, None, :s] - U[later] - theirs + pair.eta[later, :, t, None]
+            other = pair.o[later, :, t] @ pair.vP[later, :, :s].mT  # U of g and h the other way round
+            beta = pair.X_own[later, :, None, :s] - U[later] - other + pair.eta[later, :, t, None]
             beta *= both[later] * own.w[:, None, :s]
+            if pair.gs.start <= h:
+                beta[0] *= 0.5
             seen = turn.at(slice(None), slice(0, s))
             step = max(1, BLOCK // (beta[:, :, 0].numel() * x.q.shape[-1]))
-            for first in range(t.start, t.stop, step):
-                rows = slice(first, min(first + step, t.stop))
-                mine, others = (_turned(q, seen) for q in (x.q[h : h + 1, :, rows], pair.q[later, :, rows]))
-                weight = beta[:, :, first - t.start : rows.stop - t.start, :, None]
-                add_to(half, (mine * weight).flatten(2, 3), others.flatten(2, 3))
-        if pair.gs.start <= h:
-            half[0] *= 0.5
-        self.KK[h, max(h, pair.gs.start) : pair.gs.stop] += half
+            blocks = (y.split(step, 2) for y in (beta, x.q[h : h + 1, :, t], pair.q[later, :, t]))
+            for weight, mine, theirs in zip(*blocks, strict=True):
+                moved = _turned(mine, seen) * weight[..., None]
+                add_to(self.KK[h, pair.gs][later], moved.flatten(2, 3), _turned(theirs, seen).flatten(2, 3))
 
     def _keys(self, x: Looks, own: Weighted) -> None:
         pass  # `_key_keys` had both orders of each pair

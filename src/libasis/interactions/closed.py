@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..anatomy import Anatomy, Values
 from ..importance import Units
+from ..numerics import clamp, even, slices
 from ..types import Matrix
 from .heads import Heads, Look, numbers_of
 
@@ -54,27 +55,11 @@ class Sizes:
             of_heads, change = numbers_of(anatomy.attention, s, t, k_out)
             state += nodes * of_heads
         part, block = numbers / 4, min(numbers / 4, 4 * CACHE)
-        samples = _clamp(min(part / state, block / max(change * k_in, 1)), size)
-        sources = _even(min(part / max(rows, 1), block / max(samples * change, 1), SOURCES), k_in)
+        samples = clamp(min(part / state, block / max(change * k_in, 1)), size)
+        sources = even(min(part / max(rows, 1), block / max(samples * change, 1), SOURCES), k_in)
         effects = min(part, CACHE) / 3  # of a block; one and what is made of it
-        targets = _even(min(part / max(rows * sources, 1), effects / (sources * min(ROWS, samples * t))), k_out)
-        return cls(samples, sources, targets, _even(effects / (sources * targets), samples * t))
-
-
-def _clamp(wanted: float, most: int) -> int:
-    return int(max(1, min(wanted, most)))
-
-
-def _even(wanted: float, total: int) -> int:
-    """At most as many as wanted, so that all blocks of the total are about as large."""
-    blocks = -(-total // _clamp(wanted, total))
-    return -(-total // blocks)
-
-
-def spans(total: int, step: int) -> Iterator[slice]:
-    """Slices of ``step`` that cover ``range(total)``."""
-    for start in range(0, total, step):
-        yield slice(start, min(start + step, total))
+        targets = even(min(part / max(rows * sources, 1), effects / (sources * min(ROWS, samples * t))), k_out)
+        return cls(samples, sources, targets, even(effects / (sources * targets), samples * t))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,12 +128,12 @@ class ClosedEffects:
         """
         seen = self._see(points, amounts, keep, values)
         slopes = self._varying(seen.slopes)
-        for which in spans(self.C_pinv.shape[0], sizes.sources):
+        for which in slices(self.C_pinv.shape[0], sizes.sources):
             change = self._change(seen, which)
-            for columns in spans(self.k_out, sizes.targets):
+            for columns in slices(self.k_out, sizes.targets):
                 same, pairs = self._same(seen, columns, which), self._paired(columns, which)
                 pairs[0] = same.flatten()
-                for some in spans(len(seen.amounts), sizes.rows):
+                for some in slices(len(seen.amounts), sizes.rows):
                     gain, amount = same, seen.amounts[some, None, which]
                     if self.units.rows:
                         gain = (slopes[some] @ pairs).unflatten(1, same.shape)

@@ -14,8 +14,8 @@ from ..basis import SiteBasis
 from ..cut import Record
 from ..errors import OptionError
 from ..importance import one_hot, pull_back
-from ..numerics import gauss_legendre
-from .closed import ClosedEffects, Sizes, spans
+from ..numerics import gauss_legendre, slices
+from .closed import ClosedEffects, Sizes
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Effects:
         size, positions, _ = self.x.shape
         held = memory / self.x.element_size()
         sizes = Sizes.within(held, anatomy, (size, positions), (self.k_in, self.k_out), len(self.path.alphas))
-        for samples in spans(size, size if self.context.fixed_batch else sizes.samples):
+        for samples in slices(size, size if self.context.fixed_batch else sizes.samples):
             keep = None if self.counted is None else self.counted[samples]
             values = self.context.of(samples)
             points, amounts = list(self.points(samples)), self.amounts[samples]
@@ -93,7 +93,7 @@ class Effects:
 
     def forward(self, chunk: int) -> Iterator[tuple[slice, Tensor]]:
         """One pass per input feature: slices of i and effects ``[i, counted (batch, t), j]``, float64."""
-        for which in spans(self.k_in, chunk):
+        for which in slices(self.k_in, chunk):
             tangents = torch.einsum("bsi,id->ibsd", self.amounts[..., which], self.C_pinv[which])
             total: Any = 0.0
             for point, weight in self.points():

@@ -16,8 +16,8 @@ from torch import nn
 import libasis
 from libasis.basis.fit import site_moments
 from libasis.basis.whiten import interaction_basis, own_coordinates, whiten
-from libasis.cut import Records
 from libasis.importance import Moment
+from libasis.measure import Records
 from libasis.numerics import Truncation
 
 SITES = ["input", "1", "3", "output"]

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 import libasis
 from libasis.basis.fit import site_moments
 from libasis.basis.whiten import whiten
-from libasis.cut import Records
 from libasis.importance import Exact, Sketch, Span
+from libasis.measure import Records
 from libasis.numerics import Truncation, eigh_descending
 
 

@@ -18,7 +18,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from libasis.basis import Basis, SiteBasis
-from libasis.interactions import InteractionGraph
+from libasis.graphs import InteractionGraph
 from libasis.report import write_page
 from libasis.report.view import graph_view
 

@@ -6,11 +6,15 @@ person needs to understand single features.
 """
 
 from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_nodes
-from .basis import Basis, SiteBasis, fit
+from .basis import Basis, SiteBasis
+from .build import build, fit
 from .cards import FeatureCards, collect
-from .cut import Chain, SiteTable, Traced, find_sites, keep, trace
+from .cut import Chain, SiteTable, Traced, find_sites, trace
 from .errors import LibasisError
-from .interactions import Communities, GraphDiff, InteractionGraph, Label, build, communities, diff, interactions, load
+from .evaluate import GraphDiff, diff
+from .graphs import Communities, InteractionGraph, Label, communities, load
+from .interactions import interactions
+from .measure import keep
 from .provenance import versions
 
 __version__ = versions()["libasis"]

@@ -3,6 +3,15 @@
 A message is one sentence that repeats what was given, says what was expected and what to do.
 """
 
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class LibasisError(Exception):
     """The root: catch it to catch everything that libasis raises on purpose."""
@@ -42,3 +51,27 @@ class LabelError(LibasisError, ValueError):
 
 class StoreError(LibasisError):
     """A saved graph cannot be written or read."""
+
+
+def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """For a function whose options had other names: an old one is refused with a sentence that says the new one.
+
+    Args:
+        names: by old name what to write now.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in kwargs:
+                if name in names:
+                    raise OptionError(f"{function.__name__} has no option {name!r} any more: {names[name]}.")
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate
+
+
+ON_TRACE = {name: f"give {name} to libasis.trace, or traced.to({name}=...)" for name in ("dtype", "device", "mask")}
+"""Options that belong to the traced model."""

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chains import F64, random
-from libasis.ablation.metrics import Tally, parse_metric
 from libasis.errors import BatchError, OptionError
+from libasis.intervene.metrics import Tally, parse_metric
 
 LOG = torch.tensor([0.5, 0.25, 0.25], dtype=F64).log()
 LOGITS = torch.stack([LOG, LOG.roll(1) + 7.0, LOG.roll(2)])  # probability 1/2 for class 0, 1, 2

@@ -7,7 +7,7 @@ import chains
 import libasis
 from chains import F64, random
 from libasis import Basis, reference
-from libasis.ablation.rows import rows_of
+from libasis.ablation.masked_section import rows_of
 from libasis.errors import OptionError
 
 

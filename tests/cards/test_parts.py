@@ -11,7 +11,7 @@ from libasis.cards.extremes import Extremes, extreme_positions
 from libasis.cards.histogram import BINS, Histogram
 from libasis.cards.means import Mean
 from libasis.cards.sample import Drawn, Row, batches_of
-from libasis.cut.batches import Batch
+from libasis.data.batches import Batch
 
 numbers = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=40)
 

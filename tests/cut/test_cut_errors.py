@@ -9,14 +9,7 @@ from torch import nn
 
 import libasis
 from cut.cutting import F64, calls, randn, refused
-from libasis.errors import (
-    ActivationError,
-    BatchError,
-    ExportError,
-    LibasisError,
-    ModelStateError,
-    OptionError,
-)
+from libasis.errors import ActivationError, BatchError, ExportError, LibasisError, ModelStateError, OptionError
 from models import MLP_CASE
 
 SITES = ["input", "fc2:in", "output"]

@@ -8,8 +8,8 @@ from torch import nn
 
 import libasis
 from cut.cutting import randn
-from libasis.cut import Records
 from libasis.errors import OptionError
+from libasis.measure import Records
 
 BATCHES = [randn(20, 5, seed=seed) for seed in range(4)]
 

@@ -5,14 +5,7 @@ import torch
 from libasis.ablation import SampleScores
 from libasis.errors import OptionError
 from libasis.evaluate import Bootstrap
-from libasis.evaluate.resample import (
-    Limit,
-    curve_band,
-    pooled_mean,
-    pooled_ratio,
-    replicate_counts,
-    stable_counts,
-)
+from libasis.evaluate.resample import Limit, curve_band, pooled_mean, pooled_ratio, replicate_counts, stable_counts
 
 
 def scores(rows, base=None, counts=None):

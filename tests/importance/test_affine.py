@@ -9,8 +9,8 @@ import libasis
 from anatomy.test_anatomy import MADE_OF, NOT, Last, T, example
 from cut.cutting import calls, randn
 from libasis.anatomy import why_not_affine
-from libasis.cut import Records
 from libasis.importance import Span, choose
+from libasis.measure import Records
 
 AFFINE = {
     "convolution": lambda m, x: m.conv(x),

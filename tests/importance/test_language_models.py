@@ -6,8 +6,8 @@ import torch
 import libasis
 from cut.conftest import make_language_model, tokens
 from cut.cutting import randn
-from libasis.cut import Records
 from libasis.importance import Span, choose
+from libasis.measure import Records
 
 pytest.importorskip("transformers")
 

@@ -7,9 +7,12 @@ from torch import nn
 import libasis
 from anatomy.test_anatomy import MADE_OF, NOT, D, Last, T, example, turn
 from cut.cutting import randn
-from libasis.cut import Records
 from libasis.errors import OptionError
-from libasis.importance import RULES, Span, choose, parts, paths, short
+from libasis.importance import RULES, Span, choose
+from libasis.importance import units as parts
+from libasis.importance.attention import head_pairs as paths
+from libasis.importance.attention import short_sequences as short
+from libasis.measure import Records
 
 FORMS = MADE_OF
 WITH_ATTENTION = [name for name, made in MADE_OF.items() if made[3]]

@@ -14,9 +14,10 @@ from cut.cutting import randn
 from importance.test_sketch import Setting, assert_same, padding
 from libasis import importance
 from libasis.anatomy import Anatomy
-from libasis.cut import Records
-from libasis.importance import EXACT_PRODUCTS, ProbedAttention, Span, choose, probed
-from libasis.importance.attention import AttentionForm, Shapes
+from libasis.importance import EXACT_PRODUCTS, ProbedAttention, Span, choose
+from libasis.importance.attention import probed
+from libasis.importance.attention.form import AttentionForm, Shapes
+from libasis.measure import Records
 
 N = 128  # samples
 EXACT = "closed form, attention (probes would cost more)"

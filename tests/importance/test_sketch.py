@@ -12,11 +12,11 @@ from chains import chain, data, pooled_sections
 from cut.cutting import randn, refused
 from libasis.basis.fit import site_moments
 from libasis.basis.whiten import whiten
-from libasis.cut import Records
 from libasis.errors import OptionError
 from libasis.importance import EXACT_PASSES, Exact, Sketch, Span, choose
 from libasis.importance.estimate import ErrorBar
 from libasis.importance.probes import Probes
+from libasis.measure import Records
 from libasis.numerics import Truncation, eigh_descending
 
 N = 64  # samples

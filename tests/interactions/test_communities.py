@@ -12,7 +12,7 @@ import torch
 import libasis
 from interactions.planted import planted
 from libasis.errors import OptionError
-from libasis.interactions.network import network_of, rand_index, shuffled
+from libasis.graphs.network import network_of, rand_index, shuffled
 from report.synthetic import make_graph
 
 

@@ -8,7 +8,7 @@ import chains
 import libasis
 from libasis import Label
 from libasis.errors import LabelError, StoreError
-from libasis.interactions.labels import MAX_NAME, MAX_NOTE
+from libasis.graphs.labels import MAX_NAME, MAX_NOTE
 
 HOSTILE = '</script><img src=x onerror=alert(1)>"\x00\u202e\U0001f600 値\n'
 

@@ -57,7 +57,7 @@ def test_a_foreign_directory_is_never_replaced(graph, tmp_path):
 
 def test_a_failed_save_leaves_nothing_and_keeps_the_old(graph, tmp_path, monkeypatch):
     path = graph.save(tmp_path / "graph")
-    store = importlib.import_module("libasis.interactions.store")
+    store = importlib.import_module("libasis.graphs.store")
     monkeypatch.setattr(store, "write_bytes", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         graph.save(path, force=True)

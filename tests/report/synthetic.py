@@ -4,7 +4,7 @@ import torch
 
 from libasis.ablation.results import Curve, EdgeAblation, NodeAblation
 from libasis.basis import Basis, SiteBasis
-from libasis.interactions.graph import InteractionGraph
+from libasis.graphs.graph import InteractionGraph
 
 NAMES = ("blocks.0.ln1:in", "blocks.0.ln2:in", "unembed:in", "output")
 SIZES = (65, 30, 51, 114)

@@ -11,7 +11,7 @@ import torch
 
 from libasis.ablation.results import Curve
 from libasis.errors import OptionError
-from libasis.interactions.labels import Label
+from libasis.graphs.labels import Label
 from libasis.report import write_page
 from libasis.report.decide.words import Words
 from libasis.report.tables import kept_features

@@ -9,21 +9,22 @@ import torch
 from torch import Tensor
 
 from ..anatomy import read
-from ..basis import DEFAULT_MEMORY, SiteBasis
-from ..cut import Mask, Record, Records, Traced, prepare
-from ..cut.batches import describe
-from ..errors import OptionError
-from ..interactions import InteractionGraph, check_same_sites
+from ..basis import SiteBasis, check_same_sites
+from ..cut import Record, Traced
+from ..errors import ON_TRACE, OptionError, renamed
+from ..graphs import InteractionGraph
+from ..intervene.metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
+from ..measure import DEFAULT_MEMORY, Records
 from ..provenance import versions
 from ..types import Activations, Matrix, Plain, Vector
-from .metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
+from .masked_section import rows_of
 from .nodes import base_score, sample_scores
 from .ranking import Ranking
 from .results import Curve, EdgeAblation
-from .rows import rows_of
 from .schedules import bisect_ablated, bisect_kept, geometric, stable_count
 
 
+@renamed(**ON_TRACE, seed="nothing there is random")
 def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,
     graph: InteractionGraph,
@@ -34,10 +35,6 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     sections: Sequence[str] | None = None,
     search: str = "bisect",
     stable: bool = True,
-    dtype: torch.dtype | str | None = None,
-    device: torch.device | str | None = None,
-    mask: Mask | None = None,
-    seed: int = 0,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
     per_sample: bool = False,
@@ -61,10 +58,6 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         search: ``"bisect"``: the number of ablated edges between 0 and (d_in + 1)(d_out + 1), as published;
             ``"bisect-kept"``: the number kept between 0 and all edges.
         stable: also find the stable count, on a grid of at least 64 counts refined around the edge.
-        dtype: compute in this dtype instead of the model's own.
-        device: compute on this device.
-        mask: which positions count, instead of the traced model's own mask.
-        seed: recorded.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes.
         per_sample: also give each sample's scores, to resample them; they need 8 bytes per sample and count. More
@@ -82,9 +75,8 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     unknown = [s for s in sections or [] if s not in names]
     if unknown:
         raise OptionError(f"sections names {unknown}, but the sections start at {names}.")
-    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, graph.basis)
-    records = Records.of(traced, batches, memory)
+    records = Records.of(traced, batches, memory, progress=progress)
     base = base_score(records, measure, progress, per_sample=per_sample)
     searches: dict[str, _Search] = {}
     required: dict[str, int | None] = {}
@@ -100,8 +92,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         "basis": graph.basis.method,
         "search": search,
         "candidates": _candidates(graph),
-        "data": describe(records.batches),
-        "seed": seed,
+        "data": records.facts(),
         "traced": traced.facts(),
         "versions": versions(),
     }
@@ -190,12 +181,12 @@ class _Search:
             return
         tallies = {count: Tally(self.metric, per_sample=self.per_sample) for count in new}
         label = f"edges at {self.source.name}, {len(new)} counts"
-        for record in self.records.stream(progress=self.progress, label=label):
+        for record in self.records.stream(label=label):
             with torch.no_grad():
                 section = self.sections.get(record.index)
                 if section is None:
                     section = _MaskedSection(record, self.l, self.source, self.target, self.ranking, self.memory)
-                if self.records.kept is not None:
+                if self.records.lasting:
                     self.sections[record.index] = section
                 for count, tally in tallies.items():
                     tally.add(record.rest(self.l + 1, section.run(count)), record.targets)

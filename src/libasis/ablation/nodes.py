@@ -8,20 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..basis import DEFAULT_MEMORY, Basis, SiteBasis
-from ..cut import Mask, Records, Traced, prepare
-from ..cut.batches import describe
-from ..errors import BatchError, OptionError
-from ..interactions import InteractionGraph, check_same_sites
+from ..basis import Basis, SiteBasis, check_same_sites
+from ..cut import Traced
+from ..errors import ON_TRACE, BatchError, OptionError, renamed
+from ..graphs import InteractionGraph
+from ..intervene.metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
+from ..measure import DEFAULT_MEMORY, Records
 from ..provenance import versions
 from ..types import Vector
-from .metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
 from .results import Curve, NodeAblation, SampleScores
 from .schedules import Schedule, bisect_kept, node_counts
 
 REPLACEMENTS = ("mean", "zero", "resample")
 
 
+@renamed(**ON_TRACE)
 def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,
     graph_or_basis: InteractionGraph | Basis,
@@ -32,9 +33,6 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     schedule: Schedule = "auto",
     replacement: str = "mean",
     max_drop: float = 0.001,
-    dtype: torch.dtype | str | None = None,
-    device: torch.device | str | None = None,
-    mask: Mask | None = None,
     seed: int = 0,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
@@ -56,9 +54,6 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         replacement: ``"mean"``, ``"zero"`` (the feature's value at a zero activation) or ``"resample"`` (the
             feature's value in another sample of the batch).
         max_drop: the worsening of the score that ``"bisect"`` allows.
-        dtype: compute in this dtype instead of the model's own.
-        device: compute on this device.
-        mask: which positions count, instead of the traced model's own mask.
         seed: for ``"resample"``.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for the activations kept between passes.
@@ -76,9 +71,15 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     chosen = _chosen(basis, sites)
     for i in chosen:
         node_counts(schedule, basis.sites[i].k)
-    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, basis)
-    job = _Nodes(Records.of(traced, batches, memory), measure, replacement, seed, progress, per_sample=per_sample)
+    job = _Nodes(
+        Records.of(traced, batches, memory, progress=progress),
+        measure,
+        replacement,
+        seed,
+        progress,
+        per_sample=per_sample,
+    )
     base = job.base()
     curves = {}
     for i in chosen:
@@ -89,7 +90,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         "schedule": schedule if isinstance(schedule, str) else list(schedule),
         "replacement": replacement,
         "max_drop": max_drop,
-        "data": describe(job.records.batches),
+        "data": job.records.facts(),
         "seed": seed,
         "traced": traced.facts(),
         "versions": versions(),
@@ -162,7 +163,7 @@ class _Nodes:
         rank[order] = torch.arange(site.k)
         tallies = {count: Tally(self.metric, per_sample=self.per_sample) for count in counts}
         generator = torch.Generator().manual_seed(self.seed)
-        for record in self.records.stream(progress=self.progress, label=f"nodes at {site.name}"):
+        for record in self.records.stream(label=f"nodes at {site.name}"):
             x = record.activations[i]
             features = site.encode(x)
             other = self._replacement(site, features, generator)
@@ -194,7 +195,7 @@ def base_score(
 ) -> Tally:
     """The unablated model's score; that of an all-zero output is added to ``nothing`` beside it."""
     tally = Tally(metric, per_sample=per_sample)
-    for record in records.stream(progress=progress, label="base score"):
+    for record in records.stream(label="base score"):
         output = record.output
         tally.add(output, record.targets)
         if nothing is not None:

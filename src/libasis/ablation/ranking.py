@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..interactions import sparse
+from ..graphs import sparse
 from ..types import Matrix
 
 

@@ -8,8 +8,8 @@ from weakref import WeakKeyDictionary
 from torch import fx
 
 from ..cut import Context
-from ..cut.excerpt import Excerpt
 from ..cut.program import aten, is_float, is_size
+from ..cut.subgraph import Subgraph
 from .norms import CASTS
 from .roles import name
 
@@ -34,23 +34,23 @@ _PRODUCTS = {  # affine in any one of their tensors
 _FIRST_ONLY = {aten.div.Tensor, aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default}
 """Affine in their first tensor alone."""
 
-_FOUND: WeakKeyDictionary[Excerpt, str] = WeakKeyDictionary()
+_FOUND: WeakKeyDictionary[Subgraph, str] = WeakKeyDictionary()
 
 
 def why_not_affine(context: Context) -> str:
     """Why a section is not the same affine map for every sample (completing "The section ..."); empty if it is."""
-    excerpt = context.excerpt
-    if excerpt is None:
+    subgraph = context.subgraph
+    if subgraph is None:
         return "is a plain callable, whose inside cannot be read"
-    if excerpt not in _FOUND:
-        _FOUND[excerpt] = _why_not(excerpt)
-    return _FOUND[excerpt]
+    if subgraph not in _FOUND:
+        _FOUND[subgraph] = _why_not(subgraph)
+    return _FOUND[subgraph]
 
 
-def _why_not(excerpt: Excerpt) -> str:
-    program = excerpt.program
-    inside = {n for n in program.descendants(excerpt.source.nodes) if not is_size(n)}
-    stack, seen = [n for n in excerpt.target.nodes if n not in excerpt.source.nodes], set(excerpt.source.nodes)
+def _why_not(subgraph: Subgraph) -> str:
+    program = subgraph.program
+    inside = {n for n in program.descendants(subgraph.source.nodes) if not is_size(n)}
+    stack, seen = [n for n in subgraph.target.nodes if n not in subgraph.source.nodes], set(subgraph.source.nodes)
     while stack:
         node = stack.pop()
         if node in seen or node not in inside:

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, fx
 
 from ..cut import Context
-from ..cut.excerpt import Excerpt
 from ..cut.functions import Functions
+from ..cut.subgraph import Subgraph
 from ..types import Matrix, Vector
+from .components import Anatomy, Attention, Norm, Pointwise, Values, values_batch
 from .extract import Port, linear_maps
 from .heads import HeadNodes
-from .parts import Anatomy, Attention, Norm, Pointwise, Values, values_batch
 from .reader import Reader, Region
 from .roles import NoMatch, Roles
 from .rotation import rotation
 
-_READ: WeakKeyDictionary[Excerpt, Anatomy | str] = WeakKeyDictionary()
+_READ: WeakKeyDictionary[Subgraph, Anatomy | str] = WeakKeyDictionary()
 
 
 def read(context: Context) -> Anatomy | str:
@@ -29,16 +29,16 @@ def read(context: Context) -> Anatomy | str:
 
     The graph is read once; later calls return the same object.
     """
-    excerpt = context.excerpt
-    if excerpt is None:
+    subgraph = context.subgraph
+    if subgraph is None:
         return "is a plain callable, whose inside cannot be read"
-    if excerpt not in _READ:
+    if subgraph not in _READ:
         try:
             with torch.no_grad():
-                _READ[excerpt] = _Assembly(excerpt).anatomy(context.values)
+                _READ[subgraph] = _Assembly(subgraph).anatomy(context.values)
         except NoMatch as reason:
-            _READ[excerpt] = str(reason)
-    return _READ[excerpt]
+            _READ[subgraph] = str(reason)
+    return _READ[subgraph]
 
 
 @dataclass(frozen=True)
@@ -52,28 +52,28 @@ class _Map:
 class _Assembly:
     """Reads one section and takes its matrices."""
 
-    def __init__(self, excerpt: Excerpt) -> None:
-        if len(excerpt.source.nodes) != 1 or len(excerpt.target.nodes) != 1:
+    def __init__(self, subgraph: Subgraph) -> None:
+        if len(subgraph.source.nodes) != 1 or len(subgraph.target.nodes) != 1:
             raise NoMatch("joins several tensors at one of its sites")
-        self.excerpt = excerpt
-        self.fixed = excerpt.program.fixed_batch
-        self.exact = Functions(excerpt.program, torch.float64, excerpt.functions.device)
-        self.source, self.target = excerpt.source.nodes[0], excerpt.target.nodes[0]
-        layout = excerpt.source.layouts[0]
+        self.subgraph = subgraph
+        self.fixed = subgraph.program.fixed_batch
+        self.exact = Functions(subgraph.program, torch.float64, subgraph.functions.device)
+        self.source, self.target = subgraph.source.nodes[0], subgraph.target.nodes[0]
+        layout = subgraph.source.layouts[0]
         if not layout.feature:
             raise NoMatch("has an input without features")
         roles = _roles(layout.batch, layout.feature, len(layout.shape) + 1)
-        self.reader = Reader(excerpt.program, self.source, roles, self.exact.constant)
+        self.reader = Reader(subgraph.program, self.source, roles, self.exact.constant)
         self.positions = layout.positions
         self.d = layout.features
 
     def anatomy(self, values: Values) -> Anatomy:
         """Everything, checked to be of one kind."""
         out = self.reader.deep(self.target)
-        end, layout = self._port(self.target, out.roles), self.excerpt.target.layouts[0]
+        end, layout = self._port(self.target, out.roles), self.subgraph.target.layouts[0]
         if (end.positions, end.width) != (layout.positions, layout.features):
             raise NoMatch("has an output whose features are spread over several dimensions")
-        bases = sorted(out.bases, key=self.excerpt.program.order.__getitem__)
+        bases = sorted(out.bases, key=self.subgraph.program.order.__getitem__)
         maps, _ = linear_maps(self.exact, [self._port(n, self._roles_of(n)) for n in bases], end, self.fixed)
         into = dict(zip(bases, maps, strict=True))
         norms = {(n.centred, n.eps) for n in self._used_norms(bases)}
@@ -120,7 +120,7 @@ class _Assembly:
     def _of_u(self, node: fx.Node) -> _Map:
         """A node that is affine in u, as a map of u; gains and shifts of norms are folded."""
         value = self.reader.shallow(node)
-        bases = sorted(value.bases, key=self.excerpt.program.order.__getitem__)
+        bases = sorted(value.bases, key=self.subgraph.program.order.__getitem__)
         ports = [self._port(n, self.reader.shallow(n).roles) for n in bases]
         maps, b = linear_maps(self.exact, ports, self._port(node, value.roles), self.fixed)
         total = torch.zeros_like(maps[0])
@@ -147,7 +147,7 @@ class _Assembly:
         maps = [self._of_u(leaf) for leaf in region.leaves]
         ports = [self._port(leaf, self.reader.shallow(leaf).roles) for leaf in region.leaves]
         end = self._port(region.node, self._roles_of(region.node))
-        run = self.excerpt.functions.build(list(region.leaves), [region.node])
+        run = self.subgraph.functions.build(list(region.leaves), [region.node])
 
         def activate(*a: Tensor) -> Tensor:
             spread = (port.spread(x) for port, x in zip(ports, a, strict=True))
@@ -188,7 +188,7 @@ class _Assembly:
         if plain is node:
             return None
         start, end = self._port(plain, roles), self._port(node, roles)
-        run = self.excerpt.functions.build([plain, *self.excerpt.context], [node])
+        run = self.subgraph.functions.build([plain, *self.subgraph.context], [node])
 
         def rotate(x: Tensor, values: Values) -> Tensor:
             return end.canonical(run(start.original(x), *values)[0])
@@ -197,7 +197,7 @@ class _Assembly:
 
     def _pattern(self, heads: HeadNodes) -> Callable[[Tensor, Tensor, Values], Tensor]:
         query, key = self._port(heads.query, heads.roles), self._port(heads.key, heads.roles)
-        run = self.excerpt.functions.build([heads.query, heads.key, *self.excerpt.context], [heads.weights])
+        run = self.subgraph.functions.build([heads.query, heads.key, *self.subgraph.context], [heads.weights])
         single = len(heads.roles) == 3
 
         def pattern(q: Tensor, k: Tensor, values: Values) -> Tensor:
@@ -211,7 +211,7 @@ class _Assembly:
         if rotate is None:
             raise NoMatch("has fewer keys than queries")
         batch = values_batch(values, self.fixed)
-        dtype = self.excerpt.functions.dtype or torch.get_default_dtype()
+        dtype = self.subgraph.functions.dtype or torch.get_default_dtype()
         x = torch.zeros(batch, self.positions, groups, e, dtype=dtype, device=like.device)
         x += torch.arange(1, groups + 1, dtype=dtype, device=like.device)[:, None]
         size = rotate(x.flatten(2), values).unflatten(-1, (-1, e)).square().sum((0, 1, 3))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .parts import Rotation, Values, values_batch
+from .components import Rotation, Values, values_batch
 from .roles import NoMatch
 
 _REASON = "turns queries or keys in a way that is not a rotation by position"

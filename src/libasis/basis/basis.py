@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from ..errors import SiteError
+from ..cut import Traced
+from ..errors import OptionError, SiteError
+from ..importance import Moments
+from ..measure import DEFAULT_MEMORY, Records
 from ..types import Matrix, Plain, Vector
-
-if TYPE_CHECKING:
-    from ..cut import Mask, Traced
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +99,7 @@ class Basis:
         Raises:
             StoreError: the directory exists and ``force`` is false.
         """
-        from ..interactions.store import save
+        from ..graphs.store import save
 
         return save(self, path, force=force)
 
@@ -112,15 +111,11 @@ class Basis:
         *,
         traced: Traced,
         batches: Iterable[Any],
-        moments: str = "auto",
-        dtype: torch.dtype | str | None = None,
-        device: torch.device | str | None = None,
-        mask: Mask | None = None,
+        moments: Moments = "auto",
         seed: int = 0,
         progress: bool | None = None,
-        memory: int = 2**30,
+        memory: int = DEFAULT_MEMORY,
         spill: str | Path | None = None,
-        relative_error: float = 0.01,
     ) -> Basis:
         r"""A basis of your own directions: latents of a dictionary, probes, concept vectors.
 
@@ -145,36 +140,30 @@ class Basis:
             traced: from `trace` or `Chain`.
             batches: as in `fit`, for means, variances and importances.
             moments: as in `fit`.
-            dtype: as in `fit`.
-            device: as in `fit`.
-            mask: as in `fit`.
             seed: as in `fit`.
             progress: as in `fit`.
             memory: as in `fit`.
             spill: as in `fit`.
-            relative_error: as in `fit`.
 
         Raises:
             OptionError: a site is unknown, a matrix has the wrong shape, is not finite or has a zero direction.
         """
         from .directions import from_directions
 
-        return from_directions(
-            decoder,
-            encoder,
-            traced,
-            batches,
-            moments=moments,
-            dtype=dtype,
-            device=device,
-            mask=mask,
-            seed=seed,
-            progress=progress,
-            memory=memory,
-            spill=spill,
-            relative_error=relative_error,
-        )
+        with Records.of(traced, batches, memory, spill, progress=progress) as records:
+            return from_directions(records, decoder, encoder, moments=moments, seed=seed, memory=memory)
 
     def describe(self) -> list[dict[str, Any]]:
         """One plain row per site: name, directions, kept, total importance."""
         return [{"site": s.name, "d": s.d, "k": s.k, "importance": float(s.importances.sum())} for s in self.sites]
+
+
+def check_same_sites(traced: Traced, basis: Basis) -> None:
+    """A basis fits a traced model only if it has the same sites.
+
+    Raises:
+        OptionError: it has others.
+    """
+    own, theirs = [s.name for s in traced.sites], [s.name for s in basis]
+    if own != theirs:
+        raise OptionError(f"The basis has the sites {theirs}, but the model was cut at {own}; fit it on this cut.")

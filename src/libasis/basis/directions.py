@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..cut import Mask, Records, Traced, prepare
 from ..errors import OptionError
-from ..importance import Sketch
+from ..importance import Choice, Moments
+from ..measure import DEFAULT_MEMORY, Records
 from ..numerics import StreamingMoments, Truncation
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
-from .fit import DEFAULT_MEMORY, Recursion, site_moments
+from .fit import Recursion
 from .spans import check_matrix
 from .whiten import own_coordinates
 
@@ -74,53 +73,43 @@ class Dictionary:
         }
 
 
-def from_directions(  # noqa: PLR0913 - keyword options of the public face
+def from_directions(
+    records: Records,
     decoder: Directions,
     encoder: Directions | None,
-    traced: Traced,
-    batches: Iterable[Any],
     *,
-    moments: str,
-    dtype: torch.dtype | str | None,
-    device: torch.device | str | None,
-    mask: Mask | None,
-    seed: int,
-    progress: bool | None,
+    moments: Moments = "auto",
+    seed: int = 0,
     memory: int = DEFAULT_MEMORY,
-    spill: str | Path | None,
-    relative_error: float,
 ) -> Basis:
     """See `Basis.from_directions`."""
     encoder = encoder or {}
-    names = [site.name for site in traced.sites]
+    names = [site.name for site in records.traced.sites]
     if unknown := [name for name in [*decoder, *encoder] if name not in names]:
         raise OptionError(f"The directions name the sites {unknown}, but the model was cut at {names}.")
     if alone := [name for name in encoder if name not in decoder]:
         raise OptionError(f"The sites {alone} have an encoder but no decoder; give the decoder of each.")
-    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
-    with Records.of(traced, batches, memory, spill) as records:
-        stats, computed_in = site_moments(records, progress=progress)
-        given = {
-            name: Dictionary.of(name, len(s.mean), decoder[name], encoder.get(name))
-            for name, s in zip(names, stats, strict=True)
-            if name in decoder
-        }
-        sketch = Sketch(seed=seed, relative_error=relative_error)
-        job = Recursion(records, Truncation.parse("auto"), moments, sketch, computed_in, progress, memory)
-        found: list[SiteBasis] = []
-        for l in reversed(range(len(names))):
-            site = given.get(names[l])
-            if site is None:
-                found.insert(0, own_coordinates(names[l], stats[l]))
-                continue
-            pulled = None
-            if found:
-                scales = ((site.encoder @ stats[l].covariance.cpu()) * site.encoder).sum(1).clamp_min(0).sqrt()
-                pulled = job.pulled(l, l + 1, (site.decoder * scales).to(stats[l].mean), found[0]).value
-            found.insert(0, site.site(names[l], stats[l], pulled))
+    job = Recursion(records, Truncation.parse("auto"), Choice.parse(moments, seed), memory)
+    stats = job.stats
+    given = {
+        name: Dictionary.of(name, len(s.mean), decoder[name], encoder.get(name))
+        for name, s in zip(names, stats, strict=True)
+        if name in decoder
+    }
+    found: list[SiteBasis] = []
+    for l in reversed(range(len(names))):
+        site = given.get(names[l])
+        if site is None:
+            found.insert(0, own_coordinates(names[l], stats[l]))
+            continue
+        pulled = None
+        if found:
+            scales = ((site.encoder @ stats[l].covariance.cpu()) * site.encoder).sum(1).clamp_min(0).sqrt()
+            pulled = job.pulled(l, l + 1, (site.decoder * scales).to(stats[l].mean), found[0]).value
+        found.insert(0, site.site(names[l], stats[l], pulled))
     info = {
         "method": "directions",
         "directions": {name: list(one.decoder.shape) for name, one in given.items()},
-        **job.facts(stats),
+        **job.facts(),
     }
     return Basis(tuple(found), "directions", info)

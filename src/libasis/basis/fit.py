@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from ..cut import Mask, Records, Traced, prepare
-from ..cut.batches import describe
+from ..cut import Record, Traced
 from ..errors import OptionError, SiteError
-from ..importance import Moment, Sketch, Span, choose
+from ..importance import Choice, Moment, Moments, Sketch, Span, choose
+from ..measure import DEFAULT_MEMORY, Accumulator, Records, measure
 from ..numerics import StreamingMoments, Truncation
 from ..provenance import versions
 from ..types import Matrix, Plain
@@ -24,106 +22,46 @@ from .spans import spans
 from .whiten import Whitening, interaction_basis, own_coordinates, principal_basis, whiten
 
 METHODS = ("lib", "pca", "neuron", "global")
-DEFAULT_MEMORY = 2**30
 
 _log = logging.getLogger("libasis")
 
 
-def fit(  # noqa: PLR0913 - keyword options of the public face
-    traced: Traced,
-    batches: Iterable[Any],
+def fit_basis(
+    records: Records,
     method: str = "lib",
     *,
-    sparse: bool = False,
     rotate_final: bool = False,
     truncation: str = "auto",
-    moments: str = "auto",
-    dtype: torch.dtype | str | None = None,
-    device: torch.device | str | None = None,
-    mask: Mask | None = None,
-    seed: int = 0,
-    progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
-    spill: str | Path | None = None,
-    relative_error: float = 0.01,
+    moments: Moments = "auto",
     within: Any = None,
+    seed: int = 0,
+    memory: int = DEFAULT_MEMORY,
 ) -> Basis:
-    r"""Fit a basis at every site.
-
-    LIB, from the last site back (Bushnaq et al. 2024, arXiv 2405.10928): with the covariance
-    :math:`G = U g U^T` of site l and the next site's :math:`C'`,
-    :math:`M' = \frac1n \sum_{samples}\sum_{t,s} J_{ts}^T C'C'^T J_{ts}`,
-    :math:`g^{1/2} U^T M' U g^{1/2} = V \Lambda V^T`, :math:`C = U g^{-1/2} V \Lambda^{1/2}`. At the last site C is
-    the identity, or PCA with ``rotate_final``.
-
-    Args:
-        traced: from `trace` or `Chain`.
-        batches: a re-iterable of inputs or of pairs (inputs, targets); only ``sparse`` looks at targets, where they are
-            classes.
-        method: ``"lib"``; ``"pca"`` (C = U); ``"neuron"`` (identity); ``"global"`` (LIB with the Jacobian to the last
-            site in place of the next).
-        sparse: rotate the LIB features of every site but the last so that fewer interactions carry their strength
-            (`libasis.sparse`): same span, still uncorrelated, the importances' sum kept. The result's method is
-            ``"sparse"``, ``basis.info["sparse"]`` has what was chosen and how it did on samples held out.
-        rotate_final: PCA at the last site (``lib``, ``pca`` and ``global``).
-        truncation: ``"auto"`` drops what rounding alone could have made; ``"relative:1e-10"`` or ``"absolute:1e-6"``.
-        moments: rule for M': ``"auto"`` takes a closed form where the section has one, otherwise the exact rule if it
-            is cheap, otherwise the sketch; ``"closed_form"`` insists on one; ``"exact"`` takes one backward pass per
-            output feature and position; ``"sketch"`` estimates from random probes. ``"probes"`` is ``"auto"``, but
-            takes the two dear terms of attention with rotary embedding by random probes where these cost less than the
-            exact terms; ``"auto"`` does so only where they are very dear (long sequences, many heads).
-        dtype: compute in this dtype instead of the model's own; accumulation is always float64.
-        device: compute on this device.
-        mask: which positions count, instead of the traced model's own mask.
-        seed: of the random probes.
-        progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes
-            (where they need more, they go to ``spill``, or the model runs again for each section).
-        spill: a folder for activations that do not fit into memory; they are removed when the fit is over.
-        relative_error: where random probes are enough: at this standard error, relative, of each of the leading
-            importances that together make 99% of their sum, given the next site's basis. ``basis.info["rules"]`` has
-            the error reached, and as ``accumulated_error`` that with the errors of all later sections in quadrature.
-        within: a mapping from sites to directions ``[d, k]``, such as a dictionary's decoder, or a `Basis` of them: at
-            these sites only the part of the activation in their span is explained, and what is outside it counts as
-            dropped. It depends on the span alone. Not for ``"neuron"``, and not at the last site.
-
-    Returns:
-        The basis. The result does not depend on how the data are split into batches, up to rounding.
+    """The basis at every site, without any rotation; see `libasis.fit`.
 
     Raises:
         OptionError: an option is unknown.
-        BatchError: the batches are empty, one-shot or of the wrong structure.
+        BatchError: the batches are empty or of the wrong structure.
         ActivationError: an activation is not finite or does not vary.
         SiteError: a site is too wide for this machine's memory.
     """
+    rule = Truncation.parse(truncation)
     if method not in METHODS:
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
-    if sparse and method != "lib":
-        raise OptionError(f'sparse=True rotates the features of method="lib", but method is {method!r}; leave one out.')
-    rule = Truncation.parse(truncation)
-    sketch = Sketch(seed=seed, relative_error=relative_error)
     if within is not None and method == "neuron":
         raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
-    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
-    with Records.of(traced, batches, memory, spill) as records:
-        stats, computed_in = site_moments(records, progress=progress)
-        sizes = {site.name: len(s.mean) for site, s in zip(traced.sites, stats, strict=True)}
-        confined = {} if within is None else spans(within, sizes)
-        job = Recursion(records, rule, moments, sketch, computed_in, progress, memory)
-        sites = job.run(method, stats, rotate_final=rotate_final, confined=confined)
-        info = {
-            "method": method,
-            "rotate_final": rotate_final,
-            "truncation": truncation,
-            "within": {name: span.shape[1] for name, span in confined.items()} or None,
-            **job.facts(stats),
-        }
-        basis = Basis(tuple(sites), method, info)
-        if not sparse:
-            return basis
-        from ..sparse import sparsify  # a later stage: it ablates
-
-        return sparsify(records, basis, seed=seed, memory=memory, progress=progress)
+    job = Recursion(records, rule, Choice.parse(moments, seed), memory)
+    sizes = {site.name: len(s.mean) for site, s in zip(records.traced.sites, job.stats, strict=True)}
+    confined = {} if within is None else spans(within, sizes)
+    sites = job.run(method, rotate_final=rotate_final, confined=confined)
+    info = {
+        "method": method,
+        "rotate_final": rotate_final,
+        "truncation": truncation,
+        "within": {name: span.shape[1] for name, span in confined.items()} or None,
+        **job.facts(),
+    }
+    return Basis(tuple(sites), method, info)
 
 
 def _check_widths(traced: Traced) -> None:
@@ -152,53 +90,57 @@ def physical_memory() -> int | None:
         return None
 
 
-def site_moments(records: Records, *, progress: bool | None = None) -> tuple[list[StreamingMoments], torch.dtype]:
-    """Mean and covariance of every site in one pass, and the dtype the activations were computed in.
+class SiteStatistics(Accumulator[list[StreamingMoments]]):
+    """Mean and covariance of every site.
+
+    Attributes:
+        moments: one for each site.
+        dtype: what the activations are computed in.
+    """
+
+    sums = ("moments",)
+
+    def __init__(self, traced: Traced) -> None:
+        self.traced = traced
+        self.moments: list[StreamingMoments] = []
+        self.dtype = torch.float32
+
+    def add(self, record: Record) -> None:
+        """See `Accumulator`."""
+        if not self.moments:
+            _check_widths(self.traced)
+            self.moments = [StreamingMoments(x.shape[-1], x.device) for x in record.activations]
+            self.dtype = record.activations[0].dtype
+        for i, moments in enumerate(self.moments):
+            moments.update(record.vectors(i))
+
+    def finish(self) -> list[StreamingMoments]:
+        """The moments."""
+        return self.moments
+
+
+class Recursion:
+    """Statistics in one pass, then the sites from the last one back.
 
     Raises:
         SiteError: a site is too wide for this machine's memory.
     """
-    _check_widths(records.traced)
-    stats: list[StreamingMoments] = []
-    computed_in = torch.float32
-    for record in records.stream(progress=progress, label="statistics"):
-        if not stats:
-            stats = [StreamingMoments(x.shape[-1], x.device) for x in record.activations]
-            computed_in = record.activations[0].dtype
-        for i, moments in enumerate(stats):
-            moments.update(record.vectors(i))
-    return stats, computed_in
 
-
-class Recursion:
-    """One run of the recursion."""
-
-    def __init__(
-        self,
-        records: Records,
-        truncation: Truncation,
-        moments: str,
-        sketch: Sketch,
-        dtype: torch.dtype,
-        progress: bool | None,
-        memory: int,
-    ) -> None:
+    def __init__(self, records: Records, truncation: Truncation, choice: Choice, memory: int) -> None:
         self.records = records
         self.traced = records.traced
         self.truncation = truncation
-        self.moments = moments
-        self.sketch = sketch
-        self.dtype = dtype
-        self.progress = progress
+        self.choice = choice
         self.memory = memory
         self.rules: list[Plain] = []
         self.error = 0.0
-        self.first = next(records.stream(progress=False))
+        statistics = SiteStatistics(self.traced)
+        self.stats, self.dtype = measure(records, statistics, "statistics"), statistics.dtype
+        self.first = records.first()
 
-    def run(
-        self, method: str, stats: list[StreamingMoments], *, rotate_final: bool, confined: Mapping[str, Matrix]
-    ) -> list[SiteBasis]:
+    def run(self, method: str, *, rotate_final: bool, confined: Mapping[str, Matrix]) -> list[SiteBasis]:
         """The bases of all sites."""
+        stats = self.stats
         names = [site.name for site in self.traced.sites]
         if method == "neuron":
             return [own_coordinates(name, s) for name, s in zip(names, stats, strict=True)]
@@ -225,14 +167,14 @@ class Recursion:
         name = self.traced.sites[source].name
         return interaction_basis(name, white, moment, self.truncation, self.dtype)
 
-    def facts(self, stats: list[StreamingMoments]) -> Plain:
+    def facts(self) -> Plain:
         """How the moments were computed, from which data."""
         return {
             "rules": self.rules,
             "activations": self.records.how,
-            "vectors": {site.name: s.n for site, s in zip(self.traced.sites, stats, strict=True)},
-            "data": describe(self.records.batches),
-            "seed": self.sketch.seed,
+            "vectors": {site.name: s.n for site, s in zip(self.traced.sites, self.stats, strict=True)},
+            "data": self.records.facts(),
+            "seed": self.choice.seed,
             "compute_dtype": str(self.dtype).removeprefix("torch."),
             "accumulation_dtype": "float64",
             "traced": self.traced.facts(),
@@ -242,10 +184,9 @@ class Recursion:
     def pulled(self, source: int, target: int, weigh: Matrix, readout: SiteBasis) -> Moment:
         """M' of a span of sections by the rule that fits; ``weigh`` are the directions whose error counts."""
         span = Span.of(self.first, self.traced, source, target)
-        sketch = replace(self.sketch, weigh=weigh)
         passes = readout.C.shape[1] * self.first.activations[target].shape[1]
-        rule, passed = choose(span, self.moments, sketch, passes)
-        moment = rule.second_moment(span, self.records, readout.C, memory=self.memory, progress=self.progress)
+        rule, passed = choose(span, self.choice.moments, Sketch(weigh, self.choice.seed), passes)
+        moment = rule.second_moment(span, self.records, readout.C, memory=self.memory, progress=None)
         self._remember(span, moment, passed)
         return moment
 

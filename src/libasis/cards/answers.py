@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..ablation.metrics import IGNORED
 from ..errors import OptionError
+from ..intervene.metrics import IGNORED
 from ..types import Activations
 from .contents import Contents
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-
-from ..ablation import MetricSpec, parse_metric
-from ..basis import DEFAULT_MEMORY, Basis
-from ..cut import Mask, Records, Traced, prepare
-from ..cut.batches import check_reiterable, describe
-from ..errors import OptionError
-from ..interactions import InteractionGraph, check_same_sites
+from ..basis import Basis, check_same_sites
+from ..cut import Traced
+from ..data.batches import check_reiterable, describe
+from ..errors import ON_TRACE, OptionError, renamed
+from ..graphs import InteractionGraph
+from ..intervene import MetricSpec, parse_metric
+from ..measure import DEFAULT_MEMORY, Records
 from ..provenance import versions
 from .collection import Collection, Limits
 from .contents import Naming
@@ -20,6 +19,7 @@ from .groups import group_facts
 from .result import FeatureCards
 
 
+@renamed(**ON_TRACE)
 def collect(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,
     graph_or_basis: InteractionGraph | Basis,
@@ -40,9 +40,6 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     vocabulary: Sequence[str] | Callable[[list[int]], Sequence[str]] | None = None,
     image_shape: Sequence[int] | None = None,
     coordinates: Mapping[str, Sequence[str]] | None = None,
-    dtype: torch.dtype | str | None = None,
-    device: torch.device | str | None = None,
-    mask: Mask | None = None,
     seed: int = 0,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
@@ -99,9 +96,6 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
         image_shape: ``[height, width]`` or ``[channels, height, width]`` of images given as flat numbers.
         coordinates: names of a site's coordinates, by the site's name. Where a site holds the inputs themselves they
             are named by themselves: pixels or columns.
-        dtype: compute in this dtype instead of the model's own; accumulation is always float64.
-        device: compute on this device.
-        mask: which positions count, instead of the traced model's own mask.
         seed: of the draws and the random directions.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what goes through the model together.
@@ -116,17 +110,21 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     measure = None if metric is None else parse_metric(metric)
     basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
     names = _coordinates(basis, coordinates)
-    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, basis)
     data, others = _plain_batches(batches), {str(n): _plain_batches(b) for n, b in (groups or {}).items()}
     job = Collection(traced, basis, limits, seed=seed, memory=memory, progress=progress)
-    for batch, record in traced.pairs(data, progress=progress, label="cards"):
-        job.add(batch, record, naming, outputs)
+    for record in Records.of(traced, batches, 1, progress=progress).stream(label="cards"):
+        job.add(record.batch, record, naming, outputs)
     job.intervene(measure)
     cards, used = job.cards(names)
     listed = job.answers.listed(used)
     found = [
-        group_facts(name, traced.pairs(own, progress=progress, label=f"group {name}"), job.tallies, listed)
+        group_facts(
+            name,
+            ((None, r) for r in Records.of(traced, own, 1, progress=progress).stream(label=f"group {name}")),
+            job.tallies,
+            listed,
+        )
         for name, own in others.items()
     ]
     info = {**job.facts(), "basis": basis.method, "data": describe(data), "seed": seed}

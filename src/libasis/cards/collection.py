@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..ablation import Metric, parse_metric
 from ..basis import Basis, SiteBasis
 from ..cut import Record, Traced
-from ..cut.batches import Batch
+from ..data.batches import Batch
 from ..errors import BatchError, OptionError
+from ..intervene import Metric, parse_metric
 from ..numerics import holm
 from ..types import Plain
 from .answers import Answers

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cut.batches import Batch
+from ..data.batches import Batch
 from ..errors import BatchError, OptionError
 from ..types import Plain
 from .images import SIDE, Format, grey_range, pillow, png

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..ablation import Metric
-from ..ablation.metrics import IGNORED
 from ..basis import SiteBasis
 from ..cut import Record
 from ..cut.layout import layout_of_tensor
 from ..errors import BatchError
+from ..intervene import Metric
+from ..intervene.metrics import IGNORED
 from ..numerics import half_width, two_sided_t
 from ..types import Activations, Matrix, Plain, Vector
 from .means import Mean, Pairs

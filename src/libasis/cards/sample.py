@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..cut.batches import Batch
+from ..data.batches import Batch
 
 T = TypeVar("T")
 

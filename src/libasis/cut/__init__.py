@@ -1,17 +1,16 @@
-"""From the user's model to sections: sites, export, the check for bypasses, batches."""
+"""From the user's model to sections: sites, export, the check for bypasses, records of batches."""
 
 from .chain import Chain
 from .check import SiteRow, SiteSpec, SiteTable
-from .records import Records, keep
+from .record import Context, Record
 from .trace import find_sites, trace
-from .traced import Context, Mask, Record, Section, Site, Traced, prepare
+from .traced import Mask, Section, Site, Traced
 
 __all__ = [
     "Chain",
     "Context",
     "Mask",
     "Record",
-    "Records",
     "Section",
     "Site",
     "SiteRow",
@@ -19,7 +18,5 @@ __all__ = [
     "SiteTable",
     "Traced",
     "find_sites",
-    "keep",
-    "prepare",
     "trace",
 ]

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..data.batches import Batch, Structure, to_device
 from ..errors import BatchError, SiteError
 from ..types import Activations, Plain
-from .batches import Batch, Structure, to_device
 from .layout import Layout, layout_of_tensor
+from .record import Context, Record
 from .state import check_eval
 from .trace import fingerprint
-from .traced import Context, Mask, Record, Site, Traced, moved_targets
+from .traced import Mask, Site, Traced
 
 Callables = Sequence[Callable[[Tensor], Tensor]]
 
@@ -64,29 +65,19 @@ class Chain(Traced):
         """The sites; their number of features is known after the first batch (0 before)."""
         return self._sites or tuple(Site(name, (name,), 0) for name in self.names)
 
-    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Chain:
-        """The same chain with copies of its modules in another dtype or on another device; functions stay."""
+    def _moved(self, dtype: torch.dtype | None, device: torch.device | None) -> Chain:
+        """Copies of its modules in another dtype or on another device; functions stay."""
         if dtype in (None, self.dtype) and device in (None, self.device):
             return self
-        new = Chain(
-            [
-                copy.deepcopy(f).to(dtype=dtype, device=device) if isinstance(f, nn.Module) else f
-                for f in self.functions
-            ],
-            self.names,
-            mask=self.mask,
-        )
-        new.dtype, new.device, new._sites = dtype or self.dtype, device or self.device, self._sites
-        return new
-
-    def with_mask(self, mask: Mask | None) -> Chain:
-        """The same chain with another mask."""
         new = copy.copy(self)
-        new.mask = mask
+        new.functions = [
+            copy.deepcopy(f).to(dtype=dtype, device=device) if isinstance(f, nn.Module) else f for f in self.functions
+        ]
+        new.dtype, new.device = dtype or self.dtype, device or self.device
         return new
 
-    def run_batch(self, batch: Batch) -> Record:
-        """Run one batch through the sections and record it."""
+    def run_batch(self, batch: Batch, first: int = 0) -> Record:
+        """Run one batch through the sections and record it; its samples are numbered from ``first``."""
         x = to_device(batch.args[0].detach(), self.device, self.dtype)
         raw = [x]
         for i, function in enumerate(self.functions):
@@ -113,8 +104,9 @@ class Chain(Traced):
         )
         counted = self.counted(batch, activations)
         tail = Context(lambda z, _: layouts[-1].original(z))
-        targets = moved_targets(batch, raw[-1].device)
-        return Record(tuple(activations), contexts, tail, counted, targets, batch.index)
+        targets = to_device(batch.targets, raw[-1].device, None)
+        numbers = torch.arange(first, first + len(x))
+        return Record(tuple(activations), contexts, tail, counted, targets, batch, numbers)
 
     def facts(self) -> Plain:
         """Classes, fingerprint and sites, for the record."""

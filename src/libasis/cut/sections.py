@@ -12,11 +12,11 @@ from torch import Tensor, fx
 from ..errors import LibasisError, SiteError
 from ..types import Activations
 from .check import SiteSpec, resolve, section_context, site_name
-from .excerpt import CutSite, Excerpt
 from .functions import Functions
 from .layout import layout_of_node
 from .program import Program, known_size
-from .traced import Context
+from .record import Context
+from .subgraph import CutSite, Subgraph
 
 
 class Cut:
@@ -44,8 +44,8 @@ class Cut:
         ]
         last = [*self.sites[-1].nodes, *self.context_nodes[-1]]
         self.tail = None if self.tail_error else build(last, [self.output])
-        self.excerpts = [
-            Excerpt(program, a, b, context, functions)
+        self.subgraphs = [
+            Subgraph(program, a, b, context, functions)
             for a, b, context in zip(self.sites[:-1], self.sites[1:], self.context_nodes, strict=False)
         ]
         self.workspaces = [self._workspace(a, b) for a, b in zip(self.sites[:-1], self.sites[1:], strict=True)]
@@ -99,8 +99,8 @@ class Cut:
         dims = tuple(self.program.batch_dim(n) for n in nodes)
         fixed = self.program.fixed_batch
         run = self._run_tail if index == len(self.functions) else self._run_section(index)
-        excerpt = self.excerpts[index] if index < len(self.excerpts) else None
-        return Context(run, values, dims, fixed, self.workspaces[min(index, len(self.workspaces) - 1)], excerpt)
+        subgraph = self.subgraphs[index] if index < len(self.subgraphs) else None
+        return Context(run, values, dims, fixed, self.workspaces[min(index, len(self.workspaces) - 1)], subgraph)
 
     def _run_section(self, index: int) -> Any:
         function, source, target = self.functions[index], self.sites[index], self.sites[index + 1]

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ..data.batches import Batch, structure_of_example, to_device
 from ..errors import BatchError, SiteError
 from ..types import Plain
-from .agreement import answers_of, check_not_random, check_reproduces, check_samples_apart, first_sample_repeated
-from .batches import Batch, structure_of_example, to_device
 from .check import SiteSpec, SiteTable, site_name, site_table
 from .export import batch_size, export_program
 from .program import Program
+from .record import Record
 from .sections import Cut
+from .self_check import answers_of, check_not_random, check_reproduces, check_samples_apart, first_sample_repeated
 from .state import check_eval
-from .traced import Mask, Record, Site, Traced, moved_targets, parse_device, parse_dtype
+from .traced import Mask, Site, Traced, parse_device, parse_dtype
 
 
 def find_sites(model: nn.Module, example: Any) -> SiteTable:
@@ -84,7 +85,7 @@ def trace(
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise SiteError(f"Site {twice[0]!r} is listed twice; name each site once.")
     own, target = parse_dtype(dtype), parse_device(device)
-    return GraphTrace(model, example, tuple(sites), mask).to(dtype=own, device=target).ready(example)
+    return GraphTrace(model, example, tuple(sites), mask)._moved(own, target).ready(example)
 
 
 class GraphTrace(Traced):
@@ -118,8 +119,7 @@ class GraphTrace(Traced):
             setattr(new, name, value)
         return new
 
-    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> GraphTrace:
-        """The same cut computing in another dtype or on another device."""
+    def _moved(self, dtype: torch.dtype | None, device: torch.device | None) -> GraphTrace:
         dtype, device = dtype or self.dtype, device or self.device
         if (dtype, device) == (self.dtype, self.device):
             return self
@@ -130,18 +130,15 @@ class GraphTrace(Traced):
         self._cut(*self.structure.split(example))
         return self
 
-    def with_mask(self, mask: Mask | None) -> GraphTrace:
-        """The same cut with another mask."""
-        return self._derived(mask=mask)
-
-    def run_batch(self, batch: Batch) -> Record:
-        """Run one batch through the graph and record it."""
+    def run_batch(self, batch: Batch, first: int = 0) -> Record:
+        """Run one batch through the graph and record it; its samples are numbered from ``first``."""
         cut = self._cut(*self._as_example(batch), batch.index)
         values = self._values(cut, batch.args, batch.kwargs)
         activations, contexts, tail = cut.record(values)
         counted = self.counted(batch, activations)
-        targets = moved_targets(batch, activations[-1].device)
-        return Record(tuple(activations), tuple(contexts), tail, counted, targets, batch.index)
+        targets = to_device(batch.targets, activations[-1].device, None)
+        numbers = torch.arange(first, first + len(activations[0]))
+        return Record(tuple(activations), tuple(contexts), tail, counted, targets, batch, numbers)
 
     def _values(self, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
         """The inputs of the graph, in the dtype and on the device to compute in."""

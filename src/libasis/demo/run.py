@@ -12,7 +12,7 @@ from typing import Any
 from .. import FeatureCards, ablate_edges, ablate_nodes, collect, fit, interactions, keep, trace
 from ..ablation import EdgeAblation
 from ..errors import OptionError, StoreError
-from ..interactions import InteractionGraph
+from ..graphs import InteractionGraph
 
 METHODS = ("lib", "pca")
 MAX_DROP = 0.001

@@ -1,9 +1,21 @@
 """Evaluation: bases compared by what they need, with intervals over samples and models; how sure the numbers are."""
 
 from .compare import METHODS, Study, compare
+from .difference import GraphDiff, diff
 from .resample import Bootstrap
 from .rotation import random_rotation
 from .sensitivity import Variation, sensitivity
 from .summary import summarise
 
-__all__ = ["METHODS", "Bootstrap", "Study", "Variation", "compare", "random_rotation", "sensitivity", "summarise"]
+__all__ = [
+    "METHODS",
+    "Bootstrap",
+    "GraphDiff",
+    "diff",
+    "Study",
+    "Variation",
+    "compare",
+    "random_rotation",
+    "sensitivity",
+    "summarise",
+]

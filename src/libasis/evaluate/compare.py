@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from ..ablation import EdgeAblation, NodeAblation, SampleScores, ablate_edges, ablate_nodes
-from ..ablation.metrics import MetricSpec
 from ..basis import Basis, fit
 from ..cut import Traced
 from ..errors import OptionError
 from ..interactions import interactions
+from ..intervene.metrics import MetricSpec
 from ..types import Plain
 from .resample import Bootstrap, Limit, curve_band, replicate_counts
 from .rotation import random_rotation

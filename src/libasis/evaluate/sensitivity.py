@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from ..ablation import ablate_edges
 from ..basis import Basis, SiteBasis, fit
 from ..cut import Traced
-from ..cut.batches import Batch, read_batches
+from ..data.batches import Batch, read_batches
 from ..errors import OptionError
 from ..interactions import interactions
 from ..types import Matrix, Plain

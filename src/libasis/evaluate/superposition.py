@@ -20,6 +20,7 @@ import torch
 
 from ..basis import Basis
 from ..cut import Traced
+from ..measure import Records
 from ..types import Plain, Vector
 
 
@@ -41,7 +42,7 @@ def feature_statistics(traced: Traced, basis: Basis, batches: Iterable[Any]) -> 
     second = [torch.zeros(site.k, dtype=torch.float64) for site in basis]
     fourth = [torch.zeros_like(s) for s in second]
     effective, vectors = [0.0] * len(basis), [0] * len(basis)
-    for record in traced.stream(batches, progress=False):
+    for record in Records.of(traced, batches, 1, progress=False).stream():
         for i, site in enumerate(basis):
             square = site.encode(record.vectors(i)).to(torch.float64).square()
             second[i] += square.sum(0).cpu()

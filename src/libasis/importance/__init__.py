@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..errors import OptionError
 from .affine import AffineForm
-from .attention import AttentionForm
+from .attention.form import AttentionForm
+from .attention.probed import ProbedAttention
 from .exact import Exact, one_hot, pull_back
 from .moment import Moment, Rule, Span
-from .parts import Units
 from .pointwise import PointwiseForm
-from .probed import ProbedAttention
 from .sketch import Sketch
+from .units import Units
 
 RULES: tuple[Rule, ...] = (PointwiseForm(), AttentionForm(), AffineForm(), Exact())
 """Cheapest first; the last one holds for every section."""
+
+Moments = str | Rule
+"""A name of `MOMENTS`, or a rule."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the rule of each section is chosen, and the seed of those that draw."""
+
+    moments: Moments
+    seed: int
+
+    @classmethod
+    def parse(cls, moments: Moments, seed: int) -> Choice:
+        return cls(moments, seed)
+
 
 MOMENTS = ("auto", "closed_form", "probes", "exact", "sketch")
 
@@ -79,6 +97,8 @@ def _probed(
 __all__ = [
     "RULES",
     "MOMENTS",
+    "Choice",
+    "Moments",
     "Moment",
     "ProbedAttention",
     "Rule",

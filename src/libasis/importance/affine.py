@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ..anatomy import why_not_affine
-from ..cut import Record, Records
-from ..cut.excerpt import Excerpt
+from ..cut import Record
+from ..cut.subgraph import Subgraph
+from ..measure import Records
 from ..types import Matrix
 from .exact import batch_gram
 from .moment import Moment, Span
@@ -32,18 +33,18 @@ class AffineForm:
         self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
     ) -> Moment:
         """See `Rule`."""
-        each: dict[Excerpt | None, Matrix] = {}
+        each: dict[Subgraph | None, Matrix] = {}
         total: Tensor | None = None
         n = 0
-        for record in records.stream(progress=progress, label=f"importance at {span.name}"):
-            excerpt = record.contexts[span.source].excerpt
+        for record in records.stream(label=f"importance at {span.name}"):
+            subgraph = record.contexts[span.source].subgraph
             if why_not_affine(record.contexts[span.source]) or _padded(record, span):
                 gram = batch_gram(record, span, readout, memory)
             else:
-                if excerpt not in each:
+                if subgraph not in each:
                     some = _first(record, span)
-                    each[excerpt] = batch_gram(some, span, readout, memory) / some.size
-                gram = each[excerpt] * record.size
+                    each[subgraph] = batch_gram(some, span, readout, memory) / some.size
+                gram = each[subgraph] * record.size
             total = gram if total is None else total + gram
             n += record.count(span.source)
         assert total is not None  # noqa: S101 - the stream refuses to be empty

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ..cut import Record, Records
+from ..cut import Record
+from ..measure import Records
 from ..types import Matrix
 from .moment import Moment, Span
 
@@ -31,7 +32,7 @@ class Exact:
     ) -> Moment:
         """See `Rule`."""
         total, n = None, 0
-        for record in records.stream(progress=progress, label=f"importance at {span.name}"):
+        for record in records.stream(label=f"importance at {span.name}"):
             gram = batch_gram(record, span, readout, memory)
             total = gram if total is None else total + gram
             n += record.count(span.source)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..anatomy import Anatomy, read, why_not_affine
-from ..cut import Record, Records, Traced
+from ..cut import Record, Traced
 from ..errors import OptionError
+from ..measure import Records
 from ..types import Matrix, Plain
 
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from ..anatomy import Anatomy
-from ..cut import Records
+from ..measure import Records
 from ..numerics import add_gram, eigh_descending, mirrored
 from ..types import Matrix
 from .moment import Moment, Span
 from .norm import Terms
-from .parts import Units, counted_pairs
+from .units import Units, counted_pairs
 
 
 class PointwiseForm:
@@ -40,7 +40,7 @@ class PointwiseForm:
         """See `Rule`."""
         sums: dict[Anatomy, PointwiseSums] = {}
         n = 0
-        for record in records.stream(progress=progress, label=f"importance at {span.name}"):
+        for record in records.stream(label=f"importance at {span.name}"):
             anatomy = span.anatomy_of(record)
             if anatomy not in sums:
                 sums[anatomy] = PointwiseSums(anatomy, readout, record.activations[span.source])

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..cut import Record, Records
+from ..cut import Record
+from ..measure import Records
 from ..types import Matrix
 from .estimate import GROUPS, ErrorBar, Estimate, Halves
 from .exact import pull_back
@@ -52,11 +53,11 @@ class Sketch(Estimate):
         self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
     ) -> Moment:
         """See `Rule`. The facts are the probes taken, the passes of the exact rule, the errors reached, the seed."""
-        outputs = readout.shape[1] * max(r.activations[span.target].shape[1] for r in records.stream(progress=False))
+        outputs = readout.shape[1] * records.positions[span.target]
         groups = _Groups(span, readout, math.ceil(outputs / DRAW), (self.seed % 2**63, span.source), memory)
         goal = 1
         while goal > groups.done:
-            groups.extend(records.stream(progress=progress, label=f"importance at {span.name}"), goal)
+            groups.extend(records.stream(label=f"importance at {span.name}"), goal)
             bar = groups.error_bar(self.weigh)
             goal = self._goal(groups, bar)
         complete = groups.done == groups.draws

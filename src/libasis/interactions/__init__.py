@@ -1,24 +1,5 @@
-"""Interactions: edges between features, the graph as plain data, and its storage."""
+"""Interactions: how strongly each feature of a site acts on each feature of the next."""
 
-from .build import build
-from .communities import Communities, communities
-from .diff import GraphDiff, diff
-from .edges import check_same_sites, interactions
-from .graph import InteractionGraph
-from .labels import Label
-from .store import load
-from .strongest import sparse
+from .edges import interactions
 
-__all__ = [
-    "Communities",
-    "GraphDiff",
-    "InteractionGraph",
-    "Label",
-    "build",
-    "check_same_sites",
-    "communities",
-    "diff",
-    "interactions",
-    "load",
-    "sparse",
-]
+__all__ = ["interactions"]

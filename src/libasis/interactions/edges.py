@@ -5,33 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
-
-from ..basis import DEFAULT_MEMORY, Basis
-from ..cut import Mask, Record, Records, Traced, prepare
-from ..cut.batches import describe
-from ..cut.records import check_memory
-from ..errors import OptionError
+from ..basis import Basis, check_same_sites
+from ..cut import Record, Traced
+from ..errors import ON_TRACE, renamed
+from ..graphs.graph import InteractionGraph
+from ..measure import DEFAULT_MEMORY, Records
+from ..measure.records import check_memory
 from ..provenance import versions
 from .effects import Path
-from .graph import InteractionGraph
 from .strongest import Jobs, Strongest, check_top_k, facts, passes
 from .totals import Totals
 
 
+@renamed(**ON_TRACE, nodes="it is n_steps now", seed="nothing there is random")
 def interactions(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,
     basis: Basis,
     batches: Iterable[Any],
     *,
     method: str = "gradient",
-    nodes: int = 8,
+    n_steps: int = 8,
     baseline: str = "mean",
     top_k: int | None = None,
-    dtype: torch.dtype | str | None = None,
-    device: torch.device | str | None = None,
-    mask: Mask | None = None,
-    seed: int = 0,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
 ) -> InteractionGraph:
@@ -49,16 +44,12 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
         basis: from `fit`, with the same sites.
         batches: as in `fit`.
         method: ``"gradient"`` or ``"integrated"``.
-        nodes: number of quadrature nodes of the integrated form.
+        n_steps: number of quadrature nodes of the integrated form.
         baseline: ``"mean"`` or ``"zero"``, for the integrated form.
         top_k: keep only this many edges for each output feature, the strongest, in sparse matrices. Which they are is
             known only when all batches are seen, so output features are measured in blocks whose dense rows, 32 bytes
             an edge, fit into ``memory``, with one pass over the data for each block. Between passes the activations
             are kept if they fit into ``memory``, else the model is run again. None keeps all edges, in one pass.
-        dtype: compute in this dtype instead of the model's own; accumulation is always float64.
-        device: compute on this device.
-        mask: which positions count, instead of the traced model's own mask.
-        seed: recorded.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold; with ``top_k`` also for the dense rows measured
             together, and for the activations kept between passes.
@@ -67,19 +58,20 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
         OptionError: an option is unknown or the basis belongs to other sites.
         BatchError: the batches are empty, one-shot or of the wrong structure.
     """
-    path = Path.parse(method, nodes, baseline)
+    path = Path.parse(method, n_steps, baseline)
     check_top_k(top_k)
     check_memory(memory)
-    traced = prepare(traced, dtype=dtype, device=device, mask=mask)
     check_same_sites(traced, basis)
     shapes = [(target.k, source.k) for source, target in zip(basis.sites[:-1], basis.sites[1:], strict=True)]
     plan = [_all(shapes)] if top_k is None else passes(shapes, memory)
     sections = [Strongest(shape, top_k) for shape in shapes]
-    records = Records.of(traced, batches, memory if len(plan) > 1 else 1)  # what is read once is not kept
+    records = Records.of(
+        traced, batches, memory if len(plan) > 1 else 1, progress=progress
+    )  # what is read once is not kept
     for number, jobs in enumerate(plan, 1):
         label = "interactions" if len(plan) == 1 else f"interactions, pass {number} of {len(plan)}"
         totals = [Totals(basis, l, outputs, path, memory) for l, outputs in jobs]
-        for total in _measured(totals, records.stream(progress=progress, label=label)):
+        for total in _measured(totals, records.stream(label=label)):
             sections[total.l].add(total)
     info = {
         "method": basis.method,
@@ -87,10 +79,9 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
         "rules": [section.rule for section in sections],
         "quadrature": None
         if method == "gradient"
-        else {"rule": "Gauss-Legendre", "nodes": nodes, "baseline": baseline},
+        else {"rule": "Gauss-Legendre", "n_steps": n_steps, "baseline": baseline},
         "top_k": facts(sections, top_k, len(plan)),
-        "data": describe(records.batches),
-        "seed": seed,
+        "data": records.facts(),
         "traced": traced.facts(),
         "versions": versions(),
         "fit": basis.info,
@@ -108,14 +99,3 @@ def _measured(totals: list[Totals], stream: Iterable[Record]) -> list[Totals]:
 
 def _all(shapes: Sequence[tuple[int, int]]) -> Jobs:
     return [(l, slice(0, k_out)) for l, (k_out, _) in enumerate(shapes)]
-
-
-def check_same_sites(traced: Traced, basis: Basis) -> None:
-    """A basis fits a traced model only if it has the same sites.
-
-    Raises:
-        OptionError: it has others.
-    """
-    own, theirs = [s.name for s in traced.sites], [s.name for s in basis]
-    if own != theirs:
-        raise OptionError(f"The basis has the sites {theirs}, but the model was cut at {own}; fit it on this cut.")

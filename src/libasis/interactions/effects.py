@@ -27,7 +27,7 @@ class Path:
     baseline: str
 
     @classmethod
-    def parse(cls, method: str, nodes: int, baseline: str) -> Path:
+    def parse(cls, method: str, n_steps: int, baseline: str) -> Path:
         """Read the options of `interactions`.
 
         Raises:
@@ -39,7 +39,7 @@ class Path:
             raise OptionError(f'baseline is {baseline!r}; use "mean" or "zero".')
         if method == "gradient":
             return cls((1.0,), (1.0,), "mean")
-        alphas, weights = gauss_legendre(nodes)
+        alphas, weights = gauss_legendre(n_steps)
         return cls(tuple(alphas.tolist()), tuple(weights.tolist()), baseline)
 
     def origin(self, basis: SiteBasis, x: Tensor) -> Tensor:

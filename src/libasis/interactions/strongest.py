@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError
+from ..graphs import sparse
 from ..types import Matrix
 from .totals import Totals
 
@@ -96,11 +97,6 @@ class Strongest:
         """The kept edges' share of the strength; 1 where nothing has any."""
         kept = sum(float(edges.sum()) for _, edges, _ in self._blocks)
         return min(1.0, kept / self.strength) if self.strength > 0 else 1.0
-
-
-def sparse(places: Tensor, values: Tensor, shape: tuple[int, int]) -> Matrix:
-    """A sparse matrix of values at places ``[2, m]``, (row, column) ascending."""
-    return torch.sparse_coo_tensor(places, values, shape, is_coalesced=True, check_invariants=True)
 
 
 def facts(sections: Sequence[Strongest], top_k: int | None, count: int) -> dict[str, Any] | None:

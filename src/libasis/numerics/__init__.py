@@ -4,11 +4,14 @@ from .blocks import clamp, even, slices
 from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
 from .moments import StreamingMoments, add_gram, mirrored
 from .quadrature import gauss_legendre
+from .sums import State, Sums
 from .tails import half_width, holm, two_sided_normal, two_sided_t, upper_f
 
 __all__ = [
     "RankDecision",
+    "State",
     "StreamingMoments",
+    "Sums",
     "Truncation",
     "add_gram",
     "clamp",

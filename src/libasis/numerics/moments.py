@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ..types import Matrix, Vector
+from .sums import Sums
 
 
-class StreamingMoments:
+class StreamingMoments(Sums):
     r"""Mean and covariance of vectors seen in pieces.
 
     Each piece is centred on its own mean before it is squared, and two sets are merged by
@@ -20,6 +21,8 @@ class StreamingMoments:
         mean: ``[d]``.
         scatter: sum of centred outer products, ``[d, d]``, upper triangle.
     """
+
+    sums = ("n", "mean", "scatter")
 
     def __init__(self, d: int, device: torch.device | str = "cpu") -> None:
         self.n = 0
@@ -37,8 +40,8 @@ class StreamingMoments:
     def merge(self, other: StreamingMoments) -> None:
         """Add all that another accumulator has seen."""
         if other.n:
-            self.scatter += other.scatter
-            self._shift(other.n, other.mean)
+            self.scatter += other.scatter.to(self.scatter.device)
+            self._shift(other.n, other.mean.to(self.mean.device))
 
     def _shift(self, n: int, mean: Vector) -> None:
         """Join n more vectors whose own scatter has been added."""

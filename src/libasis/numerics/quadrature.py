@@ -16,6 +16,6 @@ def gauss_legendre(nodes: int) -> tuple[Vector, Vector]:
         OptionError: fewer than one node.
     """
     if not isinstance(nodes, int) or nodes < 1:
-        raise OptionError(f"nodes is {nodes!r}; integrated gradients need a whole number of nodes, at least 1.")
+        raise OptionError(f"n_steps is {nodes!r}; integrated gradients need a whole number of steps, at least 1.")
     x, w = np.polynomial.legendre.leggauss(nodes)
     return torch.from_numpy((x + 1) / 2), torch.from_numpy(w / 2)

@@ -18,7 +18,7 @@ from .series import Series, score, section_name, series_of
 
 if TYPE_CHECKING:
     from ..ablation.results import Curve, EdgeAblation, NodeAblation
-    from ..interactions.graph import InteractionGraph
+    from ..graphs.graph import InteractionGraph
 
 MAX_PANELS = 24
 """Panels of a figure; a line of words counts the rest."""

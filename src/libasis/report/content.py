@@ -15,7 +15,7 @@ from .words import texts
 
 if TYPE_CHECKING:
     from ..ablation.results import EdgeAblation, NodeAblation
-    from ..interactions.graph import InteractionGraph
+    from ..graphs.graph import InteractionGraph
 
 EDGE_COLUMNS = [
     ("col_section", False),

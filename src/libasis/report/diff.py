@@ -13,7 +13,7 @@ from .words import LANGUAGES, texts
 from .words.diff import DIFF
 
 if TYPE_CHECKING:
-    from ..interactions.diff import GraphDiff
+    from ..evaluate.difference import GraphDiff
 
 Part = Callable[["GraphDiff", Mapping[str, str], str], str]
 

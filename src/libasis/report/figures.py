@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..ablation.results import Curve, EdgeAblation, NodeAblation
     from ..basis import SiteBasis
-    from ..interactions.graph import InteractionGraph
+    from ..graphs.graph import InteractionGraph
 
 MAX_PANELS = 24
 """Panels per figure; a title line counts the rest."""

@@ -12,7 +12,7 @@ from .words import texts
 
 if TYPE_CHECKING:
     from ..ablation.results import EdgeAblation
-    from ..interactions.graph import InteractionGraph
+    from ..graphs.graph import InteractionGraph
 
 
 def finding(graphs: Sequence[InteractionGraph], edge_ablations: Sequence[EdgeAblation], lang: str) -> list[str]:

@@ -18,7 +18,7 @@ from ..errors import OptionError
 from .ordering import SWEEPS, order
 
 if TYPE_CHECKING:
-    from ..interactions.graph import InteractionGraph
+    from ..graphs.graph import InteractionGraph
 
 MAX_FEATURES = 30
 MAX_EDGES = 60

@@ -22,7 +22,7 @@ from .words import LANGUAGES, texts
 
 if TYPE_CHECKING:
     from ..ablation.results import EdgeAblation, NodeAblation
-    from ..interactions.graph import InteractionGraph
+    from ..graphs.graph import InteractionGraph
 
 STYLES = ("page.css", "workbench.css", "charts.css", "decide.css", "print.css")
 SCRIPTS = (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from ..interactions.graph import InteractionGraph
+    from ..graphs.graph import InteractionGraph
 
 ROW, HEAD, FOOT, LEGEND, SIDE, GAP = 15.0, 40.0, 36.0, 46.0, 84.0, 158.0
 LABEL = 24.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from ..interactions import Communities, InteractionGraph, communities
+from ..graphs import Communities, InteractionGraph, communities
 
 MOST_EDGES = 300_000
 """Of graphs with more edges the search takes minutes, and is left to the user."""

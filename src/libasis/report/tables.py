@@ -13,7 +13,7 @@ from .words import texts
 
 if TYPE_CHECKING:
     from ..ablation.results import Curve, EdgeAblation, NodeAblation
-    from ..interactions.graph import InteractionGraph
+    from ..graphs.graph import InteractionGraph
 
 TOP, MAX_SITES = 10, 40
 """Features per site and sites in the table of features."""

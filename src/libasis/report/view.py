@@ -18,7 +18,7 @@ from .series import method_of
 
 if TYPE_CHECKING:
     from ..ablation.results import EdgeAblation
-    from ..interactions.graph import InteractionGraph
+    from ..graphs.graph import InteractionGraph
 
 MAX_EDGES, MAX_FEATURES = 20_000, 3_000
 """Edges and features of one graph that the page holds."""

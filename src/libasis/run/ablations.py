@@ -17,7 +17,7 @@ from torch import Tensor
 from ..ablation.results import Curve, EdgeAblation, NodeAblation
 from ..errors import StoreError
 from ..files import write_text
-from ..interactions import sparse
+from ..graphs import sparse
 from ..types import Plain
 
 FORMAT = "libasis-ablation"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..cards import FeatureCards, collect
 from ..errors import LibasisError
-from ..interactions import InteractionGraph
+from ..graphs import InteractionGraph
 from ..types import Plain
 from .config import Config
 from .data import Data, FileBatches, open_source, train_and_test

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from ..cut import Traced, keep
+from ..cut import Traced
 from ..evaluate import Bootstrap, Study, compare, summarise
 from ..files import write_text
+from ..measure import keep
 from ..provenance import versions
 from ..types import Plain
 from .ablations import finite

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..cut.batches import check_reiterable
+from ..data.batches import check_reiterable
 from .errors import SourceError
 from .objects import call_factory
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..cut import SiteRow, SiteTable, Traced, find_sites, trace
-from ..cut.batches import first_inputs
+from ..data.batches import first_inputs
 from ..errors import LibasisError
 from ..files import write_text
 from . import toml
@@ -30,7 +30,8 @@ from .objects import load_object
 if TYPE_CHECKING:
     from ..basis import Basis
     from ..cards import FeatureCards
-    from ..interactions import GraphDiff, InteractionGraph
+    from ..evaluate import GraphDiff
+    from ..graphs import InteractionGraph
 
 BASIS_SECTIONS = ("sites", "model", "data", "fit")
 GRAPH_SECTIONS = (*BASIS_SECTIONS, "interactions")

@@ -17,7 +17,8 @@ from .ablations import Ablations, finite, to_dict
 if TYPE_CHECKING:
     from ..ablation.results import Curve, NodeAblation
     from ..basis import Basis
-    from ..interactions import GraphDiff, InteractionGraph
+    from ..evaluate import GraphDiff
+    from ..graphs import InteractionGraph
 
 
 EDGE_TITLES = {"edges_total": "edges", "edges_required": "required", "edges_required_stable": "required (stable)"}

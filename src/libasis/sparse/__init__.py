@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..basis import Basis
-from ..cut import Records
+from ..measure import Records
 from .judge import ByAblation, ByStrength, ablatable
 from .objective import Objective
 from .responses import sample
@@ -15,7 +15,7 @@ from .search import search
 __all__ = ["rotated", "sparsify"]
 
 
-def sparsify(records: Records, basis: Basis, *, seed: int, memory: int, progress: bool | None) -> Basis:
+def sparsify(records: Records, basis: Basis, *, seed: int, memory: int) -> Basis:
     r"""Rotate the features of LIB so that fewer interactions are needed.
 
     The whitened features :math:`y = \Lambda^{-1/2}\hat f` are unique only up to an orthogonal matrix R per site. With
@@ -29,19 +29,16 @@ def sparsify(records: Records, basis: Basis, *, seed: int, memory: int, progress
         basis: LIB; it is not changed.
         seed: of the choice of samples.
         memory: bound in bytes for what one batch's products may hold.
-        progress: show a progress bar; None shows one on a terminal only.
 
     Raises:
         BatchError: there are too few samples to fit rotations to some and to judge them by others.
     """
     sizes = [leading(site) for site in basis.sites[:-1]]
     ablated = ablatable(records, basis)
-    fitted, held_out = sample(
-        records, basis.sites, sizes, seed=seed, memory=memory, progress=progress, held_out=not ablated
-    )
+    fitted, held_out = sample(records, basis.sites, sizes, seed=seed, memory=memory, held_out=not ablated)
     importances = [site.importances[:m] for site, m in zip(basis.sites, sizes, strict=False)]
     judge = ByAblation(records, basis, seed=seed, memory=memory) if ablated else ByStrength(held_out, importances)
-    found = search(Objective(fitted, importances), judge, progress=progress)
+    found = search(Objective(fitted, importances), judge, progress=records.progress)
     facts = {
         "samples_fitted": dict(zip(names(basis), [r.rows for r in fitted], strict=True)),
         **found.facts(names(basis)),

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..ablation import ablate_edges
 from ..basis import Basis
-from ..cut import Records
 from ..interactions import interactions
+from ..measure import Records
 from ..types import Matrix, Plain, Vector
 from .objective import strengths
 from .responses import Response, drawn, to_judge, too_few
@@ -44,7 +44,7 @@ class Judge(Protocol):
 
 def ablatable(records: Records, basis: Basis) -> bool:
     """Whether `ByAblation` can judge: the batches have classes as targets, and the sections are not too large."""
-    targets = next(records.stream(progress=False)).targets
+    targets = records.first().targets
     classes = isinstance(targets, Tensor) and not targets.is_floating_point()
     return classes and max(a.k * b.k for a, b in zip(basis.sites[:-1], basis.sites[1:], strict=True)) <= MOST
 
@@ -104,7 +104,7 @@ class ByAblation:
 
 def _samples(records: Records, seed: int) -> Records:
     kept = []
-    for record, chances in drawn(records, seed, progress=False):
+    for record, chances in drawn(records, seed):
         which = to_judge(chances[:, 0], SAMPLES, records.samples)
         if len(which):
             kept.append(record.select(which))

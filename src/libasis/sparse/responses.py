@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..anatomy import read
 from ..basis import SiteBasis
-from ..cut import Context, Record, Records
+from ..cut import Context, Record
 from ..errors import BatchError
+from ..measure import Records
 from ..types import Matrix
 from .rotate import whitened
 
@@ -65,7 +66,6 @@ def sample(
     *,
     seed: int,
     memory: int,
-    progress: bool | None,
     held_out: bool = True,
 ) -> tuple[list[Response], list[Response]]:
     """The responses of every section to its leading features, of samples to fit to and of others held out.
@@ -79,7 +79,6 @@ def sample(
         sizes: how many features of each site but the last are leading.
         seed: of the choices.
         memory: bound in bytes for the derivatives of one batch taken at once.
-        progress: show a progress bar.
         held_out: whether those held out are wanted; there are none otherwise.
 
     Raises:
@@ -87,7 +86,7 @@ def sample(
     """
     ends = [_ends(sites, sizes, l, seed) for l in range(len(sizes))]
     found: list[list[list[_Part]]] = [[[] for _ in ends] for _ in range(1 + held_out)]
-    for record, chances in drawn(records, seed, progress=progress):
+    for record, chances in drawn(records, seed):
         for l, end in enumerate(ends):
             if (through := _affine(record, l, end)) is not None:
                 for parts in found:
@@ -115,11 +114,11 @@ def too_few(samples: int) -> BatchError:
     )
 
 
-def drawn(records: Records, seed: int, *, progress: bool | None) -> Iterator[tuple[Record, Tensor]]:
-    """The records with two random numbers in [0, 1) for each sample ``[batch, 2]``, the same for the same order."""
-    draw = np.random.default_rng((seed, 1))
-    for record in records.stream(progress=progress, label="samples for sparse LIB"):
-        yield record, torch.from_numpy(draw.random((record.size, 2)))
+def drawn(records: Records, seed: int) -> Iterator[tuple[Record, Tensor]]:
+    """The records with two random numbers in [0, 1) for each sample ``[batch, 2]``, the same in every pass."""
+    draw = torch.from_numpy(np.random.default_rng((seed, 1)).random((records.samples, 2)))
+    for record in records.stream(label="samples for sparse LIB"):
+        yield record, draw[record.numbers]
 
 
 def to_fit(chance: Tensor, wanted: float, samples: int) -> Tensor:

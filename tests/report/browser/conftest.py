@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from libasis.interactions.labels import Label
+from libasis.graphs.labels import Label
 from libasis.report import write_page
 from report.browser.viewer import Viewer
 from report.decide.cards import ablation, make_cards

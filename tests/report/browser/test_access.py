@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from libasis.interactions.labels import Label
+from libasis.graphs.labels import Label
 from libasis.report import write_page
 from libasis.report.words import VIEW
 from report.decide.cards import make_cards

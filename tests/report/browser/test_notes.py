@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from libasis.interactions.labels import Label
+from libasis.graphs.labels import Label
 
 A, B = "blocks.0.ln1:in:0", "blocks.0.ln2:in:0"
 

@@ -12,7 +12,7 @@ from .words import Words
 
 if TYPE_CHECKING:
     from ...ablation.results import EdgeAblation, NodeAblation
-    from ...interactions.graph import InteractionGraph
+    from ...graphs.graph import InteractionGraph
 
 MOST = 4
 """Things to do next that are listed."""

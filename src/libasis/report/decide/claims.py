@@ -14,7 +14,7 @@ from .words import Words
 
 if TYPE_CHECKING:
     from ...ablation.results import EdgeAblation
-    from ...interactions.graph import InteractionGraph
+    from ...graphs.graph import InteractionGraph
 
 
 @dataclass(frozen=True)

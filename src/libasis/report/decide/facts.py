@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ...interactions.graph import InteractionGraph
+    from ...graphs.graph import InteractionGraph
 
 SHOWN, PER_SITE = 4, 2
 """Features on the first screen, and of one site where nothing but importance ranks them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from ...interactions.graph import InteractionGraph
+    from ...graphs.graph import InteractionGraph
 
 MOST, COLUMNS = 12, 12
 """Modules and sites drawn."""

@@ -17,7 +17,7 @@ from .words import Words
 
 if TYPE_CHECKING:
     from ...ablation.results import EdgeAblation, NodeAblation
-    from ...interactions.graph import InteractionGraph
+    from ...graphs.graph import InteractionGraph
 
 LIMITS = (
     "limit_cause", "limit_one", "limit_sections", "limit_meaning", "limit_rotation", "limit_superposition",

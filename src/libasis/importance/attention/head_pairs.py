@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..numerics import clamp, slices
-from ..types import Matrix
+from ...numerics import clamp, slices
+from ...types import Matrix
 from .heads import Heads, Looks
 
 CACHE = 2**18

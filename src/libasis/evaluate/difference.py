@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..basis import SiteBasis
+from ..basis import SiteBasis, check_same_sites
 from ..cut import Traced
-from ..cut.batches import check_reiterable
+from ..data.batches import check_reiterable
 from ..errors import OptionError
 from ..files import write_text
+from ..graphs.graph import InteractionGraph
 from ..provenance import versions
 from ..types import Plain
-from .compared import Compared
-from .edges import check_same_sites
-from .graph import InteractionGraph
+from .edge_shares import Compared
 from .matching import Joint, Match, by_directions, by_values, match
 
 

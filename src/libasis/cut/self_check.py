@@ -13,8 +13,8 @@ from ..errors import ActivationError, BatchError
 from .check import module_of
 from .export import batch_size, named_tensors, refusal
 from .program import Program, draws
+from .record import Record
 from .state import run_model
-from .traced import Record
 
 
 def check_not_random(program: Program, targets: Sequence[fx.Node]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .head_pairs import CACHE, Paths
 from .heads import Heads, Looks
-from .paths import CACHE, Paths
 
 MOST = 64
 """Heads times positions, at most: their products with one another are formed for each position read."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy, Rotation, Values, spread
+from ...anatomy import Anatomy, Rotation, Values, spread
 
 
 class Turn:

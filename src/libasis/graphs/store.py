@@ -21,7 +21,7 @@ from ..files import write_bytes
 from ..types import Matrix, Plain
 from .graph import InteractionGraph
 from .labels import labels_to_plain
-from .strongest import sparse
+from .matrices import sparse
 
 FORMAT = "libasis"
 FORMAT_VERSION = 1

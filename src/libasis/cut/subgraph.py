@@ -20,7 +20,7 @@ class CutSite:
 
 
 @dataclass(frozen=True, eq=False)
-class Excerpt:
+class Subgraph:
     """One section in its graph.
 
     Attributes:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy
-from ..cut import Record, Records
-from ..types import Matrix
-from .attention import AttentionForm, AttentionSums, Seen, Shapes
-from .estimate import GROUPS, ErrorBar, Estimate, Halves
-from .moment import Moment, Span
-from .probes import signs
+from ...anatomy import Anatomy
+from ...cut import Record
+from ...measure import Records
+from ...types import Matrix
+from ..estimate import GROUPS, ErrorBar, Estimate, Halves
+from ..moment import Moment, Span
+from ..probes import signs
+from .form import AttentionForm, AttentionSums, Seen, Shapes
 
 EXACT = f"{AttentionForm.name} (probes would cost more)"
 
@@ -72,13 +73,13 @@ class ProbedAttention(Estimate):
         label, need, bar = f"importance at {span.name}", 1, None
         while work.done < need <= worth:
             goal = min(need, max(work.least, 4 * work.done))
-            work.extend(records.stream(progress=progress, label=label), goal)
+            work.extend(records.stream(label=label), goal)
             bar = work.error_bar(self.weigh)
             need = max(bar.draws_for(self.relative_error, work.done), work.least)
         if bar is not None and need == work.done:
             facts = {"probes": 2 * work.done, **self.facts(bar)}
             return Moment(work.moment(), bar.total_stderr, self.name, work.n, facts)
-        value = work.complete(records.stream(progress=progress, label=label))
+        value = work.complete(records.stream(label=label))
         facts = {"probes": 2 * work.done, "probes_needed": 2 * need, "probes_worth": 2 * worth}
         return Moment(value, None, EXACT, work.n, facts)
 

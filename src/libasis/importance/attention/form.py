@@ -8,19 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy
-from ..cut import Record, Records
-from ..numerics import even, slices
-from ..types import Matrix
-from .beside import Beside
+from ...anatomy import Anatomy
+from ...cut import Record
+from ...measure import Records
+from ...numerics import even, slices
+from ...types import Matrix
+from ..moment import Moment, Span
+from ..norm import Terms
+from ..pointwise import PointwiseSums
+from ..units import Units
+from .head_pairs import Paths, gram
 from .heads import Heads, Looks
-from .moment import Moment, Span
-from .norm import Terms
-from .parts import Units
-from .paths import Paths, gram
-from .pointwise import PointwiseSums
+from .parallel_mlp import Beside
 from .rotary import ProbedPaths, RotaryPaths, summed_looks
-from .short import ShortPaths
+from .short_sequences import ShortPaths
 
 
 class AttentionForm:
@@ -52,7 +53,7 @@ class AttentionForm:
         """See `Rule`."""
         sums = Shapes(span, readout, memory)
         n = 0
-        for record in records.stream(progress=progress, label=f"importance at {span.name}"):
+        for record in records.stream(label=f"importance at {span.name}"):
             for part, seen in sums.of(record):
                 part.add(seen)
             n += record.count(span.source)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from ..errors import BatchError
 
@@ -21,6 +22,20 @@ class Batch:
     kwargs: dict[str, Any]
     targets: Any
     index: int
+
+    def select(self, samples: Tensor, size: int) -> Batch:
+        """Some samples ``[m]`` of the batch, which has ``size``; what all samples share stays as it is."""
+
+        def of(leaf: Any) -> Any:
+            if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == size:
+                return leaf[samples.to(leaf.device)]
+            return leaf
+
+        args, kwargs = pytree.tree_map(of, (self.args, self.kwargs))
+        targets = self.targets
+        if isinstance(targets, (list, tuple)) and len(targets) == size:
+            targets = [targets[i] for i in samples.tolist()]
+        return Batch(args, kwargs, of(targets), self.index)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .head_pairs import Pair, Paths, Weighted, add_to, bands_of, gram, in_cache
 from .heads import Looks, Turn
-from .paths import Pair, Paths, Weighted, add_to, bands_of, gram, in_cache
 
 
 class RotaryPaths(Paths):

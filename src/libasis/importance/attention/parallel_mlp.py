@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..types import Matrix
+from ...types import Matrix
+from ..pointwise import PointwiseSums
+from .head_pairs import gram
 from .heads import Heads, Looks
-from .paths import gram
-from .pointwise import PointwiseSums
 from .rotary import BLOCK, query_looks
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..basis import SiteBasis
 from ..cut import Record, Traced
 from ..errors import OptionError
+from ..measure import Records
 from ..types import Matrix
 
 
@@ -81,10 +82,10 @@ def by_values(
 
 
 def _records(traced: tuple[Traced, Traced], batches: Any, progress: bool | None) -> Iterable[tuple[Record, Record]]:
-    one = traced[0].stream(batches, progress=progress, label="features")
+    one = Records.of(traced[0], batches, 1, progress=progress).stream(label="features")
     if traced[0] is traced[1]:
         return ((record, record) for record in one)
-    return zip(one, traced[1].stream(batches, progress=False), strict=True)
+    return zip(one, Records.of(traced[1], batches, 1, progress=False).stream(), strict=True)
 
 
 class _Sums:

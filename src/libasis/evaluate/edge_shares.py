@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cut import Traced
+from ..graphs.graph import InteractionGraph
+from ..interactions.edges import interactions
 from ..types import Plain
-from .edges import interactions
-from .graph import InteractionGraph
 from .matching import Match
 
 Array = NDArray[Any]
@@ -106,7 +106,7 @@ class Compared:
             graph.basis,
             batches,
             method=graph.info.get("interactions", "gradient"),
-            nodes=path.get("nodes", 8),
+            n_steps=path.get("n_steps", 8),
             baseline=path.get("baseline", "mean"),
             top_k=kept.get("k"),
             progress=progress,

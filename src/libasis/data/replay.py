@@ -1,0 +1,48 @@
+"""The user's batches, drawn in every pass from the random state of the first, which is put back after each batch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+State = tuple[Any, Any, Any]
+
+
+def random_state() -> State:
+    """That of torch (CPU), of NumPy's global generator and of Python's."""
+    return torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - it is the user's
+
+
+def set_random_state(state: State) -> None:
+    """Put back what `random_state` gave."""
+    torch.set_rng_state(state[0])
+    np.random.set_state(state[1])  # noqa: NPY002
+    random.setstate(state[2])
+
+
+def replayed(batches: Iterable[Any], state: State) -> Iterator[Any]:
+    """The batches, as they come out of a process in this random state.
+
+    A loader that shuffles or augments by global generators gives the same batches whenever it is gone through from the
+    same state; and the process keeps its own state, as if nothing had been drawn. Lists and tuples draw nothing.
+    """
+    if isinstance(batches, (list, tuple)):
+        yield from batches
+        return
+    source: Iterator[Any] | None = None
+    while True:
+        outside = random_state()
+        set_random_state(state)
+        try:
+            source = iter(batches) if source is None else source
+            item = next(source)
+            state = random_state()
+        except StopIteration:
+            return
+        finally:
+            set_random_state(outside)
+        yield item

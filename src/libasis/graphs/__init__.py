@@ -1,0 +1,9 @@
+"""The interaction graph as data: labels, storage, exports, communities."""
+
+from .communities import Communities, communities
+from .graph import InteractionGraph
+from .labels import Label
+from .matrices import sparse
+from .store import load
+
+__all__ = ["Communities", "InteractionGraph", "Label", "communities", "load", "sparse"]

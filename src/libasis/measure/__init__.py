@@ -1,0 +1,7 @@
+"""Passes over the data: records kept between them, and what is summed over them."""
+
+from .accumulator import Accumulator
+from .driver import measure, measure_all
+from .records import DEFAULT_MEMORY, Records, check_memory, keep
+
+__all__ = ["DEFAULT_MEMORY", "Accumulator", "Records", "check_memory", "keep", "measure", "measure_all"]

@@ -6,7 +6,9 @@ A message is one sentence that repeats what was given, says what was expected an
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
+from types import ModuleType
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -51,6 +53,28 @@ class LabelError(LibasisError, ValueError):
 
 class StoreError(LibasisError):
     """A saved graph cannot be written or read."""
+
+
+class SourceError(LibasisError):
+    """A model or data source cannot be opened."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that is not empty, without a full stop."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def library(name: str, extra: str, purpose: str) -> ModuleType:
+    """An optional library.
+
+    Raises:
+        SourceError: it is not installed; names the extra that brings it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise SourceError(f"{purpose} needs {error.name}: pip install 'libasis[{extra}]'") from error
 
 
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from ..ablation import EdgeAblation, NodeAblation, SampleScores, ablate_edges, ablate_nodes
-from ..basis import Basis, fit
+from ..basis import Basis
+from ..build import fit
 from ..cut import Traced
 from ..errors import OptionError
 from ..interactions import interactions

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..ablation import ablate_edges
-from ..basis import Basis, SiteBasis, fit
+from ..basis import Basis, SiteBasis
+from ..build import fit
 from ..cut import Traced
-from ..data.batches import Batch, read_batches
+from ..data import Batch, read_batches, size_of
 from ..errors import OptionError
 from ..interactions import interactions
 from ..types import Matrix, Plain
@@ -165,9 +166,9 @@ class _Samples:
 
     def __init__(self, traced: Traced, batches: Iterable[Any]) -> None:
         self.whole = [_inputs(batch, traced.structure.kind) for batch in read_batches(batches, traced.structure)]
-        self.batch = max(_length(batch) for batch in self.whole)
+        self.batch = max(size_of(batch) for batch in self.whole)
         self.all = pytree.tree_map(lambda *parts: torch.cat(parts), *self.whole)
-        self.size = _length(self.all)
+        self.size = size_of(self.all)
 
     def first(self, share: float) -> list[Any]:
         order = torch.randperm(self.size, generator=torch.Generator().manual_seed(0))
@@ -184,7 +185,3 @@ class _Samples:
 def _inputs(batch: Batch, kind: str) -> Any:
     """The inputs of a batch as they were given, without the targets."""
     return batch.kwargs if kind == "dict" else batch.args[0] if kind == "tensor" else batch.args
-
-
-def _length(batch: Any) -> int:
-    return len(next(leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim))

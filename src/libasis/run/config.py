@@ -1,13 +1,14 @@
 """The schema of the settings file: what every verb reads.
 
-The sections ``fit``, ``interactions`` and ``ablate`` hold the keyword arguments of the Python calls, with the same
-names and defaults. A field's description says what its value must be; error messages quote it.
+The sections ``trace``, ``fit``, ``interactions`` and ``ablate`` hold the keyword arguments of the Python calls, with
+the same names and defaults. A field's description says what its value must be; error messages quote it.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,8 +22,11 @@ FACTORY = '"package.module:factory"'
 MODEL = f'{FACTORY}, "hf:DIRECTORY" or a FILE.pt2'
 DATA = f"{FACTORY}, a file (.npz, .safetensors, .csv, .parquet, .txt, .jsonl) or a folder of images"
 
-Dtype = Annotated[Literal["float32", "float64"] | None, Field(description='"float32" or "float64"')]
-Device = Annotated[str | None, Field(description='a device of torch, such as "cpu" or "cuda:0"')]
+MOMENTS = (
+    '"auto", "closed_form", "probes", "exact", "sketch", or a table of a rule, a relative_error between 0 and 1 and a '
+    'seed, such as { rule = "sketch", relative_error = 0.05, seed = 0 }'
+)
+
 Progress = Annotated[bool | None, Field(description="true or false")]
 Seed = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
 Memory = Annotated[int, Field(ge=2**20, description="a number of bytes, at least 1048576")]
@@ -35,6 +39,7 @@ Arguments = Annotated[
 ]
 Method = Literal["lib", "sparse", "pca", "neuron", "global", "random"]
 METHODS = 'a list of "lib", "sparse", "pca", "neuron", "global" and "random"'
+CALLS = ("fit", "interactions", "ablate")
 Count = Annotated[int | None, Field(ge=1, description="a whole number, 1 or more")]
 
 
@@ -63,8 +68,23 @@ class DataSection(Section):
     test_fraction: float | None = Field(default=None, ge=0, lt=1, description="a number from 0 to below 1")
     seed: Seed = 0
     sequence_length: int = Field(default=128, ge=2, description="a whole number, 2 or more")
-    max_sequences: int | None = Field(default=None, ge=1, description="a whole number, 1 or more")
+    max_sequences: Count = None
+
+
+class TraceSection(Section):
+    """Keyword arguments of `libasis.trace`."""
+
     mask: Text = None
+    dtype: Literal["float32", "float64"] | None = Field(default=None, description='"float32" or "float64"')
+    device: str | None = Field(default=None, description='a device of torch, such as "cpu" or "cuda:0"')
+
+
+class Rule(Section):
+    """An importance rule with options, those of its class in `libasis.rules`."""
+
+    rule: Literal["auto", "closed_form", "probes", "exact", "sketch"] = "auto"
+    relative_error: float | None = Field(default=None, gt=0, lt=1)
+    seed: int | None = Field(default=None, ge=0)
 
 
 class FitSection(Section):
@@ -76,12 +96,9 @@ class FitSection(Section):
     sparse: bool = Field(default=False, description="true or false")
     rotate_final: bool = Field(default=False, description="true or false")
     truncation: str = Field(default="auto", description='"auto", "relative:1e-10" or "absolute:1e-6"')
-    moments: Literal["auto", "closed_form", "probes", "exact", "sketch"] = Field(
-        default="auto", description='"auto", "closed_form", "probes", "exact" or "sketch"'
+    moments: Literal["auto", "closed_form", "probes", "exact", "sketch"] | Rule = Field(
+        default="auto", description=MOMENTS
     )
-    relative_error: float = Field(default=0.01, gt=0, lt=1, description="a number between 0 and 1")
-    dtype: Dtype = None
-    device: Device = None
     seed: Seed = 0
     progress: Progress = None
     memory: Memory = 2**30
@@ -92,12 +109,9 @@ class InteractionsSection(Section):
     """Keyword arguments of `libasis.interactions`."""
 
     method: Literal["gradient", "integrated"] = Field(default="gradient", description='"gradient" or "integrated"')
-    nodes: int = Field(default=8, ge=1, description="a whole number, 1 or more")
+    n_steps: int = Field(default=8, ge=1, description="a whole number, 1 or more")
     baseline: Literal["mean", "zero"] = Field(default="mean", description='"mean" or "zero"')
-    top_k: int | None = Field(default=None, ge=1, description="a whole number, 1 or more")
-    dtype: Dtype = None
-    device: Device = None
-    seed: Seed = 0
+    top_k: Count = None
     progress: Progress = None
     memory: Memory = 2**30
 
@@ -119,8 +133,6 @@ class AblateSection(Section):
     sections: Names = None
     search: Literal["bisect", "bisect-kept"] = Field(default="bisect", description='"bisect" or "bisect-kept"')
     stable: bool = Field(default=True, description="true or false")
-    dtype: Dtype = None
-    device: Device = None
     seed: Seed = 0
     progress: Progress = None
     memory: Memory = 2**30
@@ -191,6 +203,7 @@ class Config(Section):
     output: str = Field(default="libasis-run", min_length=1, description="the name of a folder")
     model: ModelSection = Field(description="a section")
     data: DataSection = Field(description="a section")
+    trace: TraceSection = Field(default=TraceSection(), description="a section")
     fit: FitSection = Field(default=FitSection(), description="a section")
     interactions: InteractionsSection = Field(default=InteractionsSection(), description="a section")
     ablate: AblateSection = Field(default=AblateSection(), description="a section")
@@ -228,10 +241,15 @@ def parse_config(settings: dict[str, Any], *, where: str = "settings", changed: 
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        problems = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        problems = sorted(error.errors(), key=lambda e: not _is_unknown(e))
         keys = _keys(problems[0]["loc"])
         origin = f"--set {'.'.join(keys)}" if ".".join(keys) in (changed or set()) else where
         raise ConfigError(_sentence(problems[0], keys, origin)) from None
+
+
+def template() -> str:
+    """The commented settings that ``libasis init`` writes."""
+    return resources.files("libasis.run").joinpath("init.toml").read_text(encoding="utf-8")
 
 
 def _keys(location: Sequence[str | int]) -> list[str]:
@@ -240,8 +258,13 @@ def _keys(location: Sequence[str | int]) -> list[str]:
     return [first, str(location[1])] if first in SECTIONS and len(location) > 1 else [first]
 
 
+def _is_unknown(problem: Any) -> bool:
+    """Whether it is a key that there is not, outside of any value."""
+    return problem["type"] == "extra_forbidden" and len(problem["loc"]) <= 2
+
+
 def _sentence(problem: Any, keys: list[str], origin: str) -> str:
-    if problem["type"] == "extra_forbidden":
+    if _is_unknown(problem):
         return _unknown(keys, origin)
     description = _field(keys).description
     if problem["type"] == "missing":
@@ -249,11 +272,13 @@ def _sentence(problem: Any, keys: list[str], origin: str) -> str:
         must = 'with the key "source"' if len(keys) == 1 else f"it must be {description}"
         return f"{origin} lacks {named}; {must}."
     value = problem["input"]
-    shown = "a section" if isinstance(value, dict) else repr(value)
+    shown = "a section" if isinstance(value, dict) and len(keys) == 1 else repr(value)
     return f"{origin}: {'.'.join(keys)} is {shown}, but it must be {description}."
 
 
 def _unknown(keys: list[str], origin: str) -> str:
+    if now := RENAMED.get(".".join(keys)):
+        return f"{origin} has the key {keys[1]!r} in [{keys[0]}], which there is no more: {now}."
     *section, key = keys
     allowed = list(Config.model_fields) if not section else list(SECTIONS[section[0]].model_fields)
     near = difflib.get_close_matches(key, allowed, n=1, cutoff=0.6)
@@ -274,3 +299,12 @@ SECTIONS: dict[str, type[Section]] = {
     for name, field in Config.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 }
+
+RENAMED = {
+    "data.mask": "write mask in [trace]",
+    **{f"{name}.{key}": f"write {key} in [trace]" for name in CALLS for key in ("dtype", "device")},
+    "fit.relative_error": 'write moments = { rule = "auto", relative_error = ... }',
+    "interactions.nodes": "it is n_steps now",
+    "interactions.seed": "nothing there is random",
+}
+"""What to write now in place of keys of older versions."""

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from ..cut import Traced
-from .errors import SourceError
-from .objects import call_factory, first_line, library
+from ..errors import SourceError, first_line, library
+from .objects import call_factory
 
 KEY = "model.source"
 
@@ -55,6 +55,26 @@ def open_model(source: str, arguments: Mapping[str, Any] | None = None) -> nn.Mo
 def hugging_face_directory(source: str) -> Path | None:
     """The directory of an ``"hf:DIRECTORY"`` source, else None."""
     return Path(source[3:]) if source.startswith("hf:") else None
+
+
+def open_tokenizer(source: str, purpose: str) -> Any:
+    """The tokenizer of a model source, if that is a local Hugging Face folder.
+
+    Raises:
+        SourceError: it is none, or has no tokenizer that can be opened.
+    """
+    directory = hugging_face_directory(source)
+    if directory is None:
+        raise SourceError(
+            f'{purpose} needs the tokenizer of {KEY} = "hf:DIRECTORY", but {KEY} is {source!r}; give token numbers by '
+            "a factory or a .npz file instead."
+        )
+    transformers = library("transformers", "hf", purpose)
+    try:
+        with quiet_transformers(transformers):
+            return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+    except Exception as error:
+        raise SourceError(f"{directory} holds no tokenizer that can be opened: {first_line(error)}.") from error
 
 
 def _open_hugging_face(directory: Path) -> nn.Module:

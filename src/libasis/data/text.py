@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from .data import FileBatches
-from .errors import SourceError
-from .models import hugging_face_directory, quiet_transformers
-from .objects import first_line, library
-
-if TYPE_CHECKING:
-    from .config import Config
+from ..errors import SourceError, first_line
+from .file_batches import FileBatches
 
 BLOCK = 2**20  # characters tokenised at once
 IGNORED = -100
 
 
-def open_text(path: Path, config: Config) -> FileBatches:
+def read_text(path: Path, tokenizer: Any, sequence_length: int, max_sequences: int | None) -> FileBatches:
     """Sequences ``{"input_ids": [batch, sequence_length]}`` and their next tokens, -100 at the last position.
 
     A .txt file is one document, each line of a .jsonl file is one (its key "text"). Documents are tokenised without
@@ -29,12 +24,11 @@ def open_text(path: Path, config: Config) -> FileBatches:
     is left out.
 
     Raises:
-        SourceError: the model is no ``"hf:DIRECTORY"`` with a tokenizer, or the text cannot be read or is too short.
+        SourceError: there is no tokenizer, or the text cannot be read or is too short.
     """
-    section = config.data
-    tokenizer = open_tokenizer(config, f"Reading {path}")
-    length = section.sequence_length
-    wanted = None if section.max_sequences is None else section.max_sequences * length
+    if tokenizer is None:
+        raise SourceError(f"{path} is text, which only a tokenizer turns into numbers; give the model's as tokenizer.")
+    wanted = None if max_sequences is None else max_sequences * sequence_length
     tokens: list[int] = []
     for text, ends in _blocks(path):
         tokens += tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -42,34 +36,14 @@ def open_text(path: Path, config: Config) -> FileBatches:
             tokens.append(tokenizer.eos_token_id)
         if wanted is not None and len(tokens) >= wanted:
             break
-    count = len(tokens) // length if wanted is None else min(len(tokens), wanted) // length
+    count = (len(tokens) if wanted is None else min(len(tokens), wanted)) // sequence_length
     if not count:
         raise SourceError(
-            f"{path} has {len(tokens)} tokens, fewer than one sequence of data.sequence_length = {length}."
+            f"{path} has {len(tokens)} tokens, fewer than one sequence of sequence_length = {sequence_length}."
         )
-    ids = torch.tensor(tokens[: count * length]).view(count, length)
+    ids = torch.tensor(tokens[: count * sequence_length]).view(count, sequence_length)
     targets = torch.cat([ids[:, 1:], torch.full((count, 1), IGNORED)], 1)
     return FileBatches({"input_ids": ids}, targets)
-
-
-def open_tokenizer(config: Config, purpose: str) -> Any:
-    """The tokenizer of the model, a local Hugging Face folder.
-
-    Raises:
-        SourceError: the model is none, or has no tokenizer that can be opened.
-    """
-    directory = hugging_face_directory(config.model.source)
-    if directory is None:
-        raise SourceError(
-            f'{purpose} needs the tokenizer of model.source = "hf:DIRECTORY", but model.source is '
-            f"{config.model.source!r}; give token numbers by a factory or a .npz file instead."
-        )
-    transformers = library("transformers", "hf", purpose)
-    try:
-        with quiet_transformers(transformers):
-            return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
-    except Exception as error:
-        raise SourceError(f"{directory} holds no tokenizer that can be opened: {first_line(error)}.") from error
 
 
 def _blocks(path: Path) -> Iterator[tuple[str, bool]]:

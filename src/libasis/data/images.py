@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from .data import FileBatches
-from .errors import SourceError
-from .objects import first_line, library
+from ..errors import SourceError, first_line, library
+from .file_batches import FileBatches
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MODES = {"L": "L", "RGB": "RGB", "1": "L", "P": "RGB"}
 
 
-def open_images(folder: Path) -> FileBatches:
+def read_images(folder: Path) -> FileBatches:
     """Images as float32 ``[batch, channel, height, width]`` in 0..1; grey ones have one channel, others three.
 
     Each sub-folder is a class, numbered in alphabetical order of the names; without sub-folders there are no targets.
@@ -45,7 +44,8 @@ def open_images(folder: Path) -> FileBatches:
         pixels[i] = image
     targets = torch.tensor([c for c, group in enumerate(groups) for _ in group]) if classes else None
     names = [path.name for path in classes] or None
-    return FileBatches(torch.from_numpy(pixels), targets, scale=255.0, classes=names)
+    files = [str(path) for path in paths]
+    return FileBatches(torch.from_numpy(pixels), targets, scale=255.0, classes=names, files=files)
 
 
 def _images(folder: Path) -> list[Path]:

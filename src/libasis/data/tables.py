@@ -5,26 +5,22 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from .data import FileBatches
-from .errors import SourceError
-from .objects import first_line, library
-
-if TYPE_CHECKING:
-    from .config import DataSection
+from ..errors import SourceError, first_line, library
+from .file_batches import FileBatches
 
 INPUTS = ("x", "X", "inputs")
 TARGETS = ("y", "Y", "targets")
 
 
-def open_arrays(path: Path, section: DataSection) -> FileBatches:
-    """Arrays of a .npz or .safetensors file: inputs named by ``data.columns``, targets by ``data.target``.
+def read_arrays(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
+    """Arrays of a .npz or .safetensors file; see `libasis.data.read`.
 
     One input is given to the model as its first argument, several by their names. Without names the arrays ``x``,
     ``X`` or ``inputs`` and ``y``, ``Y`` or ``targets`` are taken. Floating numbers become float32, whole numbers int64.
@@ -33,17 +29,14 @@ def open_arrays(path: Path, section: DataSection) -> FileBatches:
         SourceError: the file cannot be read, lacks an array, or holds numbers that are not finite.
     """
     arrays = _read_arrays(path)
-    target = section.target or _default(arrays, TARGETS, path, "data.target")
-    columns = section.columns or [_default(arrays, INPUTS, path, "data.columns")]
-    if columns == [None]:
+    target = target or _default(arrays, TARGETS, path, "target")
+    keys = list(columns or [_default(arrays, INPUTS, path, "columns") or ""])
+    if keys == [""]:
         raise SourceError(
             f"{path} has the arrays {_list(arrays)}, none of which is called {', '.join(INPUTS)}; name the model's "
-            "inputs in data.columns."
+            "inputs in columns."
         )
-    keys = [str(column) for column in columns]
-    for key, setting in [*((k, "data.columns") for k in keys), *([(target, "data.target")] if target else [])]:
-        if key not in arrays:
-            raise SourceError(f"{setting} names {key!r}, but {path} has the arrays {_list(arrays)}.")
+    _check_names(keys, target, arrays, f"{path} has the arrays")
     inputs = {key: _tensor(arrays[key], f"{path}: array {key!r}") for key in keys}
     targets = _tensor(arrays[target], f"{path}: array {target!r}") if target else None
     _check_lengths(path, {**inputs, **({target: targets} if target and targets is not None else {})})
@@ -86,6 +79,13 @@ def _tensor(array: np.ndarray, what: str) -> Tensor:
     return torch.from_numpy(out)
 
 
+def _check_names(columns: Sequence[str], target: str | None, known: Any, has: str) -> None:
+    for option, names in (("columns", columns), ("target", [] if target is None else [target])):
+        for name in names:
+            if name not in known:
+                raise SourceError(f"{option} names {name!r}, but {has} {_list(known)}.")
+
+
 def _check_lengths(path: Path, tensors: Mapping[str, Tensor]) -> None:
     lengths = {name: len(tensor) for name, tensor in tensors.items()}
     if len(set(lengths.values())) > 1:
@@ -95,8 +95,8 @@ def _check_lengths(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise SourceError(f"{path} has no samples.")
 
 
-def open_table(path: Path, section: DataSection) -> FileBatches:
-    """Rows of a .csv or .parquet file: ``data.columns`` (all but the target, if not given) side by side as features.
+def read_table(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
+    """Rows of a .csv or .parquet file; see `libasis.data.read`.
 
     Raises:
         SourceError: the file cannot be read, lacks a column, or has a cell that is no finite number.
@@ -109,18 +109,16 @@ def open_table(path: Path, section: DataSection) -> FileBatches:
     except Exception as error:
         raise SourceError(f"{path} cannot be read as {path.suffix[1:]}: {first_line(error)}.") from error
     table.columns = [str(name) for name in table.columns]
-    columns = section.columns or [name for name in table.columns if name != section.target]
-    for name, setting in [*((c, "data.columns") for c in columns), *([(section.target, "data.target")] * 1)]:
-        if name is not None and name not in table.columns:
-            raise SourceError(f"{setting} names {name!r}, but {path} has the columns {_list(table.columns)}.")
+    columns = list(columns or [name for name in table.columns if name != target])
+    _check_names(columns, target, table.columns, f"{path} has the columns")
     if not columns or not len(table):
         raise SourceError(f"{path} has no {'rows' if columns else 'columns besides the target'}.")
     inputs = np.stack([_numbers(table[name], f"{path}: column {name!r}", pandas) for name in columns], 1)
     targets = None
-    if section.target is not None:
-        column = _numbers(table[section.target], f"{path}: column {section.target!r}", pandas)
+    if target is not None:
+        column = _numbers(table[target], f"{path}: column {target!r}", pandas)
         targets = torch.from_numpy(column.astype(np.float32 if column.dtype.kind == "f" else np.int64))
-    return FileBatches(torch.from_numpy(inputs.astype(np.float32)), targets, columns=[str(name) for name in columns])
+    return FileBatches(torch.from_numpy(inputs.astype(np.float32)), targets, columns=columns)
 
 
 def _numbers(column: Any, what: str, pandas: Any) -> np.ndarray:
@@ -141,7 +139,7 @@ def _numbers(column: Any, what: str, pandas: Any) -> np.ndarray:
         row = int(text.argmax())
         raise SourceError(
             f"{what}, row {row + 1} holds {column.iloc[row]!r}, which is no number; turn the column into numbers or "
-            "leave it out of data.columns."
+            "leave it out of columns."
         )
     infinite = ~np.isfinite(numbers)
     if infinite.any():

@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from .config import Config
 
 FREE = {
-    "data.batch_size", "trace.device",
-    *(f"{section}.{key}" for section in ("fit", "interactions", "ablate") for key in ("progress", "memory", "spill")),
-    "ablate.nodes", "ablate.edges",
-    *(f"report.{key}" for key in ("lang", "path", "title", "question", "labels", "cards")),
-    *(f"compare.{key}" for key in ("methods", "controls", "seeds", "title")),
+    "data.batch_size", "trace.device", "fit.progress", "fit.memory", "fit.spill", "interactions.progress",
+    "interactions.memory", "ablate.nodes", "ablate.edges", "ablate.progress", "ablate.memory", "report.lang",
+    "report.path", "report.title", "report.question", "report.labels", "report.cards", "compare.methods",
+    "compare.controls", "compare.seeds", "compare.title",
 }  # fmt: skip
 """Settings that decide no result: where and how fast it is computed, how it is shown, which others are computed."""
 
 MODEL = ("sites", "model", "data", "trace")
 GRAPH = (*MODEL, "fit", "interactions")
-OF_NODES, OF_EDGES = {"ablate.sites", "ablate.schedule", "ablate.replacement", "ablate.seed"}, {
-    "ablate.sections", "ablate.search", "ablate.stable",
-}  # fmt: skip
+STUDY = frozenset({"ablate.nodes", "ablate.edges"})
+OF_NODES = frozenset({"ablate.sites", "ablate.schedule", "ablate.replacement", "ablate.seed"})
+OF_EDGES = frozenset({"ablate.sections", "ablate.search", "ablate.stable"})
+BOOTSTRAP = frozenset({"compare.replicates", "compare.confidence", "compare.describe"})
+METHOD = frozenset({"fit.method", "fit.sparse"})
 
 
 @dataclass(frozen=True)
@@ -49,21 +50,15 @@ class Stage:
     also: frozenset[str] = frozenset()
 
 
-STUDY = frozenset({"ablate.nodes", "ablate.edges"})
 STAGES = {
     "basis": Stage((*MODEL, "fit"), ("train",)),
     "graph": Stage(GRAPH, ("train",)),
-    "nodes": Stage((*GRAPH, "ablate"), ("test",), frozenset(OF_EDGES)),
-    "edges": Stage((*GRAPH, "ablate"), ("test",), frozenset(OF_NODES)),
+    "nodes": Stage((*GRAPH, "ablate"), ("test",), without=OF_EDGES),
+    "edges": Stage((*GRAPH, "ablate"), ("test",), without=OF_NODES),
     "cards": Stage((*GRAPH, "report"), ("test",)),
-    "comparison": Stage(
-        (*GRAPH, "ablate", "compare"), ("train", "test"), frozenset({"fit.method", "fit.sparse"}), STUDY
-    ),
+    "comparison": Stage((*GRAPH, "ablate", "compare"), ("train", "test"), without=METHOD, also=STUDY),
     "sensitivity": Stage(
-        (*GRAPH, "ablate", "compare", "sensitivity"),
-        ("train", "test"),
-        frozenset({"fit.method", "fit.sparse", "compare.replicates", "compare.confidence", "compare.describe"}),
-        STUDY,
+        (*GRAPH, "ablate", "compare", "sensitivity"), ("train", "test"), without=METHOD | BOOTSTRAP, also=STUDY
     ),
 }
 

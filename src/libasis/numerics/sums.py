@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 State = dict[str, Tensor | float | int]
@@ -25,6 +27,13 @@ class Sums:
         """Add all that another has seen, which is given up for it; equal to seeing it all here, up to rounding."""
         for name in self.sums:
             setattr(self, name, _merged(getattr(self, name), getattr(other, name)))
+
+    def emptied(self) -> Self:
+        """Another of the same plan that has seen nothing: for other batches of the same round."""
+        found = copy.copy(self)
+        for name in self.sums:
+            setattr(found, name, _emptied(getattr(self, name)))
+        return found
 
     def state(self) -> State:
         """All sums so far, as plain tensors and numbers."""
@@ -52,6 +61,16 @@ def _merged(mine: Any, theirs: Any) -> Any:
     return mine + theirs.to(mine.device) if isinstance(mine, Tensor) else mine + theirs
 
 
+def _emptied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_emptied(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _emptied(part) for key, part in value.items()}
+    if isinstance(value, Tensor):
+        return torch.zeros_like(value)
+    return value.emptied() if isinstance(value, Sums) else None if value is None else 0
+
+
 def _write(found: State, name: str, value: Any) -> None:
     if isinstance(value, Sums):
         found.update({f"{name}.{key}": part for key, part in value.state().items()})
@@ -70,4 +89,5 @@ def _read(state: Mapping[str, Any], name: str, value: Any) -> Any:
         return [_read(state, f"{name}.{i}", part) for i, part in enumerate(value)]
     if isinstance(value, dict):
         return {key: _read(state, f"{name}.{key}", part) for key, part in value.items()}
-    return state.get(name, value)
+    found = state.get(name, value)
+    return found.clone() if isinstance(found, Tensor) else found

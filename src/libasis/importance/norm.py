@@ -10,7 +10,7 @@ from ..numerics.eigen import symmetric
 from ..types import Matrix
 
 
-class Terms:
+class NormSums:
     r"""Sums over positions that a norm in front calls for, and the assembly of :math:`M'`.
 
     A section reads :math:`W u` (all weights stacked, folded with the norm's projection). With

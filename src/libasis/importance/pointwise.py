@@ -12,7 +12,7 @@ from ..measure import Records
 from ..numerics import add_gram, eigh_descending, mirrored
 from ..types import Matrix
 from .moment import Moment, Span
-from .norm import Terms
+from .norm import NormSums
 from .units import Units, counted_pairs
 
 
@@ -21,7 +21,7 @@ class PointwiseForm:
 
     With :math:`s_m = \partial\phi/\partial a_m`, :math:`G = C'^T B`, :math:`K = G^T G`, all r maps stacked:
     :math:`\Gamma = K \circ \sum\sigma^{-2} s s^T`, :math:`\gamma = s \circ G^T G y` with
-    :math:`y = \sum_m s_m \circ A_m \hat x`, put together by `Terms`. No Jacobian is ever formed, and the cost does not
+    :math:`y = \sum_m s_m \circ A_m \hat x`, put together by `NormSums`. No Jacobian is ever formed, and the cost does not
     depend on the number of output features.
     """
 
@@ -75,7 +75,7 @@ class PointwiseSums:
         self.n = 0
         self.ss = self.readout.new_zeros(units.rows, units.rows)
         self.s = self.readout.new_zeros(units.rows)
-        self.terms = Terms(units.rows, anatomy.d, readout.shape[1], like)
+        self.terms = NormSums(units.rows, anatomy.d, readout.shape[1], like)
 
     def rows_within(self, memory: int) -> int:
         """How many vectors at once."""

@@ -14,14 +14,14 @@ from ...measure import Records
 from ...numerics import even, slices
 from ...types import Matrix
 from ..moment import Moment, Span
-from ..norm import Terms
+from ..norm import NormSums
 from ..pointwise import PointwiseSums
 from ..units import Units
-from .head_pairs import Paths, gram
-from .heads import Heads, Looks
-from .parallel_mlp import Beside
-from .rotary import ProbedPaths, RotaryPaths, summed_looks
-from .short_sequences import ShortPaths
+from .head_pairs import HeadPairSums, gram
+from .heads import ReadoutHeads, HeadStates
+from .parallel_mlp import ParallelSums
+from .rotary import ProbedPairSums, RotaryPairSums, summed_looks
+from .short_sequences import ShortPairSums
 
 
 class AttentionForm:
@@ -29,8 +29,8 @@ class AttentionForm:
 
     The Jacobian :math:`J_{ts} = \delta_{ts} D + \sigma_s^{-1} \sum_h W_O^h [A_{ts} W_V + A_{ts}(v_s - o_t)(R_s^T
     \tilde q_t)^T W_K + \delta_{ts} S_t R_t W_Q](I - \hat x_s \hat x_s^T/d)` has three paths in each head: through
-    values, keys and queries. The sums over t and s of their products factor into matrix products (`Paths`, and
-    `RotaryPaths` for rotary embedding), what a norm adds needs one vector for each position (`Terms`). Time per
+    values, keys and queries. The sums over t and s of their products factor into matrix products (`HeadPairSums`, and
+    `RotaryPairSums` for rotary embedding), what a norm adds needs one vector for each position (`NormSums`). Time per
     position: about :math:`H^2 T (v + e)` multiplications, whatever the number of output features.
     """
 
@@ -74,7 +74,7 @@ class Shapes:
         self.span, self.readout, self.memory, self.probed = span, readout, memory, probed
         self.sums: dict[Anatomy, AttentionSums] = {}
 
-    def of(self, record: Record) -> Iterator[tuple[AttentionSums, Seen]]:
+    def of(self, record: Record) -> Iterator[tuple[AttentionSums, AttendedSamples]]:
         """As many samples of a batch at once as are worth it, or fit into memory; a fixed batch is not split."""
         source = self.span.source
         anatomy, x = self.span.anatomy_of(record), record.activations[source]
@@ -97,7 +97,7 @@ ENOUGH = 2**25
 
 
 @dataclass
-class Seen:
+class AttendedSamples:
     r"""Some samples of a batch.
 
     Attributes:
@@ -113,7 +113,7 @@ class Seen:
     u: Tensor
     inverse: Tensor
     at_t: Tensor
-    look: Looks
+    look: HeadStates
     slopes: Tensor | None
 
 
@@ -130,16 +130,16 @@ class AttentionSums:
     def __init__(self, anatomy: Anatomy, readout: Matrix, like: Tensor, *, probed: bool = False) -> None:
         assert anatomy.attention is not None  # noqa: S101 - the rule matched
         self.anatomy, self.readout = anatomy, readout.to(like.device)
-        self.heads = Heads(anatomy, readout.to(like))
+        self.heads = ReadoutHeads(anatomy, readout.to(like))
         rotary = anatomy.attention.rotate_query is not None
         self.probed = probed and rotary
         read = like.shape[1] if anatomy.read is None else len(anatomy.read)
-        plain = ShortPaths if ShortPaths.suits(self.heads, like.shape[1], read) else Paths
-        self.paths = (ProbedPaths if self.probed else RotaryPaths if rotary else plain)(self.heads)
+        plain = ShortPairSums if ShortPairSums.suits(self.heads, like.shape[1], read) else HeadPairSums
+        self.paths = (ProbedPairSums if self.probed else RotaryPairSums if rotary else plain)(self.heads)
         units = PointwiseSums(anatomy, readout, like) if anatomy.pointwise else None
-        self.beside = units and Beside(units, self.heads, probed=self.probed)
+        self.beside = units and ParallelSums(units, self.heads, probed=self.probed)
         rows = len(self.heads.W) + (self.beside.units.rows if self.beside else 0)
-        self.terms, self.pairs = Terms(rows, anatomy.d, readout.shape[1], like), 0
+        self.terms, self.pairs = NormSums(rows, anatomy.d, readout.shape[1], like), 0
         H, v, e = self.heads.H, self.heads.v, self.heads.e
         zeros = self.heads.W.new_zeros
         self.own = zeros(H, dtype=torch.float64)
@@ -150,7 +150,7 @@ class AttentionSums:
         read = positions if self.anatomy.read is None else len(self.anatomy.read)
         return self.heads.H * positions * read, positions * (3 * len(self.terms.Y) + 4 * self.anatomy.d)
 
-    def seen(self, record: Record, l: int, samples: slice) -> Seen:
+    def seen(self, record: Record, l: int, samples: slice) -> AttendedSamples:
         """Look at samples of a batch."""
         x, values = record.activations[l][samples], record.contexts[l].of(samples)
         counted_in, counted_out = (c if c is None else c[samples] for c in record.counted[l : l + 2])
@@ -160,9 +160,9 @@ class AttentionSums:
         look = self.heads.look(u, values, counted_out)
         at_t = inverse[:, look.rows] if counted_out is None else inverse[:, look.rows] * counted_out
         slopes = None if self.beside is None else self.beside.slopes(u[:, look.rows], counted_out)
-        return Seen(samples.start, u, inverse, at_t, look, slopes)
+        return AttendedSamples(samples.start, u, inverse, at_t, look, slopes)
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: AttendedSamples) -> None:
         """Add samples."""
         self.pairs += int(seen.at_t.count_nonzero())
         self._through(seen.look, seen.at_t)
@@ -173,21 +173,21 @@ class AttentionSums:
         else:
             self._normed(seen.look, seen.u, seen.inverse, seen.slopes)
 
-    def complete(self, seen: Seen) -> None:
+    def complete(self, seen: AttendedSamples) -> None:
         """Add samples to what was left out."""
-        if isinstance(self.paths, ProbedPaths):
+        if isinstance(self.paths, ProbedPairSums):
             self.paths.complete(seen.look, seen.inverse.square())
             if self.beside is not None and seen.slopes is not None:
                 self.beside.complete(seen.look, seen.slopes, seen.at_t)
 
-    def _through(self, x: Looks, at_t: Tensor) -> None:
+    def _through(self, x: HeadStates, at_t: Tensor) -> None:
         """What moves the output of the same position, for the cross terms with the skip."""
         weight = x.own * at_t
         self.own += weight.sum((1, 2), dtype=torch.float64)
         self.own_K += gram(weight[..., None] * (x.v[:, :, x.rows] - x.o), x.q_own)
         self.own_Q += summed_looks(x, at_t[..., None] * x.A, at_t[..., None] * x.o)
 
-    def _normed(self, x: Looks, u: Tensor, inverse: Tensor, slopes: Tensor | None) -> None:
+    def _normed(self, x: HeadStates, u: Tensor, inverse: Tensor, slopes: Tensor | None) -> None:
         r"""The terms in :math:`\gamma`, a vector for each position."""
         heads = self.heads
         q0, k0 = heads.constant_free(x)
@@ -219,7 +219,7 @@ class AttentionSums:
 
     def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""
-        anatomy, readout, heads = self.anatomy, self.readout, Heads(self.anatomy, self.readout)
+        anatomy, readout, heads = self.anatomy, self.readout, ReadoutHeads(self.anatomy, self.readout)
         W, Gamma = heads.W, self.paths.blocks(heads.P)
         G = heads.G.unflatten(-1, (heads.H, heads.v)).transpose(0, 1)  # [H, k, v]
         parts = (self.own[:, None, None] * G, G @ self.own_K, G @ self.own_Q)

@@ -16,7 +16,7 @@ from ...types import Matrix
 from ..estimate import GROUPS, ErrorBar, Estimate, Halves
 from ..moment import Moment, Span
 from ..probes import signs
-from .form import AttentionForm, AttentionSums, Seen, Shapes
+from .form import AttentionForm, AttentionSums, AttendedSamples, Shapes
 
 EXACT = f"{AttentionForm.name} (probes would cost more)"
 
@@ -28,7 +28,7 @@ SLOWER = 1.5
 class ProbedAttention(Estimate):
     r"""The closed form for attention, of which the key-key and query-query terms are estimated without bias.
 
-    With rotary embedding these two blocks of :math:`\Gamma` (see `RotaryPaths`) have no factorisation and cost most of
+    With rotary embedding these two blocks of :math:`\Gamma` (see `RotaryPairSums`) have no factorisation and cost most of
     the time; beside an MLP so does the block of its units and the queries. A probe :math:`\epsilon_t` of random signs,
     another one for every sample and output position, gives :math:`g_t^h = W_O^{hT} C'\epsilon_t`,
 
@@ -117,7 +117,7 @@ class _Probing:
             samples += record.size
         self.done, self.n, self.samples = goal, n, samples
 
-    def _probe(self, part: AttentionSums, seen: Seen, first: int, numbers: range) -> None:
+    def _probe(self, part: AttentionSums, seen: AttendedSamples, first: int, numbers: range) -> None:
         k, t = len(part.heads.G), seen.at_t.shape[1]
         for number in numbers:
             probe = signs(len(seen.u), t * k, first, (*self.key, 2, number), like=seen.u)
@@ -148,7 +148,7 @@ class _Probing:
         return 2 * self.done * max(self.n, 1)
 
 
-def _pulled(part: AttentionSums, seen: Seen, probe: Tensor) -> tuple[Tensor, Tensor]:
+def _pulled(part: AttentionSums, seen: AttendedSamples, probe: Tensor) -> tuple[Tensor, Tensor]:
     """From a probe ``[b, t, k]`` two times vectors ``[b, s + t, d]``; their products are the dear terms of M'."""
     heads, x = part.heads, seen.look
     _, W_K, W_Q = heads.W.split(heads.sizes)

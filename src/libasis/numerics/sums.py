@@ -19,9 +19,11 @@ class Sums:
     Attributes:
         sums: their names. Each is a tensor or a number, None before anything was added, or further `Sums`: one, a list
             or a dictionary of them.
+        plan: names of tensors and numbers (or None) that all parts of one round share: written down, but not added.
     """
 
     sums: ClassVar[tuple[str, ...]] = ()
+    plan: ClassVar[tuple[str, ...]] = ()
 
     def merge(self, other: Self) -> None:
         """Add all that another has seen, which is given up for it; equal to seeing it all here, up to rounding."""
@@ -36,15 +38,15 @@ class Sums:
         return found
 
     def state(self) -> State:
-        """All sums so far, as plain tensors and numbers."""
+        """All sums so far, and the plan, as plain tensors and numbers."""
         found: State = {}
-        for name in self.sums:
+        for name in (*self.sums, *self.plan):
             _write(found, name, getattr(self, name))
         return found
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a state, in an object that was made in the same way and has seen nothing yet."""
-        for name in self.sums:
+        for name in (*self.sums, *self.plan):
             setattr(self, name, _read(state, name, getattr(self, name)))
 
 

@@ -7,31 +7,38 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ...numerics import clamp, slices
+from ...numerics import Sums, clamp, slices
 from ...types import Matrix
-from .heads import ReadoutHeads, HeadStates
+from .heads import HeadStates, ReadoutHeads
 
 CACHE = 2**18
 """About how many attention weights are worked on at once, so that products stay in the cache."""
 
-ROWS, BANDS = 64, 8
-"""At least so many query positions in a band, and about so many bands: products of fewer rows are slow."""
+ROWS = 64
+"""At least so many query positions in a band: products of fewer rows are slow."""
+
+BANDS = 8
+"""About so many bands, at most."""
 
 
-class HeadPairSums:
+class HeadPairSums(Sums):
     r"""The blocks of :math:`\Gamma` for an attention, :math:`\Gamma = \sum_{ts} \sigma_s^{-2} N_{ts}^T Q N_{ts}`.
 
-    Rows are stacked as in `ReadoutHeads.W`: values, keys, queries, each head by head. With :math:`P^{hg} = W_O^{hT} Q W_O^g`,
-    :math:`U_{ts} = o_t^{hT} P^{hg} v_s^g` and :math:`X_{us} = v_u^{hT} P^{hg} v_s^g` every block is a few products of
-    ``[t, s]`` matrices for each pair of heads; no derivative of a pattern is ever formed. Where no query looks ahead,
-    they are formed in bands of queries, without the keys that are ahead of a whole band.
+    Rows are stacked as in `ReadoutHeads.W`: values, keys, queries, each head by head. With
+    :math:`P^{hg} = W_O^{hT} Q W_O^g`, :math:`U_{ts} = o_t^{hT} P^{hg} v_s^g` and :math:`X_{us} = v_u^{hT} P^{hg} v_s^g`
+    every block is a few products of ``[t, s]`` matrices for each pair of heads; no derivative of a pattern is ever
+    formed. Where no query looks ahead, they are formed in bands of queries, without the keys that are ahead of a whole
+    band.
 
     Args:
         heads: the heads.
+        rows: at least so many queries in a band.
     """
 
-    def __init__(self, heads: ReadoutHeads) -> None:
-        self.heads = heads
+    sums = ("all",)
+
+    def __init__(self, heads: ReadoutHeads, rows: int = ROWS) -> None:
+        self.heads, self.rows = heads, rows
         H, e, v = heads.H, heads.e, heads.v
         shapes = {"VV": (1, 1), "VK": (v, e), "VQ": (v, e), "KK": (e, e), "KQ": (e, e), "QQ": (e, e)}
         # sums of a few samples in their own dtype, and of all in float64
@@ -52,7 +59,7 @@ class HeadPairSums:
             enters at s = t alone (zeros where there is no norm).
         """
         tau, gamma = torch.zeros_like(x.A), torch.zeros_like(x.v)
-        bands = bands_of(x)
+        bands = bands_of(x, self.rows)
         for b, heads in in_cache(x):
             part = x.samples(b)
             own = SharedByPairs(part, w[b], bands)
@@ -177,10 +184,10 @@ def summed(parts: list[Tensor]) -> Tensor:
     return total
 
 
-def bands_of(x: HeadStates) -> Bands:
+def bands_of(x: HeadStates, rows: int) -> Bands:
     """Bands of queries that look at nothing ahead; all in one where some do, or where the sequence is short."""
     T, S = x.A.shape[2:]
-    height = max(ROWS, -(-T // BANDS))
+    height = max(rows, -(-T // BANDS))
     if not isinstance(x.rows, slice) or height >= T or bool(x.A.triu(1).any()):
         return Bands([(slice(0, T), S)])
     return Bands([(t, t.stop) for t in slices(T, height)])

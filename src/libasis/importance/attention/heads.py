@@ -53,7 +53,7 @@ class Turn:
 class HeadStates:
     r"""What the heads look at in some samples; t runs over the output positions that are read, s over all.
 
-    ReadoutHeads come first: ``[H, batch, ...]``.
+    Heads come first: ``[H, batch, ...]``.
 
     Attributes:
         A: attention weights ``[H, b, t, s]``, 0 in rows that do not count.

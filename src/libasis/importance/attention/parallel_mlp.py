@@ -7,14 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ...numerics import Sums
 from ...types import Matrix
 from ..pointwise import PointwiseSums
 from .head_pairs import gram
-from .heads import ReadoutHeads, HeadStates
+from .heads import HeadStates, ReadoutHeads
 from .rotary import BLOCK, query_looks
 
 
-class ParallelSums:
+class ParallelSums(Sums):
     r"""Sums with a pointwise branch on the one side, and a path of a head (or the branch itself) on the other.
 
     With :math:`F^h = B^T Q W_O^h` ``[units, v]`` the blocks across are :math:`\sum \sigma^{-2} A_{tt} s_t \circ F^h`,
@@ -26,6 +27,8 @@ class ParallelSums:
         heads: its heads.
         probed: leave out the block of turned queries until `complete` is asked for it.
     """
+
+    sums = ("alone", "V", "K", "Q")
 
     def __init__(self, alone: PointwiseSums, heads: ReadoutHeads, *, probed: bool = False) -> None:
         self.alone, self.heads, self.probed = alone, heads, probed

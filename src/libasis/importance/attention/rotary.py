@@ -94,7 +94,7 @@ class ProbedPairSums(RotaryPairSums):
         """Add samples to KK and QQ alone, as `HeadPairSums.add` does to the others."""
         assert x.turn_k is not None  # noqa: S101 - a rule matched
         super()._query_queries(x, w[:, x.rows])
-        bands = bands_of(x)
+        bands = bands_of(x, self.rows)
         for b, heads in in_cache(x):
             part = x.samples(b)
             own = SharedByPairs(part, w[b], bands)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .head_pairs import CACHE, HeadPairSums
-from .heads import ReadoutHeads, HeadStates
+from .heads import HeadStates, ReadoutHeads
 
 MOST = 64
 """ReadoutHeads times positions, at most: their products with one another are formed for each position read."""
@@ -23,15 +23,15 @@ class ShortPairSums(HeadPairSums):
     square of the number of positions, that of the calls made for them not with the number of pairs of heads.
     """
 
-    def __init__(self, heads: ReadoutHeads) -> None:
-        super().__init__(heads)
+    def __init__(self, heads: ReadoutHeads, rows: int = 0) -> None:
+        super().__init__(heads, rows)
         self.G = heads.G.unflatten(-1, (heads.H, heads.v)).transpose(0, 1).contiguous()  # [h, k, v]
 
     @staticmethod
-    def suits(heads: ReadoutHeads, positions: int, read: int) -> bool:
+    def suits(heads: ReadoutHeads, positions: int, read: int, most: int = MOST) -> bool:
         """Whether it takes less than `HeadPairSums`, whose work does not grow with the width of the readout."""
         wide = len(heads.G) > 2 * heads.H * heads.v
-        return heads.H * positions <= MOST and positions * read <= 2 * (positions + read) and not wide
+        return heads.H * positions <= most and positions * read <= 2 * (positions + read) and not wide
 
     def add(self, x: HeadStates, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `HeadPairSums.add`."""

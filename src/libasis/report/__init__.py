@@ -15,16 +15,13 @@ from .canvas import FiguresError, to_svg
 from .diff import write_diff
 from .evaluation import draw_needed, draw_recovered, draw_sensitivity
 from .figures import draw_edge_curves, draw_node_curves, draw_spectra
-from .layout import Layout, arrange
 from .page import notebook_frame, write_page
 from .picture import draw_graph
 from .results import Results, suggested_groups
 
 __all__ = [
     "FiguresError",
-    "Layout",
     "Results",
-    "arrange",
     "draw_edge_curves",
     "draw_graph",
     "draw_needed",

@@ -95,10 +95,6 @@ class Layout:
     crossings: int
     rows: float
 
-    def node(self, column: int, index: int) -> Node:
-        """The placed feature ``index`` of a column."""
-        return next(n for n in self.nodes if n.column == column and n.index == index)
-
 
 def arrange(
     graph: InteractionGraph,

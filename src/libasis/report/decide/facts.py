@@ -168,12 +168,13 @@ def _feature(results: Results, site: str, index: int, share: float) -> Feature:
     card = cards.cards.get(key, {}) if cards else {}
     effects, suggestions, ablation = card.get("effects"), card.get("suggestions"), card.get("ablation")
     means = [group.get("features", {}).get(key) for group in cards.groups[:2]] if cards else []
-    suggestion, label = suggestions[0] if suggestions else None, results.graph.labels.get(key)
+    suggestion, named = suggestions[0] if suggestions else None, results.graph.labels.get(key)
+    label = named.label if named else ""
     low = suggestion is not None and not label and _low(suggestion)
     return Feature(
         id=key,
         site=site,
-        label=label.label if label else "",
+        label=label,
         suggestion=suggestion,
         share=share,
         ablated=_ablated(ablation) if ablation else None,

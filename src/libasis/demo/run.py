@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import FeatureCards, ablate_edges, ablate_nodes, collect, fit, interactions, keep, trace
-from ..ablation import EdgeAblation
+from ..ablation import EdgeAblation, ablate_edges, ablate_nodes
+from ..build import fit
+from ..cards import collect
+from ..cut import trace
 from ..errors import OptionError, StoreError
 from ..graphs import InteractionGraph
+from ..interactions import interactions
+from ..measure import keep
+from ..report import Results, suggested_groups, write_page
 
 METHODS = ("lib", "pca")
 MAX_DROP = 0.001
@@ -92,7 +97,8 @@ def run(
     say("Cards of the most important features on the test data.")
     cards = collect(traced, graphs[0], test, progress=progress, **source.content())
     cards.save(out / "cards.json")
-    _write_page(page, graphs, edges, nodes, cards, lang=lang, title=subject.titles)
+    groups = suggested_groups(graphs[0])
+    write_page(page, Results(graphs, edges, nodes, cards, groups, title=subject.titles), lang)
     seconds = time.perf_counter() - start
     return {
         "command": "demo",
@@ -114,22 +120,6 @@ def _some(batches: list[Any]) -> list[Any]:
         kept.append(batch)
         samples += len(batch[1])
     return kept
-
-
-def _write_page(
-    page: Path,
-    graphs: list[InteractionGraph],
-    edges: list[Any],
-    nodes: list[Any],
-    cards: FeatureCards,
-    *,
-    lang: str,
-    title: dict[str, str],
-) -> None:
-    from ..report import suggested_groups, write_page
-
-    found = {"edge_ablations": edges, "node_ablations": nodes, "cards": cards}
-    write_page(page, graphs, lang=lang, title=title, communities=suggested_groups(graphs[0]), **found)
 
 
 def _rows(graphs: list[InteractionGraph], lib: EdgeAblation, pca: EdgeAblation) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from ..data.batches import check_reiterable
 from ..errors import OptionError
 from ..files import write_text
 from ..graphs.graph import InteractionGraph
+from ..pages import write_page
 from ..provenance import versions
 from ..types import Plain
 from .edge_shares import Compared
@@ -61,9 +62,7 @@ class GraphDiff:
 
     def to_html(self, path: str | Path, lang: str = "en", *, title: str | None = None) -> Path:
         """Write a self-contained page that shows it; opens in English or Japanese."""
-        from ..report.diff import write_diff
-
-        return write_diff(path, self, lang=lang, title=title)
+        return write_page(self, path, lang, title=title)
 
     def sites(self) -> list[Plain]:
         """One row per site: matched features of A and of B, those only in one, mean similarity of the matches."""

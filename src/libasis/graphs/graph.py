@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..basis import Basis
 from ..files import write_text
+from ..pages import frame, write_page
 from ..types import Matrix, Plain
 from .labels import Label, read_labels, write_labels
 
@@ -212,15 +213,13 @@ class InteractionGraph:
             title: the heading; None takes ours.
             question: the question that the page answers; None takes one that these results can answer.
         """
-        from ..report import write_page
-
         return write_page(
+            self,
             path,
-            [self],
-            lang=lang,
-            edge_ablations=[edge_ablation] if edge_ablation is not None else [],
-            node_ablations=[node_ablation] if node_ablation is not None else [],
+            lang,
             cards=cards,
+            edge_ablation=edge_ablation,
+            node_ablation=node_ablation,
             communities=communities,
             title=title,
             question=question,
@@ -228,9 +227,7 @@ class InteractionGraph:
 
     def _repr_html_(self) -> str:
         """The page inside a notebook: a frame that can reach neither the notebook nor a network."""
-        from ..report import notebook_frame
-
-        return notebook_frame(self)
+        return frame(self)
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write to a directory (safetensors and a JSON manifest); see `libasis.load`.

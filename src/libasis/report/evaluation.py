@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .canvas import GREY, INK, WIDTH, drawing, fit_name, new_figure, power_of_ten, series_styles
-from .series import method_label
+from .canvas import GREY, INK, WIDTH, drawing, fit_name, new_figure
+from .numbers import power_of_ten
+from .series import method_label, series_styles
+from .words import Words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WORDS = Words("en", "figures")
 KINDS = {"edges": ("section", "edges required (stable)"), "nodes": ("site", "features required (stable)")}
 
 
@@ -59,7 +62,7 @@ def _needed(axes: Axes, rows: Mapping[str, Any], methods: Sequence[str], styles:
             axes.plot(row["counts"], [y] * len(row["counts"]), linestyle="none", marker="|", color=colour, markersize=6)
         axes.plot([row["mean"]], [y], linestyle="none", marker=marker, color=colour, markersize=6)
     axes.set(xscale="log", ylim=(len(methods) - 0.5, -0.5))
-    axes.set_yticks(range(len(methods)), [method_label(m, "en") for m in methods])
+    axes.set_yticks(range(len(methods)), [method_label(m, WORDS) for m in methods])
     axes.xaxis.set_major_formatter(power_of_ten)
     axes.grid(axis="x", color="#eceaf1", linewidth=0.6)
     axes.tick_params(axis="y", length=0)
@@ -86,7 +89,7 @@ def draw_recovered(summary: Mapping[str, Any]) -> Figure:
                 axes.plot(
                     [count for count, _ in points],
                     [share for _, share in points],
-                    label=method_label(row["method"], "en"),
+                    label=method_label(row["method"], WORDS),
                     **{**styles[row["method"]], "marker": None},
                 )
             axes.axhline(1, color=GREY, linewidth=0.7)

@@ -6,12 +6,11 @@ import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 
-from ..canvas import clean
 from ..markup import escape
-from .facts import OUTPUTS, Contrast, Estimate, Groups
+from ..numbers import Estimate, fixed, places
+from ..words import Words, clean
+from .facts import OUTPUTS, Contrast, Groups
 from .modules import Modules, Spot
-from .numbers import fixed, places
-from .words import Words
 
 WIDTH = 480
 """Width of a picture in units; a letter is 12 of them high."""
@@ -19,8 +18,6 @@ EDGE = 46.0
 """Room to the right of the last column."""
 LARGEST = 9.0
 """Radius of the dot of a module that has all of a site's importance."""
-
-
 NAMES, PITCH = 110.0, 31.0
 """Room for the names of outputs, and height of one output's pair of bars."""
 
@@ -59,10 +56,9 @@ def picture(modules: Modules, name: Callable[[str], str], rows: Mapping[int, str
 
     depth = 1 + max((spot.row for spot in modules.spots), default=0)
     body = [*_columns(modules, gutter, step), *_lines(modules, at)]
-    ends = {key for key in modules.path}
     for number, spot in enumerate(modules.spots):
         ids = [f"{modules.sites[spot.column]}:{i}" for i in spot.members]
-        on_path = bool(ends & set(ids))
+        on_path = not set(ids).isdisjoint(modules.path)
         label = "" if lanes else shorten(name(modules.leaders[number]), min(150.0, max(60.0, step - 8)))
         body.append(_dot(at(spot), spot, label, rows.get(spot.row, "") if lanes else name(ids[0]), on_path))
     if lanes:
@@ -71,7 +67,7 @@ def picture(modules: Modules, name: Callable[[str], str], rows: Mapping[int, str
             body.append(f'<text class="d-row" x="0" y="{top + spacing * row + 4:.1f}">{text}</text>')
     height = top + spacing * (depth - 1) + 24
     path = " → ".join(name(key) for key in modules.path)
-    alt = words("picture_alt", modules=f"{modules.count:,}", sites=f"{len(modules.sites):,}", path=path)
+    alt = words("picture_alt", modules=modules.count, sites=len(modules.sites), path=path)
     return _svg(height, alt, body)
 
 

@@ -1,8 +1,6 @@
-"""The words of the interactive graph, in English."""
+"""Words of the interactive graph; the script names them, in English."""
 
-from __future__ import annotations
-
-VIEW_EN: dict[str, str] = {
+WORDS = {
     # the picture
     "graph_name": "Interaction graph: sites from left to right, features as buttons; the arrow keys walk",
     "node_title": "{id} {label} · importance {importance} ({share} of its site) · edges drawn: {into} in, {out} out",
@@ -23,11 +21,7 @@ VIEW_EN: dict[str, str] = {
         "{count} of the needed edges are not in this page: one of their features is not, or there are too many."
     ),
     "hidden_nothing": "Nothing is hidden.",
-    "legend_positive": "raises its target on average",
-    "legend_negative": "lowers it on average",
-    "legend_strength": "width: root of strength",
     "legend_size": "size: importance",
-    "legend_hollow": "no edge of it is drawn",
     "zoom_in": "Zoom in",
     "zoom_out": "Zoom out",
     "fit": "Fit",
@@ -103,14 +97,8 @@ VIEW_EN: dict[str, str] = {
     "intervention": "by intervention",
     "verified": "passes its control",
     "not_verified": "not beyond its control",
-    "suggests_class": "class {value}",
-    "suggests_token": "token {value}",
-    "suggests_column": "column {value}",
-    "suggests_frequency": "frequency {value}",
-    "suggests_output": "output {value}",
     "statistic": "{statistic} {effect}{p}, n = {n}",
     "take_over": "Use as label",
-    "low_end": "{name} (low end)",
     "in_positive": "In, raise it",
     "in_negative": "In, lower it",
     "out_positive": "Out, raised by it",
@@ -216,7 +204,4 @@ VIEW_EN: dict[str, str] = {
     "key_back_does": "back to the feature before",
     "key_escape": "Esc",
     "key_escape_does": "select nothing",
-    "metric_accuracy": "accuracy",
-    "metric_cross_entropy": "cross-entropy",
-    "metric_mse": "mean squared error",
 }

@@ -1,8 +1,6 @@
-"""The words of the interactive graph, in Japanese."""
+"""Words of the interactive graph; the script names them, in Japanese."""
 
-from __future__ import annotations
-
-VIEW_JA: dict[str, str] = {
+WORDS = {
     # the picture
     "graph_name": "相互作用グラフ：サイトが左から右へ並び、特徴はボタンです。矢印キーでたどれます",
     "node_title": "{id} {label} · 重要度 {importance}（サイト内の {share}）· 表示中のエッジ：入 {into}、出 {out}",
@@ -23,11 +21,7 @@ VIEW_JA: dict[str, str] = {
         "必要なエッジのうち {count} 本：端の特徴を収録していないか、数が多すぎるため、このページに収録していません"
     ),
     "hidden_nothing": "すべて表示しています。",
-    "legend_positive": "平均して相手を上げる",
-    "legend_negative": "平均して相手を下げる",
-    "legend_strength": "太さ：強さの平方根",
     "legend_size": "大きさ：重要度",
-    "legend_hollow": "線を描いていない特徴",
     "zoom_in": "拡大",
     "zoom_out": "縮小",
     "fit": "全体",
@@ -99,14 +93,8 @@ VIEW_JA: dict[str, str] = {
     "intervention": "介入による",
     "verified": "対照を上回る",
     "not_verified": "対照を上回らない",
-    "suggests_class": "クラス {value}",
-    "suggests_token": "トークン {value}",
-    "suggests_column": "列 {value}",
-    "suggests_frequency": "周波数 {value}",
-    "suggests_output": "出力 {value}",
     "statistic": "{statistic} {effect}{p}、n = {n}",
     "take_over": "ラベルにする",
-    "low_end": "{name}（低い側）",
     "in_positive": "これを上げる特徴（入る側）",
     "in_negative": "これを下げる特徴（入る側）",
     "out_positive": "これが上げる特徴（出る側）",
@@ -209,7 +197,4 @@ VIEW_JA: dict[str, str] = {
     "key_back_does": "一つ前の特徴に戻る",
     "key_escape": "Esc",
     "key_escape_does": "選択を解除する",
-    "metric_accuracy": "正解率",
-    "metric_cross_entropy": "交差エントロピー",
-    "metric_mse": "平均二乗誤差",
 }

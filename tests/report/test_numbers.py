@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libasis.report.decide.facts import Estimate
-from libasis.report.decide.numbers import bounds, fixed, places, signed
+from libasis.report.numbers import Estimate, bounds, fixed, places, signed
 
 finite = st.floats(-1e12, 1e12, allow_nan=False)
 

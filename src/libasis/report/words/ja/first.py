@@ -1,6 +1,6 @@
-"""Words of the first screen in Japanese; the same keys and the same blanks as en.py."""
+"""Words of the first screen, in Japanese."""
 
-WORDS: dict[str, str] = {
+WORDS = {
     "screen": "ひと目でわかる要点",
     # the question
     "question": "問い",
@@ -17,6 +17,45 @@ WORDS: dict[str, str] = {
         "{first}から{second}へ移ると、出力{output}の平均は {before} から {after} に変わります（変化 {change}）。"
     ),
     "find_groups_feature": ("両者の差が最も大きい特徴は{name}で、その差は特徴の標準偏差の {size} 倍です。"),
+    "find_where": "{section} では",
+    "find_where_most": "両者の差が最も大きい {section} では",
+    "find_pair": (
+        "{where}、LIB 基底の相互作用 {lib_total} 本のうち {lib} 本を残せば、{metric}はモデル本来の {base} から {drop}"
+        " 以内に収まります。PCA では {pca_total} 本のうち {pca} 本が必要です。"
+    ),
+    "find_stable": "いずれも安定な必要数です（二分探索が行き着いた数は、それぞれ {lib} 本と {pca} 本）。",
+    "find_all": (
+        "安定な必要数で比べると、{sections} 区間のうち {fewer} 区間で、LIB のほうが PCA より少ない相互作用で済みます。"
+    ),
+    "find_nothing_passes": (
+        "比較できる区間がありません。LIB か PCA のどちらかで、相互作用をすべて残しても、{metric}がモデル本来の {base}"
+        " から {drop} 以内に収まりません。"
+    ),
+    "find_plain": (
+        "{method}は {sites} か所のサイトを {features} 個の特徴で表します。その間にありうる相互作用は {edges} 本で、各"
+        "区間の上位 1% が強さ全体の {share} を占めます。"
+    ),
+    "find_plain_kept": (
+        "{method}は {sites} か所のサイトを {features} 個の特徴で表します。その間にありうる相互作用は {edges} 本です。"
+    ),
+    "find_plain_one": (
+        "{method}はこのサイトを {features} 個の特徴で表します。サイトが一つなので、相互作用はありません。"
+    ),
+    "find_one": (
+        "{sections} 区間のそれぞれで、その区間だけを切ったとき、{method} 基底の相互作用の多くとも {share} を残せば、"
+        "{metric}はモデル本来の {base} から {drop} 以内に収まります（安定な必要数）。"
+    ),
+    "find_one_section": (
+        "{section} では、{method} 基底の相互作用 {total} 本のうち {stable} 本を残せば、{metric}はモデル本来の {base} "
+        "から {drop} 以内に収まります（安定な必要数）。"
+    ),
+    "find_no_comparison": (
+        "ほかの基底ならもっと少なくて済むのかどうかは、ここでは比べていません。比べるには、指標・標本・許容幅をそろえ"
+        "、安定な必要数まで求めたエッジ・アブレーションが、LIB と PCA の両方に必要です。"
+    ),
+    "find_no_claim": (
+        "モデルがそのうち何本を必要とするかは、ここでは測っていません。エッジ・アブレーションを行うとわかります。"
+    ),
     # marks
     "mark_verified": "介入で検証済み",
     "mark_association": "関連のみ",
@@ -50,7 +89,7 @@ WORDS: dict[str, str] = {
         "る悪化は {drop}。"
     ),
     "tested_nodes": (
-        "特徴の除去（一度に一サイト、計 {sites} サイト、{methods}）。テスト結果 {samples} 件で{metric}を測定。"
+        "特徴の除去（一度に一か所、計 {sites} か所のサイト、{methods}）。テスト結果 {samples} 件で{metric}を測定。"
     ),
     "tested_cards": (
         "{cards} 個の特徴のうち {tested} 個を一つずつ除去し、それぞれランダムな方向 {controls} 本と比べて{metric}を測定"
@@ -84,14 +123,7 @@ WORDS: dict[str, str] = {
     "name_suggestion": "候補、{statistic} {value}",
     "name_suggestion_plain": "候補",
     "name_id": "名前は未定",
-    "suggest_class": "クラス {value}",
-    "suggest_token": "トークン『{value}』",
-    "suggest_column": "列 {value}",
-    "suggest_frequency": "周波数 {value}",
-    "suggest_output": "出力 {value}",
-    "suggest_wave": "周波数 {value}/{modulus}",
-    "suggest_low": "{name}（低い側）",
-    "suggest_other": "{value}",
+    "wave": "周波数 {value}/{modulus}",
     "feature_ablated": (
         "平均値に固定すると、{metric}は {base} → {without}（変化 {change}）。ランダムな方向 {controls} 本では "
         "{control}。"
@@ -138,14 +170,4 @@ WORDS: dict[str, str] = {
         "一つのサイトの特徴は、座標の数より多くなりません。重なり合って蓄えられた概念（重ね合わせ）は分けきれません。"
     ),
     "limit_language": "言語モデルでは、この手法が PCA より優れる度合いは、これまでのところわずかです。",
-    # metrics and statistics that the report has no other words for
-    "metric_output_mse": "出力の平均二乗変化",
-    "statistic_correlation": "相関",
-    "statistic_share of variance": "分散に占める割合",
-    # grammar
-    "reference": "{name}（{id}）",
-    "quote": "「{text}」",
-    "and": "と",
-    "comma": "、",
-    "space": "",
 }

@@ -1,13 +1,10 @@
-"""The words of the page and the figures, in English."""
+"""Words of the page: tables, curves, features, record, in English."""
 
-from __future__ import annotations
-
-EN: dict[str, str] = {
+WORDS = {
     # the page
     "title": "Which features act on which",
     "kicker": "libasis report",
     "contents": "Contents",
-    "language": "English",
     "lead": (
         "A neural network hands numbers on from step to step. Here the model is cut at {sites} places, called sites. "
         "At each site the numbers are described by a few directions, called features, and the pictures show how "
@@ -24,44 +21,10 @@ EN: dict[str, str] = {
         "Sparse LIB turns the LIB features at each site so that fewer interactions are needed; they describe the same "
         "numbers and stay uncorrelated."
     ),
-    # the finding
-    "find_where": "At {section}",
-    "find_where_most": "At {section}, where the two differ most",
-    "find_pair": (
-        "{where}, {lib} of {lib_total} interactions in the LIB basis keep {metric} within {drop} of the model’s "
-        "{base}; PCA needs {pca} of {pca_total}."
-    ),
-    "find_stable": "These are stable counts; the bisection ends at {lib} and {pca}.",
-    "find_all": "By stable count LIB needs fewer interactions than PCA in {fewer} of {sections} sections.",
-    "find_nothing_passes": (
-        "No section can be compared: for LIB or PCA not even all interactions together keep {metric} within {drop} "
-        "of the model’s {base}."
-    ),
-    "find_plain": (
-        "{method} describes the {sites} sites by {features} features; between them {edges} interactions are "
-        "possible, and the strongest 1% of each section carry {share} of its strength."
-    ),
-    "find_plain_kept": (
-        "{method} describes the {sites} sites by {features} features; between them {edges} interactions are possible."
-    ),
-    "find_kept": (
+    "graph_kept": (
         "{method}: of the interactions into each feature only the {k} strongest were kept. They carry at least {share} "
         "of each section’s strength; the others are not shown here and no ablation could choose them."
     ),
-    "find_plain_one": "{method} describes the site by {features} features; with one site there are no interactions.",
-    "find_one": (
-        "In each of the {sections} sections, cut alone, {share} of the interactions in the {method} basis or fewer "
-        "are enough to keep {metric} within {drop} of the model’s {base} (stable counts)."
-    ),
-    "find_one_section": (
-        "At {section}, {stable} of {total} interactions in the {method} basis keep {metric} within {drop} of the "
-        "model’s {base} (stable count)."
-    ),
-    "find_no_comparison": (
-        "Whether another basis needs fewer or more is not compared here: that takes edge ablations of LIB and of PCA "
-        "with stable counts and the same metric, samples and allowance."
-    ),
-    "find_no_claim": "How many of them the model needs was not measured here; an edge ablation tells.",
     # tables
     "tables": "How much can be removed",
     "tables_none": "No ablation was given, so nothing is said here about what can be removed.",
@@ -91,7 +54,6 @@ EN: dict[str, str] = {
     "col_features": "Features",
     "col_kept": "Kept",
     "col_none_kept": "Score with no feature",
-    "none_passes": "none passes",
     # the graph
     "graph": "The interaction graph",
     "graph_intro": (
@@ -118,7 +80,6 @@ EN: dict[str, str] = {
     ),
     "node_curves_title": "Score against features kept",
     "node_curves_note": "From left to right more features of one site are kept, the most important first.",
-    "scrolls": "{title} (scrolls sideways)",
     # features
     "features": "The most important features",
     "features_note": (
@@ -145,37 +106,4 @@ EN: dict[str, str] = {
     "prov_empty": "Nothing was recorded.",
     "more_values": "… {count} more values",
     "more_text": "… {count} more characters",
-    # figures
-    "importance": "importance",
-    "fig_features": "{shown} of {total} features",
-    "fig_edges": "{shown} of {total} edges",
-    "fig_edges_needed": "{shown} of {needed} needed edges",
-    "fig_share": "{share} of the strength",
-    "fig_kept": "{method}: {kept} of {total} kept",
-    "fig_required": "{method}: {required}, stable {stable}",
-    "fig_panels": "The first {shown} of {total} panels are drawn.",
-    "legend_positive": "raises its target on average",
-    "legend_negative": "lowers it on average",
-    "legend_strength": "width: root of strength",
-    "legend_size": "area: root of importance",
-    "legend_hollow": "no edge of it is drawn",
-    "legend_base": "model’s score",
-    "legend_allowed": "allowed worsening",
-    "legend_required": "needed: bisection",
-    "legend_stable": "needed: stable",
-    "axis_rank": "rank of the feature",
-    "axis_importance": "importance / largest",
-    "axis_edges": "edges kept",
-    "axis_features": "features kept",
-    "axis_close_up": "close-up",
-    "method_lib": "LIB",
-    "method_pca": "PCA",
-    "method_neuron": "Neurons",
-    "method_global": "Global",
-    "method_sparse": "Sparse LIB",
-    "method_random": "LIB turned at random",
-    "method_unnamed": "Unnamed basis",
-    "metric_accuracy": "accuracy",
-    "metric_cross_entropy": "cross-entropy",
-    "metric_mse": "mean squared error",
 }

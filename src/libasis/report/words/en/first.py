@@ -1,6 +1,6 @@
-"""Words of the first screen in English; ja.py has the same keys and the same blanks."""
+"""Words of the first screen, in English."""
 
-WORDS: dict[str, str] = {
+WORDS = {
     "screen": "At a glance",
     # the question
     "question": "Question",
@@ -19,6 +19,39 @@ WORDS: dict[str, str] = {
     "find_groups_feature": (
         "The feature that differs most between the two is {name}: by {size} of its standard deviations."
     ),
+    "find_where": "At {section}",
+    "find_where_most": "At {section}, where the two differ most",
+    "find_pair": (
+        "{where}, {lib} of {lib_total} interactions in the LIB basis keep {metric} within {drop} of the model’s "
+        "{base}; PCA needs {pca} of {pca_total}."
+    ),
+    "find_stable": "These are stable counts; the bisection ends at {lib} and {pca}.",
+    "find_all": "By stable count LIB needs fewer interactions than PCA in {fewer} of {sections} sections.",
+    "find_nothing_passes": (
+        "No section can be compared: for LIB or PCA not even all interactions together keep {metric} within {drop} "
+        "of the model’s {base}."
+    ),
+    "find_plain": (
+        "{method} describes the {sites} sites by {features} features; between them {edges} interactions are "
+        "possible, and the strongest 1% of each section carry {share} of its strength."
+    ),
+    "find_plain_kept": (
+        "{method} describes the {sites} sites by {features} features; between them {edges} interactions are possible."
+    ),
+    "find_plain_one": "{method} describes the site by {features} features; with one site there are no interactions.",
+    "find_one": (
+        "In each of the {sections} sections, cut alone, {share} of the interactions in the {method} basis or fewer "
+        "are enough to keep {metric} within {drop} of the model’s {base} (stable counts)."
+    ),
+    "find_one_section": (
+        "At {section}, {stable} of {total} interactions in the {method} basis keep {metric} within {drop} of the "
+        "model’s {base} (stable count)."
+    ),
+    "find_no_comparison": (
+        "Whether another basis needs fewer or more is not compared here: that takes edge ablations of LIB and of PCA "
+        "with stable counts and the same metric, samples and allowance."
+    ),
+    "find_no_claim": "How many of them the model needs was not measured here; an edge ablation tells.",
     # marks
     "mark_verified": "verified by intervention",
     "mark_association": "association only",
@@ -85,14 +118,7 @@ WORDS: dict[str, str] = {
     "name_suggestion": "suggestion, {statistic} {value}",
     "name_suggestion_plain": "suggestion",
     "name_id": "no label yet",
-    "suggest_class": "class {value}",
-    "suggest_token": "token ‘{value}’",
-    "suggest_column": "column {value}",
-    "suggest_frequency": "frequency {value}",
-    "suggest_output": "output {value}",
-    "suggest_wave": "frequency {value} of {modulus}",
-    "suggest_low": "{name} (low end)",
-    "suggest_other": "{value}",
+    "wave": "frequency {value} of {modulus}",
     "feature_ablated": (
         "Held at its mean: {metric} {base} → {without}, change {change}; random directions ({controls}): {control}."
     ),
@@ -141,14 +167,4 @@ WORDS: dict[str, str] = {
         "not taken apart."
     ),
     "limit_language": "On language models the method has so far gained little over PCA.",
-    # metrics and statistics that the report has no other words for
-    "metric_output_mse": "mean squared change of the output",
-    "statistic_correlation": "correlation",
-    "statistic_share of variance": "share of variance",
-    # grammar
-    "reference": "{name} ({id})",
-    "quote": "“{text}”",
-    "and": " and ",
-    "comma": ", ",
-    "space": " ",
 }

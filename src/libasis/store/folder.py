@@ -38,9 +38,9 @@ class Head:
 
     Attributes:
         version: of the format.
-        kind: of the result, ``""`` where the version is another.
+        kind: of the result.
         tensors: checksum of the tensors; None without any.
-        sha256: checksum of the manifest.
+        sha256: checksum of the manifest; ``""``, with no kind, where the version is another or the beginning damaged.
         place: where that stands.
     """
 
@@ -85,7 +85,17 @@ def check_target(path: str | Path, *, force: bool = False) -> None:
     Raises:
         StoreError: the path is a link or a file, holds other files and no result, or a result and ``force`` is false.
     """
-    _target(Path(path), force)
+    with _told(Path(path)):
+        _target(Path(path), force)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the operating system refuses is told in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _target(path: Path, force: bool) -> Head | None:
@@ -107,7 +117,7 @@ def _target(path: Path, force: bool) -> Head | None:
         raise StoreError(f"{path} exists and is not a saved libasis result, so it is not replaced; choose another.")
     if not force:
         raise StoreError(f"{path} exists already; choose another directory or say force=True to replace it.")
-    if permissions_of(path / TENSORS) is not None and head.version == VERSION and head.tensors is None:
+    if permissions_of(path / TENSORS) is not None and head.sha256 and head.tensors is None:
         raise StoreError(
             f"{path / TENSORS} was not written by libasis, so it is not replaced; choose another directory."
         )
@@ -126,7 +136,7 @@ def write(path: Path, manifest: bytes, tensors: bytes | None, *, force: bool) ->
     Raises:
         StoreError: see `check_target`; or the disk is full, the folder may not be written to, or another process does.
     """
-    try:
+    with _told(path):
         _target(path, force)
         new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
@@ -138,8 +148,6 @@ def write(path: Path, manifest: bytes, tensors: bytes | None, *, force: bool) ->
                 with suppress(OSError):  # another process has written there
                     path.rmdir()
             raise
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _replace(path: Path, old: Head | None, manifest: bytes, tensors: bytes | None) -> None:
@@ -237,6 +245,15 @@ def _manifest(path: Path) -> tuple[Head, bytes]:
     if not head.holds(manifest):
         raise damaged(path / MANIFEST, "its checksum is wrong")
     return head, manifest
+
+
+def digest_of(path: str | Path) -> str:
+    """The checksum that tells one saved result from any other.
+
+    Raises:
+        StoreError: there is no result, or its manifest is damaged.
+    """
+    return _manifest(Path(path))[0].sha256
 
 
 def _digest(path: Path) -> str:

@@ -165,7 +165,7 @@ def load(path: str | Path, kind: type[R] | None = None) -> Any:
         if kind is not None and not issubclass(found, kind):
             wanted = getattr(kind, "stored_as", kind.__name__)
             raise StoreError(
-                f"{path} holds a result of the kind {head.kind!r} and no {wanted!r}; libasis.load reads it."
+                f"{path} holds a result of the kind {head.kind!r}, not {wanted!r}; libasis.load reads any."
             )
         plain = parse_json(manifest, path / folder.MANIFEST)
         tensors = {} if file is None else load_file(file)

@@ -140,8 +140,11 @@ def without_tensors(value: Any) -> Any:
     if isinstance(value, list):
         return [without_tensors(item) for item in value]
     if isinstance(value, dict):
-        if "$float" in value or "$map" in value:
-            return without_tensors(next(iter(value.values())))
+        if "$float" in value:
+            return value["$float"]
+        if "$map" in value:
+            pairs = without_tensors(value["$map"])
+            return dict(pairs) if all(isinstance(key, str) for key, _ in pairs) else pairs
         return {key: without_tensors(item) for key, item in value.items()}
     return value
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
-from types import ModuleType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,7 +51,25 @@ class LabelError(LibasisError, ValueError):
 
 
 class StoreError(LibasisError):
-    """A saved graph cannot be written or read."""
+    """A result or another file cannot be written or read."""
+
+
+def optional(module: str, extra: str, what: str) -> Any:
+    """The module of an optional dependency.
+
+    Args:
+        module: its name.
+        extra: the extra of libasis that brings it.
+        what: what needs it, as the beginning of a sentence.
+
+    Raises:
+        OptionError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        name = module.replace("_", "-")
+        raise OptionError(f"{what} needs {name}, which is missing: pip install 'libasis[{extra}]'.") from None
 
 
 class SourceError(LibasisError):
@@ -63,18 +80,6 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message that is not empty, without a full stop."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def library(name: str, extra: str, purpose: str) -> ModuleType:
-    """An optional library.
-
-    Raises:
-        SourceError: it is not installed; names the extra that brings it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise SourceError(f"{purpose} needs {error.name}: pip install 'libasis[{extra}]'") from error
 
 
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

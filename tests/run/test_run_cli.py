@@ -11,7 +11,6 @@ import torch
 import libasis
 import libasis.run
 from libasis.run import cli, pages, pipeline
-from libasis.run.ablations import load_ablations
 from libasis.run.config import read_config, template
 from run.answers import facts, ok, refused, written
 
@@ -198,13 +197,13 @@ def test_ablate(folder, command, settings):
     refused(command("ablate"), "libasis-run/graph does not exist", "run libasis graph first")
     ok(command("graph"))
     out = ok(command("ablate"))
-    for part in ("required (stable)", "score of zero", "fc1:in", "accuracy", "samples", "libasis-run/ablation.json"):
+    for part in ("required (stable)", "score of zero", "fc1:in", "accuracy", "samples", "libasis-run/ablation"):
         assert part in out
-    saved, _ = load_ablations(folder / "libasis-run" / "ablation.json")
+    saved = libasis.load(folder / "libasis-run" / "ablation")
     assert saved.held_out
     assert saved.nodes.samples == saved.edges.samples == 20
     assert set(saved.edges.edges_total) == {"fc1:in", "fc2:in"}
-    refused(command("ablate"), "ablation.json already exists")
+    refused(command("ablate"), "ablation already exists")
     answer = facts(
         command("ablate", "--force", "--json", "--set", "ablate.edges=false", "--set", "ablate.max_drop=0.1")
     )
@@ -260,7 +259,7 @@ def test_report_with_names_of_features(folder, command, settings):
     ):
         ok(command("report", "--set", "report.cards=false", *arguments))
         assert ("my 名 here" in (folder / "libasis-run" / "report.html").read_text(encoding="utf-8")) == shown
-    refused(command("report", "--labels", "none.json"), "none.json cannot be read as labels")
+    refused(command("report", "--labels", "none.json"), "none.json cannot be read")
 
 
 def test_export(folder, command, settings):
@@ -292,8 +291,8 @@ def test_diff(folder, command, settings):
     answer = facts(command("diff", "libasis-run", "libasis-run", "--out", "numbers.json", "--json"))
     assert (answer["only_a"], answer["edges"]) == ([], [])
     assert json.loads((folder / "numbers.json").read_text())["format"] == "libasis-diff"
-    refused(command("diff", "libasis-run", "nowhere"), "nowhere holds no saved libasis result")
-    refused(command("diff", "libasis-run", "other/basis"), "holds a basis and no graph")
+    refused(command("diff", "libasis-run", "nowhere"), "nowhere does not exist")
+    refused(command("diff", "libasis-run", "other/basis"), "kind 'basis', not 'graph'")
     refused(command("diff", "libasis-run", "libasis-run", "--lang", "fr"), "'fr'")
 
 
@@ -301,7 +300,7 @@ def test_report_refuses_the_ablation_of_another_graph(command, settings):
     ok(command("graph"))
     ok(command("ablate"))
     ok(command("graph", "--force", "--set", "interactions.method=integrated"))
-    refused(command("report"), "ablation.json was made with another graph", "libasis ablate --force")
+    refused(command("report"), "ablation was made with another graph", "libasis ablate --force")
 
 
 def test_chain_brings_its_own_sites(folder, command):

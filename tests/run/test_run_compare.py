@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
@@ -82,8 +83,8 @@ def test_results_tables_and_figures_are_written(experiment, folder):
     summary = run_comparison(read_config(experiment), out=folder / "out", say=told.append)
     files = {p.relative_to(folder / "out").as_posix() for p in (folder / "out").rglob("*") if p.is_file()}
     assert files == {
-        *(f"compare/seed-3/{m}.json" for m in ("lib", "pca", "random")),
-        *(f"compare/seed-5/{m}.json" for m in ("lib", "pca")),
+        *(f"compare/seed-3/{m}/manifest.json" for m in ("lib", "pca", "random")),
+        *(f"compare/seed-5/{m}/manifest.json" for m in ("lib", "pca")),
         "compare.json", "edges.csv", "features.csv",
         "figures/edges.svg", "figures/nodes.svg", "figures/recovered.svg",
     }  # fmt: skip
@@ -109,7 +110,7 @@ def test_each_seed_has_its_model_and_data(experiment, folder):
 def test_what_is_there_is_not_computed_again(experiment, folder):
     config = read_config(experiment)
     first = run_comparison(config, out=folder / "out")
-    (folder / "out/compare/seed-5/pca.json").unlink()
+    shutil.rmtree(folder / "out/compare/seed-5/pca")
     told = []
     again = run_comparison(config, out=folder / "out", say=told.append)
     assert [line.split(":")[0] for line in told] == ["seed-5, pca"]
@@ -130,7 +131,8 @@ def test_results_of_other_settings_are_refused_and_replaced_by_force(experiment,
 
 def test_a_broken_file_is_no_result(experiment, folder):
     run_comparison(read_config(experiment), out=folder / "out")
-    (folder / "out/compare/seed-3/lib.json").write_text("{")
+    file = folder / "out/compare/seed-3/lib/manifest.json"
+    file.write_text(file.read_text().replace("1", "2"))  # a digit is another one
     with pytest.raises(RunError, match="cannot be read"):
         run_comparison(read_config(experiment), out=folder / "out")
 

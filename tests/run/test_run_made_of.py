@@ -113,7 +113,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_nothing_is_refused_while_nothing_has_changed(run, command, verb):
-    before = {path: written(path) for path in ("libasis-run/graph", "compared/compare/model/lib.json")}
+    before = {path: written(path) for path in ("libasis-run/graph", "compared/compare/model/lib")}
     ok(command(*VERBS[verb]))
     assert {path: written(path) for path in before} == before
 
@@ -162,7 +162,7 @@ FREELY = [
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_settings_that_decide_nothing_change_nothing(run, command, verb):
-    kept = ["only-fitted/basis", "libasis-run/graph", "libasis-run/cards.json", "compared/compare/model/lib.json"]
+    kept = ["only-fitted/basis", "libasis-run/graph", "libasis-run/cards", "compared/compare/model/lib"]
     before = {path: written(path) for path in kept}
     ok(command(*VERBS[verb], *(part for change in FREELY for part in ("--set", change))))
     assert {path: written(path) for path in kept} == before

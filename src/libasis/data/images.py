@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import SourceError, first_line, library
+from ..errors import SourceError, first_line, optional
 from .file_batches import FileBatches
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -31,7 +31,7 @@ def read_images(folder: Path) -> FileBatches:
     for group, place in zip(groups, classes or [folder], strict=True):
         if not group:
             raise SourceError(f"{place} holds no images ({', '.join(SUFFIXES)}).")
-    pillow: Any = library("PIL.Image", "data", f"Reading the images of {folder}")
+    pillow: Any = optional("PIL.Image", "data", f"Reading the images of {folder}")
     paths = [path for group in groups for path in group]
     first = _read(paths[0], pillow)
     pixels = np.empty((len(paths), *first.shape), np.uint8)

@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from ..errors import SourceError, first_line, library
+from ..errors import SourceError, first_line, optional
 from .file_batches import FileBatches
 
 INPUTS = ("x", "X", "inputs")
@@ -101,7 +101,7 @@ def read_table(path: Path, target: str | None, columns: Sequence[str] | None) ->
     Raises:
         SourceError: the file cannot be read, lacks a column, or has a cell that is no finite number.
     """
-    pandas = library("pandas", "data", f"Reading {path}")
+    pandas = optional("pandas", "data", f"Reading {path}")
     try:
         table = pandas.read_csv(path) if path.suffix.lower() == ".csv" else pandas.read_parquet(path)
     except ImportError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..evaluate import Sensitivity
 from .canvas import GREY, INK, WIDTH, drawing, fit_name, new_figure
 from .numbers import power_of_ten
 from .series import method_label, series_styles
@@ -104,7 +105,7 @@ def draw_recovered(summary: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def draw_sensitivity(result: Mapping[str, Any]) -> Figure:
+def draw_sensitivity(result: Sensitivity) -> Figure:
     """The largest change of an importance by threshold, sample size and seed, one line per site.
 
     Solid lines are of the leading features (99% of the importance), dotted ones of all features kept in both fits.
@@ -113,14 +114,14 @@ def draw_sensitivity(result: Mapping[str, Any]) -> Figure:
         result: of `libasis.evaluate.sensitivity`.
     """
     titles = {"threshold": "times the automatic threshold", "samples": "share of the samples", "seed": "half, by seed"}
-    sites = list(dict.fromkeys(row["site"] for row in result["rows"]))
+    sites = list(dict.fromkeys(row["site"] for row in result.fits))
     looks = series_styles([f"site {i}" for i in range(len(sites))])
     colours = dict(zip(sites, (look["color"] for look in looks), strict=True))
     with drawing():
         figure = new_figure(WIDTH, 260)
         for axes, (varied, title) in zip(figure.subplots(1, 3, sharey=True), titles.items(), strict=True):
             for site in sites:
-                rows = [r for r in result["rows"] if r["varied"] == varied and r["site"] == site]
+                rows = [r for r in result.fits if r["varied"] == varied and r["site"] == site]
                 x = [row["value"] for row in rows]
                 for key, line in (("change_leading", "-"), ("change", ":")):
                     y = [max(row[key], 1e-16) for row in rows]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..cards import FeatureCards, collect
 from ..data import FileBatches
-from ..errors import LibasisError, SourceError
+from ..errors import SourceError, StoreError
 from ..graphs import InteractionGraph
+from ..store import check_target
 from .config import Config
 from .data import open_source, train_and_test
 from .models import hugging_face_directory, open_tokenizer
@@ -22,12 +24,12 @@ SHARED = {"memory", "progress"}
 """Options that the cards have in common with the ablations."""
 
 
-def cards_of(opened: Opened, file: Path, graph: InteractionGraph, digest: str) -> FeatureCards:
-    """The cards in ``file``, or new ones where there are none or they were made of something else.
+def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str) -> FeatureCards:
+    """The cards in ``folder``, or new ones where there are none or they were made of something else.
 
     Args:
         opened: model and data.
-        file: where the cards are kept.
+        folder: where the cards are kept.
         graph: the saved graph.
         digest: of the graph.
 
@@ -39,12 +41,11 @@ def cards_of(opened: Opened, file: Path, graph: InteractionGraph, digest: str) -
     section = config.report
     groups = {name: _group(name, source, config) for name, source in (section.groups or {}).items()}
     of = opened.made_of("cards", groups, graph=digest)
-    try:
-        saved = FeatureCards.load(file)
+    with contextlib.suppress(StoreError):  # there are none, or they are damaged
+        saved = FeatureCards.load(folder)
         if of.difference(saved.info.get("made_of")) is None:
             return saved
-    except LibasisError:  # there are none, or they are damaged: what a page is made of is replaced like the page
-        pass
+    check_target(folder, force=True)
     options: dict[str, Any] = section.model_dump(include=COUNTS | NAMES)
     options.update(config.ablate.model_dump(include=SHARED))
     if section.metric is not None:
@@ -54,7 +55,7 @@ def cards_of(opened: Opened, file: Path, graph: InteractionGraph, digest: str) -
     _name(options, opened)
     cards = collect(opened.traced, graph, opened.data.test, groups=groups, **options)
     cards = replace(cards, info={**cards.info, "held_out": opened.data.held_out, "made_of": of.to_plain()})
-    cards.save(file)
+    cards.save(folder, force=True)
     return cards
 
 

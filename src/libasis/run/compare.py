@@ -1,8 +1,8 @@
 """``libasis compare``: bases compared on a model or on several seeds of it, each result written as soon as it is there.
 
-The output folder gets ``compare/MODEL/METHOD.json`` (all that was measured, and what it was made of), ``compare.json``
-(means and intervals), ``edges.csv`` and ``features.csv``, and ``figures/``. What is there and was made of the same
-settings, data and weights is not computed again.
+The output folder gets ``compare/MODEL/METHOD/`` (a `Comparison` of one basis, and what it was made of), for other
+programs ``compare.json`` (means and intervals), ``edges.csv`` and ``features.csv``, and ``figures/``. What is there and
+was made of the same settings, data and weights is not computed again.
 """
 
 from __future__ import annotations
@@ -12,26 +12,28 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..cut import Traced
-from ..evaluate import Bootstrap, Study, compare, summarise
+from ..errors import StoreError
+from ..evaluate import Bootstrap, Comparison, Sensitivity, Study, compare, summarise
 from ..files import write_text
 from ..measure import Records, keep
 from ..provenance import versions
-from ..report import to_svg
-from ..report.evaluation import draw_needed, draw_recovered
+from ..report import draw_needed, draw_recovered, to_svg
+from ..store import check_target
 from ..types import Plain
-from .ablations import finite
 from .config import Config
 from .errors import RunError
 from .made_of import MadeOf
 from .objects import load_object
 from .opened import Opened
 from .pipeline import rule_of
+from .show import finite
 
 FORMAT = "libasis-comparison"
 Say = Callable[[str], None]
+R = TypeVar("R", Comparison, Sensitivity)
 
 
 def run_comparison(config: Config, *, out: Path, force: bool = False, say: Say | None = None) -> Plain:
@@ -120,35 +122,26 @@ class _Member:
         self.made_of = self.opened.made_of("comparison")
 
     def run(self, methods: Sequence[str], *, force: bool) -> dict[str, Plain]:
-        saved = {method: read_made(self.folder / f"{method}.json", self.made_of, force=force) for method in methods}
-        done = {method: found["result"] for method, found in saved.items() if found}
-        if len(done) < len(methods):
-            traced, train, test = kept(self.opened)
-            compare(
-                traced,
-                train,
-                test,
-                methods,
-                self.study,
-                done=done,
-                each=lambda method, result: done.__setitem__(method, self._save(method, result)),
-                describe=self._describe(),
-            )
-        return {method: done[method] for method in methods}
+        saved = {m: read_made(Comparison, self.folder / m, self.made_of, force=force) for m in methods}
+        done = {m: found.runs[self.name][m] for m, found in saved.items() if found is not None}
+        if len(done) == len(methods):
+            return done
+        found = compare(*kept(self.opened), methods, self.study, done=done, each=self._save, describe=self._describe())
+        return found.runs["model"]
 
-    def _save(self, method: str, result: Plain) -> Plain:
-        result = finite(result)
-        write_json(self.folder / f"{method}.json", {"made_of": self.made_of.to_plain(), "result": result})
+    def _save(self, method: str, result: Plain) -> None:
+        runs = {self.name: {method: result}}
+        info = {"made_of": self.made_of.to_plain(), "versions": versions()}
+        Comparison(runs, summarise(runs, self.study.bootstrap), info).save(self.folder / method, force=True)
         self.say(f"{self.name}, {method}: {sum(result['cpu_seconds'].values()):.1f} s")
-        return result
 
     def _describe(self) -> Callable[[Traced, Any], Plain] | None:
         name = self.opened.config.compare.describe
         return load_object(name, "compare.describe") if name else None
 
 
-def read_made(path: Path, made_of: MadeOf, *, force: bool) -> Plain | None:
-    """What is in a file of results, if it was made of the same; None where there is none, or one to be replaced.
+def read_made(kind: type[R], path: Path, made_of: MadeOf, *, force: bool) -> R | None:
+    """The result in a folder, if it was made of the same; None where there is none, or one to be replaced.
 
     Raises:
         RunError: it was made of something else, and ``force`` is false.
@@ -156,12 +149,13 @@ def read_made(path: Path, made_of: MadeOf, *, force: bool) -> Plain | None:
     if not path.exists():
         return None
     try:
-        saved: Any = json.loads(path.read_text(encoding="utf-8"))
-        changed = made_of.difference(saved.get("made_of"))
-    except (OSError, ValueError, AttributeError):
-        saved, changed = None, "something that cannot be read"
+        saved = kind.load(path)
+        changed = made_of.difference(saved.info.get("made_of"))
+    except StoreError as error:
+        saved, changed = None, f"something that cannot be read ({error})"
     if changed and not force:
         raise RunError(f"{path} was made with {changed}; give --force or another --out.")
+    check_target(path, force=True)
     return None if changed else saved
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..cut import Traced
-from ..errors import SourceError, first_line, library
+from ..errors import SourceError, first_line, optional
 from .objects import call_factory
 
 KEY = "model.source"
@@ -69,7 +69,7 @@ def open_tokenizer(source: str, purpose: str) -> Any:
             f'{purpose} needs the tokenizer of {KEY} = "hf:DIRECTORY", but {KEY} is {source!r}; give token numbers by '
             "a factory or a .npz file instead."
         )
-    transformers = library("transformers", "hf", purpose)
+    transformers = optional("transformers", "hf", purpose)
     try:
         with quiet_transformers(transformers):
             return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
@@ -80,7 +80,7 @@ def open_tokenizer(source: str, purpose: str) -> Any:
 def _open_hugging_face(directory: Path) -> nn.Module:
     """The architecture that config.json names, in float32 with eager attention, weights from safetensors only."""
     name = _architecture(directory)
-    transformers = library("transformers", "hf", f'{KEY} = "hf:..."')
+    transformers = optional("transformers", "hf", f'{KEY} = "hf:..."')
     kind: Any = getattr(transformers, name, None) if name else transformers.AutoModel
     if name and not (isinstance(kind, type) and any(base is nn.Module for base in kind.__mro__)):
         raise SourceError(f"{directory} names the architecture {name!r}, which transformers does not have.")

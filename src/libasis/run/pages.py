@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..ablation import Ablations
 from ..cards import FeatureCards
 from ..errors import SourceError
 from ..evaluate import GraphDiff
 from ..evaluate import diff as diff_graphs
-from ..graphs import InteractionGraph, load
-from ..report import suggested_groups, write_page
+from ..graphs import InteractionGraph
+from ..report import Results, suggested_groups, write_page
 from .cards import cards_of
 from .config import Config
 from .errors import RunError
 from .opened import Opened
-from .pipeline import Ablations, Output, check, saved_ablations
+from .pipeline import Output, check, saved_ablations
 
 WRITERS = {"csv": "to_csv", "graphml": "to_graphml", "json": "to_json", "attribution": "to_attribution_json"}
 ENDINGS = {".csv": "csv", ".graphml": "graphml", ".json": "json"}
@@ -39,17 +40,16 @@ def report(config: Config) -> Path:
     measured = _labelled(output, config)
     saved = saved_ablations(output)
     cards = _cards(Opened(config), output, measured, saved) if config.report.cards else None
-    return write_page(
-        output.report,
+    results = Results(
         [measured],
-        lang=config.report.lang,
-        node_ablations=[saved.nodes] if saved.nodes else [],
-        edge_ablations=[saved.edges] if saved.edges else [],
+        [saved.edges] if saved.edges else [],
+        [saved.nodes] if saved.nodes else [],
+        cards,
+        suggested_groups(measured),
         title=config.report.title,
         question=config.report.question,
-        cards=cards,
-        communities=suggested_groups(measured),
     )
+    return write_page(output.report, results, config.report.lang)
 
 
 def _labelled(output: Output, config: Config) -> InteractionGraph:
@@ -91,13 +91,7 @@ def diff(a: Path, b: Path, **options: Any) -> GraphDiff:
     """What differs between two saved graphs, each given as its folder or as the folder of its run.
 
     Raises:
-        StoreError: there is no saved result, or it is damaged.
-        RunError: it is a basis without edges.
+        StoreError: there is no saved graph, or it is damaged.
     """
-    graphs: list[Any] = []
-    for path in (a, b):
-        folder = path / "graph" if (path / "graph" / "manifest.json").is_file() else path
-        graphs.append(load(folder))
-        if not isinstance(graphs[-1], InteractionGraph):
-            raise RunError(f"{folder} holds a basis and no graph; give what libasis graph saved.")
-    return diff_graphs(*graphs, **options)
+    one, two = (path / "graph" if (path / "graph" / "manifest.json").is_file() else path for path in (a, b))
+    return diff_graphs(InteractionGraph.load(one), InteractionGraph.load(two), **options)

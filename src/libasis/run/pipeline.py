@@ -1,28 +1,28 @@
 """The verbs as functions of the settings. Each stage reads what the stage before it saved, and saves its own.
 
-The output folder holds ``basis/``, ``graph/``, ``ablation.json``, ``cards.json``, ``report.html`` and ``config.toml``,
-the settings of the last command with every default written out. Every result says what it was made of (`MadeOf`), and
-no stage goes on from one that was made of other settings, data or weights: it says what changed. Nothing is ever
-deleted.
+The output folder holds ``basis/``, ``graph/``, ``ablation/``, ``cards/``, ``report.html`` and ``config.toml``, the
+settings of the last command with every default written out. Every result says what it was made of (`MadeOf`), and no
+stage goes on from one that was made of other settings, data or weights: it says what changed. Nothing is ever deleted.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..ablation import ablate_edges, ablate_nodes
+from ..ablation import Ablations, ablate_edges, ablate_nodes
 from ..basis import Basis
 from ..build import fit as fit_basis
 from ..cut import SiteRow, SiteTable, Traced, find_sites
 from ..errors import StoreError
 from ..files import write_text
-from ..graphs import InteractionGraph, load
+from ..graphs import InteractionGraph
+from ..importance import rules
 from ..interactions import interactions
-from .ablations import Ablations, load_ablations, save_ablations
+from ..store import check_target
+from ..store.folder import read
 from .config import Config, Rule
 from .errors import ConfigError, RunError
 from .made_of import MadeOf, deciding
@@ -41,8 +41,8 @@ class Output:
         self.root = Path(config.output)
         self.basis = self.root / "basis"
         self.graph = self.root / "graph"
-        self.ablation = self.root / "ablation.json"
-        self.cards = self.root / "cards.json"
+        self.ablation = self.root / "ablation"
+        self.cards = self.root / "cards"
         self.report = Path(config.report.path) if config.report.path else self.root / "report.html"
         if self.root.exists() and not self.root.is_dir():
             raise RunError(f"output is {config.output!r}, which is a file; name a folder.")
@@ -53,9 +53,10 @@ class Output:
         write_text(self.root / "config.toml", text + config.to_toml())
 
     def refuse(self, path: Path, force: bool) -> None:
-        """Raise where ``path`` would be overwritten without ``force``."""
+        """Raise where ``path`` would be overwritten without ``force``, or is no result: before any work is done."""
         if path.exists() and not force:
             raise RunError(f"{path} already exists; give --force to replace it, or another output.")
+        check_target(path, force=force)
 
     def saved_graph(self) -> InteractionGraph:
         """The graph.
@@ -65,11 +66,11 @@ class Output:
         """
         if not self.graph.exists():
             raise RunError(f"{self.graph} does not exist; run libasis graph first.")
-        return load(self.graph)  # pyright: ignore
+        return InteractionGraph.load(self.graph)
 
     def digest_of_graph(self) -> str:
-        """Of the saved graph."""
-        return json.loads((self.graph / "manifest.json").read_text(encoding="utf-8"))["sha256"]
+        """Of the numbers of the saved graph; labels do not count."""
+        return str(read(self.graph)[0].tensors)
 
 
 def sites(config: Config) -> SiteTable:
@@ -111,7 +112,7 @@ def graph(config: Config, *, force: bool = False) -> InteractionGraph:
 
 
 def ablate(config: Config, *, force: bool = False) -> Ablations:
-    """Ablate nodes and edges of the saved graph on the test data and save the scores in ``ablation.json``.
+    """Ablate nodes and edges of the saved graph on the test data and save the scores in ``ablation/``.
 
     Raises:
         RunError: there is no graph, or one of other settings, data or weights, or there are scores already and
@@ -133,14 +134,14 @@ def ablate(config: Config, *, force: bool = False) -> Ablations:
     nodes = edges = None
     if section.nodes:
         options = section.model_dump(include={"sites", "schedule", "replacement", "seed"})
-        nodes = ablate_nodes(opened.traced, measured, test, **options, **shared)
-        nodes = made(nodes, opened.made_of("nodes", graph=digest))
+        found = ablate_nodes(opened.traced, measured, test, **options, **shared)
+        nodes = made(found, opened.made_of("nodes", graph=digest))
     if section.edges:
         options = section.model_dump(include={"sections", "search", "stable"})
-        edges = ablate_edges(opened.traced, measured, test, **options, **shared)
-        edges = made(edges, opened.made_of("edges", graph=digest))
+        found = ablate_edges(opened.traced, measured, test, **options, **shared)
+        edges = made(found, opened.made_of("edges", graph=digest))
     result = Ablations(nodes, edges, opened.data.held_out)
-    save_ablations(output.ablation, result, config.model_dump(exclude_none=True))
+    result.save(output.ablation, force=force)
     output.record(config)
     return result
 
@@ -153,7 +154,7 @@ def saved_ablations(output: Output) -> Ablations:
     """
     if not output.ablation.exists():
         return Ablations(None, None, False)
-    saved, _ = load_ablations(output.ablation)
+    saved = Ablations.load(output.ablation)
     now = MadeOf({}, results={"graph": output.digest_of_graph()})
     for result in (saved.nodes, saved.edges):
         if result is not None and (changed := now.difference(result.info.get("made_of"))):
@@ -181,14 +182,18 @@ def rule_of(moments: str | Rule) -> Any:
     """What `libasis.fit` takes as ``moments``: a name, or a rule with its options."""
     if isinstance(moments, str):
         return moments
-    from .. import rules
-
     kind = getattr(rules, "".join(part.capitalize() for part in moments.rule.split("_")))
-    return kind(**moments.model_dump(exclude={"rule"}, exclude_none=True))
+    try:
+        return kind(**moments.model_dump(exclude={"rule"}, exclude_none=True))
+    except TypeError:
+        raise ConfigError(
+            f'fit.moments gives options to the rule "{moments.rule}", which has none; leave them out.'
+        ) from None
 
 
 def _fit(output: Output, opened: Opened, *, force: bool) -> Basis:
     section = opened.config.fit
+    check_target(output.basis, force=force)
     options: Mapping[str, Any] = {**section.model_dump(), "moments": rule_of(section.moments)}
     basis = made(fit_basis(opened.traced, opened.data.train, **options), opened.made_of("basis"))
     basis.save(output.basis, force=force)
@@ -201,7 +206,7 @@ def _saved_basis(output: Output, opened: Opened, *, force: bool) -> Basis | None
     if not output.basis.exists():
         return None
     try:
-        basis: Any = load(output.basis)
+        basis = Basis.load(output.basis)
         check(opened, "basis", basis, output.basis, "give --force or another output")
     except (RunError, StoreError):
         if not force:

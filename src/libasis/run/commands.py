@@ -161,10 +161,10 @@ def ablate(file: File = Path(FILE), changes: Changes = None, force: Force = Fals
     result = pipeline.ablate(config, force=force)
     paths = pipeline.Output(config)
     if as_json:
-        facts = show.ablation_facts(result, config.ablate.max_drop)
+        facts = show.ablation_facts(result)
         show.as_json({"command": "ablate", "file": paths.ablation, **facts, "seconds": time.perf_counter() - start})
     else:
-        show.ablations(result, config.ablate.max_drop)
+        show.ablations(result)
         print(f"Scores saved in {paths.ablation}. Next: libasis report {file}")
 
 

@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ..ablation import Ablations
-    from ..ablation.results import Curve, NodeAblation
+    from ..ablation import Ablations, NodeAblation
     from ..basis import Basis
     from ..evaluate import GraphDiff
     from ..graphs import InteractionGraph
@@ -115,17 +114,17 @@ def diff(found: GraphDiff) -> None:
         print("The noise of the sample was not measured: a difference of edges may be chance.")
 
 
-def ablation_facts(result: Ablations, max_drop: float) -> dict[str, Any]:
+def ablation_facts(result: Ablations) -> dict[str, Any]:
     """Both ablations as plain data."""
     nodes = edges = None
     if result.nodes:
-        nodes = {"rows": node_rows(result.nodes, max_drop), **result.nodes.to_plain()}
+        nodes = {"rows": node_rows(result.nodes), **result.nodes.to_plain()}
     if result.edges:
         edges = {"rows": result.edges.rows(), **result.edges.to_plain()}
     return {"held_out": result.held_out, "nodes": nodes, "edges": edges}
 
 
-def ablations(result: Ablations, max_drop: float) -> None:
+def ablations(result: Ablations) -> None:
     """Edges required per section, features required per site, and the score of the whole model."""
     first = result.edges or result.nodes
     if first is None:
@@ -133,20 +132,20 @@ def ablations(result: Ablations, max_drop: float) -> None:
     if result.edges:
         table(result.edges.rows(), "Edges that the model needs", EDGE_TITLES)
     if result.nodes:
-        table(node_rows(result.nodes, max_drop), "Features that the model needs, one site at a time", NODE_TITLES)
+        table(node_rows(result.nodes), "Features that the model needs, one site at a time", NODE_TITLES)
     print(
         f"The whole model's {first.metric} is {first.base_score:.6g} on {first.samples} samples; it was allowed to get "
-        f"worse by {max_drop:g}."
+        f"worse by {first.max_drop:g}."
     )
     if not result.held_out:
         print("Measured on the data of the fit: no test data were given.")
 
 
-def node_rows(result: NodeAblation, max_drop: float) -> list[dict[str, Any]]:
+def node_rows(result: NodeAblation) -> list[dict[str, Any]]:
     """Per site: features measured, the number needed, the score with them, with none, and without the mean too."""
     rows = []
     for site, curve in result.curves.items():
-        needed = features_required(curve, result, max_drop)
+        needed = result.features_required_stable[site]
         rows.append(
             {
                 "site": site,
@@ -158,17 +157,6 @@ def node_rows(result: NodeAblation, max_drop: float) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def features_required(curve: Curve, result: NodeAblation, max_drop: float) -> int | None:
-    """The smallest count measured from which every larger one measured is within ``max_drop`` of the whole model."""
-    sign = 1 if result.higher_is_better else -1
-    needed = None
-    for count in reversed(curve.counts):
-        if not sign * (result.base_score - curve[count]) <= max_drop + 1e-12:
-            break
-        needed = count
-    return needed
 
 
 def demo(result: Mapping[str, Any]) -> None:

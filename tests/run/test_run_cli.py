@@ -10,8 +10,8 @@ import torch
 
 import libasis
 import libasis.run
-from libasis.run import cli, pages, pipeline
-from libasis.run.config import read_config, template
+from libasis.run import cli, pages, pipeline, toml
+from libasis.run.config import read_config
 from run.answers import facts, ok, refused, written
 
 SOURCE = Path(libasis.__file__).parents[1]
@@ -53,7 +53,7 @@ def test_init_writes_settings_that_work(folder, command):
     refused(command("init"), "libasis.toml already exists", "--force")
     assert (folder / "libasis.toml").read_text() == "mine"
     assert facts(command("init", "--force", "--json")) == {"command": "init", "file": "libasis.toml"}
-    assert (folder / "libasis.toml").read_text() == template()
+    assert (folder / "libasis.toml").read_text() == toml.template()
 
 
 # bad input

@@ -6,7 +6,7 @@ import pytest
 
 import libasis
 from libasis.run import toml
-from libasis.run.config import SECTIONS, Config, parse_config, read_config, template
+from libasis.run.config import SECTIONS, Config, parse_config, read_config
 from libasis.run.errors import ConfigError
 
 BASE = {"model": {"source": "m:f"}, "data": {"source": "d:f"}}
@@ -191,7 +191,7 @@ def test_settings_survive_writing_and_reading():
 
 
 def test_template_is_valid_and_shows_every_key_with_its_default():
-    text = template()
+    text = toml.template()
     config = parse_config(tomllib.loads(text))
     assert len(config.sites) >= 2
     assert not config.ablate.sites

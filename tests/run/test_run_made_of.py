@@ -182,7 +182,7 @@ def test_each_ablation_depends_on_its_own_settings(stage):
     config = parse_config({"model": {"source": "m:f"}, "data": {"source": "d:f"}})
     keys = {key for key in deciding(stage, config) if key.startswith("ablate.")}
     own = {
-        "nodes": {"ablate.sites", "ablate.schedule", "ablate.replacement", "ablate.seed"},
+        "nodes": {"ablate.sites", "ablate.schedule", "ablate.replacement", "ablate.where", "ablate.seed"},
         "edges": {"ablate.sections", "ablate.search", "ablate.stable"},
     }
     assert keys == {"ablate.metric", "ablate.max_drop"} | own[stage]

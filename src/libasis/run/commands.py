@@ -13,7 +13,7 @@ import typer
 
 from ..files import write_text
 from ..provenance import versions
-from . import show
+from . import show, toml
 from .errors import MissingDataError, RunError
 
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ def init(
     """Write a settings file with comments, to fill in."""
     if file.exists() and not force:
         raise RunError(f"{file} already exists; give --force to replace it, or another name.")
-    from .config import template
-
-    write_text(file, template())
+    write_text(file, toml.template())
     if as_json:
         show.as_json({"command": "init", "file": file})
     else:

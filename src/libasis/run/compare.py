@@ -88,7 +88,7 @@ def study_of(config: Config) -> Study:
             "moments": rule_of(config.fit.moments),
         },
         interactions=config.interactions.model_dump(exclude={"progress"}),
-        ablate_nodes={**shared, **ablate.model_dump(include={"sites", "schedule", "replacement", "seed"})},
+        ablate_nodes={**shared, **ablate.model_dump(include={"sites", "schedule", "replacement", "where", "seed"})},
         ablate_edges={**shared, **ablate.model_dump(include={"sections", "search", "stable"})},
     )
 

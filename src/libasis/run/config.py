@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +27,7 @@ MOMENTS = (
 )
 
 Progress = Annotated[bool | None, Field(description="true or false")]
+Yes = Annotated[bool, Field(description="true or false")]
 Seed = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
 Memory = Annotated[int, Field(ge=2**20, description="a number of bytes, at least 1048576")]
 Names = Annotated[list[str] | None, Field(min_length=1, description="a list of names, at least one")]
@@ -43,20 +43,20 @@ CALLS = ("fit", "interactions", "ablate")
 Count = Annotated[int | None, Field(ge=1, description="a whole number, 1 or more")]
 
 
-class Section(BaseModel):
+class Table(BaseModel):
     """A table of the file: unknown keys are refused, values are never converted silently."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ModelSection(Section):
+class ModelSection(Table):
     """Where the model comes from."""
 
     source: str = Field(min_length=1, description=MODEL)
     arguments: Arguments = {}
 
 
-class DataSection(Section):
+class DataSection(Table):
     """Where the data come from and how they are cut into batches."""
 
     source: str = Field(min_length=1, description=DATA)
@@ -71,7 +71,7 @@ class DataSection(Section):
     max_sequences: Count = None
 
 
-class TraceSection(Section):
+class TraceSection(Table):
     """Keyword arguments of `libasis.trace`."""
 
     mask: Text = None
@@ -79,7 +79,7 @@ class TraceSection(Section):
     device: str | None = Field(default=None, description='a device of torch, such as "cpu" or "cuda:0"')
 
 
-class Rule(Section):
+class RuleTable(Table):
     """An importance rule with options, those of its class in `libasis.rules`."""
 
     rule: Literal["auto", "closed_form", "probes", "exact", "sketch"] = "auto"
@@ -87,16 +87,16 @@ class Rule(Section):
     seed: int | None = Field(default=None, ge=0)
 
 
-class FitSection(Section):
+class FitSection(Table):
     """Keyword arguments of `libasis.fit`."""
 
     method: Literal["lib", "pca", "neuron", "global"] = Field(
         default="lib", description='"lib", "pca", "neuron" or "global"'
     )
-    sparse: bool = Field(default=False, description="true or false")
-    rotate_final: bool = Field(default=False, description="true or false")
+    sparse: Yes = False
+    rotate_final: Yes = False
     truncation: str = Field(default="auto", description='"auto", "relative:1e-10" or "absolute:1e-6"')
-    moments: Literal["auto", "closed_form", "probes", "exact", "sketch"] | Rule = Field(
+    moments: Literal["auto", "closed_form", "probes", "exact", "sketch"] | RuleTable = Field(
         default="auto", description=MOMENTS
     )
     seed: Seed = 0
@@ -105,7 +105,7 @@ class FitSection(Section):
     spill: Text = None
 
 
-class InteractionsSection(Section):
+class InteractionsSection(Table):
     """Keyword arguments of `libasis.interactions`."""
 
     method: Literal["gradient", "integrated"] = Field(default="gradient", description='"gradient" or "integrated"')
@@ -116,11 +116,11 @@ class InteractionsSection(Section):
     memory: Memory = 2**30
 
 
-class AblateSection(Section):
+class AblateSection(Table):
     """Keyword arguments of `libasis.ablate_nodes` and `libasis.ablate_edges`, and which of the two to run."""
 
-    nodes: bool = Field(default=True, description="true or false")
-    edges: bool = Field(default=True, description="true or false")
+    nodes: Yes = True
+    edges: Yes = True
     metric: str = Field(
         default="accuracy", min_length=1, description='"accuracy", "cross_entropy", "mse" or "package.module:function"'
     )
@@ -130,15 +130,16 @@ class AblateSection(Section):
         default="auto", description='"auto", "linear", "exponential", "bisect" or a list of counts'
     )
     replacement: Literal["mean", "zero", "resample"] = Field(default="mean", description='"mean", "zero" or "resample"')
+    where: Literal["counted", "all"] = Field(default="counted", description='"counted" or "all"')
     sections: Names = None
     search: Literal["bisect", "bisect-kept"] = Field(default="bisect", description='"bisect" or "bisect-kept"')
-    stable: bool = Field(default=True, description="true or false")
+    stable: Yes = True
     seed: Seed = 0
     progress: Progress = None
     memory: Memory = 2**30
 
 
-class ReportSection(Section):
+class ReportSection(Table):
     """How the page is written, and the options of `libasis.collect` for its cards."""
 
     lang: Literal["en", "ja"] = Field(default="en", description='"en" or "ja"')
@@ -146,7 +147,7 @@ class ReportSection(Section):
     title: Text = None
     question: Text = None
     labels: Text = None
-    cards: bool = Field(default=True, description="true or false")
+    cards: Yes = True
     features: int = Field(default=24, ge=1, description="a whole number, 1 or more")
     examples: int = Field(default=8, ge=0, description="a whole number, 0 or more")
     effects: int = Field(default=10, ge=0, description="a whole number, 0 or more")
@@ -165,7 +166,7 @@ class ReportSection(Section):
     seed: Seed = 0
 
 
-class CompareSection(Section):
+class CompareSection(Table):
     """What ``libasis compare`` measures; fit, interactions and ablate say how.
 
     With ``seeds`` the factories of model and data are called with ``seed=…``, once for each; ``controls`` are methods
@@ -183,7 +184,7 @@ class CompareSection(Section):
     title: Text = None
 
 
-class SensitivitySection(Section):
+class SensitivitySection(Table):
     """What ``libasis sensitivity`` varies: factors of the automatic threshold, shares of the data, seeds of halves."""
 
     factors: list[float] = Field(
@@ -193,10 +194,10 @@ class SensitivitySection(Section):
         default=[0.1, 0.25, 0.5, 1.0], min_length=1, description="a list of numbers from above 0 to 1"
     )
     seeds: list[int] = Field(default=[0, 1, 2, 3], description="a list of whole numbers")
-    edges: bool = Field(default=True, description="true or false")
+    edges: Yes = True
 
 
-class Config(Section):
+class Config(Table):
     """The whole file."""
 
     sites: SiteList = Field(default=[], description=SITES)
@@ -247,11 +248,6 @@ def parse_config(settings: dict[str, Any], *, where: str = "settings", changed: 
         raise ConfigError(_sentence(problems[0], keys, origin)) from None
 
 
-def template() -> str:
-    """The commented settings that ``libasis init`` writes."""
-    return resources.files("libasis.run").joinpath("init.toml").read_text(encoding="utf-8")
-
-
 def _keys(location: Sequence[str | int]) -> list[str]:
     """Section and key of an error's location; the rest is inside the value."""
     first = str(location[0])
@@ -294,10 +290,10 @@ def _field(keys: list[str]) -> Any:
     return table.model_fields[keys[-1]]
 
 
-SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[Table]] = {
     name: field.annotation
     for name, field in Config.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Table)
 }
 
 RENAMED = {

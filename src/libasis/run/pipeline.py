@@ -23,7 +23,7 @@ from ..importance import rules
 from ..interactions import interactions
 from ..store import check_target
 from ..store.folder import read
-from .config import Config, Rule
+from .config import Config, RuleTable
 from .errors import ConfigError, RunError
 from .made_of import MadeOf, deciding
 from .objects import load_object
@@ -133,7 +133,7 @@ def ablate(config: Config, *, force: bool = False) -> Ablations:
     shared["metric"] = load_object(section.metric, "ablate.metric") if ":" in section.metric else section.metric
     nodes = edges = None
     if section.nodes:
-        options = section.model_dump(include={"sites", "schedule", "replacement", "seed"})
+        options = section.model_dump(include={"sites", "schedule", "replacement", "where", "seed"})
         found = ablate_nodes(opened.traced, measured, test, **options, **shared)
         nodes = made(found, opened.made_of("nodes", graph=digest))
     if section.edges:
@@ -178,7 +178,7 @@ def check(opened: Opened, stage: str, result: Any, path: Path, advice: str) -> N
             raise RunError(f"{path} was made with {changed}; {advice}.")
 
 
-def rule_of(moments: str | Rule) -> Any:
+def rule_of(moments: str | RuleTable) -> Any:
     """What `libasis.fit` takes as ``moments``: a name, or a rule with its options."""
     if isinstance(moments, str):
         return moments

@@ -1,7 +1,6 @@
 """The laws of what is summed over the data: parts merge to the whole, and a state written down goes on as if kept."""
 
 import copy
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -16,16 +15,17 @@ def assert_merges(make, records, close):
         close: called with the result found and that of one go; it asserts that they are the same up to rounding.
     """
     whole = in_one_go(make(), records)
-    for hands, merged, sent in product(_dealt(len(records)), (_from_left, _from_right, _in_pairs), (False, True)):
-        parts = [make() for _ in hands]
-        while True:
-            for part, hand in zip(parts, hands, strict=True):
-                _add(part, [records[i] for i in hand])
-            total = merged([_resumed(make, part.state()) for part in parts] if sent else parts)
-            if not total.another_round():
-                break
-            parts = [total, *(total.emptied() for _ in hands[1:])]
-        close(total.finish(), whole)
+    for hands in _dealt(len(records)):
+        for merged in (_from_left, _sent_from_right, _in_pairs)[: len(hands)]:
+            parts = [make() for _ in hands]
+            while True:
+                for part, hand in zip(parts, hands, strict=True):
+                    _add(part, [records[i] for i in hand])
+                total = merged(make, parts)
+                if not total.another_round():
+                    break
+                parts = [total, *(total.emptied() for _ in hands[1:])]
+            close(total.finish(), whole)
 
 
 def assert_resumes(make, records, close):
@@ -100,21 +100,19 @@ def _dealt(n):
     )
 
 
-def _from_left(parts):
+def _from_left(make, parts):
     first, *others = parts
     for part in others:
         first.merge(part)
     return first
 
 
-def _from_right(parts):
-    *others, last = parts
-    for part in reversed(others):
-        last.merge(part)
-    return last
+def _sent_from_right(make, parts):
+    """Each part as its state, as from another process."""
+    return _from_left(make, [_resumed(make, part.state()) for part in reversed(parts)])
 
 
-def _in_pairs(parts):
+def _in_pairs(make, parts):
     while len(parts) > 1:
-        parts = [_from_left(parts[i : i + 2]) for i in range(0, len(parts), 2)]
+        parts = [_from_left(make, parts[i : i + 2]) for i in range(0, len(parts), 2)]
     return parts[0]

@@ -12,10 +12,11 @@ from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, find_sites, trace
 from .errors import LibasisError
 from .evaluate import GraphDiff, diff
-from .graphs import Communities, InteractionGraph, Label, communities, load
+from .graphs import Communities, InteractionGraph, Label, communities
 from .interactions import interactions
 from .measure import keep
 from .provenance import versions
+from .store import load
 
 __version__ = versions()["libasis"]
 

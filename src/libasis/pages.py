@@ -1,4 +1,4 @@
-"""How results are shown: the report says it here for each kind, so that a result need not know the report."""
+"""Where results find their pages: the room that draws a page registers it here, below all rooms."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ from .errors import OptionError
 
 
 @singledispatch
-def write_page(result: object, path: str | Path, lang: str = "en", **options: Any) -> Path:
-    """Write a self-contained page of a result.
+def write_page(result: Any, path: str | Path, lang: str = "en", **options: Any) -> Path:
+    """Write a self-contained page that shows a result.
+
+    ``write_page.register(Kind)`` says how for a class of results.
 
     Raises:
-        OptionError: there is no page for results of this kind.
+        OptionError: there is no page for results of this class.
     """
-    raise OptionError(
-        f"There is no page for a {type(result).__name__}; write its numbers with to_dataframe or save it."
-    )
+    raise _none(result)
 
 
 @singledispatch
-def frame(result: object) -> str:
-    """The page of a result as an iframe, for notebooks.
+def frame(result: Any) -> str:
+    """The page as an HTML frame inside a notebook; ``frame.register(Kind)`` says how for a class of results.
 
     Raises:
-        OptionError: there is no page for results of this kind.
+        OptionError: there is no page for results of this class.
     """
-    raise OptionError(f"There is no page for a {type(result).__name__}; print it.")
+    raise _none(result)
+
+
+def _none(result: Any) -> OptionError:
+    return OptionError(
+        f"There is no page for a result of type {type(result).__name__}; import libasis.report, which draws graphs and "
+        "their differences."
+    )

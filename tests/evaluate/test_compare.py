@@ -20,7 +20,7 @@ def setting():
 @pytest.fixture(scope="module")
 def found(setting):
     study = Study(max_drop=0.02, bootstrap=Bootstrap(50), ablate_nodes={"schedule": [0, 4, 8, 16, 64]})
-    return compare(*setting, ["lib", "pca", "random"], study)
+    return compare(*setting, ["lib", "pca", "random"], study).runs["model"]
 
 
 def test_counts_agree_with_the_ablations_themselves(setting, found):
@@ -61,7 +61,7 @@ def test_node_curves_have_bands(found):
 def test_what_is_done_is_not_done_again(setting, found):
     told = []
     again = compare(*setting, ["lib", "pca"], done=found, each=lambda m, r: told.append(m))
-    assert again == {m: found[m] for m in ("lib", "pca")}
+    assert again.runs["model"] == {m: found[m] for m in ("lib", "pca")}
     assert told == []
 
 
@@ -107,6 +107,7 @@ def test_sparse_lib_joins_by_name():
     x = torch.randn(200, 4)
     y = layers[1](layers[0](x)).argmax(-1)
     found = compare(chain, [(x, y)], [(x[:50], y[:50])], ["lib", "sparse"], Study(bootstrap=Bootstrap(5)))
+    found = found.runs["model"]
     for lib, sparse in zip(found["lib"]["sites"], found["sparse"]["sites"], strict=True):
         assert sparse["k"] == lib["k"]
         assert sparse["importance"] == pytest.approx(lib["importance"])

@@ -60,7 +60,7 @@ def run(
     """Fit LIB and PCA, measure their interactions, ablate both on held-out data, write the page, graphs and cards.
 
     Args:
-        out: folder for ``report.html``, ``graph/`` (LIB), ``graph-pca/`` and ``cards.json`` (of LIB).
+        out: folder for ``report.html``, ``graph/`` (LIB), ``graph-pca/`` and ``cards/`` (of LIB).
         name: ``"modadd"`` or ``"digits"``.
         force: replace the results of an earlier run.
         progress: show progress bars; None shows them on a terminal only.
@@ -78,7 +78,7 @@ def run(
         raise OptionError(f"The demo {name!r} does not exist; choose one of {list(SUBJECTS)}.")
     subject, out, start = SUBJECTS[name], Path(out), time.perf_counter()
     page, folders = out / "report.html", {"lib": out / "graph", "pca": out / "graph-pca"}
-    for path in (page, out / "cards.json", *folders.values()):
+    for path in (page, out / "cards", *folders.values()):
         if path.exists() and not force:
             raise StoreError(f"{path} exists already; give --force to replace it, or another folder with --out.")
     say = say or (lambda sentence: None)
@@ -96,7 +96,7 @@ def run(
         nodes.append(ablate_nodes(traced, graph, test, max_drop=MAX_DROP, progress=progress))
     say("Cards of the most important features on the test data.")
     cards = collect(traced, graphs[0], test, progress=progress, **source.content())
-    cards.save(out / "cards.json")
+    cards.save(out / "cards", force=force)
     groups = suggested_groups(graphs[0])
     write_page(page, Results(graphs, edges, nodes, cards, groups, title=subject.titles), lang)
     seconds = time.perf_counter() - start

@@ -1,6 +1,7 @@
 """Evaluation: bases compared by what they need, with intervals over samples and models; how sure the numbers are."""
 
 from .compare import METHODS, Study, compare
+from .comparison import Comparison
 from .difference import GraphDiff, diff
 from .resample import Bootstrap
 from .rotation import random_rotation
@@ -10,6 +11,7 @@ from .summary import summarise
 __all__ = [
     "METHODS",
     "Bootstrap",
+    "Comparison",
     "GraphDiff",
     "diff",
     "Study",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +13,17 @@ from ..basis import SiteBasis, check_same_sites
 from ..cut import Traced
 from ..data.batches import check_reiterable
 from ..errors import OptionError
-from ..files import write_text
 from ..graphs.graph import InteractionGraph
 from ..pages import write_page
 from ..provenance import versions
+from ..store import Stored
 from ..types import Plain
 from .edge_shares import Compared
 from .matching import Joint, Match, by_directions, by_values, match
 
 
 @dataclass(frozen=True, eq=False)
-class GraphDiff:
+class GraphDiff(Stored, kind="diff"):
     """Two graphs side by side, as plain data.
 
     Attributes:
@@ -51,14 +50,9 @@ class GraphDiff:
     sections: list[Plain]
     info: Plain = field(default_factory=dict)
 
-    def to_plain(self) -> Plain:
-        """As JSON-serialisable data."""
-        tables = {name: getattr(self, name) for name in ("features", "only_a", "only_b", "edges", "sections", "info")}
-        return {"format": "libasis-diff", "version": 1, **tables}
-
-    def to_json(self, path: str | Path) -> Path:
-        """Write it as JSON; atomically."""
-        return write_text(path, json.dumps(self.to_plain(), ensure_ascii=False, allow_nan=False))
+    def rows(self) -> list[Plain]:
+        """The edges that differ, the largest differences first."""
+        return [{key: "+".join(c) if isinstance(c, list) else c for key, c in row.items()} for row in self.edges]
 
     def to_html(self, path: str | Path, lang: str = "en", *, title: str | None = None) -> Path:
         """Write a self-contained page that shows it; opens in English or Japanese."""

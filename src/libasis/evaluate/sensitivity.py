@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..ablation import ablate_edges
-from ..basis import Basis, SiteBasis, fit
+from ..basis import Basis, SiteBasis
+from ..build import fit
 from ..cut import Traced
 from ..data.batches import Batch, read_batches
 from ..errors import OptionError

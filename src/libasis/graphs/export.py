@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import optional
 from ..files import write_text
 from ..provenance import versions
 from .graph import InteractionGraph
@@ -47,8 +48,7 @@ def _csv(heads: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def write_graphml(graph: InteractionGraph, path: str | Path, min_strength: float) -> Path:
     """See `InteractionGraph.to_graphml`."""
-    import networkx as nx
-
+    nx = optional("networkx", "graph", "GraphML")
     network = graph.to_networkx(min_strength=min_strength)
     network.graph = {"method": graph.basis.method, "sites": json.dumps(graph.sites, ensure_ascii=False)}
     names = {key: NOT_XML.sub("\ufffd", key) for key in network}

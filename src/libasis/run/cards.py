@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..cards import FeatureCards, collect
 from ..errors import LibasisError
 from ..graphs import InteractionGraph
+from ..store import digest_of
 from ..types import Plain
 from .config import Config
 from .data import Data, FileBatches, open_source, train_and_test
@@ -35,7 +35,7 @@ def cards_of(
 
     Args:
         config: the settings.
-        file: where the cards are kept.
+        file: the folder where the cards are kept.
         folder: the saved graph.
         graph: the same, loaded.
         open_run: opens model and data, if need be.
@@ -64,18 +64,17 @@ def cards_of(
     groups = {name: _group(name, source, config) for name, source in (section.groups or {}).items()}
     cards = collect(opened.traced, graph, opened.data.test, groups=groups, **options)
     cards = replace(cards, info={**cards.info, "held_out": opened.data.held_out, "settings": made_of})
-    cards.save(file)
+    cards.save(file, force=True)
     return cards
 
 
 def _made_of(config: Config, folder: Path) -> Plain:
     """The settings that decide what the cards are, and the checksum of the graph."""
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     out = config.model_dump(mode="json", include={"sites", "model", "data", "fit", "interactions"})
     out["report"] = config.report.model_dump(
         mode="json", exclude={"lang", "path", "title", "question", "labels", "cards"}
     )
-    return {**out, "dtype": config.ablate.dtype, "graph": manifest["sha256"]}
+    return {**out, "dtype": config.ablate.dtype, "graph": digest_of(folder)}
 
 
 def _name(options: dict[str, Any], config: Config, data: Data, outputs: int) -> None:

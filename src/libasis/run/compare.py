@@ -24,10 +24,10 @@ from ..files import write_text
 from ..measure import keep
 from ..provenance import versions
 from ..types import Plain
-from .ablations import finite
 from .errors import RunError
 from .objects import load_object
 from .pipeline import Opened, open_run
+from .show import finite
 
 if TYPE_CHECKING:
     from .config import Config

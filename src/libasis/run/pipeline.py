@@ -1,9 +1,9 @@
 """The verbs as functions of the settings. Each stage reads what the stage before it saved, and saves its own.
 
-The output folder holds ``basis/``, ``graph/``, ``ablation.json``, ``cards.json``, ``report.html`` and ``config.toml``,
-the settings of the last command with every default written out. ``basis/`` and ``graph/`` carry the settings that made
-them in a ``config.toml`` of their own, ablation.json at its key "settings": no stage goes on from results of other
-settings; it says which setting differs. Nothing is ever deleted.
+The output folder holds ``basis/``, ``graph/``, ``ablation/``, ``cards/``, ``report.html`` and ``config.toml``, the
+settings of the last command with every default written out. ``basis/`` and ``graph/`` carry the settings that made them
+in a ``config.toml`` of their own, ``ablation/`` in its info: no stage goes on from results of other settings; it says
+which setting differs. Nothing is ever deleted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from ..data.batches import first_inputs
 from ..errors import LibasisError
 from ..files import write_text
 from . import toml
-from .ablations import Ablations, load_ablations, save_ablations
 from .config import Config, parse_config
 from .data import Data, FileBatches, open_data
 from .errors import ConfigError, RunError
@@ -28,6 +27,7 @@ from .models import open_model
 from .objects import load_object
 
 if TYPE_CHECKING:
+    from ..ablation import Ablations
     from ..basis import Basis
     from ..cards import FeatureCards
     from ..evaluate import GraphDiff
@@ -51,8 +51,8 @@ class Output:
         self.root = Path(config.output)
         self.basis = self.root / "basis"
         self.graph = self.root / "graph"
-        self.ablation = self.root / "ablation.json"
-        self.cards = self.root / "cards.json"
+        self.ablation = self.root / "ablation"
+        self.cards = self.root / "cards"
         self.report = Path(config.report.path) if config.report.path else self.root / "report.html"
         if self.root.exists() and not self.root.is_dir():
             raise RunError(f"output is {config.output!r}, which is a file; name a folder.")
@@ -112,7 +112,7 @@ def graph(config: Config, *, force: bool = False) -> InteractionGraph:
         raise RunError(f"{output.basis} was made with other settings: {changed}; give --force or another output.")
     opened = open_run(config)
     reuse = output.basis.exists() and not changed
-    basis: Any = libasis.load(output.basis) if reuse else _fit(config, output, opened, force=force)
+    basis = libasis.Basis.load(output.basis) if reuse else _fit(config, output, opened, force=force)
     found = libasis.interactions(opened.traced, basis, opened.data.train, **config.interactions.model_dump())
     found.save(output.graph, force=force)
     output.record(config, output.graph)
@@ -120,13 +120,14 @@ def graph(config: Config, *, force: bool = False) -> InteractionGraph:
 
 
 def ablate(config: Config, *, force: bool = False) -> Ablations:
-    """Ablate nodes and edges of the saved graph on the test data and save the scores in ``ablation.json``.
+    """Ablate nodes and edges of the saved graph on the test data and save the scores in ``ablation/``.
 
     Raises:
         RunError: there is no graph, or one of other settings, or there are scores already and ``force`` is false.
         ConfigError: neither nodes nor edges are asked for.
     """
     import libasis
+    from libasis.ablation import Ablations
 
     section = config.ablate
     if not (section.nodes or section.edges):
@@ -150,8 +151,9 @@ def ablate(config: Config, *, force: bool = False) -> Ablations:
     if section.edges:
         options = section.model_dump(include={"sections", "search", "stable", "memory"})
         edges = libasis.ablate_edges(opened.traced, measured, test, **options, **shared)
-    result = Ablations(nodes, edges, opened.data.held_out)
-    save_ablations(output.ablation, result, config.model_dump(exclude_none=True))
+    info = {"settings": config.model_dump(exclude_none=True)}
+    result = Ablations(nodes, edges, opened.data.held_out, info)
+    result.save(output.ablation, force=force)
     output.record(config, output.root)
     return result
 
@@ -159,7 +161,7 @@ def ablate(config: Config, *, force: bool = False) -> Ablations:
 def report(config: Config) -> Path:
     """Write the page of the saved graph, with the ablation if there is one; an older page is replaced.
 
-    Its cards are collected on the test data, unless ``cards.json`` has those of these settings and this graph.
+    Its cards are collected on the test data, unless ``cards/`` has those of these settings and this graph.
 
     Raises:
         RunError: there is no graph, or it or the ablation is of other settings.
@@ -227,25 +229,21 @@ def diff(a: Path, b: Path, **options: Any) -> GraphDiff:
     """What differs between two saved graphs, each given as its folder or as the folder of its run.
 
     Raises:
-        StoreError: there is no saved result, or it is damaged.
-        RunError: it is a basis without edges.
+        StoreError: there is no saved graph, or it is damaged.
     """
     import libasis
 
-    graphs: list[Any] = []
-    for path in (a, b):
-        folder = path / "graph" if (path / "graph" / "manifest.json").is_file() else path
-        graphs.append(libasis.load(folder))
-        if not isinstance(graphs[-1], libasis.InteractionGraph):
-            raise RunError(f"{folder} holds a basis and no graph; give what libasis graph saved.")
-    return libasis.diff(*graphs, **options)
+    one, two = (path / "graph" if (path / "graph" / "manifest.json").is_file() else path for path in (a, b))
+    return libasis.diff(libasis.InteractionGraph.load(one), libasis.InteractionGraph.load(two), **options)
 
 
 def _saved_ablations(output: Output) -> Ablations:
+    from ..ablation import Ablations
+
     if not output.ablation.exists():
         return Ablations(None, None, False)
-    saved, settings = load_ablations(output.ablation)
-    made_with = parse_config(settings, where=str(output.ablation))
+    saved = Ablations.load(output.ablation)
+    made_with = parse_config(saved.info.get("settings", {}), where=str(output.ablation))
     if changed := _changed_since(output.graph, made_with, GRAPH_SECTIONS):
         raise RunError(
             f"{output.ablation} belongs to a graph of other settings: {changed}; run libasis ablate --force first."
@@ -290,8 +288,7 @@ def _saved_graph(output: Output) -> InteractionGraph:
 
     if not output.graph.exists():
         raise RunError(f"{output.graph} does not exist; run libasis graph first.")
-    loaded: Any = libasis.load(output.graph)
-    return loaded
+    return libasis.InteractionGraph.load(output.graph)
 
 
 def _changed_since(folder: Path, config: Config, sections: tuple[str, ...]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,16 +13,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .ablations import Ablations, finite, to_dict
-
 if TYPE_CHECKING:
+    from ..ablation import Ablations
     from ..ablation.results import Curve, NodeAblation
     from ..basis import Basis
     from ..evaluate import GraphDiff
     from ..graphs import InteractionGraph
 
 
-EDGE_TITLES = {"edges_total": "edges", "edges_required": "required", "edges_required_stable": "required (stable)"}
+EDGE_TITLES = {
+    "edges_total": "edges",
+    "edges_required": "required",
+    "edges_required_stable": "required (stable)",
+    "score_of_none": "score without edges",
+    "score_of_all": "score with all",
+}
 NODE_TITLES = {
     "features_required_stable": "required (stable)",
     "score": "score with them",
@@ -33,6 +39,17 @@ NODE_TITLES = {
 def as_json(facts: Mapping[str, Any]) -> None:
     """One JSON object on stdout."""
     print(json.dumps(finite(facts), default=_plain, ensure_ascii=False, allow_nan=False))
+
+
+def finite(value: Any) -> Any:
+    """The same with numbers that are not finite as texts, for JSON."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
 
 
 def _plain(value: Any) -> Any:
@@ -102,9 +119,9 @@ def ablation_facts(result: Ablations, max_drop: float) -> dict[str, Any]:
     """Both ablations as plain data."""
     nodes = edges = None
     if result.nodes:
-        nodes = {"rows": node_rows(result.nodes, max_drop), **to_dict(result.nodes)}
+        nodes = {"rows": node_rows(result.nodes, max_drop), **result.nodes.to_plain()}
     if result.edges:
-        edges = {"rows": result.edges.rows(), **to_dict(result.edges)}
+        edges = {"rows": result.edges.rows(), **result.edges.to_plain()}
     return {"held_out": result.held_out, "nodes": nodes, "edges": edges}
 
 

@@ -3,11 +3,11 @@ import re
 
 import pytest
 
-from libasis import Communities, FeatureCards
+from libasis import Communities
 from libasis.report import Results, decide
 from libasis.report.decide.svg import shorten, width_of
 from libasis.report.words import Words
-from report.decide.cards import ablation, make_cards
+from report.decide.cards import ablation, as_cards, make_cards
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
 from report.test_page import EVIL, Reader
 
@@ -92,7 +92,7 @@ def test_hostile_names_and_contents_are_only_text(lang):
                 if kind == "table":
                     shown["content"] = {"kind": "table", "columns": [EVIL], "values": [EVIL], "z": [None]}
         edges = [make_edge_ablation(graph, (3, 2), (3, 2), metric=EVIL)]
-        cards = dataclasses.replace(FeatureCards.from_plain(cards), kind=EVIL)
+        cards = dataclasses.replace(as_cards(cards), kind=EVIL)
         results = {"cards": cards, "edge_ablations": edges, "node_ablations": [make_node_ablation(graph)]}
         together = Communities({f"{EVIL}:0": 0}, [1.0], 0.5, True)
         text = first_screen([graph], **results, communities=together, question=EVIL, lang=lang)

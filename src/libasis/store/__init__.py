@@ -1,0 +1,6 @@
+"""One checked store for every result: a folder with a JSON manifest and safetensors, never a pickle."""
+
+from .folder import check_target, digest_of
+from .result import Stored, frame_of, load, save
+
+__all__ = ["Stored", "check_target", "digest_of", "frame_of", "load", "save"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 
 from ..markup import escape
 from ..numbers import Estimate, fixed, places
@@ -59,7 +60,7 @@ def picture(modules: Modules, name: Callable[[str], str], rows: Mapping[int, str
     for number, spot in enumerate(modules.spots):
         ids = [f"{modules.sites[spot.column]}:{i}" for i in spot.members]
         on_path = not set(ids).isdisjoint(modules.path)
-        label = "" if lanes else shorten(name(modules.leaders[number]), min(150.0, max(60.0, step - 8)))
+        label = "" if lanes else _label(modules.leaders[number], name, min(150.0, step - 8))
         body.append(_dot(at(spot), spot, label, rows.get(spot.row, "") if lanes else name(ids[0]), on_path))
     if lanes:
         for row, label in rows.items():
@@ -73,16 +74,16 @@ def picture(modules: Modules, name: Callable[[str], str], rows: Mapping[int, str
 
 def _columns(modules: Modules, gutter: float, step: float) -> Iterator[str]:
     """Site names above the columns, staggered where they would touch, every n-th where there are many."""
-    every = max(1, math.ceil(len(modules.sites) / 6))
-    stagger = max(width_of(site) for site in modules.sites) > step * every
-    for column, site in enumerate(modules.sites):
-        if column % every == 0 or column == len(modules.sites) - 1:
-            low = (column // every) % 2 if stagger else 1
-            text = escape(shorten(site, min(2 * step * every - 10, 150)))
-            place = "start" if column == 0 and gutter < 100 else "end" if column == len(modules.sites) - 1 else "middle"
-            shift = {"start": -gutter, "end": EDGE, "middle": 0.0}[place]
-            x = max(0.0, gutter + step * column + shift)
-            yield f'<text class="d-site" x="{x:.1f}" y="{12 + 14 * low}" text-anchor="{place}">{text}</text>'
+    every, last = max(1, math.ceil(len(modules.sites) / 6)), len(modules.sites) - 1
+    names = []
+    for column in sorted({*range(0, last, every), last}):
+        text = shorten(modules.sites[column], min(2 * step * every - 10, 150))
+        half = width_of(text) / 2
+        names.append((text, min(max(gutter + step * column, half), WIDTH - half), half))
+    stagger = any(left[1] + left[2] > right[1] - right[2] for left, right in pairwise(names))
+    for k, (text, x, _) in enumerate(names):
+        low = k % 2 if stagger else 1
+        yield f'<text class="d-site" x="{x:.1f}" y="{12 + 14 * low}" text-anchor="middle">{escape(text)}</text>'
 
 
 def _lines(modules: Modules, at: Callable[[Spot], tuple[float, float]]) -> Iterator[str]:
@@ -95,6 +96,12 @@ def _lines(modules: Modules, at: Callable[[Spot], tuple[float, float]]) -> Itera
             f'<path class="{kind}" stroke-width="{width + (1.5 if link.on_path else 0):.2f}" '
             f'd="M{x1:.1f} {y1:.1f}C{middle:.1f} {y1:.1f} {middle:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"/>'
         )
+
+
+def _label(key: str, name: Callable[[str], str], room: float) -> str:
+    """A feature's name; of one without a name its id, or where that is too wide its number: its site stands above."""
+    text = name(key)
+    return key.rpartition(":")[2] if text == key and width_of(key) > room else shorten(text, room)
 
 
 def _dot(place: tuple[float, float], spot: Spot, label: str, title: str, on_path: bool) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 from ..markup import escape
-from ..numbers import Estimate, fixed, places
+from ..numbers import Bounded, fixed, places
 from ..words import Words, clean
-from .facts import OUTPUTS, Contrast, Groups
+from .facts import OUTPUTS, Contrast, TwoGroups
 from .modules import Modules, Spot
 
 WIDTH = 480
@@ -115,7 +115,7 @@ def _dot(place: tuple[float, float], spot: Spot, label: str, title: str, on_path
     )
 
 
-def bars(groups: Groups, words: Words) -> str:
+def bars(groups: TwoGroups, words: Words) -> str:
     """Two bars per output, in its own units, from zero; a whisker is the 95% interval."""
     shown = groups.outputs[:OUTPUTS]
     ends = [0.0] + [v for _, c in shown for e in (c.first, c.second) for v in (e.value, e.low, e.high) if v is not None]
@@ -134,14 +134,14 @@ def bars(groups: Groups, words: Words) -> str:
     return _svg(bottom + 6, words.joined([_bar_words(groups, o, c, words) for o, c in shown]), body)
 
 
-def _legend(groups: Groups) -> Iterator[str]:
+def _legend(groups: TwoGroups) -> Iterator[str]:
     for k, name in enumerate(groups.names):
         y = 2 + 15 * k
         yield f'<rect class="d-bar{k}" x="0" y="{y}" width="26" height="11"/>'
         yield f'<text class="d-row" x="34" y="{y + 10}">{escape(shorten(name, WIDTH - 40))}</text>'
 
 
-def _bar(estimate: Estimate, group: int, y: float, zero: float, unit: float, digits: int) -> str:
+def _bar(estimate: Bounded, group: int, y: float, zero: float, unit: float, digits: int) -> str:
     end = zero + estimate.value * unit
     left, right = min(zero, end), max(zero, end)
     out = f'<rect class="d-bar{group}" x="{left:.1f}" y="{y:.1f}" width="{max(0.8, right - left):.1f}" height="12"/>'
@@ -152,7 +152,7 @@ def _bar(estimate: Estimate, group: int, y: float, zero: float, unit: float, dig
     return out + f'<text class="d-value" x="{right + 6:.1f}" y="{y + 10.5:.1f}">{fixed(estimate.value, digits)}</text>'
 
 
-def _bar_words(groups: Groups, output: str, contrast: Contrast, words: Words) -> str:
+def _bar_words(groups: TwoGroups, output: str, contrast: Contrast, words: Words) -> str:
     digits = places(contrast.difference)
     return words(
         "bars_alt",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libasis.report.numbers import Estimate, bounds, fixed, places, signed
+from libasis.report.numbers import Bounded, bounds, fixed, places, signed
 
 finite = st.floats(-1e12, 1e12, allow_nan=False)
 
@@ -29,7 +29,7 @@ def test_no_number_reads_as_nought_or_loses_its_sign(value, digits):
 
 @given(finite, st.floats(1e-9, 1e6))
 def test_an_interval_shows_two_digits_of_its_half_width(value, half):
-    estimate = Estimate(value, value - half, value + half)
+    estimate = Bounded(value, value - half, value + half)
     digits = places(estimate)
     assert 0 <= digits <= 6
     if 1e-5 < estimate.half < 10:
@@ -39,10 +39,10 @@ def test_an_interval_shows_two_digits_of_its_half_width(value, half):
 
 
 def test_an_interval_of_no_width_does_not_ask_for_many_digits():
-    assert places(Estimate(9.8210231, 9.8210230, 9.8210232)) == 2
+    assert places(Bounded(9.8210231, 9.8210230, 9.8210232)) == 2
 
 
 def test_what_is_not_measured_has_no_bounds():
-    assert bounds(Estimate(1.0)) is None
-    assert bounds(Estimate(-0.061, -0.0732, -0.0488), sign=True) == ("−0.073", "−0.049")
-    assert [places(Estimate(v)) for v in (0.0, math.inf, 0.97, 12.5, 1234.0)] == [2, 2, 3, 1, 0]
+    assert bounds(Bounded(1.0)) is None
+    assert bounds(Bounded(-0.061, -0.0732, -0.0488), sign=True) == ("−0.073", "−0.049")
+    assert [places(Bounded(v)) for v in (0.0, math.inf, 0.97, 12.5, 1234.0)] == [2, 2, 3, 1, 0]

@@ -55,5 +55,7 @@ def test_cards_and_groups_of_another_graph_are_refused():
     graph, other = make_graph((3, 2), ("a", "b")), make_graph((3, 2), ("a", "elsewhere"))
     with pytest.raises(OptionError, match="card for 'elsewhere:0'"):
         Results([graph], cards=make_cards(other))
+    with pytest.raises(OptionError, match="cards has no 'kind'"):
+        Results([graph], cards={"a:0": {}})
     with pytest.raises(OptionError, match="group for 'a:3'"):
         Results([graph], communities=Communities({"a:3": 0}, [1.0], 1.0, True))

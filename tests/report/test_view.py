@@ -3,11 +3,10 @@ import json
 import pytest
 import torch
 
-from libasis import FeatureCards
 from libasis.report import Results
 from libasis.report.bundle import bundle
 from libasis.report.view import graph_view, share_out
-from report.decide.cards import make_cards
+from report.decide.cards import as_cards, make_cards
 from report.synthetic import make_edge_ablation, make_graph
 
 
@@ -80,7 +79,7 @@ def test_graphs_without_edges(sizes):
 def test_cards_too_large_lose_examples_and_say_so():
     """Cards of more than six megabytes; the user's own stay whole."""
     graph = make_graph((3, 2), ("a", "b"))
-    cards = FeatureCards.from_plain(make_cards(graph, "text"))
+    cards = as_cards(make_cards(graph, "text"))
     for card in cards.cards.values():
         for example in (*card["top"], *card["bottom"]):
             example["content"] = {**example["content"], "tokens": ["x" * 300_000]}

@@ -85,7 +85,7 @@ class DrawnSection:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Arrangement:
     """Positions, the edges kept and the counts of what is not drawn."""
 
     columns: tuple[Column, ...]
@@ -103,7 +103,7 @@ def arrange(
     max_features: int | None = MAX_FEATURES,
     max_edges: int | None = None,
     sweeps: int = SWEEPS,
-) -> Layout:
+) -> Arrangement:
     """Choose and place the features and edges of a graph.
 
     Args:
@@ -127,7 +127,7 @@ def arrange(
     links = [[(e.source, e.target, e.relative**0.5) for e in section] for section in edges]
     orders, crossings = order(placed, links, sweeps=sweeps)
     rows = max((len(column) for column in orders), default=0)
-    return Layout(
+    return Arrangement(
         columns=tuple(Column(s.name, float(c), len(orders[c]), s.k) for c, s in enumerate(graph.basis)),
         nodes=tuple(_nodes(graph, orders, links, rows)),
         edges=tuple(edge for section in edges for edge in section),

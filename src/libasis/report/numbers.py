@@ -10,7 +10,7 @@ MOST = 6
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Bounded:
     """A number with its 95% interval, where one was measured."""
 
     value: float
@@ -23,7 +23,7 @@ class Estimate:
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
-def places(estimate: Estimate) -> int:
+def places(estimate: Bounded) -> int:
     """Decimal places that show two digits of the half-width of the interval, but no more than three of the value."""
     sizes = [(abs(estimate.value), 2), *([(estimate.half, 1)] if estimate.half else [])]
     known = [digits - math.floor(math.log10(size)) for size, digits in sizes if size and math.isfinite(size)]
@@ -43,7 +43,7 @@ def signed(value: float, digits: int) -> str:
     return ("+" if value > 0 else "") + fixed(value, digits)
 
 
-def bounds(estimate: Estimate, *, sign: bool = False) -> tuple[str, str] | None:
+def bounds(estimate: Bounded, *, sign: bool = False) -> tuple[str, str] | None:
     """Both ends of the interval with the digits of its value; None where there is no interval."""
     if estimate.low is None or estimate.high is None:
         return None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..graphs import InteractionGraph
 from .canvas import FAINT, GREY, INK, NEGATIVE, NODE, POSITIVE, WIDTH, drawing, fit_name, new_figure
-from .layout import MAX_FEATURES, Edge, Layout, Node, arrange
+from .layout import MAX_FEATURES, Arrangement, Edge, Node, arrange
 from .numbers import percent, quantity
 from .words import Words
 
@@ -30,7 +30,7 @@ DASHED: Dash = (0.0, (4.0, 2.0))
 class _Frame:
     """Points on the figure for the layout's columns and rows."""
 
-    layout: Layout
+    layout: Arrangement
     width: float
     height: float
     gap: float
@@ -125,7 +125,7 @@ def _stroke(edge: Edge) -> dict[str, Any]:
     }
 
 
-def _edge_title(layout: Layout, edge: Edge) -> str:
+def _edge_title(layout: Arrangement, edge: Edge) -> str:
     section = layout.sections[edge.section]
     ends = f"{section.source}:{edge.source} → {section.target}:{edge.target}"
     return f"{ends} · {quantity(edge.strength)} ({'−' if edge.signed < 0 else '+'})"

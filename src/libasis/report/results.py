@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import Any
 
@@ -51,7 +51,7 @@ class Results:
         if not self.graphs:
             raise OptionError("The results have no graph; give at least one InteractionGraph.")
         if isinstance(self.cards, Mapping):
-            object.__setattr__(self, "cards", FeatureCards.from_plain(self.cards))
+            object.__setattr__(self, "cards", _cards(self.cards))
         for edges in self.edge_ablations:
             graph = self.graph_of(edges)
             sizes = {site: matrix.numel() for site, matrix in zip(graph.sites[:-1], graph.edges, strict=True)}
@@ -90,6 +90,13 @@ def _all_of(kind: type, name: str, given: Any) -> tuple[Any, ...]:
     if wrong := next((entry for entry in given if not isinstance(entry, kind)), None):
         raise OptionError(f"{name} has a {type(wrong).__name__}; it must be a list of {kind.__name__}.")
     return tuple(given)
+
+
+def _cards(plain: Mapping[str, Any]) -> FeatureCards:
+    names = [field.name for field in fields(FeatureCards)]
+    if missing := [name for name in names if name not in plain]:
+        raise OptionError(f"cards has no {missing[0]!r}; give what libasis.collect returned, or its to_plain().")
+    return FeatureCards(**{name: plain[name] for name in names})
 
 
 def _check(result: EdgeAblation | NodeAblation, sizes: Mapping[str, int], found: Mapping[str, int], what: str) -> None:

@@ -40,7 +40,7 @@ def stable_searched(result: EdgeAblation, name: str) -> bool:
 
 def allowance(result: EdgeAblation | NodeAblation) -> float:
     """The worsening allowed, from info where it is stated."""
-    value = getattr(result, "max_drop", None) or result.info.get("max_drop")
+    value = getattr(result, "max_drop", result.info.get("max_drop"))
     return float(value) if isinstance(value, int | float) else MAX_DROP
 
 

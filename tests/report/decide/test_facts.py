@@ -4,12 +4,12 @@ import math
 import pytest
 import torch
 
-from libasis import FeatureCards, Label
+from libasis import Label
 from libasis.report import Results
 from libasis.report.decide import facts as room
 from libasis.report.decide.facts import PER_SITE, SHOWN, Feature
 from libasis.report.words import Words
-from report.decide.cards import ablation, card, make_cards
+from report.decide.cards import ablation, as_cards, card, make_cards
 from report.synthetic import make_graph
 
 
@@ -93,7 +93,7 @@ def test_missing_cards_and_those_of_the_last_site_count_for_nothing(lib):
 
 def test_plain_data_are_as_good_as_cards(lib):
     cards = make_cards(lib, groups=True)
-    assert facts_of(lib, FeatureCards.from_plain(cards)) == facts_of(lib, cards)
+    assert facts_of(lib, as_cards(cards)) == facts_of(lib, cards)
 
 
 def test_a_note_alone_is_no_name(lib):

@@ -1,13 +1,14 @@
 import dataclasses
+import itertools
 import re
 
 import pytest
 
-from libasis import Communities, FeatureCards
+from libasis import Communities
 from libasis.report import Results, decide
-from libasis.report.decide.svg import shorten, width_of
+from libasis.report.decide.svg import WIDTH, shorten, width_of
 from libasis.report.words import Words
-from report.decide.cards import ablation, make_cards
+from report.decide.cards import ablation, as_cards, make_cards
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
 from report.test_page import EVIL, Reader
 
@@ -92,7 +93,7 @@ def test_hostile_names_and_contents_are_only_text(lang):
                 if kind == "table":
                     shown["content"] = {"kind": "table", "columns": [EVIL], "values": [EVIL], "z": [None]}
         edges = [make_edge_ablation(graph, (3, 2), (3, 2), metric=EVIL)]
-        cards = dataclasses.replace(FeatureCards.from_plain(cards), kind=EVIL)
+        cards = dataclasses.replace(as_cards(cards), kind=EVIL)
         results = {"cards": cards, "edge_ablations": edges, "node_ablations": [make_node_ablation(graph)]}
         together = Communities({f"{EVIL}:0": 0}, [1.0], 0.5, True)
         text = first_screen([graph], **results, communities=together, question=EVIL, lang=lang)
@@ -130,3 +131,28 @@ def test_labels_of_pictures_are_cut_to_their_room():
         cut = shorten(text, 80)
         assert cut.endswith("…")
         assert width_of(cut) <= 80
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("fc1:in", "fc2:in", "fc3:in", "output"),
+        (*(f"transformer.h.{k}.mlp:out" for k in range(5)), "output"),
+        tuple(f"block.{k}:in" for k in range(30)),
+        ("a", "a site with a name that is wider than the whole picture is, and then some more of it"),
+    ],
+)
+def test_names_in_the_picture_stay_inside_and_apart(names):
+    """Of sites above their columns, and of features below their dots."""
+    text = first_screen([make_graph((6,) * len(names), names)])
+    found = re.findall(r'class="d-(site|name)" x="([\d.]+)" y="([\d.]+)" text-anchor="middle">([^<]*)<', text)
+    assert found
+    rows = {}
+    for kind, x, y, label in found:
+        half = width_of(label) / 2
+        assert float(x) - half >= -0.1
+        assert float(x) + half <= WIDTH + 0.1
+        rows.setdefault((kind, float(y) // 8), []).append((float(x) - half, float(x) + half))
+    for ends in rows.values():
+        ends.sort()
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(ends))

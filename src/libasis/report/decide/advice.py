@@ -9,13 +9,13 @@ from ..results import Results
 from ..series import method_of, series_of
 from ..words import Words
 from .claims import differs_most
-from .facts import Facts, Feature
+from .facts import Feature, KnownFacts
 
 MOST = 4
 """Things to do next that are listed."""
 
 
-def question_of(facts: Facts, results: Results, words: Words) -> str:
+def question_of(facts: KnownFacts, results: Results, words: Words) -> str:
     """The question that these results can answer, for a page that was given none."""
     if facts.groups:
         first, second = map(words.quote, facts.groups.names)
@@ -23,7 +23,7 @@ def question_of(facts: Facts, results: Results, words: Words) -> str:
     return words("question_edges" if results.edge_ablations else "question_plain")
 
 
-def how_sure(facts: Facts, results: Results, words: Words) -> Iterator[str]:
+def how_sure(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]:
     """Which claims were tested, on how many scores, and where numbers are estimates."""
     if facts.tested:
         yield words("sure_passed", passed=len(facts.passed), tested=len(facts.tested))
@@ -42,7 +42,7 @@ def how_sure(facts: Facts, results: Results, words: Words) -> Iterator[str]:
         yield words("sure_stability", agreement=agreement) if groups.modular else words("sure_no_groups")
 
 
-def what_was_tested(facts: Facts, results: Results, words: Words) -> Iterator[str]:
+def what_was_tested(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]:
     """Every kind of test with its metric and its counts."""
     edges, nodes, groups = results.edge_ablations, results.node_ablations, facts.groups
     if not (facts.tested or edges or nodes):
@@ -58,7 +58,7 @@ def what_was_tested(facts: Facts, results: Results, words: Words) -> Iterator[st
             yield words("tested_more_groups", more=groups.more)
 
 
-def _single(facts: Facts, words: Words) -> str:
+def _single(facts: KnownFacts, words: Words) -> str:
     measured = [f.ablated for f in facts.tested if f.ablated]
     metrics = dict.fromkeys(words.named("metric", a.metric) for a in measured)
     controls = sorted({a.controls for a in measured})
@@ -84,12 +84,12 @@ def _ablations(key: str, results: Sequence[EdgeAblation] | Sequence[NodeAblation
         yield words(key, methods=methods, metric=words.named("metric", metric), **blanks)
 
 
-def what_next(facts: Facts, results: Results, words: Words) -> list[str]:
+def what_next(facts: KnownFacts, results: Results, words: Words) -> list[str]:
     """What would make the claims surer, the most urgent first; at most `MOST`."""
     return list(_next(facts, results, words))[:MOST]
 
 
-def _next(facts: Facts, results: Results, words: Words) -> Iterator[str]:
+def _next(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]:
     def about(key: str, features: Sequence[Feature]) -> Iterator[str]:
         if features:
             yield words(key, names=words.listed([f.reference(words) for f in features]))

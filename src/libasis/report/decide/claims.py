@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..numbers import Estimate, bounds, fixed, percent, places, signed
+from ..numbers import Bounded, bounds, fixed, percent, places, signed
 from ..results import Results
 from ..words import Words
-from .facts import Ablated, Contrast, Facts, Feature, Groups
+from .facts import Ablated, Contrast, Feature, KnownFacts, TwoGroups
 from .finding import finding
 
 
@@ -26,7 +26,7 @@ class Claim:
     interval: str = ""
 
 
-def findings(facts: Facts, results: Results, words: Words) -> list[Claim]:
+def findings(facts: KnownFacts, results: Results, words: Words) -> list[Claim]:
     """The main claims, the most telling first: groups, the feature verified with the largest change, interactions."""
     claims = group_claims(facts, facts.groups, words) if facts.groups and facts.groups.outputs else []
     leading = next((f for f in facts.features if f.verified), None)
@@ -35,7 +35,7 @@ def findings(facts: Facts, results: Results, words: Words) -> list[Claim]:
     return [*claims, *map(Claim, finding(results, words))]
 
 
-def group_claims(facts: Facts, groups: Groups, words: Words) -> list[Claim]:
+def group_claims(facts: KnownFacts, groups: TwoGroups, words: Words) -> list[Claim]:
     """What differs most between the groups: one output and one feature."""
     output, contrast = groups.outputs[0]
     claims = [_between("find_groups", contrast, groups, words, output=words.quote(output))]
@@ -46,21 +46,21 @@ def group_claims(facts: Facts, groups: Groups, words: Words) -> list[Claim]:
     return claims
 
 
-def differs_most(facts: Facts) -> Feature | None:
+def differs_most(facts: KnownFacts) -> Feature | None:
     """The feature shown whose groups differ most, in standard deviations."""
     able = [f for f in facts.features if f.contrast and f.contrast.size]
     return max(able, key=lambda f: abs(f.contrast.size or 0.0) if f.contrast else 0.0, default=None)
 
 
-def _scaled(contrast: Contrast, size: float) -> Estimate:
+def _scaled(contrast: Contrast, size: float) -> Bounded:
     """The difference of the groups in standard deviations, without its sign."""
     difference, unit = contrast.difference, contrast.difference.value / abs(size)
     if difference.low is None or difference.high is None:
-        return Estimate(abs(size))
-    return Estimate(abs(size), *sorted((difference.low / unit, difference.high / unit)))
+        return Bounded(abs(size))
+    return Bounded(abs(size), *sorted((difference.low / unit, difference.high / unit)))
 
 
-def feature_claims(feature: Feature, groups: Groups | None, words: Words) -> list[Claim]:
+def feature_claims(feature: Feature, groups: TwoGroups | None, words: Words) -> list[Claim]:
     """What was measured of one feature: its ablation, then its groups, or its effect, or its share of importance."""
     claims = []
     if feature.ablated:
@@ -76,7 +76,7 @@ def feature_claims(feature: Feature, groups: Groups | None, words: Words) -> lis
     return claims
 
 
-def _between(key: str, contrast: Contrast, groups: Groups, words: Words, **blanks: str) -> Claim:
+def _between(key: str, contrast: Contrast, groups: TwoGroups, words: Words, **blanks: str) -> Claim:
     """A mean in the two groups, and their difference."""
     digits = places(contrast.difference)
     text = words(
@@ -107,7 +107,7 @@ def _without(key: str, feature: Feature, ablated: Ablated, words: Words) -> Clai
     return Claim(text, feature.verified, interval(ablated.change, words, sign=True))
 
 
-def interval(estimate: Estimate, words: Words, *, sign: bool = False) -> str:
+def interval(estimate: Bounded, words: Words, *, sign: bool = False) -> str:
     """The interval in words, empty where none was measured."""
     ends = bounds(estimate, sign=sign)
     return words("interval", low=ends[0], high=ends[1]) if ends else ""

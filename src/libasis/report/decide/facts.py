@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...cards import FeatureCards
-from ..numbers import Estimate
+from ..numbers import Bounded
 from ..results import Results
 from ..words import Words, clean
 
@@ -28,8 +28,8 @@ class Ablated:
     metric: str
     base: float
     without: float
-    change: Estimate
-    control: Estimate
+    change: Bounded
+    control: Bounded
     controls: int
     passed: bool
 
@@ -38,9 +38,9 @@ class Ablated:
 class Contrast:
     """A mean in two groups; ``size`` is the difference in standard deviations, where a deviation is known."""
 
-    first: Estimate
-    second: Estimate
-    difference: Estimate
+    first: Bounded
+    second: Bounded
+    difference: Bounded
     size: float | None = None
 
 
@@ -67,7 +67,7 @@ class Feature:
     suggestion: Mapping[str, Any] | None = None
     share: float = 0.0
     ablated: Ablated | None = None
-    effect: tuple[str, Estimate] | None = None
+    effect: tuple[str, Bounded] | None = None
     contrast: Contrast | None = None
     low: bool = False
     examples: tuple[Mapping[str, Any], ...] = ()
@@ -99,7 +99,7 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class Groups:
+class TwoGroups:
     """Two groups of samples side by side: the first two of the cards.
 
     Attributes:
@@ -116,7 +116,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Facts:
+class KnownFacts:
     """What the first screen knows.
 
     Attributes:
@@ -131,7 +131,7 @@ class Facts:
     total: int
     cards: int | None = None
     tested: tuple[Feature, ...] = ()
-    groups: Groups | None = None
+    groups: TwoGroups | None = None
 
     @property
     def passed(self) -> tuple[Feature, ...]:
@@ -139,7 +139,7 @@ class Facts:
         return tuple(f for f in self.tested if f.verified)
 
 
-def facts_of(results: Results) -> Facts:
+def facts_of(results: Results) -> KnownFacts:
     """The facts of the first graph and its cards.
 
     Shown first are the features verified by intervention, the largest change of the score leading. Then comes the
@@ -154,7 +154,7 @@ def facts_of(results: Results) -> Facts:
         for index, importance in enumerate(site.importances.tolist()):
             share = importance / total if total > 0 else 0.0
             features.append(_feature(results, site.name, index, share))
-    return Facts(
+    return KnownFacts(
         features=_shown(features, bool(groups)),
         total=len(features),
         cards=sum(f.id in cards.cards for f in features) if cards else None,
@@ -203,17 +203,17 @@ def _ablated(entry: Mapping[str, Any]) -> Ablated:
     )
 
 
-def _bounded(entry: Mapping[str, Any], value: str, low: str, high: str) -> Estimate:
-    return Estimate(entry[value], _finite(entry.get(low)), _finite(entry.get(high)))
+def _bounded(entry: Mapping[str, Any], value: str, low: str, high: str) -> Bounded:
+    return Bounded(entry[value], _finite(entry.get(low)), _finite(entry.get(high)))
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _around(mean: float, stderr: float | None) -> Estimate:
+def _around(mean: float, stderr: float | None) -> Bounded:
     error = _finite(stderr)
-    return Estimate(mean) if error is None else Estimate(mean, mean - NORMAL_95 * error, mean + NORMAL_95 * error)
+    return Bounded(mean) if error is None else Bounded(mean, mean - NORMAL_95 * error, mean + NORMAL_95 * error)
 
 
 def _contrast(first: Sequence[Any], second: Sequence[Any], std: float | None = None) -> Contrast:
@@ -225,14 +225,14 @@ def _contrast(first: Sequence[Any], second: Sequence[Any], std: float | None = N
     return Contrast(_around(first[0], errors[0]), _around(second[0], errors[1]), _around(difference, error), size)
 
 
-def _groups(cards: FeatureCards) -> Groups | None:
+def _groups(cards: FeatureCards) -> TwoGroups | None:
     if len(cards.groups) < 2:
         return None
     first, second = cards.groups[:2]
     columns = zip(cards.outputs, first.get("outputs") or [], second.get("outputs") or [], strict=False)
     outputs = [(str(name), _contrast(a, b)) for name, a, b in columns]
     outputs.sort(key=lambda pair: -abs(pair[1].difference.value))
-    return Groups(
+    return TwoGroups(
         names=(str(first["name"]), str(second["name"])),
         samples=(int(first["samples"]), int(second["samples"])),
         outputs=tuple(outputs),

@@ -11,7 +11,7 @@ from ..words import Words
 from . import advice, svg
 from .claims import Claim, feature_claims, findings
 from .examples import EXAMPLES, example
-from .facts import OUTPUTS, PER_SITE, Facts, Feature, facts_of
+from .facts import OUTPUTS, PER_SITE, Feature, KnownFacts, facts_of
 from .modules import LEAST, Modules, modules_of
 
 LIMITS = (
@@ -72,7 +72,7 @@ def _list(key: str, lines: Iterable[str], words: Words) -> str:
     return f'<div class="d-{key}"><h3>{escape(words(key))}</h3><ul>{items}</ul></div>'
 
 
-def _features(facts: Facts, results: Results, words: Words) -> str:
+def _features(facts: KnownFacts, results: Results, words: Words) -> str:
     content = "".join(_feature(f, facts, results, words) for f in facts.features)
     return (
         f'<div class="d-features"><h3>{escape(words("features"))}</h3>'
@@ -80,7 +80,7 @@ def _features(facts: Facts, results: Results, words: Words) -> str:
     )
 
 
-def _rule(facts: Facts, words: Words) -> str:
+def _rule(facts: KnownFacts, words: Words) -> str:
     """How the features shown were chosen."""
     count = words("features_count", shown=len(facts.features), total=facts.total)
     by = "groups" if facts.groups else "share"
@@ -89,7 +89,7 @@ def _rule(facts: Facts, words: Words) -> str:
     return words.joined([words(f"features_rule_only_{by}", per=PER_SITE), count])
 
 
-def _feature(feature: Feature, facts: Facts, results: Results, words: Words) -> str:
+def _feature(feature: Feature, facts: KnownFacts, results: Results, words: Words) -> str:
     lines = "".join(f"<li>{_marked(c, words)}</li>" for c in feature_claims(feature, facts.groups, words))
     name, code = feature.name(words), f"<code>{escape(feature.id)}</code> "
     examples = ""
@@ -119,7 +119,7 @@ def _origin(feature: Feature, words: Words) -> str:
     return words("name_suggestion_plain")
 
 
-def _pictures(facts: Facts, results: Results, words: Words) -> Iterator[str]:
+def _pictures(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]:
     if results.graph.edges and facts.features:
         yield _modules(modules_of(results.graph, results.communities, facts.features[0].id), facts, results, words)
     groups = facts.groups
@@ -129,7 +129,7 @@ def _pictures(facts: Facts, results: Results, words: Words) -> Iterator[str]:
         yield _figure(words("bars", first=first, second=second), svg.bars(groups, words), note)
 
 
-def _modules(modules: Modules, facts: Facts, results: Results, words: Words) -> str:
+def _modules(modules: Modules, facts: KnownFacts, results: Results, words: Words) -> str:
     known = {f.id: f.name(words) for f in facts.features}
 
     def name(key: str) -> str:

@@ -32,7 +32,7 @@ def pages(monkeypatch):
 
 
 def load(folder):
-    return FeatureCards.load(folder / "libasis-run" / "cards.json")
+    return FeatureCards.load(folder / "libasis-run" / "cards")
 
 
 def test_cards_are_collected_once(folder, command, settings, collected, pages):
@@ -83,7 +83,9 @@ def test_another_graph_collects_again(folder, command, settings, collected, page
 
 def test_a_damaged_file_is_replaced(folder, command, settings, collected, pages):
     ok(command("graph"))
-    (folder / "libasis-run" / "cards.json").write_text("{")
+    manifest = folder / "libasis-run" / "cards" / "manifest.json"
+    ok(command("report"))
+    manifest.write_bytes(manifest.read_bytes()[:-9])
     ok(command("report"))
     assert len(load(folder)) > 0
 
@@ -92,7 +94,7 @@ def test_cards_can_be_left_out(folder, command, settings, collected, pages):
     ok(command("graph"))
     ok(command("report", "--set", "report.cards=false"))
     assert (pages, collected) == ([None], [])
-    assert not (folder / "libasis-run" / "cards.json").exists()
+    assert not (folder / "libasis-run" / "cards").exists()
     refused(command("report", "--set", "fit.method=pca"), "fit.method was 'lib'", "report.cards=false")
     ok(command("report", "--set", "fit.method=pca", "--set", "report.cards=false"))
 

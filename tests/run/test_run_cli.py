@@ -10,8 +10,8 @@ import torch
 
 import libasis
 import libasis.run
+from libasis.ablation import Ablations
 from libasis.run import cli, pipeline
-from libasis.run.ablations import load_ablations
 from libasis.run.config import read_config
 from run.answers import facts, ok, refused
 
@@ -196,13 +196,13 @@ def test_ablate(folder, command, settings):
     refused(command("ablate"), "libasis-run/graph does not exist", "run libasis graph first")
     ok(command("graph"))
     out = ok(command("ablate"))
-    for part in ("required (stable)", "score of zero", "fc1:in", "accuracy", "samples", "libasis-run/ablation.json"):
+    for part in ("required (stable)", "score of zero", "fc1:in", "accuracy", "samples", "libasis-run/ablation"):
         assert part in out
-    saved, _ = load_ablations(folder / "libasis-run" / "ablation.json")
+    saved = Ablations.load(folder / "libasis-run" / "ablation")
     assert saved.held_out
     assert saved.nodes.samples == saved.edges.samples == 20
     assert set(saved.edges.edges_total) == {"fc1:in", "fc2:in"}
-    refused(command("ablate"), "ablation.json already exists")
+    refused(command("ablate"), "libasis-run/ablation already exists")
     answer = facts(
         command("ablate", "--force", "--json", "--set", "ablate.edges=false", "--set", "ablate.max_drop=0.1")
     )
@@ -298,7 +298,7 @@ def test_report_refuses_the_ablation_of_another_graph(command, settings):
     ok(command("graph"))
     ok(command("ablate"))
     ok(command("graph", "--force", "--set", "interactions.method=integrated"))
-    refused(command("report"), "ablation.json belongs to a graph of other settings", "libasis ablate --force")
+    refused(command("report"), "libasis-run/ablation belongs to a graph of other settings", "libasis ablate --force")
 
 
 def test_chain_brings_its_own_sites(folder, command):

@@ -11,7 +11,7 @@ import torch
 
 import libasis
 from interactions.planted import planted
-from libasis.errors import OptionError
+from libasis.errors import OptionError, StoreError
 from libasis.graphs.network import network_of, rand_index, shuffled
 from report.synthetic import make_graph
 
@@ -100,6 +100,14 @@ def test_groups_are_numbered_by_size_and_written(graph, tmp_path):
     assert sizes == sorted(sizes, reverse=True)
     written = json.loads(found.to_json(tmp_path / "communities.json").read_text())
     assert written == found.to_plain()
+    back = libasis.load(found.save(tmp_path / "communities"))
+    assert back.to_plain() == found.to_plain()
+    assert repr(back) == repr(found)
+    frame = found.to_dataframe()
+    assert dict(zip(frame.id, frame.group, strict=True)) == found.modules
+    assert frame.stability[0] == found.stability[found.modules[frame.id[0]]]
+    with pytest.raises(StoreError, match="in the group 7"):
+        replace(found, modules={"a:0": 7}).save(tmp_path / "broken")
     named = graph.with_labels({"modules": {key: f"group {m}" for key, m in found.modules.items()}})
     assert set(named.modules) == set(found.modules)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +12,7 @@ import pytest
 
 import chains
 import libasis
+from report.synthetic import make_graph
 
 SCHEMA = json.loads(Path(__file__).with_name("attribution.schema.json").read_text())
 HOSTILE = '=1+1,"<b>\n</node>\x00値'
@@ -37,7 +39,7 @@ def test_tables_hold_the_edges_and_the_features(graph, tmp_path):
     assert [(r["source"], r["target"]) for r in edges] == [(r["source"], r["target"]) for r in truth]
     assert [float(r["strength"]) for r in edges] == [r["strength"] for r in truth]
     assert [float(r["signed"]) for r in edges] == [r["signed"] for r in truth]
-    assert {r["source_label"] for r in edges if r["source"] == "s0:0"} == {HOSTILE}
+    assert {r["source_label"] for r in edges if r["source"] == "s0:0"} == {f"'{HOSTILE}"}
     assert [r["id"] for r in features] == [node["id"] for node in graph.nodes()]
     assert [float(r["importance"]) for r in features] == [node["importance"] for node in graph.nodes()]
     assert read(graph.to_csv(tmp_path / "alone.csv")) == edges
@@ -53,7 +55,7 @@ def test_graphml_comes_back_as_the_same_network(graph, tmp_path):
     assert {e: d["strength"] for *e, d in back.edges(data=True) for e in [tuple(e)]} == {
         tuple(e): d["strength"] for *e, d in truth.edges(data=True)
     }
-    assert back.nodes["s0:0"]["label"] == HOSTILE.replace("\x00", "\ufffd")  # XML has no such character
+    assert back.nodes["s0:0"]["label"] == HOSTILE.replace("\x00", r"\u0000")  # XML has no such character
     assert back.nodes["s1:1"]["module"] == "one"
     assert json.loads(back.graph["sites"]) == list(graph.sites)
 
@@ -96,3 +98,45 @@ def test_what_viewers_do_with_attribution_graphs_works(graph, tmp_path):
     assert "<" not in nodes[0]["clerp"]
     assert plain["qParams"]["supernodes"] == [["one", "0_0_3", "1_1_3"], ["two", "2_2_3"]]
     assert max(node["influence"] for node in nodes if node["layer"] == "0") == pytest.approx(1)
+
+
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    " =1",
+    "\n=1",
+    "\uff1d1+1",
+    "\uff0b1",
+    "\uff0d1",
+    "\uff20A1",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS, ids=ascii)
+def test_no_cell_is_a_formula(graph, tmp_path, text):
+    """Whatever people write, a spreadsheet shows it and computes nothing; numbers stay numbers."""
+    named = graph.with_labels({"labels": {"s0:0": {"label": text, "note": text}}, "modules": {"s0:0": text}})
+    folder = named.to_csv(tmp_path / "tables")
+    for name in ("edges.csv", "features.csv"):
+        with open(folder / name, newline="", encoding="utf-8") as file:
+            cells = [cell for row in list(csv.reader(file))[1:] for cell in row]
+        assert f"'{text}" in cells
+        assert text not in cells
+        for cell in cells:
+            if cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+                float(cell)
+
+
+def test_graphml_takes_any_name(tmp_path):
+    """Names that differ only in what XML cannot hold stay different."""
+    graph = make_graph((2, 2, 2), ("a\x01", "a\x02", "=\ufffe<&"))
+    named = replace(graph, basis=replace(graph.basis, method="m\x0b"))
+    named = named.with_labels({"labels": {"a\x01:0": "x\x1f\ufffe"}, "modules": {"a\x02:1": "]]>\x00"}})
+    back = networkx.read_graphml(named.to_graphml(tmp_path / "graph.graphml"))
+    assert len(back) == 6
+    assert back.number_of_edges() == named.to_networkx().number_of_edges()
+    assert back.nodes[r"a\u0001:0"]["label"] == r"x\u001f\ufffe"

@@ -1,14 +1,17 @@
-"""Saved results come back whole, or not at all."""
+"""The graph and its basis come back whole, or not at all."""
 
-import importlib
 import json
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 import chains
 import libasis
-from libasis.errors import StoreError
+from libasis.errors import OptionError, StoreError
+from libasis.pages import frame, write_page
+from store.results import forge
 
 
 @pytest.fixture(scope="module")
@@ -37,72 +40,118 @@ def test_a_basis_comes_back_equal(graph, tmp_path):
     assert torch.equal(back.sites[0].importances, graph.basis.sites[0].importances)
 
 
-def test_nothing_is_overwritten_without_force(graph, tmp_path):
-    path = graph.save(tmp_path / "graph")
-    before = (path / "tensors.safetensors").read_bytes()
-    with pytest.raises(StoreError, match="force=True"):
-        graph.save(path)
-    graph.save(path, force=True)
-    assert (path / "tensors.safetensors").read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["graph"]
+def renamed(plain):
+    plain["content"]["basis"]["sites"][0]["name"] = "s1"
 
 
-def test_a_foreign_directory_is_never_replaced(graph, tmp_path):
-    (tmp_path / "precious").mkdir()
-    (tmp_path / "precious" / "thesis.tex").write_text("x")
-    with pytest.raises(StoreError, match="not a saved libasis result"):
-        graph.save(tmp_path / "precious", force=True)
-    assert (tmp_path / "precious" / "thesis.tex").read_text() == "x"
+def swapped(plain):
+    sites = plain["content"]["basis"]["sites"]
+    sites[0], sites[1] = sites[1], sites[0]
 
 
-def test_a_failed_save_leaves_nothing_and_keeps_the_old(graph, tmp_path, monkeypatch):
-    path = graph.save(tmp_path / "graph")
-    store = importlib.import_module("libasis.graphs.store")
-    monkeypatch.setattr(store, "write_bytes", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        graph.save(path, force=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["graph"]
-    libasis.load(path)
+def swapped_edges(plain):
+    edges = plain["content"]["edges"]
+    edges[0], edges[1] = edges[1], edges[0]
 
 
-def _truncate(path):
-    file = path / "tensors.safetensors"
-    file.write_bytes(file.read_bytes()[:-8])
-
-
-def _flip(path):
-    file = path / "tensors.safetensors"
-    raw = bytearray(file.read_bytes())
-    raw[-1] ^= 1
-    file.write_bytes(bytes(raw))
-
-
-def _edit(**changes):
-    def edit(path):
-        file = path / "manifest.json"
-        file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-    return edit
+def fewer(plain):
+    plain["content"]["edges"].pop()
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("change", "words"),
     [
-        (_truncate, "checksum"),
-        (_flip, "checksum"),
-        (lambda p: (p / "tensors.safetensors").unlink(), "missing"),
-        (lambda p: (p / "manifest.json").write_text("{"), "not JSON"),
-        (lambda p: (p / "manifest.json").unlink(), "no manifest.json"),
-        (_edit(format="other"), "not written by libasis"),
-        (_edit(format_version=99), "upgrade libasis"),
-        (_edit(sites=[{}]), "lack"),
+        (renamed, "same name"),
+        (swapped, "have the shapes"),
+        (swapped_edges, "have the shapes"),
+        (fewer, "have the shapes"),
+        (lambda plain: plain["content"]["basis"].update(sites=[]), "have the shapes"),
+        (lambda plain: plain["content"]["basis"]["sites"][0].update(name=3), "must be of type str"),
+        (lambda plain: plain["content"]["basis"]["sites"][0].pop("C"), "lacks 'C'"),
+        (lambda plain: plain["content"].pop("basis"), "lacks 'basis'"),
+        (lambda plain: plain["content"].update(labels={"s0:99": {"label": "x", "note": ""}}), "s0:99"),
+        (lambda plain: plain["content"].update(modules={"s0:0": 3}), "must be of type str"),
     ],
 )
-def test_damage_is_found(graph, tmp_path, damage, words):
+def test_a_graph_that_does_not_fit_together_is_damaged(graph, tmp_path, change, words):
+    """Also where the checksum is right; where it isn't, any change is found (tests/store)."""
     path = graph.save(tmp_path / "graph")
-    damage(path)
-    with pytest.raises(StoreError, match=words):
+    forge(path, change)
+    with pytest.raises(StoreError, match="is damaged") as caught:
         libasis.load(path)
+    assert words in str(caught.value)
+
+
+def with_site(graph, **changes):
+    sites = (replace(graph.basis.sites[0], **changes), *graph.basis.sites[1:])
+    return replace(graph, basis=replace(graph.basis, sites=sites))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda g: with_site(g, C=g.basis[0].C * torch.nan), "C of site 's0' is not finite"),
+        (lambda g: with_site(g, mean=g.basis[0].mean[1:]), "mean of site 's0' has the shape"),
+        (lambda g: with_site(g, variances=g.basis[0].variances[None]), "variances of site 's0' has the shape"),
+        (lambda g: with_site(g, name="s1"), "same name"),
+        (lambda g: replace(g, edges=tuple(e.T for e in g.edges)), "edges have the shapes"),
+        (lambda g: replace(g, signed=g.signed[:1]), "signed have the shapes"),
+        (lambda g: replace(g, signed=tuple(s * torch.inf for s in g.signed)), "signed are not finite"),
+        (lambda g: replace(g, edges=tuple(-e - 1 for e in g.edges)), "below 0"),
+        (lambda g: replace(g, labels={"s9:0": libasis.Label("x")}), "'s9:0'"),
+        (lambda g: replace(g, basis=libasis.Basis((), "lib"), edges=(), signed=()), "no sites"),
+    ],
+)
+def test_a_broken_graph_is_not_saved(graph, tmp_path, change, words):
+    with pytest.raises(StoreError, match="This graph is not saved") as caught:
+        change(graph).save(tmp_path / "graph")
+    assert words in str(caught.value)
+    assert not (tmp_path / "graph").exists()
+
+
+def test_sparse_edges_stay_sparse(graph, tmp_path):
+    sparse = replace(
+        graph, edges=tuple(e.to_sparse() for e in graph.edges), signed=tuple(s.to_sparse() for s in graph.signed)
+    )
+    back = libasis.InteractionGraph.load(sparse.save(tmp_path / "graph"))
+    for one, two in zip([*sparse.edges, *sparse.signed], [*back.edges, *back.signed], strict=True):
+        assert two.is_sparse
+        assert two.is_coalesced()
+        assert torch.equal(one.to_dense(), two.to_dense())
+
+
+def test_a_basis_is_a_table_too(graph):
+    table = graph.basis.to_dataframe()
+    assert len(table) == sum(site.k for site in graph.basis)
+    assert table.importance[1] == float(graph.basis[0].importances[1])
+    assert repr(graph.basis[0]) == "SiteBasis('s0': 6 of 6 directions kept)"
+    assert "tensor" not in repr(graph) + repr(graph.basis)
+
+
+def test_pages_are_found_where_they_are_registered(graph, tmp_path):
+    class Other(libasis.InteractionGraph):
+        pass
+
+    other = Other(**vars(graph))
+    told = []
+    write_page.register(Other, lambda *args, **options: told.append((args, options)) or tmp_path)
+    frame.register(Other, lambda result: "<iframe>")
+    assert other.to_html(tmp_path / "page.html", "ja", title="x") == tmp_path
+    assert told[0][0] == (other, tmp_path / "page.html", "ja")
+    assert told[0][1]["title"] == "x"
+    assert other._repr_html_() == "<iframe>"
+    with pytest.raises(OptionError, match="no page for a result of type Basis"):
+        write_page(graph.basis, tmp_path / "page.html")
+
+
+def test_a_missing_package_is_named(graph, tmp_path, monkeypatch):
+    for name in ("pandas", "networkx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for call in (graph.to_dataframe, graph.basis.to_dataframe, graph.to_networkx):
+        with pytest.raises(OptionError, match=r"libasis\[graph\]"):
+            call()
+    with pytest.raises(OptionError, match=r"libasis\[graph\]"):
+        graph.to_graphml(tmp_path / "g.graphml")
 
 
 def test_exports(graph, tmp_path):

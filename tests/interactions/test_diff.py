@@ -183,6 +183,10 @@ def test_it_is_written_as_json(graph, tmp_path):
     written = json.loads(found.to_json(tmp_path / "diff.json").read_text())
     assert written == found.to_plain()
     assert written["info"]["labels_b"] == {"s0:0": "x"}
+    back = libasis.load(found.save(tmp_path / "diff"))
+    assert back.to_plain() == found.to_plain()
+    assert repr(back) == repr(found)
+    assert len(back.to_dataframe()) == len(found.edges)
 
 
 @pytest.mark.parametrize(

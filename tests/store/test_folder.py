@@ -128,7 +128,9 @@ def test_a_damaged_result_may_be_replaced(tmp_path):
 def test_two_processes_do_not_save_at_once(tmp_path):
     pytest.importorskip("fcntl")
     path = sample("one").save(tmp_path / "result")
-    hold = "import fcntl, os, sys; h = os.open(sys.argv[1], os.O_RDONLY); fcntl.flock(h, fcntl.LOCK_EX); print(1, flush=1)"
+    hold = (
+        "import fcntl, os, sys; h = os.open(sys.argv[1], os.O_RDONLY); fcntl.flock(h, fcntl.LOCK_EX); print(1, flush=1)"
+    )
     other = subprocess.Popen(
         [sys.executable, "-c", f"{hold}; sys.stdin.read()", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -219,7 +221,9 @@ def test_a_class_refuses_results_of_another(tmp_path):
         libasis.InteractionGraph.load(path)
 
 
-HEAD = f'{{"format": "libasis", "format_version": 2, "sha256": "{DIGEST}", "kind": "test-sample", "tensors_sha256": null, '
+HEAD = (
+    f'{{"format": "libasis", "format_version": 2, "sha256": "{DIGEST}", "kind": "test-sample", "tensors_sha256": null, '
+)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,9 @@ def test_a_file_alone_is_the_old_or_the_new(tmp_path, monkeypatch, error):
 def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     path = sample("old").save(tmp_path / "result")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        patch.setattr(
+            os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+        )
         with pytest.raises(StoreError, match="cannot be written: No space left on device"):
             sample("new").save(path, force=True)
     assert libasis.load(path).title == "old"

@@ -62,9 +62,11 @@ numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=True)
 texts = st.text() | st.sampled_from(["$float", "$map", "\ud83d", "\u2028</script>", "\x00"])
 plain = st.recursive(
     st.none() | st.booleans() | numbers | texts,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(texts, inner, max_size=4)
-    | st.dictionaries(st.integers(), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(texts, inner, max_size=4)
+        | st.dictionaries(st.integers(), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -78,7 +80,9 @@ def test_plain_data_of_any_form_come_back(tmp_path_factory, value):
 
 def test_tensors_that_share_memory_or_a_name_do_not_get_mixed_up(tmp_path):
     base = torch.rand(4, 4)
-    before = sample(by_number={1: {"a": base, "b": base.T, "c": base[:, 1]}}, info={"t": {"a.b": base, "a": {"b": -base}}})
+    before = sample(
+        by_number={1: {"a": base, "b": base.T, "c": base[:, 1]}}, info={"t": {"a.b": base, "a": {"b": -base}}}
+    )
     assert same(libasis.load(before.save(tmp_path / "sample")), before)
 
 

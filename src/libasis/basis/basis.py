@@ -13,7 +13,7 @@ from ..cut import Traced
 from ..errors import OptionError, SiteError
 from ..importance import Moments
 from ..measure import DEFAULT_MEMORY, Records
-from ..store import Stored
+from ..store import Stored, all_finite
 from ..types import Matrix, Plain, Vector
 
 
@@ -61,7 +61,7 @@ class SiteBasis:
             tensor = getattr(self, name)
             if list(tensor.shape) != shape:
                 return f"{name} of site {self.name!r} has the shape {list(tensor.shape)} instead of {shape}"
-            if not tensor.isfinite().all():
+            if not all_finite(tensor):
                 return f"{name} of site {self.name!r} is not finite"
         return None
 

@@ -15,7 +15,7 @@ from ..basis import Basis
 from ..errors import LabelError, optional
 from ..files import write_text
 from ..pages import frame, write_page
-from ..store import Stored, frame_of
+from ..store import Stored, all_finite, frame_of
 from ..types import Matrix, Plain
 from .labels import Label, read_labels, write_labels
 
@@ -67,7 +67,7 @@ class InteractionGraph(Stored, kind="graph"):
             found = [list(matrix.shape) for matrix in getattr(self, name)]
             if found != shapes:
                 return f"its {name} have the shapes {found}, but its features need {shapes}"
-            if not all(_values(matrix).isfinite().all() for matrix in getattr(self, name)):
+            if not all(all_finite(_values(matrix)) for matrix in getattr(self, name)):
                 return f"its {name} are not finite"
         if any((_values(matrix) < 0).any() for matrix in self.edges):
             return "some of its edges are below 0"

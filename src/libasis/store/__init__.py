@@ -2,5 +2,6 @@
 
 from .folder import check_target, digest_of
 from .result import Stored, frame_of, load, save
+from .values import all_finite
 
-__all__ = ["Stored", "check_target", "digest_of", "frame_of", "load", "save"]
+__all__ = ["Stored", "all_finite", "check_target", "digest_of", "frame_of", "load", "save"]

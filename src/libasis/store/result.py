@@ -19,7 +19,7 @@ from ..errors import StoreError, optional
 from ..files import parse_json, write_text
 from ..types import Plain
 from . import folder
-from .values import MisfitError, Tensors, fit, from_plain, to_plain, without_tensors
+from .values import MisfitError, Tensors, all_finite, fit, from_plain, to_plain, without_tensors
 
 if TYPE_CHECKING:
     import pandas
@@ -115,7 +115,7 @@ class _Facts:
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> _Facts:
-        finite = not tensor.is_floating_point() or bool(tensor.isfinite().all())
+        finite = not tensor.is_floating_point() or all_finite(tensor)
         return cls(str(tensor.dtype).removeprefix("torch."), list(tensor.shape), finite)
 
 

@@ -132,6 +132,11 @@ def _own(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Whether a tensor of real numbers holds neither nan nor infinity; takes no memory beside it."""
+    return tensor.numel() == 0 or bool(torch.stack(tensor.aminmax()).isfinite().all())
+
+
 def without_tensors(value: Any) -> Any:
     """What `to_plain` gives for people and other programs: not finite numbers as texts, mappings by numbers as pairs.
 

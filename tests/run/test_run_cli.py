@@ -149,6 +149,17 @@ def test_fit_is_that_of_the_python_call(folder, command, settings, code):
         assert torch.equal(a.C, b.C)
 
 
+def test_a_rule_with_options_reaches_the_fit(command, settings):
+    ok(command("fit", "--set", 'fit.moments={rule = "sketch", relative_error = 0.3, seed = 5}'))
+    rules = libasis.load("libasis-run/basis").info["rules"]
+    assert all(rule["rule"].startswith("sketch") for rule in rules)
+    assert all(rule["relative_error"] <= 0.3 for rule in rules)
+    ok(command("fit", "--force", "--set", "fit.moments=exact"))
+    assert {rule["rule"] for rule in libasis.load("libasis-run/basis").info["rules"]} == {"exact"}
+    bad = 'fit.moments={rule = "closed_form", relative_error = 0.3}'
+    refused(command("fit", "--force", "--set", bad), 'the rule "closed_form", which has none')
+
+
 def test_graph_fits_only_if_needed(folder, command, settings):
     rows = facts(command("graph", "--json"))["sections"]
     assert [(row["section"], row["to"]) for row in rows] == [("fc1:in", "fc2:in"), ("fc2:in", "output")]

@@ -22,7 +22,7 @@ from .pipeline import Output, check, saved_ablations
 
 WRITERS = {"csv": "to_csv", "graphml": "to_graphml", "json": "to_json", "attribution": "to_attribution_json"}
 ENDINGS = {".csv": "csv", ".graphml": "graphml", ".json": "json"}
-AGAIN = "repeat that setting, or run libasis {verb} --force"
+AGAIN = "put that back, or run libasis {verb} --force"
 WITHOUT = f"{AGAIN}, or leave the cards out: --set report.cards=false"
 
 

@@ -125,7 +125,7 @@ def ablate(config: Config, *, force: bool = False) -> Ablations:
     output = Output(config)
     measured = output.saved_graph()
     opened = Opened(config)
-    advice = "repeat that setting, run libasis graph --force, or name another output"
+    advice = "put that back, run libasis graph --force, or name another output"
     check(opened, "graph", measured, output.graph, advice)
     output.refuse(output.ablation, force)
     digest, test = output.digest_of_graph(), opened.data.test

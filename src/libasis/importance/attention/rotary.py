@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...anatomy import Turn
 from .head_pairs import Pair, Paths, Weighted, add_to, bands_of, gram, in_cache
-from .heads import Looks, Turn
+from .heads import Looks
 
 
 class RotaryPaths(Paths):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import BatchError
+from .replay import random_state, replayed
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def first_inputs(model: nn.Module, batches: Iterable[Any]) -> Any:
     positional input; otherwise the pair is two positional inputs.
     """
     check_reiterable(batches)
-    for item in batches:
+    for item in replayed(batches, random_state()):
         if _is_pair(item) and (not isinstance(item[0], Tensor) or _takes_one(model)):
             return item[0]
         return item

@@ -11,7 +11,7 @@ from ...anatomy import Anatomy, Attended, AttentionMaps, Values, spread
 
 
 @dataclass
-class Looks(Attended):
+class HeadStates(Attended):
     r"""What the heads look at in some samples, and what comes of it.
 
     Attributes:
@@ -32,11 +32,11 @@ class Looks(Attended):
         r""":math:`R_t^T c \tilde q_t`, what moves the key of the same position, ``[H, b, t, e]``."""
         return self.q if self.turn_k is None else self.turn_k.at(slice(None), self.rows).back(self.q)
 
-    def samples(self, b: slice) -> Looks:
+    def samples(self, b: slice) -> HeadStates:
         """Some of the samples."""
         A, q, k, v, kbar, o = (y[:, b] for y in (self.A, self.q, self.k, self.v, self.kbar, self.o))
         turn_q, turn_k = (turn and turn.at(b, slice(None)) for turn in (self.turn_q, self.turn_k))
-        return Looks(A, q, k, v, self.rows, turn_q, turn_k, (self.plain[0][b], self.plain[1][b]), kbar, o)
+        return HeadStates(A, q, k, v, self.rows, turn_q, turn_k, (self.plain[0][b], self.plain[1][b]), kbar, o)
 
     def query_back(self, x: Tensor) -> Tensor:
         """From the rotated query at t ``[.., t, e]`` to the query."""
@@ -66,7 +66,7 @@ class Looks(Attended):
         return spread(x, self.rows, self.k.shape[2])
 
 
-class Heads(AttentionMaps):
+class ReadoutHeads(AttentionMaps):
     r"""The heads of a section for a readout C'.
 
     Attributes:
@@ -81,7 +81,7 @@ class Heads(AttentionMaps):
         self.Q = self.G.T @ self.G
         self.P = self.Q.view(self.H, self.v, self.H, self.v).transpose(1, 2).contiguous()
 
-    def look(self, u: Tensor, values: Values, counted: Tensor | None) -> Looks:
+    def look(self, u: Tensor, values: Values, counted: Tensor | None) -> HeadStates:
         """What the heads look at.
 
         Args:
@@ -91,7 +91,7 @@ class Heads(AttentionMaps):
         """
         x = self.attend(u, values)
         A = (x.A if counted is None else torch.where(counted[..., None], x.A, 0.0)).contiguous()
-        return Looks(A, x.q, x.k, x.v, x.rows, x.turn_q, x.turn_k, x.plain, A @ x.k, A @ x.v)
+        return HeadStates(A, x.q, x.k, x.v, x.rows, x.turn_q, x.turn_k, x.plain, A @ x.k, A @ x.v)
 
     def between(self, x: Tensor) -> Tensor:
         """P of all pairs of heads: ``[H, b, t, v]`` to the sums over g of P x of g."""

@@ -6,6 +6,7 @@ from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..intervene import Scores
 from ..types import Plain, Vector
 
 
@@ -59,31 +60,57 @@ class SampleScores:
     base: Vector
     sums: dict[str, dict[int, Vector]]
 
+    @classmethod
+    def of(cls, base: Scores, sums: dict[str, dict[int, Vector]]) -> SampleScores:
+        """Those of an ablation, beside base scores that were kept by sample."""
+        counts, scores = base.by_sample()
+        return cls(counts, scores[0], sums)
+
 
 @dataclass(frozen=True, eq=False)
 class NodeAblation:
     """Scores with only the k most important features of one site kept.
 
     Attributes:
+        features_required: per site the features kept at the end of a bisection over the counts measured, whose score
+            drops by no more than ``max_drop``; None where not even all of them pass.
+        features_required_stable: the smallest count from which every larger count measured also passes; use it for
+            claims. None where not even all of them pass.
         curves: per site the score by number of features kept.
         without_constant: the score when the constant is removed too. The constant carries all that does not depend on
             the features, biases included, so nothing is left and the model's output is zero everywhere.
         base_score: the unablated model's score on the same samples.
         metric: the metric's name.
         higher_is_better: whether a larger score is a better one.
+        max_drop: the worsening of the score that was allowed.
         samples: number of scores averaged (tokens, for token targets).
         info: schedule, replacement, data, seed, method, versions.
         per_sample: each sample's scores, where asked for; never stored.
     """
 
+    features_required: dict[str, int | None]
+    features_required_stable: dict[str, int | None]
     curves: dict[str, Curve]
     without_constant: float
     base_score: float
     metric: str
     higher_is_better: bool
+    max_drop: float
     samples: int
     info: Plain = field(default_factory=dict)
     per_sample: SampleScores | None = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One plain row per site."""
+        return [
+            {
+                "site": name,
+                "features": curve.counts[-1],
+                "features_required": self.features_required[name],
+                "features_required_stable": self.features_required_stable[name],
+            }
+            for name, curve in self.curves.items()
+        ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..ablation import SampleScores
 from ..errors import OptionError
+from ..intervene import Allowance, stable_counts
 from ..types import Matrix, Vector
 
 CHUNK = 128  # replicates resampled at once
-TOLERANCE = 1e-12
 
 
 def check_replicates(replicates: int, confidence: float) -> None:
@@ -69,37 +68,12 @@ class Bootstrap:
         return float(low), float(high)
 
 
-@dataclass(frozen=True)
-class Limit:
-    """When a score is good enough: worse than the base score by at most ``max_drop``."""
-
-    max_drop: float
-    higher_is_better: bool
-
-    def passes(self, base: Tensor, scores: Tensor) -> Tensor:
-        """Bool, of the shape of ``scores``."""
-        drop = base - scores if self.higher_is_better else scores - base
-        return drop <= self.max_drop + TOLERANCE
-
-
-def stable_counts(counts: Sequence[int], passed: Tensor) -> np.ndarray:
-    """The smallest count from which every larger one passes too, for each column; infinite where none does.
-
-    Args:
-        counts: ascending, ``[c]``.
-        passed: ``[c, B]``.
-    """
-    good = passed.flip(0).to(torch.int8).cumprod(0).sum(0)  # how many of the largest counts pass in a row
-    table = np.array([np.inf, *reversed(counts)], dtype=np.float64)
-    return table[good.cpu().numpy()]
-
-
-def replicate_counts(scores: SampleScores, name: str, limit: Limit, bootstrap: Bootstrap) -> np.ndarray:
+def replicate_counts(scores: SampleScores, name: str, allowance: Allowance, bootstrap: Bootstrap) -> np.ndarray:
     """Stable counts of one site or section on resampled samples, ``[B]``; infinite where no count passes."""
     by_count = dict(sorted(scores.sums[name].items()))
     rows = torch.stack([scores.base, *by_count.values()])
     means = bootstrap.means(rows, scores.counts)
-    return stable_counts(list(by_count), limit.passes(means[:1], means[1:]))
+    return stable_counts(list(by_count), torch.as_tensor(allowance.passes(means[:1], means[1:])))
 
 
 def curve_band(scores: SampleScores, name: str, bootstrap: Bootstrap) -> dict[int, tuple[float, float]]:

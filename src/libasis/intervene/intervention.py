@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..basis import Basis
 from ..errors import OptionError
@@ -175,14 +177,12 @@ def _float(name: str, value: Any) -> float:
 
 def _numbers(name: str, given: Any) -> tuple[int, ...]:
     """Distinct whole numbers from 0, as a tuple; a single one too."""
-    try:
-        found = [n.item() if hasattr(n, "item") else n for n in (given if isinstance(given, Iterable) else [given])]
-    except (TypeError, ValueError, RuntimeError):
-        found = [None]
-    whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in found)
-    if not whole or len(set(found)) != len(found):
+    listed = given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given
+    found = tuple(listed) if isinstance(listed, Iterable) else (listed,)
+    numbers = tuple(int(n) for n in found if isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0)
+    if not len(set(numbers)) == len(numbers) == len(found):
         raise OptionError(f"{name} is {given!r}; give whole numbers from 0, none of them twice.")
-    return tuple(found)
+    return numbers
 
 
 def _rows(given: Any) -> tuple[tuple[float, ...], ...]:

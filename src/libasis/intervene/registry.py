@@ -56,10 +56,12 @@ def kind(
             says so of an intervention.
     """
 
+    def says(_: Intervention) -> str | None:
+        return needs if isinstance(needs, str) else None
+
     def add(replace: Callable[[Place], Activations]) -> Callable[[Place], Activations]:
-        KINDS[name] = Kind(
-            replace, takes if callable(takes) else _CHECKS[takes], needs if callable(needs) else lambda _: needs
-        )
+        check = takes if callable(takes) else _CHECKS[takes]
+        KINDS[name] = Kind(replace, check, needs if callable(needs) else says)
         return replace
 
     return add

@@ -50,3 +50,30 @@ class Mean(Sums):
     def error(self) -> Tensor:
         """The standard error of the mean; 0 where there are fewer than two values."""
         return (self.spread / (self.n * (self.n - 1))).sqrt() if self.n > 1 else torch.zeros_like(self.spread)
+
+
+class Range(Sums):
+    """The smallest and the largest values, number by number.
+
+    Attributes:
+        low: ``[...]``, float64; infinite before any value was added.
+        high: ``[...]``.
+    """
+
+    sums = ("low", "high")
+
+    def __init__(self) -> None:
+        self.low = torch.tensor(torch.inf, dtype=torch.float64)
+        self.high = -self.low
+
+    def add(self, values: Tensor) -> None:
+        """Add values ``[n, ...]``."""
+        if len(values):
+            self._join(values.amin(0).to(self.low), values.amax(0).to(self.high))
+
+    def merge(self, other: Range) -> None:
+        """See `Sums`."""
+        self._join(other.low, other.high)
+
+    def _join(self, low: Tensor, high: Tensor) -> None:
+        self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)

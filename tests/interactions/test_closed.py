@@ -48,7 +48,7 @@ def assert_same(closed, derived):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_closed_is_derived(name, method, monkeypatch):
-    assert_same(*both(name, monkeypatch, method=method, nodes=3))
+    assert_same(*both(name, monkeypatch, method=method, n_steps=3))
 
 
 @pytest.mark.parametrize("name", ["gelu of the normed", "attention, both ways", "partial rotary", "side by side"])

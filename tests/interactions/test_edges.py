@@ -58,7 +58,7 @@ def test_integrated_gradients_are_complete(name, baseline):
 
 def test_integrated_equals_gradient_where_the_section_is_linear():
     W, x = chains.random(4, 6), chains.data("mlp")
-    one, two = graph([lambda z: z @ W.T], x), graph([lambda z: z @ W.T], x, method="integrated", nodes=3)
+    one, two = graph([lambda z: z @ W.T], x), graph([lambda z: z @ W.T], x, method="integrated", n_steps=3)
     torch.testing.assert_close(one.edges[0], two.edges[0], rtol=1e-10, atol=1e-14)
 
 
@@ -101,12 +101,12 @@ def test_masked_positions_do_not_count():
     truth = libasis.interactions(traced, basis, [x], progress=False)
     padded = torch.cat([x, 9 * torch.ones_like(x[:, :1])], 1)
     mask = torch.tensor([True, True, True, False]).expand(len(x), -1)
-    found = libasis.interactions(traced, basis, [padded], mask=lambda inputs: mask, progress=False)
+    found = libasis.interactions(traced.to(mask=lambda inputs: mask), basis, [padded], progress=False)
     for a, b in zip(found.edges, truth.edges, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("options", [{"method": "shapley"}, {"method": "integrated", "nodes": 0}, {"baseline": "max"}])
+@pytest.mark.parametrize("options", [{"method": "shapley"}, {"method": "integrated", "n_steps": 0}, {"baseline": "max"}])
 def test_bad_options_are_refused(options):
     with pytest.raises(OptionError):
         graph(chains.SECTIONS["mlp"](), chains.data("mlp"), **options)

@@ -12,7 +12,7 @@ from ..anatomy import Anatomy, Values
 from ..importance import Units
 from ..numerics import clamp, even, slices
 from ..types import Matrix
-from .attention import Heads, Look, numbers_of
+from .attention import AttendedPoint, HeadChanges, numbers_of
 
 CACHE = 2**21  # numbers in a block that is gone through several times
 ROWS, SOURCES = 256, 128  # so many vectors and input features at once make products of matrices fast
@@ -63,7 +63,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class SeenSamples:
     r"""What some samples give, before any two features are asked for; m counts pairs of sample and output position.
 
     Attributes:
@@ -79,7 +79,7 @@ class _Seen:
     y: Tensor | None
     chi: Tensor | None
     amounts: Tensor
-    looks: list[tuple[float, Look, Tensor, Tensor | None]]
+    looks: list[tuple[float, AttendedPoint, Tensor, Tensor | None]]
     keep: Tensor | None
 
 
@@ -90,7 +90,7 @@ class ClosedEffects:
     :math:`\chi_{si} = \hat x_s \cdot c_i / d`; without one, :math:`a = \hat f` and :math:`\chi = 0`. With
     :math:`G = C'^T B` and slopes s, pointwise branches contribute
     :math:`\big(\sum_h s_h G_{jh} (A c_i)_h - (Gy)_j \chi_i\big) a_i`, :math:`y = \sum_m s_m \circ A_m \hat x`; the skip
-    path :math:`(C'^T D c_i)_j \hat f_i`; attention what `Heads` says, read by C'.
+    path :math:`(C'^T D c_i)_j \hat f_i`; attention what `HeadChanges` says, read by C'.
 
     Args:
         anatomy: of the section.
@@ -105,7 +105,7 @@ class ClosedEffects:
         self.through = self.units.A @ C_pinv.T  # [rows, k_in]
         skip = C.new_zeros(anatomy.d_out, anatomy.d) if anatomy.skip is None else anatomy.skip.to(C)
         self.skip = C.T @ skip @ C_pinv.T  # [k_out, k_in]
-        self.heads = None if anatomy.attention is None else Heads(anatomy, anatomy.attention, C, C_pinv)
+        self.heads = None if anatomy.attention is None else HeadChanges(anatomy, anatomy.attention, C, C_pinv)
         self.varied = torch.zeros(self.units.rows, dtype=torch.bool, device=C.device)
         self.pairs: dict[tuple[int, int, int, int], Tensor] = {}
 
@@ -158,7 +158,7 @@ class ClosedEffects:
         slopes[:, 0] = 1.0
         return slopes
 
-    def _same(self, seen: _Seen, columns: slice, which: slice) -> Matrix:
+    def _same(self, seen: SeenSamples, columns: slice, which: slice) -> Matrix:
         """What is alike for all these samples, ``[j, i]``: the skip path, and units whose slope is the same."""
         steady = ~self.varied
         G = self.G[steady][:, columns].T * seen.slopes[:1, steady].sum(0)
@@ -179,7 +179,7 @@ class ClosedEffects:
 
     def _see(
         self, points: Sequence[tuple[Tensor, float]], amounts: Tensor, keep: Tensor | None, values: Values
-    ) -> _Seen:
+    ) -> SeenSamples:
         norm, t = self.anatomy.norm, slice(None) if self.anatomy.read is None else list(self.anatomy.read)
         slopes, y, chis, looks = None, [], [], []
         for x, weight in points:
@@ -187,7 +187,7 @@ class ClosedEffects:
             chi = None if norm is None else u @ self.C_pinv.T / u.shape[-1]
             if self.heads is not None:
                 a = amounts if inverse is None else amounts * inverse
-                looks.append((weight, self.heads.look(u, values, t, normed=norm is not None), a, chi))
+                looks.append((weight, self.heads.look(u, values, normed=norm is not None), a, chi))
             if self.units.rows:
                 there = _kept(u[:, t], keep)
                 scale = weight if inverse is None else weight * _kept(inverse[:, t], keep)
@@ -198,7 +198,7 @@ class ClosedEffects:
                     y.append(self.units.gather(own * (there @ self.units.A.T)) @ self.units.G.T * scale)
                     chis.append(_kept(chi[:, t], keep))
         at = _kept(amounts[:, t], keep)
-        return _Seen(
+        return SeenSamples(
             at.new_zeros(len(at), 0) if slopes is None else slopes,
             torch.stack(y, 2) if y else None,
             torch.stack(chis, 1) if chis else None,
@@ -207,7 +207,7 @@ class ClosedEffects:
             keep,
         )
 
-    def _change(self, seen: _Seen, which: slice) -> Tensor | None:
+    def _change(self, seen: SeenSamples, which: slice) -> Tensor | None:
         """What the heads write more, ``[m, h v, i]``."""
         if self.heads is None:
             return None

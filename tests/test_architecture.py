@@ -11,21 +11,12 @@ import pytest
 import libasis
 
 ROOT = Path(libasis.__file__).parent
-BELOW_ALL = ("errors", "types", "files", "provenance")
+BELOW_ALL = ("errors", "types", "files", "provenance", "store", "pages")
 STAGES = (
-    "numerics", "cut", "anatomy", "importance", "basis", "interactions", "ablation", "sparse",
-    "cards", "evaluate", "report", "run", "demo",
+    "numerics", "data", "cut", "measure", "anatomy", "importance", "basis", "intervene", "graphs", "interactions",
+    "ablation", "sparse", "build", "cards", "evaluate", "report", "demo", "run",
 )  # fmt: skip
-FACE = STAGES.index("cards") + 0.5  # `import libasis` itself brings the stages up to cards
-
-LAZY = {
-    ("basis/fit.py", "sparse"): "fit(sparse=True) judges rotations by ablation",
-    ("basis/basis.py", "interactions"): "Basis.save writes the same format as InteractionGraph.save",
-    ("interactions/graph.py", "report"): "InteractionGraph.to_html is the page",
-    ("interactions/diff.py", "report"): "GraphDiff.to_html is the page of a comparison",
-    ("run/cli.py", "demo"): "`libasis demo` runs the demo",
-}
-"""Imports of a later stage, each inside a function, each with its reason."""
+FACE = STAGES.index("report") + 0.5  # `import libasis` itself brings the stages up to the report
 
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -38,19 +29,13 @@ def part_of(file):
 
 def height(part):
     if part in BELOW_ALL:
-        return -1
+        return BELOW_ALL.index(part) - len(BELOW_ALL)
     return FACE if part == "__init__" else STAGES.index(part)
 
 
 def inside(file):
-    """Each import of the package's own parts: (part, whether it is inside a function)."""
+    """Each part of the package that a file imports, wherever the import stands: in functions and for types too."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    lazy = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
-        for node in ast.walk(function)
-    }
     package = ["libasis", *file.relative_to(ROOT).parts[:-1]]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -63,7 +48,7 @@ def inside(file):
             continue
         for target in targets:
             if target[0] == "libasis":
-                yield name_of(target), id(node) in lazy
+                yield name_of(target)
 
 
 def name_of(target):
@@ -79,43 +64,63 @@ def test_every_part_is_a_known_one():
 
 
 def test_a_stage_imports_only_itself_and_earlier_ones():
-    later = {}
-    for file in FILES:
-        part = part_of(file)
-        if part == "reference":
-            continue
-        for target, lazy in inside(file):
-            if target == part or (target != "reference" and height(target) < height(part)):
-                continue
-            later.setdefault((file.relative_to(ROOT).as_posix(), target), []).append(lazy)
-    assert set(later) == set(LAZY)
-    assert all(all(lazy) for lazy in later.values()), later
+    later = {
+        (file.relative_to(ROOT).as_posix(), target)
+        for file in FILES
+        for target in inside(file)
+        if target not in (part_of(file), "reference") and height(target) >= height(part_of(file))
+    }
+    assert later == set()
 
 
 def test_the_reference_shares_nothing_with_the_package():
     """It is held for the truth, so no mistake may be common to both."""
     assert list(inside(ROOT / "reference.py")) == []
-    users = [file for file in FILES for target, _ in inside(file) if target == "reference"]
+    users = [file for file in FILES for target in inside(file) if target == "reference"]
     assert users == []
+
+
+def test_contributing_lists_the_rooms_in_their_order():
+    table = (ROOT.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    places = [table.index(f"| `{stage}/` |" if (ROOT / stage).is_dir() else f"| `{stage}.py` |") for stage in STAGES]
+    assert places == sorted(places)
+
+
+def test_no_class_name_stands_for_two_things():
+    names = {}
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                names.setdefault(node.name.lstrip("_"), []).append(file.relative_to(ROOT).as_posix())
+    assert {name: files for name, files in names.items() if len(files) > 1} == {}
 
 
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("from ..report import write_page", [("report", False)]),
-        ("def f():\n    from ..report.page import write_page", [("report", True)]),
-        ("from .. import report, trace", [("report", False), ("__init__", False)]),
-        ("import libasis.run.cli", [("run", False)]),
-        ("import libasis", [("__init__", False)]),
-        ("from libasis import reference", [("reference", False)]),
-        ("if TYPE_CHECKING:\n    from . import fit", [("basis", False)]),
+        ("from ..report import write_page", ["report"]),
+        ("def f():\n    from ..report.page import write_page", ["report"]),
+        ("from .. import report, trace", ["report", "__init__"]),
+        ("import libasis.run.cli", ["run"]),
+        ("import libasis", ["__init__"]),
+        ("from libasis import reference", ["reference"]),
+        ("if TYPE_CHECKING:\n    from . import fit", ["basis"]),
         ("import torch\nfrom torch import nn", []),
     ],
 )
-def test_imports_are_read_in_every_form(source, expected, monkeypatch):
-    file = ROOT / "basis" / "new.py"
-    monkeypatch.setattr(Path, "read_text", lambda self, encoding: source)
-    assert list(inside(file)) == expected
+def test_imports_are_read_in_every_form(source, expected, tmp_path):
+    class Written:
+        """A file at a place in the package with a text of its own."""
+
+        parts = ("basis", "new.py")
+
+        def relative_to(self, root):
+            return self
+
+        def read_text(self, encoding):
+            return source
+
+    assert list(inside(Written())) == expected
 
 
 def test_importing_the_package_brings_no_optional_dependency():
@@ -128,7 +133,6 @@ def test_importing_the_package_brings_no_optional_dependency():
         "transformers",
         "sklearn",
         "graspologic_native",
-        "scipy",
         "PIL",
     ]
     code = f"import sys, libasis; print([m for m in {optional} if m in sys.modules])"

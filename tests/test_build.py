@@ -229,7 +229,7 @@ def test_an_invertible_map_and_its_inverse_change_nothing(seed, method):
     moved = named(first=first, A=matrix(A), inverse=matrix(A.inverse()), second=second, act=nn.GELU(), third=third)
     batches = list((random(90, 6, seed=9) @ random(6, 6, seed=10)).split(35))
     one, other = (
-        libasis.build(model, batches, ["input", site, "third:in", "output"], method=method, progress=False)
+        libasis.build(model, batches, ["input", site, "third:in", "output"], basis=method, progress=False)
         for model, site in ((plain, "first"), (moved, "A"))
     )
     for a, b in zip(one.basis, other.basis, strict=True):
@@ -266,9 +266,9 @@ def test_build_is_its_three_steps():
     model, batches = case.model(), case.batches()
     traced = libasis.trace(model, batches[0], case.sites)
     basis = libasis.fit(traced, batches, "pca", progress=False)
-    truth = libasis.interactions(traced, basis, batches, method="integrated", nodes=3, progress=False)
+    truth = libasis.interactions(traced, basis, batches, method="integrated", n_steps=3, progress=False)
     pairs = [(x, torch.zeros(len(x))) for x in batches]  # targets are not used
-    found = libasis.build(model, pairs, case.sites, method="pca", edges="integrated", nodes=3, progress=False)
+    found = libasis.build(model, pairs, case.sites, basis="pca", method="integrated", n_steps=3, progress=False)
     for a, b in zip(found.edges, truth.edges, strict=True):
         assert torch.equal(a, b)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .basis import Basis, fit_basis
+from .basis import METHODS, Basis, fit_basis
 from .cut import Mask, SiteSpec, Traced, trace
 from .data import first_inputs
 from .errors import ON_TRACE, OptionError, renamed
@@ -152,6 +152,8 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes.
         spill: a folder for activations that do not fit into memory, see `fit`.
     """
+    if method in METHODS:
+        raise OptionError(f"method is {method!r}, which is a basis: write basis={method!r}.")
     traced = trace(model, first_inputs(model, batches), sites, mask=mask, dtype=dtype, device=device)
     kept = keep(traced, batches, memory=memory, spill=spill)
     try:

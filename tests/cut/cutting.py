@@ -38,7 +38,7 @@ def assert_close(actual, expected, tolerance=1e-10):
 
 def assert_reassembles(traced, model, batches, tolerance=1e-10, pick=main_output):
     """Section by section, from every site on, repeated, and as a whole: the model's own output."""
-    for inputs, record in zip(batches, traced.stream(batches, progress=False), strict=True):
+    for inputs, record in zip(batches, traced.stream(batches), strict=True):
         expected = pick(call(model, inputs))
         assert_close(record.output, expected, tolerance)
         x = record.activations[0]

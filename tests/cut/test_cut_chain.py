@@ -82,7 +82,7 @@ def test_errors():
         libasis.Chain([torch.tanh, nn.Linear(3, 3)])
     chain = libasis.Chain([torch.tanh, nn.Linear(6, 3).to(F64).eval()], ["a", "b", "c"])
     with refused(BatchError, "Section 1 of the Chain", "'b' to 'c'", r"\[2, 5\]", "batch 1"):
-        list(chain.stream([randn(2, 6), randn(2, 5)], progress=False))
+        list(chain.stream([randn(2, 6), randn(2, 5)]))
     with refused(BatchError, "Batch 0", "a tensor"):
         chain.record({"x": randn(2, 6)})
     with refused(BatchError, "one-shot"):
@@ -119,6 +119,6 @@ def test_mask():
     chain = libasis.Chain([torch.tanh], mask=lambda inputs: inputs[0][..., 0] > 0)
     x = randn(2, 4, 6)
     assert chain.record(x).count(0) == int((x[..., 0] > 0).sum())
-    assert chain.with_mask(None).record(x).count(0) == 8
+    assert chain.to(mask=None).record(x).count(0) == 8
     with pytest.raises(libasis.LibasisError):
-        chain.with_mask("attention_mask").record(x)
+        chain.to(mask="attention_mask").record(x)

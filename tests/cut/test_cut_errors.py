@@ -21,7 +21,7 @@ def traced():
 
 
 def consume(traced, batches):
-    return list(traced.stream(batches, progress=False))
+    return list(traced.stream(batches))
 
 
 def random_in_eval(m, x):
@@ -198,7 +198,7 @@ class TestOptions:
         with refused(OptionError, "dtype is", "float32 or float64"):
             libasis.trace(MLP_CASE.model(), MLP_CASE.example(), SITES, dtype=dtype)
         with refused(OptionError, "dtype is"):
-            libasis.fit(traced, [MLP_CASE.example()], dtype=dtype, progress=False)
+            traced.to(dtype=dtype)
 
     def positions(self, **options):
         return libasis.trace(self.model, {"x": randn(2, 4, 6)}, ["input", "b:in", "output"], **options)

@@ -276,7 +276,7 @@ class TestInputs:
     def test_pairs_with_targets(self):
         model, x, y = two_layers(), randn(4, 6), torch.arange(4)
         traced = libasis.trace(model, x, ["input", "output"])
-        records = list(traced.stream([(x, y), (x, y + 1), x, (x,), [x, y]], progress=False))
+        records = list(traced.stream([(x, y), (x, y + 1), x, (x,), [x, y]]))
         assert [None if r.targets is None else r.targets[0].item() for r in records] == [0, 1, None, None, 0]
         assert [r.index for r in records] == [0, 1, 2, 3, 4]
 

@@ -33,7 +33,7 @@ def test_every_call(case):
     copies, before = copy.deepcopy(batches), everything(model)
     traced = libasis.trace(model, case.example(), case.sites)
     assert everything(model) == before
-    for record in traced.to(dtype=torch.float32).stream(batches, progress=False):
+    for record in traced.to(dtype=torch.float32).stream(batches):
         record.rest(0, record.activations[0])
     record = traced.record(batches[0])
     record.contexts[0](record.activations[0].clone().requires_grad_()).sum().backward()

@@ -3,9 +3,8 @@ import pytest
 import torch
 
 from libasis.ablation import SampleScores
-from libasis.errors import OptionError
-from libasis.evaluate import Bootstrap
 from libasis.evaluate.resample import Limit, curve_band, pooled_mean, pooled_ratio, replicate_counts, stable_counts
+from libasis.numerics import Bootstrap
 
 
 def scores(rows, base=None, counts=None):
@@ -24,19 +23,6 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
         low, high = curve_band(scores({1: sample}), "x", Bootstrap(400, 0.9, seed=trial))[1]
         hits += low <= 3 <= high
     assert 0.83 <= hits / 200 <= 0.95  # 0.9, four standard errors of 200 trials, a percentile interval of 60 samples
-
-
-def test_a_sample_keeps_its_scores_together():
-    """Ten equal tokens in each of 40 sequences tell as much as one."""
-    values = torch.randn(40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    one = Bootstrap(seed=2).means(values[None], torch.ones(40))
-    ten = Bootstrap(seed=2).means(10 * values[None], torch.full((40,), 10.0))
-    torch.testing.assert_close(one, ten)
-
-
-def test_samples_weigh_by_their_number_of_scores():
-    means = Bootstrap(2000, seed=0).means(torch.tensor([[0.0, 30.0]]), torch.tensor([1.0, 3.0]))
-    assert set(np.round(means.unique().numpy(), 6)) == {0.0, 7.5, 10.0}
 
 
 def test_stable_counts_by_hand():
@@ -88,9 +74,3 @@ def test_models_that_differ_widen_the_interval():
     low, high = pooled_mean(different, Bootstrap(200))
     assert low < 65
     assert high > 75
-
-
-@pytest.mark.parametrize("options", [{"replicates": 0}, {"replicates": 1.5}, {"confidence": 1.0}, {"confidence": 95}])
-def test_nonsense_is_refused(options):
-    with pytest.raises(OptionError, match=next(iter(options))):
-        Bootstrap(**options)

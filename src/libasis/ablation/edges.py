@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,14 +13,13 @@ from ..basis import SiteBasis, check_same_sites
 from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
 from ..graphs import InteractionGraph
-from ..intervene.metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
-from ..measure import DEFAULT_MEMORY, Records
+from ..intervene import Allowance, Metric, MetricSpec, Scores, parse_metric
+from ..measure import DEFAULT_MEMORY, Records, measure
 from ..provenance import versions
 from ..types import Activations, Matrix, Plain, Vector
 from .masked_section import rows_of
-from .nodes import base_score, sample_scores
 from .ranking import Ranking
-from .results import Curve, EdgeAblation
+from .results import Curve, EdgeAblation, SampleScores
 from .schedules import bisect_ablated, bisect_kept, geometric, stable_count
 
 
@@ -69,21 +68,21 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     """
     if search not in ("bisect", "bisect-kept"):
         raise OptionError(f'search is {search!r}; use "bisect" or "bisect-kept".')
-    measure = parse_metric(metric)
-    check_max_drop(max_drop)
+    scored = parse_metric(metric)
+    allowance = Allowance(max_drop, scored.higher_is_better)
     names = list(graph.sites[:-1])
     unknown = [s for s in sections or [] if s not in names]
     if unknown:
         raise OptionError(f"sections names {unknown}, but the sections start at {names}.")
     check_same_sites(traced, graph.basis)
     records = Records.of(traced, batches, memory, progress=progress)
-    base = base_score(records, measure, progress, per_sample=per_sample)
+    base = measure(records, Scores(scored, lambda record: [record.output], per_sample=per_sample), "base score")
     searches: dict[str, _Search] = {}
     required: dict[str, int | None] = {}
     stable_counts: dict[str, int | None] = {}
     for l, name in enumerate(names):
         if sections is None or name in sections:
-            found = _Search(records, graph, l, measure, base.score, max_drop, progress, memory, per_sample=per_sample)
+            found = _Search(records, graph, l, scored, base.means[0], allowance, memory, per_sample=per_sample)
             searches[name] = found
             required[name] = found.required(search)
             stable_counts[name] = found.stable() if stable else None
@@ -102,13 +101,13 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         edges_total={name: s.total for name, s in searches.items()},
         curves={name: Curve(s.scores) for name, s in searches.items()},
         masks={name: s.ranking.mask(required[name] or 0) for name, s in searches.items()},
-        base_score=base.score,
-        metric=measure.name,
-        higher_is_better=measure.higher_is_better,
+        base_score=base.means[0],
+        metric=scored.name,
+        higher_is_better=scored.higher_is_better,
         max_drop=max_drop,
         samples=base.count,
         info=info,
-        per_sample=sample_scores(base, {name: s.sums for name, s in searches.items()}) if per_sample else None,
+        per_sample=SampleScores.of(base, {name: s.sums for name, s in searches.items()}) if per_sample else None,
     )
 
 
@@ -132,8 +131,7 @@ class _Search:
         l: int,
         metric: Metric,
         base: float,
-        max_drop: float,
-        progress: bool | None,
+        allowance: Allowance,
         memory: int,
         *,
         per_sample: bool,
@@ -143,8 +141,7 @@ class _Search:
         self.source, self.target = graph.basis.sites[l], graph.basis.sites[l + 1]
         self.metric = metric
         self.base = base
-        self.max_drop = max_drop
-        self.progress = progress
+        self.allowance = allowance
         self.memory = memory
         self.ranking = Ranking(graph.edges[l])
         self.total = self.ranking.total
@@ -154,7 +151,7 @@ class _Search:
         self.sections: dict[int, _MaskedSection] = {}
 
     def passed(self, count: int) -> bool:
-        return self.metric.passes(self.base, self.scores[count], self.max_drop)
+        return bool(self.allowance.passes(self.base, self.scores[count]))
 
     def passes(self, count: int) -> bool:
         count = min(count, self.total)
@@ -179,20 +176,21 @@ class _Search:
         new = sorted(set(counts) - set(self.scores))
         if not new:
             return
-        tallies = {count: Tally(self.metric, per_sample=self.per_sample) for count in new}
+
+        def outputs(record: Record) -> Iterator[Tensor]:
+            section = self.sections.get(record.index)
+            if section is None:
+                section = _MaskedSection(record, self.l, self.source, self.target, self.ranking, self.memory)
+            if self.records.lasting:
+                self.sections[record.index] = section
+            for count in new:
+                yield record.rest(self.l + 1, section.run(count))
+
+        scores = Scores(self.metric, outputs, len(new), per_sample=self.per_sample)
         label = f"edges at {self.source.name}, {len(new)} counts"
-        for record in self.records.stream(label=label):
-            with torch.no_grad():
-                section = self.sections.get(record.index)
-                if section is None:
-                    section = _MaskedSection(record, self.l, self.source, self.target, self.ranking, self.memory)
-                if self.records.lasting:
-                    self.sections[record.index] = section
-                for count, tally in tallies.items():
-                    tally.add(record.rest(self.l + 1, section.run(count)), record.targets)
-        self.scores.update({count: tally.score for count, tally in tallies.items()})
+        self.scores.update(zip(new, measure(self.records, scores, label).means, strict=True))
         if self.per_sample:
-            self.sums.update({count: tally.per_sample()[0] for count, tally in tallies.items()})
+            self.sums.update(zip(new, scores.by_sample()[1], strict=True))
 
 
 class _MaskedSection:

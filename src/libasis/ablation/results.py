@@ -8,6 +8,7 @@ from typing import ClassVar, get_type_hints
 
 from torch import Tensor
 
+from ..intervene import Scores
 from ..store import Stored
 from ..types import Plain, Vector
 
@@ -62,6 +63,12 @@ class SampleScores:
     base: Vector
     sums: dict[str, dict[int, Vector]]
 
+    @classmethod
+    def of(cls, base: Scores, sums: dict[str, dict[int, Vector]]) -> SampleScores:
+        """Those of an ablation, beside base scores that were kept by sample."""
+        counts, scores = base.by_sample()
+        return cls(counts, scores[0], sums)
+
     def __repr__(self) -> str:
         return f"SampleScores({len(self.counts)} samples, {len(self.sums)} places)"
 
@@ -103,12 +110,17 @@ class NodeAblation(_Ablation, kind="node-ablation"):
     """Scores with only the k most important features of one site kept.
 
     Attributes:
+        features_required: per site the features kept at the end of a bisection over the counts measured, whose score
+            drops by no more than ``max_drop``; None where not even all of them pass.
+        features_required_stable: the smallest count from which every larger count measured also passes; use it for
+            claims. None where not even all of them pass.
         curves: per site the score by number of features kept.
         without_constant: the score when the constant is removed too. The constant carries all that does not depend on
             the features, biases included, so nothing is left and the model's output is zero everywhere.
         base_score: the unablated model's score on the same samples.
         metric: the metric's name.
         higher_is_better: whether a larger score is a better one.
+        max_drop: the worsening of the score that was allowed.
         samples: number of scores averaged (tokens, for token targets).
         info: schedule, replacement, data, seed, method, versions.
         per_sample: each sample's scores, where asked for.
@@ -116,14 +128,21 @@ class NodeAblation(_Ablation, kind="node-ablation"):
 
     place: ClassVar[str] = "site"
 
+    features_required: dict[str, int | None]
+    features_required_stable: dict[str, int | None]
     curves: dict[str, Curve]
     without_constant: float
     base_score: float
     metric: str
     higher_is_better: bool
+    max_drop: float
     samples: int
     info: Plain = field(default_factory=dict)
     per_sample: SampleScores | None = None
+
+    def rows(self) -> list[Plain]:
+        """One plain row per site: its name, features measured and needed, and the scores with none and with all."""
+        return [{**row, "features": self.curves[row["site"]].counts[-1]} for row in super().rows()]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

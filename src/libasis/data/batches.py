@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import BatchError
+from .replay import random_state, replayed
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def first_inputs(model: nn.Module, batches: Iterable[Any]) -> Any:
     positional input; otherwise the pair is two positional inputs.
     """
     check_reiterable(batches)
-    for item in batches:
+    for item in replayed(batches, random_state()):
         if _is_pair(item) and (not isinstance(item[0], Tensor) or _takes_one(model)):
             return item[0]
         return item
@@ -144,7 +145,7 @@ def check_reiterable(batches: Any) -> None:
 
 
 def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch]:
-    """Each item as a `Batch`.
+    """Each item as a `Batch`; one that is a `Batch` already stays as it is.
 
     Raises:
         BatchError: the iterable is empty or one-shot, or an item has another structure than the example.
@@ -152,8 +153,11 @@ def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch
     check_reiterable(batches)
     index = -1
     for index, item in enumerate(batches):
-        inputs, targets = _separate(item, structure, index)
-        args, kwargs = structure.split(inputs)
+        if isinstance(item, Batch):
+            args, kwargs, targets = item.args, item.kwargs, item.targets
+        else:
+            inputs, targets = _separate(item, structure, index)
+            args, kwargs = structure.split(inputs)
         first = next((v for v in [*args, *kwargs.values()] if isinstance(v, Tensor) and v.ndim), None)
         if first is not None and not len(first):
             raise BatchError(f"Batch {index} holds no samples; leave empty batches out.")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..ablation import EdgeAblation, NodeAblation, SampleScores, ablate_edges, ablate_nodes
 from ..basis import Basis
@@ -16,11 +15,11 @@ from ..build import fit
 from ..cut import Traced
 from ..errors import OptionError
 from ..interactions import interactions
-from ..intervene.metrics import MetricSpec
+from ..intervene import Allowance, MetricSpec
 from ..provenance import versions
 from ..types import Plain
 from .comparison import Comparison
-from .resample import Bootstrap, Limit, curve_band, replicate_counts
+from .resample import Bootstrap, curve_band, replicate_counts
 from .rotation import random_rotation
 from .summary import summarise
 from .superposition import feature_statistics, recovered
@@ -204,17 +203,10 @@ class _Method:
         self, scores: SampleScores, name: str, base: float, curve: Mapping[int, float], higher: bool
     ) -> tuple[Plain, np.ndarray]:
         """The smallest count measured from which every larger one passes, its interval, its replicates."""
-        limit = Limit(self.study.max_drop, higher)
-        counts = sorted(curve)
-        passed = limit.passes(torch.tensor(base), torch.tensor([curve[c] for c in counts], dtype=torch.float64))
-        found = None
-        for count, good in zip(reversed(counts), reversed(passed.tolist()), strict=True):
-            if not good:
-                break
-            found = count
-        replicates = replicate_counts(scores, name, limit, self.study.bootstrap)
+        allowance = Allowance(self.study.max_drop, higher)
+        replicates = replicate_counts(scores, name, allowance, self.study.bootstrap)
         low, high = _plain(self.study.bootstrap.interval(replicates))
-        return {"count": found, "low": low, "high": high}, replicates
+        return {"count": allowance.stable(base, curve), "low": low, "high": high}, replicates
 
 
 def _plain(counts: Iterable[float]) -> list[int | None]:

@@ -199,7 +199,11 @@ class Records:
         file = Path(self._kept.folder.name) / f"{index}.safetensors"
         device = record.activations[0].device
         leaves, spec = pytree.tree_flatten((record.batch.args, record.batch.kwargs))
-        inputs = {f"input.{i}": x.contiguous() for i, x in enumerate(leaves) if _spillable(x)}
+        inputs = {
+            f"input.{i}": x.detach().clone(memory_format=torch.contiguous_format)
+            for i, x in enumerate(leaves)
+            if _spillable(x)
+        }  # may be a site
         save_file({**{str(i): x.contiguous() for i, x in enumerate(record.activations)}, **inputs}, file)
         mapped = load_file(file)
         args, kwargs = pytree.tree_unflatten([mapped.pop(f"input.{i}", x) for i, x in enumerate(leaves)], spec)

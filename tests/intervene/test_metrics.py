@@ -1,4 +1,4 @@
-"""Metrics by hand, and tallies that are sums of counts."""
+"""Metrics by hand, and scores that are sums of counts."""
 
 from math import log
 
@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from chains import F64, random
 from libasis.errors import BatchError, OptionError
-from libasis.intervene.metrics import Tally, parse_metric
+from libasis.intervene import Allowance, parse_metric
 
 LOG = torch.tensor([0.5, 0.25, 0.25], dtype=F64).log()
 LOGITS = torch.stack([LOG, LOG.roll(1) + 7.0, LOG.roll(2)])  # probability 1/2 for class 0, 1, 2
 
 
 def score(metric, *batches):
-    tally = Tally(parse_metric(metric))
-    for outputs, targets in batches:
-        tally.add(outputs, targets)
-    return tally.score
+    """Sum over number of all scores."""
+    found = [torch.stack(parse_metric(metric).scores(*batch)).sum(1) for batch in batches]
+    total, count = torch.stack(found).sum(0).tolist()
+    return total / count
 
 
 def test_accuracy_by_hand():
@@ -47,7 +47,7 @@ def test_tokens_with_target_minus_100_do_not_count():
 
 @pytest.mark.parametrize("metric", ["accuracy", "cross_entropy"])
 @given(st.lists(st.integers(1, 11), max_size=5), st.integers(0, 1000))
-def test_tallies_are_sums_of_counts(metric, cuts, seed):
+def test_scores_are_sums_of_counts(metric, cuts, seed):
     """However the samples are split, also where a piece has no token that counts: never a mean of batch means."""
     outputs = random(12, 4, 3, seed=seed)
     targets = torch.randint(3, (12, 4), generator=torch.Generator().manual_seed(seed))
@@ -87,11 +87,14 @@ def test_which_way_is_better():
     def loss(outputs, targets):
         return outputs
 
-    assert parse_metric("accuracy").drop(0.9, 0.8) == pytest.approx(0.1)
-    assert parse_metric("mse").drop(0.9, 0.8) == parse_metric("cross_entropy").drop(0.9, 0.8) == pytest.approx(-0.1)
-    assert parse_metric(loss).drop(0.9, 0.8) == pytest.approx(0.1)
+    def drop(metric):
+        return Allowance(0.0, parse_metric(metric).higher_is_better).drop(0.9, 0.8)
+
+    assert drop("accuracy") == pytest.approx(0.1)
+    assert drop("mse") == drop("cross_entropy") == drop("output_mse") == pytest.approx(-0.1)
+    assert drop(loss) == pytest.approx(0.1)
     loss.higher_is_better = False
-    assert parse_metric(loss).drop(0.9, 0.8) == pytest.approx(-0.1)
+    assert drop(loss) == pytest.approx(-0.1)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +126,21 @@ def test_targets_of_another_shape_are_told(metric):
         score(metric, (LOGITS, torch.zeros(2, dtype=torch.long)))
 
 
-def test_no_target_that_counts_is_told():
-    with pytest.raises(BatchError, match="every target is -100"):
-        score("accuracy", (LOGITS, torch.full((3,), -100)))
+def test_the_scores_of_each_sample():
+    """Tokens of -100 belong to no sample; a function of its own has as many scores for each."""
+    outputs, targets = torch.stack([LOGITS, LOGITS]), torch.tensor([[0, -100, 0], [-100, -100, -100]])
+    sums, counts = parse_metric("accuracy").scores(outputs, targets)
+    assert (sums.tolist(), counts.tolist()) == ([1.0, 0.0], [2.0, 0.0])
+    sums, counts = parse_metric(lambda o, t: o[:, 0, 0]).scores(outputs, targets)
+    assert sums.tolist() == pytest.approx([log(0.5)] * 2)
+    assert counts.tolist() == [1.0, 1.0]
+    sums, counts = parse_metric(lambda o, t: o[..., 0]).scores(outputs, targets)
+    assert counts.tolist() == [3.0, 3.0]
+
+
+def test_targets_that_are_no_class_are_told():
+    with pytest.raises(BatchError, match=r"targets from 0 to 3, but the outputs have 3 classes"):
+        score("accuracy", (LOGITS, torch.tensor([0, 3, -100])))
 
 
 @pytest.mark.parametrize("metric", ["f1", "Accuracy", None, 3])

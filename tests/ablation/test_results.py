@@ -11,16 +11,18 @@ import libasis
 from libasis.ablation import Ablations, SampleScores
 from libasis.ablation.results import Curve, EdgeAblation, NodeAblation
 from libasis.errors import StoreError
-from libasis.run import show
 
 
 def node_ablation(**changes):
     plain = {
+        "features_required": {"a": 2, "b": None},
+        "features_required_stable": {"a": 5, "b": None},
         "curves": {"a": Curve({0: 0.1, 2: 0.4, 5: 0.9}), "b": Curve({0: math.nan, 3: math.inf})},
         "without_constant": -math.inf,
         "base_score": 0.9,
         "metric": "accuracy",
         "higher_is_better": True,
+        "max_drop": 0.001,
         "samples": 20,
         "info": {"schedule": [1, 2], "nested": {"seed": 0}},
     }
@@ -106,7 +108,8 @@ def test_tables():
     assert rows[1]["score_of_none"] is None
     frame = node_ablation().to_dataframe()
     assert list(frame.site) == ["a", "b"]
-    assert frame.score_of_all[0] == 0.9
+    assert list(frame.features) == [5, 3]
+    assert (frame.features_required[0], frame.score_of_all[0]) == (2, 0.9)
 
 
 def test_what_they_say_of_themselves_is_short():
@@ -120,19 +123,3 @@ def test_plain_data_are_without_tensors():
     assert not {"masks", "per_sample"} & set(plain)
     assert plain["curves"]["a"] == [[0, 0.1], [33, 0.9]]
     assert json.loads(json.dumps(node_ablation().to_plain(), allow_nan=False))["without_constant"] == "-inf"
-
-
-@pytest.mark.parametrize(
-    ("points", "higher", "needed"),
-    [
-        ({0: 0.1, 1: 0.9, 2: 0.5, 3: 0.899, 4: 0.95}, True, 3),
-        ({0: 0.1, 4: 0.898}, True, None),
-        ({0: 0.9, 4: 0.9}, True, 0),
-        ({0: 2.0, 1: 0.901, 2: 0.5}, False, 1),
-        ({0: 2.0, 1: math.nan, 2: 0.5}, False, 2),
-        ({}, True, None),
-    ],
-)
-def test_features_required(points, higher, needed):
-    result = node_ablation(higher_is_better=higher)
-    assert show.features_required(Curve(points), result, 0.001) == needed

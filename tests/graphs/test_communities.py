@@ -51,7 +51,7 @@ def test_planted_modules_are_recovered(widths, options):
 
 
 def test_neurons_do_not_show_them():
-    graph, _ = planted([6] * 4, seed=0, method="neuron", n=5000)
+    graph, _ = planted([6] * 4, seed=0, basis="neuron", n=5000)
     assert not libasis.communities(graph).modular
 
 

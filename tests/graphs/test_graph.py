@@ -126,6 +126,10 @@ def test_a_basis_is_a_table_too(graph):
     assert table.importance[1] == float(graph.basis[0].importances[1])
     assert repr(graph.basis[0]) == "SiteBasis('s0': 6 of 6 directions kept)"
     assert "tensor" not in repr(graph) + repr(graph.basis)
+    many = repr(libasis.Basis(graph.basis.sites * 50, "lib"))
+    assert many.startswith("Basis(method='lib', 150 sites)\n  s0: 6 of 6")
+    assert many.endswith("\n  and 138 more")
+    assert many.count("\n") == 13
 
 
 def test_pages_are_found_where_they_are_registered(graph, tmp_path):

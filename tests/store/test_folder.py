@@ -14,7 +14,7 @@ import torch
 import libasis
 from libasis.errors import StoreError
 from libasis.files import write_text
-from libasis.store import check_target
+from libasis.store import check_target, digest_of
 from store.results import DIGEST, Sample, forge, sample, seal
 
 
@@ -302,6 +302,17 @@ def test_files_that_are_written_alone(tmp_path):
     assert names(tmp_path) == ["folder", "link", "pipe", "real"]
     with pytest.raises(StoreError, match="cannot be written: Not a directory"):
         write_text(tmp_path / "real" / "below", "new")
+
+
+def test_a_digest_tells_the_numbers_apart(tmp_path):
+    one = sample("one")
+    other = sample("one", matrix=torch.ones(2, 2))
+    found = [digest_of(result.save(tmp_path / str(i))) for i, result in enumerate((one, one, other))]
+    named = Sample(**{**vars(one), "title": "two"})
+    assert found[0] == found[1] == digest_of(named.save(tmp_path / "named"))
+    assert found[2] != found[0]
+    plain = [digest_of(Sample(title).save(tmp_path / title)) for title in ("a", "b")]
+    assert plain[0] != plain[1]
 
 
 def test_no_file_runs_code(tmp_path):

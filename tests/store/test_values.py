@@ -2,8 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from dataclasses import fields, is_dataclass
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 import libasis
 from libasis.errors import StoreError
-from libasis.store import Stored
 from store.results import Point, Sample, Steps, forge, sample
 
 
@@ -185,23 +183,3 @@ def test_plain_data_for_people():
     assert found["steps"] == [[0, 0.5], [12, "inf"]]
     assert not {"matrix", "array", "by_number"} & set(found)
     assert json.loads(json.dumps(found, allow_nan=False))["info"]["nested"] == [[3, [True, None, "-inf"]]]
-
-
-def test_a_new_kind_is_one_class(tmp_path):
-    @dataclass(frozen=True, eq=False)
-    class Spread(Stored, kind="spread"):
-        """How wide the values of each feature lie."""
-
-        widths: dict[str, torch.Tensor]  # by site, [k]
-        info: dict[str, Any] = field(default_factory=dict)
-
-        def rows(self):
-            return [{"site": name, "widest": float(widths.max())} for name, widths in self.widths.items()]
-
-        def __repr__(self):
-            return f"Spread({len(self.widths)} sites)"
-
-    spread = Spread({"fc1:in": torch.tensor([1.0, 2.0])}, {"seed": 0})
-    back = libasis.load(spread.save(tmp_path / "spread"))
-    assert torch.equal(back.widths["fc1:in"], spread.widths["fc1:in"])
-    assert back.to_dataframe().to_dict("records") == [{"site": "fc1:in", "widest": 2.0}]

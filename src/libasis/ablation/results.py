@@ -140,6 +140,10 @@ class NodeAblation(_Ablation, kind="node-ablation"):
     info: Plain = field(default_factory=dict)
     per_sample: SampleScores | None = None
 
+    def rows(self) -> list[Plain]:
+        """One plain row per site: its name, features measured and needed, and the scores with none and with all."""
+        return [{**row, "features": self.curves[row["site"]].counts[-1]} for row in super().rows()]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EdgeAblation(_Ablation, kind="edge-ablation"):

@@ -13,7 +13,7 @@ from ..cut import Traced
 from ..errors import OptionError, SiteError
 from ..importance import Moments
 from ..measure import DEFAULT_MEMORY, Records
-from ..store import Stored, all_finite
+from ..store import Stored, all_finite, listed
 from ..types import Matrix, Plain, Vector
 
 
@@ -113,8 +113,8 @@ class Basis(Stored, kind="basis"):
         raise SiteError(f"No site is called {key!r}; the sites of this basis are {[s.name for s in self.sites]}.")
 
     def __repr__(self) -> str:
-        rows = "\n".join(f"  {s.name}: {s.k} of {s.d} directions kept" for s in self.sites)
-        return f"Basis(method={self.method!r}, {len(self.sites)} sites)\n{rows}"
+        rows = [f"  {s.name}: {s.k} of {s.d} directions kept" for s in self.sites]
+        return listed(f"Basis(method={self.method!r}, {len(self.sites)} sites)", rows)
 
     def flaw(self) -> str | None:
         """What makes it no basis; None if it is one."""

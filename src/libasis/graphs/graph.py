@@ -15,7 +15,7 @@ from ..basis import Basis
 from ..errors import LabelError, optional
 from ..files import write_text
 from ..pages import frame, write_page
-from ..store import Stored, all_finite, frame_of
+from ..store import Stored, all_finite, frame_of, listed
 from ..types import Matrix, Plain
 from .labels import Label, read_labels, write_labels
 
@@ -53,12 +53,12 @@ class InteractionGraph(Stored, kind="graph"):
         return tuple(site.name for site in self.basis)
 
     def __repr__(self) -> str:
-        rows = "\n".join(
+        rows = [
             f"  {a} -> {b}: {e.shape[1]} x {e.shape[0]} features"
             for a, b, e in zip(self.sites[:-1], self.sites[1:], self.edges, strict=True)
-        )
+        ]
         kept = f", top_k={self.info['top_k']['k']}" if self.info.get("top_k") else ""
-        return f"InteractionGraph(method={self.basis.method!r}, {len(self.edges)} sections{kept})\n{rows}"
+        return listed(f"InteractionGraph(method={self.basis.method!r}, {len(self.edges)} sections{kept})", rows)
 
     def flaw(self) -> str | None:
         """What makes it no graph; None if it is one."""

@@ -33,7 +33,7 @@ _OURS = re.compile(re.escape(LEFTOVER) + r"(?:[0-9a-f]{16}\.tmp|[0-9a-f]{64}\.sa
 
 
 @dataclass(frozen=True)
-class Head:
+class ManifestHead:
     """The beginning of a manifest.
 
     Attributes:
@@ -51,7 +51,7 @@ class Head:
     place: slice
 
     @classmethod
-    def of(cls, manifest: bytes) -> Head | None:
+    def of(cls, manifest: bytes) -> ManifestHead | None:
         """That of a manifest; None if libasis did not write it."""
         found = _HEAD.match(manifest)
         if found is None:
@@ -98,7 +98,7 @@ def _told(path: Path) -> Iterator[None]:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def _target(path: Path, force: bool) -> Head | None:
+def _target(path: Path, force: bool) -> ManifestHead | None:
     """The head of the result that will be replaced."""
     if path.is_symlink():
         raise StoreError(f"{path} is a symbolic link; give the folder that it leads to.")
@@ -124,10 +124,10 @@ def _target(path: Path, force: bool) -> Head | None:
     return head
 
 
-def _head(path: Path) -> Head | None:
+def _head(path: Path) -> ManifestHead | None:
     """That of the manifest in a folder."""
     with open_regular(path / MANIFEST) as file:
-        return Head.of(file.read(1000))
+        return ManifestHead.of(file.read(1000))
 
 
 def write(path: Path, manifest: bytes, tensors: bytes | None, *, force: bool) -> None:
@@ -150,8 +150,8 @@ def write(path: Path, manifest: bytes, tensors: bytes | None, *, force: bool) ->
             raise
 
 
-def _replace(path: Path, old: Head | None, manifest: bytes, tensors: bytes | None) -> None:
-    file, new = path / TENSORS, Head.of(manifest)
+def _replace(path: Path, old: ManifestHead | None, manifest: bytes, tensors: bytes | None) -> None:
+    file, new = path / TENSORS, ManifestHead.of(manifest)
     _tidy(path, old)
     try:
         if new is not None and new.tensors is not None and tensors is not None:
@@ -174,7 +174,7 @@ def _beside(path: Path, sha256: str) -> Path:
     return path / f"{LEFTOVER}{sha256}.safetensors"
 
 
-def _tidy(path: Path, head: Head | None) -> None:
+def _tidy(path: Path, head: ManifestHead | None) -> None:
     """Give the tensors of the manifest that holds their name, and remove what else stands beside it."""
     if head is not None and head.tensors is not None and (beside := _beside(path, head.tensors)).exists():
         os.replace(beside, path / TENSORS)
@@ -206,7 +206,7 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def read(path: Path) -> tuple[Head, bytes, Path | None]:
+def read(path: Path) -> tuple[ManifestHead, bytes, Path | None]:
     """The manifest of the result in a folder, and its file of tensors; the checksums of both are right.
 
     Raises:
@@ -224,14 +224,14 @@ def read(path: Path) -> tuple[Head, bytes, Path | None]:
     raise damaged(path / TENSORS, "its checksum differs from the manifest's")
 
 
-def _manifest(path: Path) -> tuple[Head, bytes]:
+def _manifest(path: Path) -> tuple[ManifestHead, bytes]:
     if not path.is_dir():
         what = "is a file, but a result is a folder" if path.exists() else "does not exist"
         raise StoreError(f"{path} {what}; give the directory saved to.")
     if not (path / MANIFEST).exists():
         raise StoreError(f"{path} holds no saved libasis result (no {MANIFEST} in it); give the directory saved to.")
     manifest = read_bytes(path / MANIFEST, LARGEST)
-    head = Head.of(manifest)
+    head = ManifestHead.of(manifest)
     if head is None:
         raise StoreError(f"{path / MANIFEST} was not written by libasis; give a directory that save wrote.")
     if head.version > VERSION:
@@ -248,12 +248,13 @@ def _manifest(path: Path) -> tuple[Head, bytes]:
 
 
 def digest_of(path: str | Path) -> str:
-    """The checksum that tells one saved result from any other.
+    """A checksum of the numbers of a saved result: of its tensors, or where it has none of all of it.
 
     Raises:
         StoreError: there is no result, or its manifest is damaged.
     """
-    return _manifest(Path(path))[0].sha256
+    head = _manifest(Path(path))[0]
+    return head.tensors or head.sha256
 
 
 def _digest(path: Path) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="Stored")
 _CLASSES: dict[str, type[Stored]] = {}
+_SHOWN = 12
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -103,6 +104,12 @@ def frame_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
         OptionError: pandas is missing.
     """
     return optional("pandas", "graph", "A table").DataFrame(rows, columns=columns)
+
+
+def listed(head: str, rows: Sequence[str]) -> str:
+    """A short text of a result: its head, and its rows below, as far as a few lines take them."""
+    more = [f"  and {len(rows) - _SHOWN} more"] if len(rows) > _SHOWN else []
+    return "\n".join([head, *rows[:_SHOWN], *more])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from libasis.ablation import SampleScores
-from libasis.evaluate.resample import Limit, curve_band, pooled_mean, pooled_ratio, replicate_counts, stable_counts
+from libasis.evaluate.resample import curve_band, pooled_mean, pooled_ratio, replicate_counts
+from libasis.intervene import Allowance, stable_counts
 from libasis.numerics import Bootstrap
 
 
@@ -33,7 +34,7 @@ def test_stable_counts_by_hand():
 def test_replicates_of_the_count_surround_it():
     """With each count one more of 100 samples is right; three wrong ones are allowed, give or take."""
     rows = {m: (torch.arange(100) < m).double() for m in range(90, 101)}
-    found = replicate_counts(scores(rows), "x", Limit(0.03, True), Bootstrap(seed=0))
+    found = replicate_counts(scores(rows), "x", Allowance(0.03, True), Bootstrap(seed=0))
     low, high = Bootstrap().interval(found)
     assert low < 97 <= high <= 100
     assert abs(np.median(found) - 97) <= 1
@@ -42,18 +43,18 @@ def test_replicates_of_the_count_surround_it():
 def test_a_score_that_should_be_low_is_read_so():
     rows = {0: torch.full((9,), 2.0), 1: torch.full((9,), 1.05)}
     for higher, expected in ((False, 1), (True, 0)):
-        assert replicate_counts(scores(rows), "x", Limit(0.1, higher), Bootstrap(9)).tolist() == [expected] * 9
+        assert replicate_counts(scores(rows), "x", Allowance(0.1, higher), Bootstrap(9)).tolist() == [expected] * 9
 
 
 def test_where_nothing_passes_the_count_is_infinite():
-    found = replicate_counts(scores({0: torch.zeros(5), 3: torch.zeros(5)}), "x", Limit(0.1, True), Bootstrap(10))
+    found = replicate_counts(scores({0: torch.zeros(5), 3: torch.zeros(5)}), "x", Allowance(0.1, True), Bootstrap(10))
     assert np.isinf(found).all()
     assert Bootstrap(10).interval(found) == (np.inf, np.inf)
 
 
 def test_the_same_seed_resamples_alike():
     rows = {m: (torch.arange(50) < m).double() for m in (40, 45, 50)}
-    a, b, c = (replicate_counts(scores(rows), "x", Limit(0.1, True), Bootstrap(50, seed=s)) for s in (1, 1, 2))
+    a, b, c = (replicate_counts(scores(rows), "x", Allowance(0.1, True), Bootstrap(50, seed=s)) for s in (1, 1, 2))
     assert a.tolist() == b.tolist() != c.tolist()
 
 

@@ -26,13 +26,13 @@ def chosen_features(basis: Basis, features: Features, labels: Mapping[str, str])
     if features is None or (isinstance(features, int) and not isinstance(features, bool) and features > 0):
         return {l: most_important(site, features) for l, site in enumerate(basis)}
     ids = {f"{site.name}:{i}": (l, i) for l, site in enumerate(basis) for i in range(site.k)}
-    named: dict[Any, list[str]] = {key: [key] for key in ids}
+    named: dict[str, list[str]] = {key: [key] for key in ids}
     for key, label in labels.items():
         if label not in ids:
             named.setdefault(label, []).append(key)
     found: dict[int, list[int]] = {l: [] for l in range(len(basis))}
     for one in _listed(features):
-        if one not in named:
+        if not isinstance(one, str) or one not in named:
             raise OptionError(
                 f"features is {one!r}; give a number from 1, ids such as {next(iter(ids))!r}, labels of the graph, or "
                 "a mapping from sites to numbers of features."

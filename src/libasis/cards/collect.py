@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..basis import Basis, check_same_sites
-from ..cut import Record, Traced
+from ..cut import Traced
 from ..errors import ON_TRACE, BatchError, OptionError, renamed
 from ..graphs import InteractionGraph
-from ..intervene import OUTPUT_CHANGE, Metric, MetricSpec, parse_metric
+from ..intervene import MetricSpec, parse_metric
 from ..measure import DEFAULT_MEMORY, Records, measure
 from ..provenance import versions
 from .choice import Features, chosen_features
 from .compose import cards, facts
 from .contents import Naming
 from .effects import Effects, SiteEffects, moved_and_held, random_units
-from .gather import Gathered, Limits
+from .gather import Asked, Gathered, Limits
 from .groups import Group
 from .result import FeatureCards
 
@@ -116,7 +115,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     """
     limits = Limits(examples, effects, samples, tested, controls)
     naming = Naming(kind, columns, tokenizer, vocabulary, image_shape)
-    asked = None if metric is None else parse_metric(metric)
+    asked = Asked(naming, outputs, None if metric is None else parse_metric(metric))
     basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
     labels = graph_or_basis.labels if isinstance(graph_or_basis, InteractionGraph) else {}
     chosen = chosen_features(basis, features, {key: label.label for key, label in labels.items()})
@@ -124,34 +123,19 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     check_same_sites(traced, basis)
     records = Records.of(traced, batches, 1, progress=progress)  # what is read once is not kept
     others = {str(name): Records.of(traced, own, 1, progress=progress) for name, own in (groups or {}).items()}
-    first = records.first()
-    scored, why = (asked, "asked for") if asked else _metric_for(first)
-    gathered = measure(records, Gathered(first, basis, chosen, limits, naming, outputs, seed=seed), "cards")
+    gathered = measure(records, Gathered(basis, chosen, limits, asked, seed), "cards")
     sites = _to_measure(gathered, basis, limits, memory=memory, seed=seed)
-    if records.lasting or any(context.fixed_batch is not None for context in first.contexts):
-        acting = measure(records, Effects(sites, scored, gathered.rows.numbers), "effects")
+    if records.lasting or gathered.fixed:
+        acting = measure(records, Effects(sites, gathered.metric, gathered.rows.numbers), "effects")
     else:  # only the samples drawn are run
         drawn = Records(traced, list(gathered.rows.batches()), 1, progress=progress)
-        acting = measure(drawn, Effects(sites, scored, None), "effects")
+        acting = measure(drawn, Effects(sites, gathered.metric, None), "effects")
     found, used = cards(gathered, acting, limits, names, len(basis) - 1)
     listed = gathered.answers.listed(used)
     beside = [measure(own, Group(name, gathered.sites, listed), f"group {name}") for name, own in others.items()]
-    info = {**facts(gathered, acting, limits, why), "basis": basis.method, "data": records.facts(), "seed": seed}
+    info = {**facts(gathered, acting, limits), "basis": basis.method, "data": records.facts(), "seed": seed}
     info.update(traced=traced.facts(), versions=versions())
     return FeatureCards(gathered.contents.kind, [gathered.answers.name(o) for o in listed], found, beside, info)
-
-
-def _metric_for(record: Record) -> tuple[Metric, str]:
-    """The metric where none was asked for, and why it is that one."""
-    change = parse_metric(OUTPUT_CHANGE)
-    if not isinstance(record.targets, Tensor):
-        return change, "there are no targets"
-    found = parse_metric("mse" if record.targets.is_floating_point() else "accuracy")
-    try:
-        found.scores(record.output, record.targets)
-    except BatchError as error:
-        return change, f"the targets do not fit: {error}"
-    return found, "by the kind of the targets"
 
 
 def _to_measure(gathered: Gathered, basis: Basis, limits: Limits, *, memory: int, seed: int) -> list[SiteEffects]:

@@ -87,8 +87,8 @@ def _direction(change: Tensor, names: Sequence[str] | None) -> list[Plain]:
     ]
 
 
-def facts(gathered: Gathered, effects: Effects, limits: Limits, why: str) -> Plain:
-    """How the cards were made, for the record; ``why`` says how the metric was chosen."""
+def facts(gathered: Gathered, effects: Effects, limits: Limits) -> Plain:
+    """How the cards were made, for the record."""
     drawn = len(gathered.rows.draw)
     return {
         "samples": gathered.samples,
@@ -98,7 +98,7 @@ def facts(gathered: Gathered, effects: Effects, limits: Limits, why: str) -> Pla
         "ablation": {
             "samples": drawn,
             "metric": effects.metric.name,
-            "why": why,
+            "why": gathered.why,
             "higher_is_better": effects.metric.higher_is_better,
             "held": "at the mean of the fit, at all counted positions",
             "tested_per_site": limits.tested,

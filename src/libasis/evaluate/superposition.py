@@ -42,13 +42,18 @@ def feature_statistics(traced: Traced, basis: Basis, batches: Iterable[Any]) -> 
         \hat f_i^4`), ``kurtosis`` (:math:`E\hat f^4 / (E\hat f^2)^2` weighted by the features' importance; 3 for a
         normal distribution) and ``kurtosis_median``.
     """
-    found = [_Tails(l, site) for l, site in enumerate(basis)]
+    found = [FeatureTails(l, site) for l, site in enumerate(basis)]
     measure_all(Records.of(traced, batches, 1, progress=False), found, "feature statistics")
     return [tails.finish() for tails in found]
 
 
-class _Tails(Accumulator[Plain]):
-    """The row of one site."""
+class FeatureTails(Accumulator[Plain]):
+    """The row of one site in `feature_statistics`.
+
+    Args:
+        index: number of the site.
+        site: its basis.
+    """
 
     sums = ("second", "fourth", "effective", "vectors")
 

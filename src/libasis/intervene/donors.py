@@ -28,17 +28,24 @@ class Donors(Accumulator["Donors"]):
         seed: of the draw.
         only: numbers of samples, if no others may be donors.
         strangers: whether the donors are no samples of the data that take their values.
+        room: in bytes, see `ROOM`.
     """
 
     sums = ("draw",)
 
     def __init__(
-        self, sites: Collection[int], seed: int, *, only: Collection[int] | None = None, strangers: bool = False
+        self,
+        sites: Collection[int],
+        seed: int,
+        *,
+        only: Collection[int] | None = None,
+        strangers: bool = False,
+        room: int = ROOM,
     ) -> None:
         self.sites = sorted(sites)
         self.only = None if only is None else torch.tensor(sorted(only))
         self.strangers = strangers
-        self.draw = Draw(ROOM, (seed, 2), least=LEAST)
+        self.draw = Draw(room, (seed, 2), least=LEAST)
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""

@@ -113,7 +113,7 @@ class Intervention:
         if self.name is not None:
             return self.name
         many = f"{self.count} {'directions' if self.features is None else 'features'}"
-        what = many if self.features is None or self.count > 4 else "+".join(map(str, self.features))
+        what = many if self.features is None or self.count > 4 else "+".join(map(str, self.features)) or "none"
         value = f" {self.value}" if isinstance(self.value, (str, float)) else ""
         return f"{self.site}:{what} to {self.to}{value}" if self.to != "keep_only" else f"{self.site}: only {what}"
 

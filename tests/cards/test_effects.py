@@ -1,13 +1,15 @@
-"""Interventions: effects, ablation, controls."""
+"""Effects, ablations and controls."""
 
 import pytest
 import torch
 from torch import nn
 
 import libasis
+from ablation.setting import Reshuffled, Setting, squared_error
 from cards.collecting import approx, collect, linear, readout
 from chains import F64, random
-from libasis.cards.intervene import random_units
+from libasis.cards.effects import random_units
+from libasis.intervene import Intervention, intervene
 
 
 def named(effects):
@@ -241,3 +243,50 @@ def test_another_choice_of_coordinates_changes_no_ablation():
         cards = collect(traced, libasis.fit(traced, [data], progress=False), [data])
         found.append([cards[f"{site}:{i}"]["ablation"]["change"] for i in range(3)])
     assert found[0] == approx(found[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("metric", ["accuracy", squared_error])
+def test_without_a_feature_is_one_number_everywhere(metric, kept):
+    """On a card, in an ablation of nodes, and as an intervention; under a mask, on other data than those of the fit.
+
+    The basis is complete, so that all but the least important feature of a site is that feature at its mean.
+    """
+    setting = Setting("attention", "pca", masked=True)
+    test = Reshuffled(setting.x[:25], setting.targets_of(metric)[:25])
+    test = libasis.keep(setting.traced, test) if kept else test
+    nodes = libasis.ablate_nodes(setting.traced, setting.basis, test, metric, schedule=[5], progress=False)
+    for site in setting.basis.sites[:-1]:
+        i = int(site.importances.argmin())
+        asked = Intervention(site.name, [i])
+        scores = intervene(setting.traced, setting.basis, test, asked, metric, progress=False).scores[0]
+        card = collect(setting.traced, setting.basis, test, metric=metric, features={site.name: i})[f"{site.name}:{i}"]
+        assert card["ablation"]["without"] == approx(nodes.curves[site.name][5])
+        assert card["ablation"]["without"] == approx(float(scores.mean()))
+        assert card["ablation"]["base"] == approx(nodes.base_score)
+        basis, x = site, setting.activation(setting.basis.sites.index(site))
+        without = x - ((x - basis.mean) @ basis.C[:, i])[..., None] * basis.C_pinv[i]
+        output = setting.replaced(setting.basis.sites.index(site), without)[:25]
+        if metric is squared_error:
+            assert card["ablation"]["without"] == approx(float(squared_error(output, setting.targets[:25]).mean()))
+
+
+def test_a_metric_of_one_score_per_sample_works_with_targets_of_minus_100():
+    """As it does in the ablation of nodes."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(7, 5), nn.Linear(5, 7)).to(F64).eval()
+    ids = torch.randint(7, (20, 6))
+    targets = ids.roll(-1, 1)
+    targets[:, 2:] = -100
+    traced = libasis.trace(model, ids, ["1:in", "output"])
+    basis = libasis.fit(traced, [ids], "pca", progress=False)
+
+    def score(outputs, targets):
+        counted = targets >= 0
+        return ((outputs.argmax(-1) == targets) & counted).sum(1) / counted.sum(1)
+
+    found = collect(traced, basis, [(ids, targets)], metric=score)["1:in:4"]["ablation"]
+    nodes = libasis.ablate_nodes(traced, basis, [(ids, targets)], score, schedule=[4], per_sample=True, progress=False)
+    assert found["base"] == approx(nodes.base_score)
+    assert found["without"] == approx(nodes.curves["1:in"][4])
+    assert nodes.per_sample.counts.tolist() == [1.0] * 20

@@ -64,7 +64,8 @@ def whiten(
             f"{float(covariance.diagonal().max()):.3g}, {decision.rule}); give more varied data or another site."
         )
     root, kept = values[: decision.kept].sqrt(), vectors[:, : decision.kept]
-    encode, decode = scale[:, None] * kept / root, (root * kept).T / torch.where(scale > 0, scale, 1.0)
+    back = torch.where(scale > 0, 1 / scale, 0.0)  # what is noise and nothing else has no part in any direction
+    encode, decode = scale[:, None] * kept / root, (root * kept).T * back
     if within is not None:
         encode, decode = within @ encode, decode @ within.T
     return Whitening(moments.mean, encode, decode, decision)

@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 import chains
 import libasis
 from chains import F64, random
 from libasis.basis import Basis
 from libasis.errors import BatchError, OptionError
+from libasis.evaluate.matching import JointMoments
+from measure.laws import assert_merges, assert_resumes, in_one_go
 
 X = [random(60, 3, 6, seed=s) @ random(6, 6, seed=20) for s in range(4)]
 
@@ -116,7 +119,7 @@ def neurons(weight, n=4000, seed=0):
     model = Cross(weight).eval()
     batches = list(random(n, 3, seed=seed).split(n // 8))
     traced = libasis.trace(model, batches[0], ["input", "output"])
-    return traced, libasis.build(model, batches, ["input", "output"], method="neuron", progress=False), batches
+    return traced, libasis.build(model, batches, ["input", "output"], basis="neuron", progress=False), batches
 
 
 def test_edges_that_changed_are_named():
@@ -150,6 +153,57 @@ def test_noise_of_the_sample_is_no_difference():
         noisy += len(found.edges)
     assert bare > 20
     assert noisy < bare / 4
+
+
+def test_features_of_two_models_are_those_of_the_same_samples_in_whatever_order_they_come():
+    """A loader that shuffles: the second model sees each batch as the first saw it."""
+    (t1, one), (t2, two) = built(small(1)), built(small(2))
+    x = torch.cat(X)[:, 0]
+    batches = DataLoader(x, batch_size=30, shuffle=True)
+    torch.manual_seed(5)
+    found = libasis.diff(one, two, traced=(t1, t2), batches=batches, progress=False)
+    assert (found.only_a, found.only_b, found.edges) == ([], [], [])
+    assert min(row["similarity"] for row in found.features) > 0.999
+    assert found.info["noise_parts"] == 8
+    assert found.info["data"]["samples"] == len(x)
+
+
+class Counting(libasis.Chain):
+    """Counts the batches that it runs."""
+
+    runs = 0
+
+    def run_batch(self, batch, first=0):
+        self.runs += 1
+        return super().run_batch(batch, first)
+
+
+def test_a_model_whose_activations_were_kept_is_not_run_again(graph):
+    one, two = (Counting(chains.SECTIONS["mlp"](), ["s0", "s1"]) for _ in range(2))
+    kept = libasis.keep(one, X)
+    first = libasis.diff(graph, graph, traced=one, batches=kept, progress=False)
+    again = libasis.diff(graph, graph, traced=(one, two), batches=kept, progress=False)
+    assert one.runs == len(X)
+    assert two.runs == 2 * len(X)  # beside the first, and for the noise of its edges
+    assert first.edges == again.edges == []
+    assert first.info["data"]["digest"] == again.info["data"]["digest"]
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_joint_moments_merge_and_resume(graph, traced, other):
+    twin = chains.chain(chains.SECTIONS["mlp"]()) if other else None
+    sites = [(site, site) for site in graph.basis]
+
+    def close(found, whole):
+        for one, two in zip(found, whole, strict=True):
+            torch.testing.assert_close(vars(one), vars(two), rtol=1e-10, atol=1e-12)
+
+    for law in (assert_merges, assert_resumes):
+        law(lambda: JointMoments(sites, twin), list(traced.stream(X)), close)
+    whole = in_one_go(JointMoments(sites, twin), list(traced.stream(X)))[0]
+    expected = graph.basis[0].encode(torch.cat(X).flatten(0, 1)).T.cov(correction=0)
+    for part in (whole.a, whole.b, whole.ab):
+        torch.testing.assert_close(part, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_one_batch_gives_no_noise(graph, traced):

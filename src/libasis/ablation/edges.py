@@ -40,10 +40,11 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
 
     With the m strongest edges kept, each output feature is computed by running the section on an input in which only
     the input features joined to it are present (the others at their mean; directions that the basis dropped too); the
-    rest of the model runs on. Positions that don't count stay as they are, at both ends. The constant's edges are always kept and never counted. The score is not monotone in m,
-    so two numbers are given: ``edges_required`` (the published bisection) and ``edges_required_stable``. Of a graph
-    measured with ``top_k`` only the edges it keeps are ranked: no other edge is ever a candidate, and
-    ``info["candidates"]`` says which share of each section's strength the candidates have.
+    rest of the model runs on. Positions that don't count stay as they are, at both ends of the section. The constant's
+    edges are always kept and never counted. The score is not monotone in m, so two numbers are given:
+    ``edges_required`` (the published bisection) and ``edges_required_stable``. Of a graph measured with ``top_k`` only
+    the edges it keeps are ranked: no other edge is ever a candidate, and ``info["candidates"]`` says which share of
+    each section's strength the candidates have.
 
     Args:
         traced: from `trace` or `Chain`.

@@ -12,7 +12,7 @@ from ..anatomy import Anatomy, Values
 from ..importance import Units
 from ..numerics import clamp, even, slices
 from ..types import Matrix
-from .attention import AttendedPoint, HeadChanges, numbers_of
+from .head_changes import AttendedPoint, HeadChanges, numbers_of
 
 CACHE = 2**21  # numbers in a block that is gone through several times
 ROWS, SOURCES = 256, 128  # so many vectors and input features at once make products of matrices fast

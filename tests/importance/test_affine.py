@@ -8,8 +8,8 @@ from torch.nn import functional as F
 import libasis
 from anatomy.test_anatomy import MADE_OF, NOT, Last, T, example
 from cut.cutting import calls, randn
+from importance.measuring import chosen, moment_by, span_of
 from libasis.anatomy import why_not_affine
-from libasis.importance import Span, choose
 from libasis.measure import Records
 
 AFFINE = {
@@ -42,13 +42,10 @@ def test_one_sample_is_enough(name):
     cut = traced(AFFINE[name])
     batches = [randn(3, 2, 5, 6, seed=1), randn(2, 2, 5, 6, seed=2)]
     records = Records(cut, batches, 2**30)
-    span = Span.of(next(records.stream()), cut, 0, 1)
     readout = randn(cut.sites[1].features, 3)
-    rule, passed = choose(span)
-    exact = choose(span, "exact")[0].second_moment(span, records, readout, memory=2**30, progress=False)
-    found = rule.second_moment(span, records, readout, memory=2**30, progress=False)
+    found, exact = (moment_by(moments, records, readout) for moments in ("auto", "exact"))
     assert found.rule == "closed form, affine"
-    assert passed
+    assert chosen(span_of(records))[1]
     assert found.n == exact.n
     torch.testing.assert_close(found.value, exact.value, rtol=1e-10, atol=1e-12)
 
@@ -58,11 +55,7 @@ def test_padding_takes_every_sample():
     mask = torch.tensor([[True] * T, [True] * (T - 1) + [False]])
     cut = libasis.trace(model, randn(2, T, 3), ["input", "output"], mask=lambda _: mask)
     records = Records(cut, [randn(2, T, 3, seed=s) for s in (1, 2)], 2**30)
-    span = Span.of(next(records.stream()), cut, 0, 1)
-    found, exact = (
-        choose(span, how)[0].second_moment(span, records, randn(3, 2), memory=2**30, progress=False)
-        for how in ("closed_form", "exact")
-    )
+    found, exact = (moment_by(moments, records, randn(3, 2)) for moments in ("closed_form", "exact"))
     assert found.rule == "closed form, affine"
     torch.testing.assert_close(found.value, exact.value, rtol=1e-10, atol=1e-12)
 

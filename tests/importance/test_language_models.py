@@ -6,7 +6,7 @@ import torch
 import libasis
 from cut.conftest import make_language_model, tokens
 from cut.cutting import randn
-from libasis.importance import Span, choose
+from importance.measuring import moment_by, span_of
 from libasis.measure import Records
 
 pytest.importorskip("transformers")
@@ -33,12 +33,11 @@ def test_closed_is_exact(name, attention):
     batches = [tokens([0, 2, 1]), tokens([1, 0])]
     traced = libasis.trace(model, batches[0], SITES[name], mask="attention_mask", dtype="float64")
     records = Records(traced, batches, 2**30)
-    first = next(records.stream())
     for l, form in enumerate(FORMS[name]):
-        span = Span.of(first, traced, l, l + 1)
+        span = span_of(records, l, l + 1)
         readout = randn(traced.sites[l + 1].features, 5, seed=l)
         closed, exact = (
-            choose(span, moments)[0].second_moment(span, records, readout, memory=memory, progress=False)
+            moment_by(moments, records, readout, memory, span=span)
             for moments, memory in (("closed_form", 1), ("exact", 2**30))
         )
         assert closed.rule == form

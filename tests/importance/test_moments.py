@@ -1,5 +1,7 @@
 """The closed forms are the exact rule, for every kind of section that has one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,40 +9,33 @@ from torch import nn
 import libasis
 from anatomy.test_anatomy import MADE_OF, NOT, D, Last, T, example, turn
 from cut.cutting import randn
+from importance.measuring import chosen, moment_by, span_of
 from libasis.errors import OptionError
-from libasis.importance import RULES, Span, choose
-from libasis.importance import units as parts
-from libasis.importance.attention import head_pairs as paths
-from libasis.importance.attention import short_sequences as short
+from libasis.importance import Units, rules
+from libasis.importance.attention import AttentionForm
+from libasis.importance.attention.head_pairs import bands_of
 from libasis.measure import Records
 
 FORMS = MADE_OF
 WITH_ATTENTION = [name for name, made in MADE_OF.items() if made[3]]
 
 
-def moment(traced, batches, moments, readout, memory=2**30):
-    records = Records(traced, batches, 2**30)
-    span = Span.of(next(records.stream()), traced, 0, 1)
-    rule, passed = choose(span, moments)
-    return rule.second_moment(span, records, readout, memory=memory, progress=False), passed
+def traced_last(run, x, **options):
+    return libasis.trace(Last(run).double().eval(), x, ["site", "output"], **options)
 
 
-def both(run, batches, mask=None, memory=2**30):
-    model = Last(run).double().eval()
-    traced = libasis.trace(model, batches[0], ["site", "output"], mask=mask)
-    readout = randn(traced.sites[1].features, 5, seed=9)
-    closed, _ = moment(traced, batches, "closed_form", readout, memory)
-    exact, _ = moment(traced, batches, "exact", readout)
+def both(run, batches, mask=None, memory=2**30, form="closed_form"):
+    records = Records(traced_last(run, batches[0], mask=mask), batches)
+    readout = randn(records.traced.sites[1].features, 5, seed=9)
+    closed, exact = moment_by(form, records, readout, memory), moment_by("exact", records, readout)
     assert closed.rule != exact.rule == "exact"
     assert closed.n == exact.n
     return closed.value, exact.value
 
 
-def assert_same(closed, exact, tolerance=1e-10):
+def assert_same(closed, exact, tolerance=1e-10, symmetric=True):
     assert float((closed - exact).abs().max()) <= tolerance * float(exact.abs().max())
-    assert torch.equal(closed, closed.T) or torch.allclose(
-        closed, closed.T, rtol=0, atol=1e-12 * float(exact.abs().max())
-    )
+    assert not symmetric or torch.allclose(closed, closed.T, rtol=0, atol=1e-12 * float(exact.abs().max()))
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -49,25 +44,22 @@ def test_closed_is_exact(name):
     assert_same(*both(FORMS[name][0], [x, x[:2] + 0.5]))
 
 
-@pytest.mark.parametrize("most", [0, 64])
+@pytest.mark.parametrize("short", [0, 64])
 @pytest.mark.parametrize("name", [name for name in WITH_ATTENTION if "rotary" not in name])
-def test_attention_to_few_and_to_many_positions(monkeypatch, name, most):
-    monkeypatch.setattr(short, "MOST", most)
+def test_attention_to_few_and_to_many_positions(name, short):
     x = torch.cat([example(name), 2 * example(name) - 1])
     mask = torch.rand(len(x), T, generator=torch.Generator().manual_seed(1)) > 0.3
-    assert_same(*both(FORMS[name][0], [x], mask=lambda _: mask))
+    assert_same(*both(FORMS[name][0], [x], mask=lambda _: mask, form=AttentionForm(short=short)))
 
 
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("name", [name for name, made in MADE_OF.items() if made[3] and made[4] is None])
-def test_queries_that_look_at_nothing_ahead_go_in_bands(monkeypatch, name, rows):
-    monkeypatch.setattr(short, "MOST", 0)
-    monkeypatch.setattr(paths, "ROWS", rows)
-    found = []
-    original = paths.bands_of
-    monkeypatch.setattr(paths, "bands_of", lambda x: found.append(original(x)) or found[-1])
-    x = torch.cat([example(name), 2 * example(name) - 1])
-    assert_same(*both(FORMS[name][0], [x]))
+def test_queries_that_look_at_nothing_ahead_go_in_bands(name, rows):
+    x, form = torch.cat([example(name), 2 * example(name) - 1]), AttentionForm(short=0, rows=rows)
+    assert_same(*both(FORMS[name][0], [x], form=form))
+    records = Records(traced_last(FORMS[name][0], x), [x])
+    totals, record = form.start(span_of(records), randn(D, 5), 2**30, None), records.first()
+    found = [bands_of(some.look, rows) for some in totals.pieces(totals.of(record), record)]
     causal = {"attention", "fused attention", "attention beside, no norm", "side by side"}
     ahead = [slice(t, min(t + rows, T)) for t in range(0, T, rows)]
     if name in causal:
@@ -77,15 +69,21 @@ def test_queries_that_look_at_nothing_ahead_go_in_bands(monkeypatch, name, rows)
 
 
 @pytest.mark.parametrize("name", [name for name, made in MADE_OF.items() if made[2]])
-def test_slopes_are_worked_out_in_blocks(monkeypatch, name):
-    blocks = []
-    original = parts._slopes
-    monkeypatch.setattr(parts, "BLOCK", 24)
-    monkeypatch.setattr(parts, "_slopes", lambda run, a: blocks.append(a[0].shape[1]) or original(run, a))
-    x = torch.cat([example(name), 2 * example(name) - 1])
-    assert_same(*both(FORMS[name][0], [x]))
-    assert blocks
-    assert any(later < earlier for earlier, later in zip(blocks, blocks[1:], strict=False))  # it was split
+def test_slopes_are_worked_out_in_blocks(name):
+    x, seen = example(name), []
+    anatomy = span_of(Records(traced_last(FORMS[name][0], x), [x])).anatomy
+
+    def watched(branch):
+        return replace(branch, activate=lambda *a: seen.append(a[0].shape[1]) or branch.activate(*a))
+
+    units = Units(replace(anatomy, pointwise=tuple(map(watched, anatomy.pointwise))), randn(anatomy.d_out, 3))
+    u, branches = randn(12, D), len(anatomy.pointwise)
+    whole = units.slopes(u)
+    assert seen == [12] * branches
+    units.block = 24
+    assert_same(units.slopes(u), whole, 1e-15, symmetric=False)
+    assert len(seen) > 2 * branches
+    assert max(seen[branches:]) < 12
 
 
 @pytest.mark.parametrize("name", ["relu with skip", "gelu of the normed", "gated", "norm alone", *WITH_ATTENTION])
@@ -100,7 +98,7 @@ def test_an_affine_section_needs_only_its_matrix():
     model = Last(lambda m, x: x + m.q(x)).double().eval()
     traced = libasis.trace(model, x, ["site", "output"])
     readout = randn(D, 3)
-    found, _ = moment(traced, [x], "auto", readout)
+    found = moment_by("auto", Records(traced, [x]), readout)
     W = torch.eye(D, dtype=torch.float64) + model.q.weight.detach()
     assert_same(found.value, W.T @ readout @ readout.T @ W, 1e-14)
 
@@ -108,15 +106,13 @@ def test_an_affine_section_needs_only_its_matrix():
 @pytest.mark.parametrize("name", NOT)
 def test_everything_else_takes_the_exact_rule_and_says_why(name):
     x = example(name)
-    traced = libasis.trace(Last(NOT[name]).double().eval(), x, ["site", "output"])
-    records = Records(traced, [x], 2**30)
-    span = Span.of(next(records.stream()), traced, 0, 1)
-    rule, passed = choose(span)
-    assert rule is RULES[-1]
-    assert passed
+    span = span_of(Records(traced_last(NOT[name], x), [x]))
+    rule, passed = chosen(span)
+    assert rule == rules.Exact()
+    assert list(passed) == [form.name for form in rules.ClosedForm().rules]
     assert all(passed.values())
     with pytest.raises(OptionError, match='"closed_form".*"auto"'):
-        choose(span, "closed_form")
+        chosen(span, "closed_form")
 
 
 @pytest.mark.parametrize("which", ["queries", "keys"])
@@ -126,11 +122,10 @@ def test_queries_or_keys_turned_alone_take_the_exact_rule(which):
         return x + m.o((q @ k.transpose(-1, -2)).softmax(-1) @ m.v(x))
 
     x = example("rotary")
-    traced = libasis.trace(Last(run).double().eval(), x, ["site", "output"])
-    found, passed = moment(traced, [x], "auto", randn(D, 5))
-    exact, _ = moment(traced, [x], "exact", randn(D, 5))
+    records = Records(traced_last(run, x), [x])
+    found, exact = (moment_by(moments, records, randn(D, 5)) for moments in ("auto", "exact"))
     assert found.rule == "exact"
-    assert "alone" in passed["closed form, attention"]
+    assert "alone" in chosen(span_of(records))[1]["closed form, attention"]
     assert_same(found.value, exact.value)
 
 
@@ -151,7 +146,7 @@ def test_float32_is_close_to_float64():
     values = []
     for dtype in ("float32", "float64"):
         traced = libasis.trace(model, x.float(), ["site", "output"], dtype=dtype)
-        values.append(moment(traced, [x.float()], "closed_form", readout)[0].value)
+        values.append(moment_by("closed_form", Records(traced, [x.float()]), readout).value)
     assert values[0].dtype == torch.float64
     assert_same(*values, 1e-5)
 
@@ -161,7 +156,8 @@ def test_a_narrow_section_gives_its_moment_as_a_product(last):
     parts = [nn.Linear(9, 4), *([nn.ReLU(), nn.Linear(4, 7)] if last == "relu" else [])]
     model, x = nn.Sequential(*parts).double().eval(), randn(50, 9)
     traced = libasis.trace(model, x, ["input", "output"])
-    found, _ = moment(traced, [x[:20], x[20:]], "auto", torch.eye(7 if last == "relu" else 4, dtype=torch.float64))
+    readout = torch.eye(7 if last == "relu" else 4, dtype=torch.float64)
+    found = moment_by("auto", Records(traced, [x[:20], x[20:]]), readout)
     assert found.root.shape == (9, 4)
     assert_same(found.root @ found.root.T, found.value, 1e-13)
     exact = libasis.fit(traced, [x], moments="exact", truncation="relative:1e-10").sites[0]
@@ -175,8 +171,6 @@ def test_a_narrow_section_gives_its_moment_as_a_product(last):
 def test_slopes_of_zero_and_one_are_counted_exactly():
     x = randn(3000, D, seed=3)
     for activate in (torch.relu, lambda a: torch.nn.functional.leaky_relu(a, 1e-9), torch.tanh):
-        traced = libasis.trace(
-            Last(lambda m, x, f=activate: m.o(f(m.q(x)))).double().eval(), x[:, None], ["site", "output"]
-        )
-        closed, exact = (moment(traced, [x[:, None]], rule, randn(D, 5))[0].value for rule in ("closed_form", "exact"))
+        records = Records(traced_last(lambda m, x, f=activate: m.o(f(m.q(x))), x[:, None]), [x[:, None]])
+        closed, exact = (moment_by(rule, records, randn(D, 5)).value for rule in ("closed_form", "exact"))
         assert_same(closed, exact, 1e-12)

@@ -10,13 +10,15 @@ import libasis
 from anatomy.test_anatomy import NOT, D, Last, T
 from chains import chain, data, pooled_sections
 from cut.cutting import randn, refused
-from libasis.basis.fit import site_moments
+from importance.measuring import chosen, moment_by, span_of
+from libasis.basis.statistics import SiteStatistics
 from libasis.basis.whiten import whiten
 from libasis.errors import OptionError
-from libasis.importance import EXACT_PASSES, Exact, Sketch, Span, choose
-from libasis.importance.estimate import ErrorBar
-from libasis.importance.probes import Probes
-from libasis.measure import Records
+from libasis.importance import rules
+from libasis.importance.estimate import ErrorBar, Halves
+from libasis.importance.probes import ProbeFamily
+from libasis.importance.rules import AFFORDABLE, Exact, Sketch
+from libasis.measure import Records, measure
 from libasis.numerics import Truncation, eigh_descending
 
 N = 64  # samples
@@ -33,11 +35,11 @@ class Setting:
 
     def __init__(self, traced, batches, columns: int | None = 9, memory=2**30):
         self.records = Records(traced, batches, memory)
-        self.span = Span.of(next(self.records.stream()), traced, 0, 1)
         d = traced.sites[1].features
         self.readout = torch.eye(d, dtype=torch.float64) if columns is None else randn(d, columns, seed=9)
-        stats, dtype = site_moments(self.records, progress=False)
-        white = whiten("site", stats[0], Truncation.parse("auto"), dtype)
+        stats = measure(self.records, SiteStatistics(traced), "statistics")
+        self.span = span_of(self.records)
+        white = whiten("site", stats[0], Truncation.parse("auto"), self.records.first().activations[0].dtype)
         self.weigh = white.U * white.g.sqrt()
         self.exact = self.moment(Exact())
         self.importances = self.spectrum(self.exact)
@@ -55,10 +57,10 @@ class Setting:
         return cls(traced, list(x.split(split)), **more)
 
     def moment(self, rule, memory=2**30):
-        return rule.second_moment(self.span, self.records, self.readout, memory=memory, progress=False)
+        return moment_by(rule, self.records, self.readout, memory, self.weigh, self.span)
 
     def sketch(self, seed=0, relative_error=0.9, **more):
-        return self.moment(Sketch(self.weigh, seed, relative_error), **more)
+        return self.moment(Sketch(relative_error, seed), **more)
 
     def spectrum(self, moment):
         return eigh_descending(self.weigh.T @ moment.value @ self.weigh)[0]
@@ -82,21 +84,40 @@ def assert_same(found, expected, tolerance=1e-12):
 @pytest.mark.parametrize("outputs", [1, 3, 8, 30])
 def test_probes_are_an_orthogonal_family_in_any_order(outputs):
     draws = -(-outputs // 4)
-    probes = Probes(torch.zeros(5, 1, outputs, dtype=torch.float64), 0, draws, draws, (0, 0))
+    y, samples = torch.zeros(5, 1, outputs, dtype=torch.float64), torch.arange(5)
+    probes = ProbeFamily(y, samples, draws, draws, (0, 0))
     numbers = torch.arange(4 * draws)
     found = probes(numbers)[:, :, 0]
     eye = torch.eye(outputs, dtype=torch.float64).expand(5, -1, -1)
     assert_same(torch.einsum("pia,pib->iab", found, found), 2 * draws * eye)
     pair = probes(numbers[:2])[:, :, 0]
     assert_same(pair.square().sum(0), torch.ones(5, outputs))
-    early = Probes(torch.zeros(5, 1, outputs, dtype=torch.float64), 0, draws, 1, (0, 0))
+    early = ProbeFamily(y, samples, draws, 1, (0, 0))
     assert torch.equal(early(numbers[:4]), probes(numbers[:4]))
+    other = ProbeFamily(y[:3], torch.tensor([4, 0, 2]), draws, draws, (0, 0))
+    assert torch.equal(other(numbers)[:, :, 0], found[:, [4, 0, 2]])  # a sample's number decides
+
+
+def test_samples_share_groups_by_their_numbers_whatever_the_batches():
+    x = randn(50, 3, 4)
+    numbers = torch.randperm(90, generator=torch.Generator().manual_seed(0))[:50]
+    expected = torch.zeros(2, 8, 4, 4, dtype=torch.float64)
+    found = [Halves(4, memory=1) for _ in range(2)]
+    for half, draw in ((0, 0), (1, 3)):
+        for vectors, number in zip(x, numbers.tolist(), strict=True):
+            expected[half, (number + draw) % 8] += vectors.T @ vectors
+        for halves, sizes in zip(found, ([50], [3, 40, 7]), strict=True):
+            for part, mine in zip(x.split(sizes), numbers.split(sizes), strict=True):
+                halves.add(part, part, halves.seats(mine), half, draw)
+    for halves in found:
+        assert_same(halves.groups, expected)
 
 
 def test_probes_differ_between_samples_seeds_and_sections():
     y = torch.zeros(2, 3, 30)
     keys = (0, 0), (1, 0), (0, 1), (1, 1)
-    found = torch.cat([Probes(y, first, 30, 1, key)(torch.arange(4)) for key in keys for first in (0, 2)], 1)
+    samples = torch.arange(2), torch.arange(2, 4)
+    found = torch.cat([ProbeFamily(y, some, 30, 1, key)(torch.arange(4)) for key in keys for some in samples], 1)
     vectors = found.flatten(2)[0]  # one of each sample
     overlap = vectors @ vectors.T / 45 - torch.eye(16)
     assert float(overlap.abs().max()) < 0.5
@@ -130,12 +151,8 @@ def test_positions_that_a_section_sums_up():
     x = data("pooled", d=5)
     traced = chain(pooled_sections())
     records = Records(traced, [x[:15], x[15:, :2]], 2**30)  # of several lengths
-    span = Span.of(next(records.stream()), traced, 1, 2)
-    readout = randn(4, 6)
-    exact, found = (
-        rule.second_moment(span, records, readout, memory=2**30, progress=False)
-        for rule in (Exact(), Sketch(relative_error=1e-9))
-    )
+    span, readout = span_of(records, 1, 2), randn(4, 6)
+    exact, found = (moment_by(rule, records, readout, span=span) for rule in (Exact(), Sketch(relative_error=1e-9)))
     assert_same(found.value, exact.value)
 
 
@@ -223,7 +240,8 @@ def test_few_samples_are_not_believed_too_early(setting):
     case = Setting.of("softmax")
     traced = case.span.traced
     alone = Setting(traced, [case.records.batches[0][:1]])
-    found = alone.moment(Sketch(None, 0, 0.9))
+    alone.weigh = None
+    found = alone.sketch()
     assert found.facts["probes"] >= 4 * min(32, found.facts["exact_passes"] // 4)
 
 
@@ -233,7 +251,7 @@ def test_auto_takes_it_where_the_exact_rule_is_long(caplog):
     x = randn(60, 27, 4)
     traced = libasis.trace(model, x, ["input", "2", "output"])
     with caplog.at_level(logging.INFO, "libasis"):
-        basis = libasis.fit(traced, [x], relative_error=0.02)
+        basis = libasis.fit(traced, [x], moments=rules.Auto(relative_error=0.02))
     exact = libasis.fit(traced, [x], moments="exact")
     before, rule = basis.info["rules"]
     assert rule["rule"] == "sketch"
@@ -247,11 +265,11 @@ def test_auto_takes_it_where_the_exact_rule_is_long(caplog):
     for found, true in zip(basis.sites, exact.sites, strict=True):
         assert float((found.importances / true.importances - 1).abs().max()) < 0.06
     assert [r["accumulated_error"] for r in exact.info["rules"]] == [None, None]
-    span = Span.of(traced.record(x), traced, 1, 2)
-    assert choose(span, "auto", passes=EXACT_PASSES)[0].name == "exact"
-    assert choose(span, "auto", passes=EXACT_PASSES + 1)[0].name == "sketch"
+    span = span_of(Records(traced, [x[:, :1]]), 1, 2)
+    assert chosen(span, columns=AFFORDABLE.passes)[0].name == "exact"
+    assert chosen(span, columns=AFFORDABLE.passes + 1)[0].name == "sketch"
     with pytest.raises(OptionError, match='"closed_form".*"auto"'):
-        choose(span, "closed_form", passes=EXACT_PASSES + 1)
+        chosen(span, "closed_form", columns=AFFORDABLE.passes + 1)
 
 
 def test_on_request_it_is_taken_and_stays_unbiased_through_the_recursion():
@@ -261,7 +279,7 @@ def test_on_request_it_is_taken_and_stays_unbiased_through_the_recursion():
     exact = libasis.fit(traced, [x], moments="exact").sites[0]
     found, inside = [], []
     for seed in range(100):
-        basis = libasis.fit(traced, [x], moments="sketch", seed=seed, relative_error=0.9, progress=False)
+        basis = libasis.fit(traced, [x], moments=Sketch(relative_error=0.9, seed=seed), progress=False)
         first, second = basis.info["rules"]
         assert (first["rule"], first["not"]) == (second["rule"], second["not"]) == ("sketch", {})
         error = first["accumulated_error"]
@@ -277,5 +295,5 @@ def test_on_request_it_is_taken_and_stays_unbiased_through_the_recursion():
 @pytest.mark.parametrize("value", [0, 1, -0.01, float("nan"), float("inf"), True, "1%", None])
 def test_a_bad_relative_error_is_one_sentence(value):
     with refused(OptionError, "relative_error is ", "between 0 and 1") as error:
-        libasis.fit(None, None, relative_error=value)
+        rules.Auto(relative_error=value)
     assert str(error.value).endswith("one percent.")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OptionError
-from ..importance import Choice, Moments
+from ..importance import Moments, parse
 from ..measure import DEFAULT_MEMORY, Records
 from ..numerics import StreamingMoments, Truncation
 from ..types import Matrix, Plain
@@ -89,7 +89,7 @@ def from_directions(
         raise OptionError(f"The directions name the sites {unknown}, but the model was cut at {names}.")
     if alone := [name for name in encoder if name not in decoder]:
         raise OptionError(f"The sites {alone} have an encoder but no decoder; give the decoder of each.")
-    job = Recursion(records, Truncation.parse("auto"), Choice.parse(moments, seed), memory)
+    job = Recursion(records, Truncation.parse("auto"), parse(moments, seed), memory)
     stats = job.stats
     given = {
         name: Dictionary.of(name, len(s.mean), decoder[name], encoder.get(name))
@@ -110,6 +110,7 @@ def from_directions(
     info = {
         "method": "directions",
         "directions": {name: list(one.decoder.shape) for name, one in given.items()},
+        "seed": seed,
         **job.facts(),
     }
     return Basis(tuple(found), "directions", info)

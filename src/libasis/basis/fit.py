@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from ..cut import Record, Traced
-from ..errors import OptionError, SiteError
-from ..importance import Choice, Moment, Moments, Sketch, Span, choose
-from ..measure import DEFAULT_MEMORY, Accumulator, Records, measure
+from ..errors import OptionError
+from ..importance import Choice, Moment, Moments, Span, choose, parse
+from ..measure import DEFAULT_MEMORY, Records, measure
 from ..numerics import StreamingMoments, Truncation
 from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
 from .spans import spans
+from .statistics import SiteStatistics
 from .whiten import Whitening, interaction_basis, own_coordinates, principal_basis, whiten
 
 METHODS = ("lib", "pca", "neuron", "global")
@@ -50,7 +47,7 @@ def fit_basis(
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
     if within is not None and method == "neuron":
         raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
-    job = Recursion(records, rule, Choice.parse(moments, seed), memory)
+    job = Recursion(records, rule, parse(moments, seed), memory)
     sizes = {site.name: len(s.mean) for site, s in zip(records.traced.sites, job.stats, strict=True)}
     confined = {} if within is None else spans(within, sizes)
     sites = job.run(method, rotate_final=rotate_final, confined=confined)
@@ -59,64 +56,10 @@ def fit_basis(
         "rotate_final": rotate_final,
         "truncation": truncation,
         "within": {name: span.shape[1] for name, span in confined.items()} or None,
+        "seed": seed,
         **job.facts(),
     }
     return Basis(tuple(sites), method, info)
-
-
-def _check_widths(traced: Traced) -> None:
-    """Each site takes three matrices of its width: its covariance, C and its pseudo-inverse.
-
-    Raises:
-        SiteError: they need more memory than the machine has.
-    """
-    has = physical_memory()
-    needs = [(24 * site.features**2, site) for site in traced.sites]
-    if has is None or sum(need for need, _ in needs) <= has:
-        return
-    need, widest = max(needs, key=lambda pair: pair[0])
-    raise SiteError(
-        f"Site {widest.name!r} has {widest.features} features, whose covariance and basis take {need / 2**30:.0f} GiB, "
-        f"but this machine has {has / 2**30:.0f} GiB of memory; take a narrower site, such as the input of the layer "
-        "before logits."
-    )
-
-
-def physical_memory() -> int | None:
-    """Bytes of memory of this machine, None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-class SiteStatistics(Accumulator[list[StreamingMoments]]):
-    """Mean and covariance of every site.
-
-    Attributes:
-        moments: one for each site.
-        dtype: what the activations are computed in.
-    """
-
-    sums = ("moments",)
-
-    def __init__(self, traced: Traced) -> None:
-        self.traced = traced
-        self.moments: list[StreamingMoments] = []
-        self.dtype = torch.float32
-
-    def add(self, record: Record) -> None:
-        """See `Accumulator`."""
-        if not self.moments:
-            _check_widths(self.traced)
-            self.moments = [StreamingMoments(x.shape[-1], x.device) for x in record.activations]
-            self.dtype = record.activations[0].dtype
-        for i, moments in enumerate(self.moments):
-            moments.update(record.vectors(i))
-
-    def finish(self) -> list[StreamingMoments]:
-        """The moments."""
-        return self.moments
 
 
 class Recursion:
@@ -134,9 +77,9 @@ class Recursion:
         self.memory = memory
         self.rules: list[Plain] = []
         self.error = 0.0
-        statistics = SiteStatistics(self.traced)
-        self.stats, self.dtype = measure(records, statistics, "statistics"), statistics.dtype
+        self.stats = measure(records, SiteStatistics(self.traced), "statistics")
         self.first = records.first()
+        self.dtype = self.first.activations[0].dtype
 
     def run(self, method: str, *, rotate_final: bool, confined: Mapping[str, Matrix]) -> list[SiteBasis]:
         """The bases of all sites."""
@@ -174,7 +117,6 @@ class Recursion:
             "activations": self.records.how,
             "vectors": {site.name: s.n for site, s in zip(self.traced.sites, self.stats, strict=True)},
             "data": self.records.facts(),
-            "seed": self.choice.seed,
             "compute_dtype": str(self.dtype).removeprefix("torch."),
             "accumulation_dtype": "float64",
             "traced": self.traced.facts(),
@@ -183,10 +125,10 @@ class Recursion:
 
     def pulled(self, source: int, target: int, weigh: Matrix, readout: SiteBasis) -> Moment:
         """M' of a span of sections by the rule that fits; ``weigh`` are the directions whose error counts."""
-        span = Span.of(self.first, self.traced, source, target)
-        passes = readout.C.shape[1] * self.first.activations[target].shape[1]
-        rule, passed = choose(span, self.choice.moments, Sketch(weigh, self.choice.seed), passes)
-        moment = rule.second_moment(span, self.records, readout.C, memory=self.memory, progress=None)
+        span = Span.of(self.first, self.traced, source, target, self.records.positions[target])
+        rule, passed = choose(self.choice, span, readout.k)
+        started = rule.start(span, readout.C, self.memory, weigh)
+        moment = measure(self.records, started, f"importance at {span.name}")
         self._remember(span, moment, passed)
         return moment
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from ..anatomy import why_not_affine
 from ..cut import Record
 from ..cut.subgraph import Subgraph
-from ..measure import Records
+from ..measure import Accumulator
 from ..types import Matrix
 from .exact import batch_gram
-from .moment import Moment, Span
+from .moment import Cost, Moment, Span
+from .totals import BatchTotal
 
 
+@dataclass(frozen=True)
 class AffineForm:
     r"""Exact :math:`M' = \frac1n \sum_{samples}\sum_{t,s} J_{ts}^T C'C'^T J_{ts}` with one J for all samples.
 
@@ -29,26 +30,24 @@ class AffineForm:
         """None for sections without any operation that is not affine."""
         return span.not_affine or None
 
-    def second_moment(
-        self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
-    ) -> Moment:
+    def cost(self, span: Span, columns: int) -> Cost:
+        """Next to nothing for each batch."""
+        return Cost()
+
+    def start(self, span: Span, readout: Matrix, memory: int, weigh: Matrix | None) -> Accumulator[Moment]:
         """See `Rule`."""
         each: dict[Subgraph | None, Matrix] = {}
-        total: Tensor | None = None
-        n = 0
-        for record in records.stream(label=f"importance at {span.name}"):
-            subgraph = record.contexts[span.source].subgraph
-            if why_not_affine(record.contexts[span.source]) or _padded(record, span):
-                gram = batch_gram(record, span, readout, memory)
-            else:
-                if subgraph not in each:
-                    some = _first(record, span)
-                    each[subgraph] = batch_gram(some, span, readout, memory) / some.size
-                gram = each[subgraph] * record.size
-            total = gram if total is None else total + gram
-            n += record.count(span.source)
-        assert total is not None  # noqa: S101 - the stream refuses to be empty
-        return Moment(total / max(n, 1), None, self.name, n)
+
+        def term(record: Record) -> Matrix:
+            context = record.contexts[span.source]
+            if why_not_affine(context) or _padded(record, span):
+                return batch_gram(record, span, readout, memory)
+            if context.subgraph not in each:
+                some = _first(record, span)
+                each[context.subgraph] = batch_gram(some, span, readout, memory) / some.size
+            return each[context.subgraph] * record.size
+
+        return BatchTotal(self.name, span, term)
 
 
 def _padded(record: Record, span: Span) -> bool:

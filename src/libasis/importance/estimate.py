@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import OptionError
-from ..numerics import eigh_descending
+from ..numerics import Sums, eigh_descending
 from ..numerics.eigen import symmetric
 from ..types import Matrix, Plain, Vector
 
@@ -21,22 +21,20 @@ SHARE = 0.99
 """The leading importances that together make this share of their sum are held to the requested error."""
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
+@dataclass(frozen=True)
+class ProbeOptions:
     """The options of a rule that estimates.
 
     Attributes:
-        weigh: W ``[d, r]``; None for the identity.
-        seed: decides the probes, and nothing else does: no batch, no device, no global generator (none is touched).
         relative_error: where to stop, between 0 and 1.
+        seed: decides the probes, and nothing else does: no batch, no device, no global generator (none is touched).
 
     Raises:
         OptionError: ``relative_error`` is no such number.
     """
 
-    weigh: Matrix | None = None
-    seed: int = 0
     relative_error: float = 0.01
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the options before any work."""
@@ -120,34 +118,41 @@ class ErrorBar:
         return self.importances.sum()
 
 
-class Halves:
+class Halves(Sums):
     """Sums of outer products: those of the first and of the second halves of all draws, each in independent groups.
 
-    Sample i's draw c belongs to group i + c, modulo their number.
+    Draw c of sample number i belongs to group i + c, modulo their number.
 
     Attributes:
-        sums: ``[half, group, d, d]``, float64.
+        groups: ``[half, group, d, d]``, float64.
 
     Args:
         d: features.
         memory: in bytes; the sums take a quarter of it where it is short (and there are at least eight groups).
     """
 
+    sums = ("groups",)
+
     def __init__(self, d: int, memory: int) -> None:
         self.count = max(GROUPS // 4, min(GROUPS, int(memory // (64 * d**2))))
-        self.sums = torch.zeros(2, self.count, d, d, dtype=torch.float64)
+        self.groups = torch.zeros(2, self.count, d, d, dtype=torch.float64)
 
-    def add(self, left: Tensor, right: Tensor, half: int, first: int) -> None:
-        """Add each sample's products ``[batch, n, d]``, those of the first sample to group ``first``."""
-        self.sums = self.sums.to(left.device)
-        width = min(self.count, len(left))
-        left, right = _folded(left, width), _folded(right, width)
-        group = torch.arange(first, first + width, device=left.device) % self.count
-        self.sums[half].index_add_(0, group, (left.mT @ right).to(torch.float64))
+    def seats(self, numbers: Tensor) -> Seats:
+        """Which samples share a group."""
+        return Seats.of(numbers % self.count)
+
+    def add(self, left: Tensor, right: Tensor, seats: Seats, half: int, draw: int) -> None:
+        """Add each sample's products ``[batch, n, d]`` in one draw."""
+        self.groups = self.groups.to(left.device)
+        same = left is right
+        left = seats.together(left)
+        right = left if same else seats.together(right)
+        group = (seats.groups + draw).to(left.device) % self.count
+        self.groups[half].index_add_(0, group, (left.mT @ right).to(torch.float64))
 
     def total(self) -> Matrix:
         """The sum of all ``[d, d]``, its symmetric part."""
-        return symmetric(self.sums.sum((0, 1)))
+        return symmetric(self.groups.sum((0, 1)))
 
     def error_bar(
         self, weigh: Matrix | None, each: float, *, left: float = 1.0, rest: Matrix | None = None
@@ -160,12 +165,12 @@ class Halves:
             left: the share of the draws not taken.
             rest: what has no error.
         """
-        W = torch.eye(self.sums.shape[-1]).to(self.sums) if weigh is None else weigh.to(self.sums)
-        halves = [half.sum(0) * (2 / each) + (0 if rest is None else rest.to(half)) for half in self.sums]
+        W = torch.eye(self.groups.shape[-1]).to(self.groups) if weigh is None else weigh.to(self.groups)
+        halves = [half.sum(0) * (2 / each) + (0 if rest is None else rest.to(half)) for half in self.groups]
         halves = [symmetric(W.T @ half @ W) for half in halves]
         values, V = eigh_descending((halves[0] + halves[1]) / 2)
         WV = W @ V
-        differences = [quadratic(a - b, WV) / each for a, b in zip(*self.sums, strict=True)]
+        differences = [quadratic(a - b, WV) / each for a, b in zip(*self.groups, strict=True)]
         others = (quadratic(halves[1 - i], eigh_descending(halves[i])[1]) for i in (0, 1))
         return ErrorBar(values, torch.stack(differences), values - sum(others) / 2, left)
 
@@ -183,10 +188,33 @@ def _variance(differences: Tensor) -> Tensor:
     return total * 3 / (3 - 2 * share)
 
 
-def _folded(x: Tensor, width: int) -> Tensor:
-    """The vectors of samples i, i + width, ... next to each other: ``[batch, n, d]`` to ``[width, m n, d]``."""
-    x = functional.pad(x, (0, 0, 0, 0, 0, -len(x) % width))
-    return x.unflatten(0, (-1, width)).transpose(0, 1).flatten(1, 2)
+@dataclass(frozen=True)
+class Seats:
+    """The samples of a batch by group.
+
+    Attributes:
+        groups: those that have samples, int64 ``[g]``.
+        places: in the batch, of the samples of each group, ``[g, m]``; the batch's size where there are fewer than m.
+    """
+
+    groups: Tensor
+    places: Tensor
+
+    @classmethod
+    def of(cls, group: Tensor) -> Seats:
+        """From the group of each sample ``[batch]``."""
+        groups, counts = group.unique(return_counts=True)
+        order = group.argsort(stable=True)
+        places = torch.full((len(groups), int(counts.max())), len(group))
+        places[torch.arange(places.shape[1]) < counts[:, None]] = order
+        return cls(groups, places)
+
+    def together(self, x: Tensor) -> Tensor:
+        """The vectors of the samples of a group next to each other: ``[batch, n, d]`` to ``[g, m n, d]``."""
+        places = self.places.flatten().to(x.device)
+        if len(places) > len(x):
+            x = functional.pad(x, (0, 0, 0, 0, 0, 1))
+        return x[places].unflatten(0, self.places.shape).flatten(1, 2)
 
 
 def quadratic(A: Matrix, V: Matrix) -> Vector:

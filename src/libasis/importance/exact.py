@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..cut import Record
-from ..measure import Records
+from ..measure import Accumulator
 from ..types import Matrix
-from .moment import Moment, Span
+from .moment import Cost, Moment, Span
+from .totals import BatchTotal
 
 
+@dataclass(frozen=True)
 class Exact:
     r"""Exact :math:`M' = \frac1n\sum_{samples}\sum_{t,s} J_{ts}^T C'C'^T J_{ts}` by reverse mode.
 
@@ -27,20 +30,15 @@ class Exact:
         """Always."""
         return None
 
-    def second_moment(
-        self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
-    ) -> Moment:
+    def cost(self, span: Span, columns: int) -> Cost:
+        """A pass for each column and output position."""
+        return Cost(passes=columns * span.outputs)
+
+    def start(self, span: Span, readout: Matrix, memory: int, weigh: Matrix | None) -> Accumulator[Moment]:
         """See `Rule`."""
-        total, n = None, 0
-        for record in records.stream(label=f"importance at {span.name}"):
-            gram = batch_gram(record, span, readout, memory)
-            total = gram if total is None else total + gram
-            n += record.count(span.source)
-        assert total is not None  # noqa: S101 - the stream refuses to be empty
-        return Moment(total / max(n, 1), None, self.name, n)
+        return BatchTotal(self.name, span, lambda record: batch_gram(record, span, readout, memory))
 
 
-@torch.no_grad()  # of the model's own parameters; torch.func differentiates all the same
 def batch_gram(record: Record, span: Span, readout: Matrix, memory: int) -> Matrix:
     """The sum over samples and positions of a batch, float64 ``[d, d]``."""
     x = record.activations[span.source]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..anatomy import Anatomy, read, why_not_affine
 from ..cut import Record, Traced
 from ..errors import OptionError
-from ..measure import Records
+from ..measure import Accumulator
 from ..types import Matrix, Plain
 
 
@@ -34,6 +34,30 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a rule takes for a span beyond a few forward passes.
+
+    Attributes:
+        products: multiplications per position.
+        passes: backward passes per batch.
+        of: what the multiplications are for, where not for all of it.
+    """
+
+    products: float = 0.0
+    passes: int = 0
+    of: str = ""
+
+    def beyond(self, most: Cost) -> str | None:
+        """None if it is at most ``most``, otherwise what it comes to, as a reason."""
+        if self.passes > most.passes:
+            return f"would take {self.passes} backward passes per batch"
+        if self.products > most.products:
+            what = f" for {self.of}" if self.of else ""
+            return f"would take {self.products / 1e6:.0f} million multiplications per position{what}"
+        return None
+
+
+@dataclass(frozen=True)
 class Span:
     """The part of a traced model from site ``source`` to site ``target`` (one section, or several in a row).
 
@@ -43,6 +67,8 @@ class Span:
         target: number of the output site.
         anatomy: what the section is made of, or why that is not known.
         positions: at the input, in the first batch.
+        outputs: positions at the output, in the first batch.
+        longest: positions at the output, in the longest batch.
         not_affine: why the section is not one affine map of all positions, empty if it is.
     """
 
@@ -51,15 +77,18 @@ class Span:
     target: int
     anatomy: Anatomy | str = "was not read"
     positions: int = 1
+    outputs: int = 1
+    longest: int = 1
     not_affine: str = "was not read"
 
     @classmethod
-    def of(cls, record: Record, traced: Traced, source: int, target: int) -> Span:
-        """With its anatomy, as in one batch."""
+    def of(cls, record: Record, traced: Traced, source: int, target: int, longest: int = 0) -> Span:
+        """With its anatomy, as in one batch; ``longest`` is known from all of them."""
         several = "spans several sections"
         anatomy = read(record.contexts[source]) if target == source + 1 else several
         not_affine = why_not_affine(record.contexts[source]) if target == source + 1 else several
-        return cls(traced, source, target, anatomy, record.activations[source].shape[1], not_affine)
+        positions, outputs = (record.activations[site].shape[1] for site in (source, target))
+        return cls(traced, source, target, anatomy, positions, outputs, max(longest, outputs), not_affine)
 
     def anatomy_of(self, record: Record) -> Anatomy:
         """The anatomy in another batch, whose graph may be another one (another number of positions).
@@ -81,17 +110,31 @@ class Span:
         return self.traced.sites[self.source].name
 
 
+@runtime_checkable
 class Rule(Protocol):
     """One way to compute `Moment`; a new kind of layer is one new class in one new file."""
 
-    name: str
-
-    def matches(self, span: Span) -> str | None:
-        """None if the rule holds for this span, otherwise the reason why not."""
+    @property
+    def name(self) -> str:
+        """What results are said to come from; a variant of a rule has that rule's name, a comma and more."""
         ...
 
-    def second_moment(
-        self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
-    ) -> Moment:
-        """The moment for a readout C' ``[d_out, k_out]``, working within ``memory`` bytes."""
+    def matches(self, span: Span) -> str | None:
+        """None if the rule holds for this span, otherwise the reason why not: "the section at 'x:in' ..."."""
+        ...
+
+    def cost(self, span: Span, columns: int) -> Cost:
+        """What it would take for a readout of so many columns."""
+        ...
+
+    def start(self, span: Span, readout: Matrix, memory: int, weigh: Matrix | None) -> Accumulator[Moment]:
+        """What sums up the moment.
+
+        Args:
+            span: the section, which matches.
+            readout: C' ``[d_out, k_out]``, float64.
+            memory: bound in bytes for what is worked on at once.
+            weigh: W ``[d, r]``, the importances being eigenvalues of WᵀM'W; for a rule that estimates, and then asks
+                whether their error is small enough. None for the identity.
+        """
         ...

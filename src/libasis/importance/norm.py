@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..numerics import add_gram, mirrored
+from ..numerics import Sums, add_gram, mirrored
 from ..numerics.eigen import symmetric
 from ..types import Matrix
 
 
-class Terms:
+class NormSums(Sums):
     r"""Sums over positions that a norm in front calls for, and the assembly of :math:`M'`.
 
     A section reads :math:`W u` (all weights stacked, folded with the norm's projection). With
@@ -31,6 +31,8 @@ class Terms:
         k: columns of C'.
         like: gives the device.
     """
+
+    sums = ("Y", "Z", "L")
 
     def __init__(self, rows: int, d: int, k: int, like: Tensor) -> None:
         self.Y, self.Z, self.L = (like.new_zeros(n, d, dtype=torch.float64) for n in (rows, d, k))

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..anatomy import Anatomy
-from ..measure import Records
-from ..numerics import add_gram, eigh_descending, mirrored
+from ..cut import Record
+from ..measure import Accumulator
+from ..numerics import Sums, add_gram, eigh_descending, mirrored
 from ..types import Matrix
-from .moment import Moment, Span
-from .norm import Terms
+from .moment import Cost, Moment, Span
+from .norm import NormSums
+from .totals import ShapeTotals
 from .units import Units, counted_pairs
 
 
+@dataclass(frozen=True)
 class PointwiseForm:
     r"""Exact :math:`M'` of :math:`y = Dx + B\,\phi(A_1 u, \dots, A_r u)` at the price of a few products per vector.
 
     With :math:`s_m = \partial\phi/\partial a_m`, :math:`G = C'^T B`, :math:`K = G^T G`, all r maps stacked:
     :math:`\Gamma = K \circ \sum\sigma^{-2} s s^T`, :math:`\gamma = s \circ G^T G y` with
-    :math:`y = \sum_m s_m \circ A_m \hat x`, put together by `Terms`. No Jacobian is ever formed, and the cost does not
-    depend on the number of output features.
+    :math:`y = \sum_m s_m \circ A_m \hat x`, put together by `NormSums`. No Jacobian is ever formed, and the cost does
+    not depend on the number of output features.
     """
 
     name = "closed form, pointwise"
@@ -33,24 +37,36 @@ class PointwiseForm:
             return span.anatomy
         return None if span.anatomy.attention is None else "has attention"
 
-    @torch.no_grad()
-    def second_moment(
-        self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
-    ) -> Moment:
+    def cost(self, span: Span, columns: int) -> Cost:
+        """No more than forward passes."""
+        return Cost()
+
+    def start(self, span: Span, readout: Matrix, memory: int, weigh: Matrix | None) -> Accumulator[Moment]:
         """See `Rule`."""
-        sums: dict[Anatomy, PointwiseSums] = {}
-        n = 0
-        for record in records.stream(label=f"importance at {span.name}"):
-            anatomy = span.anatomy_of(record)
-            if anatomy not in sums:
-                sums[anatomy] = PointwiseSums(anatomy, readout, record.activations[span.source])
-            x = counted_pairs(record, span.source, anatomy.read)
-            for part in x.split(sums[anatomy].rows_within(memory)):
-                sums[anatomy].add(part)
-            n += record.count(span.source)
-        total = torch.stack([part.moment() for part in sums.values()]).sum(0)
-        root = joined([part.root() for part in sums.values()], len(total))
-        return Moment(total / max(n, 1), None, self.name, n, root=None if root is None else root / max(n, 1) ** 0.5)
+        return _PointwiseTotals(self.name, span, readout, memory)
+
+
+class _PointwiseTotals(ShapeTotals["PointwiseSums"]):
+    def __init__(self, name: str, span: Span, readout: Matrix, memory: int) -> None:
+        super().__init__(name, span)
+        self.readout, self.memory = readout, memory
+
+    def start(self, anatomy: Anatomy, record: Record) -> PointwiseSums:
+        return PointwiseSums(anatomy, self.readout, record.activations[self.span.source])
+
+    def add(self, record: Record) -> None:
+        sums, source = self.of(record), self.span.source
+        x = counted_pairs(record, source, sums.anatomy.read)
+        for part in x.split(sums.rows_within(self.memory)):
+            sums.add(part)
+        self.n += record.count(source)
+
+    def finish(self) -> Moment:
+        found = super().finish()
+        if self.before is not None:
+            return found  # a state has no roots
+        root = joined([sums.root() for sums in self.shapes.values()], len(found.value))
+        return replace(found, root=None if root is None else root / max(self.n, 1) ** 0.5)
 
 
 def joined(roots: Sequence[Matrix | None], d: int) -> Matrix | None:
@@ -60,7 +76,7 @@ def joined(roots: Sequence[Matrix | None], d: int) -> Matrix | None:
     return torch.cat(known, 1) if narrow else None
 
 
-class PointwiseSums:
+class PointwiseSums(Sums):
     """Sums over vectors of one anatomy, float64.
 
     Args:
@@ -69,13 +85,15 @@ class PointwiseSums:
         like: gives the dtype and device of the vectors.
     """
 
+    sums = ("n", "ss", "s", "normed")
+
     def __init__(self, anatomy: Anatomy, readout: Matrix, like: Tensor) -> None:
         self.anatomy, self.readout = anatomy, readout.to(like.device)
         self.units = units = Units(anatomy, readout.to(like))
         self.n = 0
         self.ss = self.readout.new_zeros(units.rows, units.rows)
         self.s = self.readout.new_zeros(units.rows)
-        self.terms = Terms(units.rows, anatomy.d, readout.shape[1], like)
+        self.normed = NormSums(units.rows, anatomy.d, readout.shape[1], like)
 
     def rows_within(self, memory: int) -> int:
         """How many vectors at once."""
@@ -97,7 +115,7 @@ class PointwiseSums:
         reads = units.gather(projected.mul_(s)) @ units.G.T  # [n, k]
         del projected  # two such at a time are enough: what is given back to the system comes back page by page
         gamma = units.spread(reads @ units.G).mul_(s)
-        self.terms.add(normed, inverse, gamma, reads.square().sum(-1, keepdim=True), reads)
+        self.normed.add(normed, inverse, gamma, reads.square().sum(-1, keepdim=True), reads)
         del gamma
         self.add_slopes(s * inverse)
 
@@ -114,7 +132,7 @@ class PointwiseSums:
 
     def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""
-        return self.terms.moment(Units(self.anatomy, self.readout).A, *self.blocks(), self._skip(), self.n)
+        return self.normed.moment(Units(self.anatomy, self.readout).A, *self.blocks(), self._skip(), self.n)
 
     def root(self) -> Matrix | None:
         r"""``[d, r]``, of which :math:`n M'` is the product with its transpose; None if there is no small one."""

@@ -14,7 +14,7 @@ GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 FACTORS = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64), (31, 1))
 
 
-class Probes:
+class ProbeFamily:
     r"""Probes :math:`\epsilon` of the N outputs of every sample of a batch: a subsampled randomised Fourier transform.
 
     A sample has random signs :math:`D_a`, one per output, and the 2C frequencies :math:`\theta_f = \pi(2f+1)/4C` in a
@@ -28,15 +28,15 @@ class Probes:
 
     Args:
         y: the outputs ``[batch, position, column]``.
-        first: number of the batch's first sample in the data.
+        numbers: of the samples in the data, int64 ``[batch]``.
         draws: C, the draws that make the family complete.
         stop: how many draws will be asked for, at most C.
         key: seed and section.
     """
 
-    def __init__(self, y: Tensor, first: int, draws: int, stop: int, key: tuple[int, int]) -> None:
+    def __init__(self, y: Tensor, numbers: Tensor, draws: int, stop: int, key: tuple[int, int]) -> None:
         self.shape, self.dtype, self.draws = y.shape, y.dtype, draws
-        samples = torch.arange(first, first + len(y), device=y.device)
+        samples = numbers.to(y.device)
         self.signs = torch.where(_random(samples, y[0].numel(), (*key, 0)) < 0, -1.0, 1.0).to(y)
         order = _random(samples, 2 * draws, (*key, 1)).topk(2 * stop).indices
         self.odd = 2 * order + 1  # [batch, 2 stop]: 2f + 1
@@ -51,10 +51,9 @@ class Probes:
         return (cosine.to(self.dtype) * self.signs).view(-1, *self.shape)
 
 
-def signs(size: int, count: int, first: int, key: tuple[int, ...], *, like: Tensor) -> Tensor:
-    """Independent random signs ``[sample, count]`` for samples from number ``first`` on, keyed as those of `Probes`."""
-    samples = torch.arange(first, first + size, device=like.device)
-    words = _random(samples, math.ceil(count / 64), key)
+def signs(numbers: Tensor, count: int, key: tuple[int, ...], *, like: Tensor) -> Tensor:
+    """Independent random signs ``[sample, count]`` for samples with these numbers, keyed as those of `ProbeFamily`."""
+    words = _random(numbers.to(like.device), math.ceil(count / 64), key)
     bits = (words[..., None] >> torch.arange(64, device=like.device)) & 1
     return (1 - 2 * bits.flatten(1)[:, :count]).to(like)
 

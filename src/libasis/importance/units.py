@@ -12,9 +12,6 @@ from ..cut import Record
 from ..numerics import clamp, slices
 from ..types import Matrix
 
-BLOCK = 2**19
-"""About how many numbers an activation is worked out for at once: its steps hold several times as many."""
-
 
 class Units:
     """All pointwise branches of a section as one, for a readout C' ``[d_out, k]``.
@@ -25,7 +22,10 @@ class Units:
         A: ``[rows, d]``, folded with the norm's projection.
         G: ``[k, hidden]``, C'ᵀB.
         unit: the hidden unit of each row.
+        block: about how many numbers an activation is worked out for at once: its steps hold several times as many.
     """
+
+    block = 2**19
 
     def __init__(self, anatomy: Anatomy, readout: Matrix) -> None:
         self.branches = anatomy.pointwise
@@ -68,21 +68,21 @@ class Units:
         for branch in self.branches:
             factors, width = branch.b.shape
             mine = projected[:, start : start + factors * width].unflatten(1, (factors, width))
-            slopes += _slopes(branch.activate, [a[None] for a in (mine + branch.b.to(mine)).unbind(1)])
+            slopes += _slopes(branch.activate, [a[None] for a in (mine + branch.b.to(mine)).unbind(1)], self.block)
             start += factors * width
         return torch.cat(slopes, -1) if len(slopes) > 1 else slopes[0]
 
 
-def _slopes(activate: Callable[..., Tensor], a: list[Tensor]) -> list[Tensor]:
+def _slopes(activate: Callable[..., Tensor], a: list[Tensor], block: int) -> list[Tensor]:
     """Derivatives of an activation in each of its arguments ``[1, n, units]``."""
     n, units = a[0].shape[1:]
-    step = clamp(BLOCK // max(1, units), n)
+    step = clamp(block // max(1, units), n)
     if step >= n:
         y, pull = torch.func.vjp(activate, *a)[:2]
         return [slope[0] for slope in pull(y.new_ones(()).expand_as(y))]
     slopes = [torch.empty_like(x[0]) for x in a]
     for rows in slices(n, step):
-        for slope, found in zip(slopes, _slopes(activate, [x[:, rows] for x in a]), strict=True):
+        for slope, found in zip(slopes, _slopes(activate, [x[:, rows] for x in a], block), strict=True):
             slope[rows] = found
     return slopes
 

@@ -24,13 +24,14 @@ class StreamingMoments(Sums):
 
     sums = ("n", "mean", "scatter")
 
-    def __init__(self, d: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, d: int) -> None:
         self.n = 0
-        self.mean: Vector = torch.zeros(d, dtype=torch.float64, device=device)
-        self.scatter: Matrix = torch.zeros(d, d, dtype=torch.float64, device=device)
+        self.mean: Vector = torch.zeros(d, dtype=torch.float64)
+        self.scatter: Matrix = torch.zeros(d, d, dtype=torch.float64)
 
     def update(self, x: Tensor) -> None:
-        """Add vectors ``[n, d]`` of any floating dtype."""
+        """Add vectors ``[n, d]`` of any floating dtype; the moments move to their device."""
+        self.mean, self.scatter = self.mean.to(x.device), self.scatter.to(x.device)
         for part in x.split(1024) if len(x) else ():
             part = part.to(torch.float64)
             mean = part.mean(0)

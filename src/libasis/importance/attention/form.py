@@ -10,29 +10,39 @@ from torch import Tensor
 
 from ...anatomy import Anatomy
 from ...cut import Record
-from ...measure import Records
-from ...numerics import even, slices
+from ...measure import Accumulator
+from ...numerics import Sums, even, slices
 from ...types import Matrix
-from ..moment import Moment, Span
-from ..norm import Terms
+from ..moment import Cost, Moment, Span
+from ..norm import NormSums
 from ..pointwise import PointwiseSums
+from ..totals import ShapeTotals
 from ..units import Units
-from .head_pairs import Paths, gram
-from .heads import Heads, Looks
-from .parallel_mlp import Beside
-from .rotary import ProbedPaths, RotaryPaths, summed_looks
-from .short_sequences import ShortPaths
+from .cost import products
+from .head_pairs import ROWS, HeadPairSums, gram
+from .heads import HeadStates, ReadoutHeads
+from .parallel_mlp import ParallelSums
+from .rotary import ProbedPairSums, RotaryPairSums, summed_looks
+from .short_sequences import MOST, ShortPairSums
 
 
+@dataclass(frozen=True)
 class AttentionForm:
     r"""Exact :math:`M'` of :math:`y_t = D x_t + \sum_h W_O^h o_t^h` (plus pointwise branches) without derivatives.
 
     The Jacobian :math:`J_{ts} = \delta_{ts} D + \sigma_s^{-1} \sum_h W_O^h [A_{ts} W_V + A_{ts}(v_s - o_t)(R_s^T
     \tilde q_t)^T W_K + \delta_{ts} S_t R_t W_Q](I - \hat x_s \hat x_s^T/d)` has three paths in each head: through
-    values, keys and queries. The sums over t and s of their products factor into matrix products (`Paths`, and
-    `RotaryPaths` for rotary embedding), what a norm adds needs one vector for each position (`Terms`). Time per
+    values, keys and queries. The sums over t and s of their products factor into matrix products (`HeadPairSums`, and
+    `RotaryPairSums` for rotary embedding), what a norm adds needs one vector for each position (`NormSums`). Time per
     position: about :math:`H^2 T (v + e)` multiplications, whatever the number of output features.
+
+    Attributes:
+        short: heads times positions up to which sequences are short, see `ShortPairSums`.
+        rows: at least so many queries in a band, see `HeadPairSums`.
     """
+
+    short: int = MOST
+    rows: int = ROWS
 
     name = "closed form, attention"
 
@@ -46,50 +56,54 @@ class AttentionForm:
         alike = (attention.rotate_query is None) == (attention.rotate_key is None)
         return None if alike else "rotates its queries or its keys alone"
 
-    @torch.no_grad()
-    def second_moment(
-        self, span: Span, records: Records, readout: Matrix, *, memory: int, progress: bool | None
-    ) -> Moment:
+    def cost(self, span: Span, columns: int) -> Cost:
+        """With rotary embedding two terms grow with the square of a head's width."""
+        return Cost(products(span.anatomy, span.positions, columns)[0], of="its key and query terms")
+
+    def start(self, span: Span, readout: Matrix, memory: int, weigh: Matrix | None) -> Accumulator[Moment]:
         """See `Rule`."""
-        sums = Shapes(span, readout, memory)
-        n = 0
-        for record in records.stream(label=f"importance at {span.name}"):
-            for part, seen in sums.of(record):
-                part.add(seen)
-            n += record.count(span.source)
-        return Moment(sums.moment() / max(n, 1), None, self.name, n)
+        return AttentionTotals(self, self.name, span, readout, memory)
 
 
-class Shapes:
-    """Sums for every shape of the data, since each may have an anatomy of its own.
+class AttentionTotals(ShapeTotals["AttentionSums"]):
+    """Sums of each shape of batch.
 
     Args:
+        form: how the work is cut.
+        name: of the rule.
         span: the section.
         readout: C' ``[d_out, k]``.
         memory: bound in bytes for what is worked on at once.
-        probed: see `AttentionSums`.
     """
 
-    def __init__(self, span: Span, readout: Matrix, memory: int, *, probed: bool = False) -> None:
-        self.span, self.readout, self.memory, self.probed = span, readout, memory, probed
-        self.sums: dict[Anatomy, AttentionSums] = {}
+    probed = False  # see `AttentionSums`
 
-    def of(self, record: Record) -> Iterator[tuple[AttentionSums, Seen]]:
+    def __init__(self, form: AttentionForm, name: str, span: Span, readout: Matrix, memory: int) -> None:
+        super().__init__(name, span)
+        self.form, self.readout, self.memory = form, readout, memory
+
+    def start(self, anatomy: Anatomy, record: Record) -> AttentionSums:
+        """See `ShapeTotals`."""
+        like = record.activations[self.span.source]
+        return AttentionSums(anatomy, self.readout, like, self.form, probed=self.probed)
+
+    def add(self, record: Record) -> None:
+        """See `Accumulator`."""
+        sums = self.of(record)
+        for some in self.pieces(sums, record):
+            sums.add(some)
+        self.n += record.count(self.span.source)
+
+    def pieces(self, sums: AttentionSums, record: Record) -> Iterator[AttendedSamples]:
         """As many samples of a batch at once as are worth it, or fit into memory; a fixed batch is not split."""
         source = self.span.source
-        anatomy, x = self.span.anatomy_of(record), record.activations[source]
-        if anatomy not in self.sums:
-            self.sums[anatomy] = AttentionSums(anatomy, self.readout, x, probed=self.probed)
-        part, item = self.sums[anatomy], x.element_size()
-        pairs, positions = part.numbers(x.shape[1])
+        x = record.activations[source]
+        item = x.element_size()
+        pairs, positions = sums.numbers(x.shape[1])
         size = min(ENOUGH // (item * positions), self.memory // (item * (10 * pairs + positions)))
         size = record.size if record.contexts[source].fixed_batch else even(size, record.size)
         for samples in slices(record.size, size):
-            yield part, part.seen(record, source, samples)
-
-    def moment(self) -> Matrix:
-        """:math:`n M'` ``[d, d]``."""
-        return torch.stack([part.moment() for part in self.sums.values()]).sum(0)
+            yield sums.attended(record, source, samples)
 
 
 ENOUGH = 2**25
@@ -97,11 +111,11 @@ ENOUGH = 2**25
 
 
 @dataclass
-class Seen:
+class AttendedSamples:
     r"""Some samples of a batch.
 
     Attributes:
-        first: number of the first of them in the batch.
+        numbers: of the samples in the data, int64 ``[b]``.
         u: what the heads read ``[b, s, d]``.
         inverse: :math:`\sigma^{-1}` ``[b, s]``, 0 where the input does not count.
         at_t: the same at the positions read ``[b, t]``, 0 where the output does not count.
@@ -109,37 +123,43 @@ class Seen:
         slopes: of the pointwise branches at the positions read ``[b, t, rows]``, or None.
     """
 
-    first: int
+    numbers: Tensor
     u: Tensor
     inverse: Tensor
     at_t: Tensor
-    look: Looks
+    look: HeadStates
     slopes: Tensor | None
 
 
-class AttentionSums:
+class AttentionSums(Sums):
     """Sums over samples of one shape, float64.
 
     Args:
         anatomy: of the section.
         readout: C' ``[d_out, k]``, float64.
         like: gives the dtype and device of the vectors.
+        form: how the work is cut.
         probed: leave out, where queries and keys are rotated, what `complete` adds: the blocks that cost most.
     """
 
-    def __init__(self, anatomy: Anatomy, readout: Matrix, like: Tensor, *, probed: bool = False) -> None:
+    sums = ("pair_sums", "beside", "normed", "pairs", "own", "own_K", "own_Q")
+
+    def __init__(
+        self, anatomy: Anatomy, readout: Matrix, like: Tensor, form: AttentionForm, *, probed: bool = False
+    ) -> None:
         assert anatomy.attention is not None  # noqa: S101 - the rule matched
         self.anatomy, self.readout = anatomy, readout.to(like.device)
-        self.heads = Heads(anatomy, readout.to(like))
+        self.heads = ReadoutHeads(anatomy, readout.to(like))
         rotary = anatomy.attention.rotate_query is not None
         self.probed = probed and rotary
         read = like.shape[1] if anatomy.read is None else len(anatomy.read)
-        plain = ShortPaths if ShortPaths.suits(self.heads, like.shape[1], read) else Paths
-        self.paths = (ProbedPaths if self.probed else RotaryPaths if rotary else plain)(self.heads)
+        short = ShortPairSums.suits(self.heads, like.shape[1], read, form.short)
+        plain = ShortPairSums if short else HeadPairSums
+        self.pair_sums = (ProbedPairSums if self.probed else RotaryPairSums if rotary else plain)(self.heads, form.rows)
         units = PointwiseSums(anatomy, readout, like) if anatomy.pointwise else None
-        self.beside = units and Beside(units, self.heads, probed=self.probed)
+        self.beside = units and ParallelSums(units, self.heads, probed=self.probed)
         rows = len(self.heads.W) + (self.beside.units.rows if self.beside else 0)
-        self.terms, self.pairs = Terms(rows, anatomy.d, readout.shape[1], like), 0
+        self.normed, self.pairs = NormSums(rows, anatomy.d, readout.shape[1], like), 0
         H, v, e = self.heads.H, self.heads.v, self.heads.e
         zeros = self.heads.W.new_zeros
         self.own = zeros(H, dtype=torch.float64)
@@ -148,9 +168,9 @@ class AttentionSums:
     def numbers(self, positions: int) -> tuple[int, int]:
         """How many numbers one sample takes: for pairs of positions, and for each position's own."""
         read = positions if self.anatomy.read is None else len(self.anatomy.read)
-        return self.heads.H * positions * read, positions * (3 * len(self.terms.Y) + 4 * self.anatomy.d)
+        return self.heads.H * positions * read, positions * (3 * len(self.normed.Y) + 4 * self.anatomy.d)
 
-    def seen(self, record: Record, l: int, samples: slice) -> Seen:
+    def attended(self, record: Record, l: int, samples: slice) -> AttendedSamples:
         """Look at samples of a batch."""
         x, values = record.activations[l][samples], record.contexts[l].of(samples)
         counted_in, counted_out = (c if c is None else c[samples] for c in record.counted[l : l + 2])
@@ -160,34 +180,34 @@ class AttentionSums:
         look = self.heads.look(u, values, counted_out)
         at_t = inverse[:, look.rows] if counted_out is None else inverse[:, look.rows] * counted_out
         slopes = None if self.beside is None else self.beside.slopes(u[:, look.rows], counted_out)
-        return Seen(samples.start, u, inverse, at_t, look, slopes)
+        return AttendedSamples(record.numbers[samples], u, inverse, at_t, look, slopes)
 
-    def add(self, seen: Seen) -> None:
+    def add(self, some: AttendedSamples) -> None:
         """Add samples."""
-        self.pairs += int(seen.at_t.count_nonzero())
-        self._through(seen.look, seen.at_t)
-        if self.beside is not None and seen.slopes is not None:
-            self.beside.add(seen.look, seen.slopes, seen.at_t)
+        self.pairs += int(some.at_t.count_nonzero())
+        self._through(some.look, some.at_t)
+        if self.beside is not None and some.slopes is not None:
+            self.beside.add(some.look, some.slopes, some.at_t)
         if self.anatomy.norm is None:
-            self.paths.add(seen.look, seen.inverse.square(), None)
+            self.pair_sums.add(some.look, some.inverse.square(), None)
         else:
-            self._normed(seen.look, seen.u, seen.inverse, seen.slopes)
+            self._normed(some.look, some.u, some.inverse, some.slopes)
 
-    def complete(self, seen: Seen) -> None:
+    def complete(self, some: AttendedSamples) -> None:
         """Add samples to what was left out."""
-        if isinstance(self.paths, ProbedPaths):
-            self.paths.complete(seen.look, seen.inverse.square())
-            if self.beside is not None and seen.slopes is not None:
-                self.beside.complete(seen.look, seen.slopes, seen.at_t)
+        if isinstance(self.pair_sums, ProbedPairSums):
+            self.pair_sums.complete(some.look, some.inverse.square())
+            if self.beside is not None and some.slopes is not None:
+                self.beside.complete(some.look, some.slopes, some.at_t)
 
-    def _through(self, x: Looks, at_t: Tensor) -> None:
+    def _through(self, x: HeadStates, at_t: Tensor) -> None:
         """What moves the output of the same position, for the cross terms with the skip."""
         weight = x.own * at_t
         self.own += weight.sum((1, 2), dtype=torch.float64)
         self.own_K += gram(weight[..., None] * (x.v[:, :, x.rows] - x.o), x.q_own)
         self.own_Q += summed_looks(x, at_t[..., None] * x.A, at_t[..., None] * x.o)
 
-    def _normed(self, x: Looks, u: Tensor, inverse: Tensor, slopes: Tensor | None) -> None:
+    def _normed(self, x: HeadStates, u: Tensor, inverse: Tensor, slopes: Tensor | None) -> None:
         r"""The terms in :math:`\gamma`, a vector for each position."""
         heads = self.heads
         q0, k0 = heads.constant_free(x)
@@ -203,7 +223,7 @@ class AttentionSums:
             back = heads.split(own_reads @ heads.G)
             from_xi, from_zeta, reads = from_xi + back, from_zeta + back, reads + own_reads
             beside = [x.spread(gamma_of(reads))]
-        tau, gamma_V = self.paths.add(x, inverse.square(), g)
+        tau, gamma_V = self.pair_sums.add(x, inverse.square(), g)
         gamma_V[:, :, x.rows] += x.own[..., None] * from_xi
         x.add_diagonal(tau, ((x.v[:, :, x.rows] - x.o) * from_xi).sum(-1))
         gamma_K = x.key_back((x.A * tau).mT @ x.q)
@@ -215,12 +235,12 @@ class AttentionSums:
         if self.beside is not None:
             energy = energy + x.spread((reads * own_reads).sum(-1, keepdim=True))
         flat = (y.flatten(0, 1) for y in (u, inverse[..., None], gamma, energy, x.spread(reads)))
-        self.terms.add(*flat)
+        self.normed.add(*flat)
 
     def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""
-        anatomy, readout, heads = self.anatomy, self.readout, Heads(self.anatomy, self.readout)
-        W, Gamma = heads.W, self.paths.blocks(heads.P)
+        anatomy, readout, heads = self.anatomy, self.readout, ReadoutHeads(self.anatomy, self.readout)
+        W, Gamma = heads.W, self.pair_sums.blocks(heads.P)
         G = heads.G.unflatten(-1, (heads.H, heads.v)).transpose(0, 1)  # [H, k, v]
         parts = (self.own[:, None, None] * G, G @ self.own_K, G @ self.own_Q)
         through = torch.cat([part.transpose(0, 1).flatten(1) for part in parts], 1)
@@ -231,4 +251,4 @@ class AttentionSums:
             Gamma = torch.cat([torch.cat([Gamma, across.T], 1), torch.cat([across, own], 1)])
             through = torch.cat([through, own_through], 1)
         skip = None if anatomy.skip is None else readout.T @ anatomy.skip
-        return self.terms.moment(W, Gamma, through, skip, self.pairs)
+        return self.normed.moment(W, Gamma, through, skip, self.pairs)

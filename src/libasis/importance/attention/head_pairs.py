@@ -7,31 +7,38 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ...numerics import clamp, slices
+from ...numerics import Sums, clamp, slices
 from ...types import Matrix
-from .heads import Heads, Looks
+from .heads import HeadStates, ReadoutHeads
 
 CACHE = 2**18
 """About how many attention weights are worked on at once, so that products stay in the cache."""
 
-ROWS, BANDS = 64, 8
-"""At least so many query positions in a band, and about so many bands: products of fewer rows are slow."""
+ROWS = 64
+"""At least so many query positions in a band: products of fewer rows are slow."""
+
+BANDS = 8
+"""About so many bands, at most."""
 
 
-class Paths:
+class HeadPairSums(Sums):
     r"""The blocks of :math:`\Gamma` for an attention, :math:`\Gamma = \sum_{ts} \sigma_s^{-2} N_{ts}^T Q N_{ts}`.
 
-    Rows are stacked as in `Heads.W`: values, keys, queries, each head by head. With :math:`P^{hg} = W_O^{hT} Q W_O^g`,
-    :math:`U_{ts} = o_t^{hT} P^{hg} v_s^g` and :math:`X_{us} = v_u^{hT} P^{hg} v_s^g` every block is a few products of
-    ``[t, s]`` matrices for each pair of heads; no derivative of a pattern is ever formed. Where no query looks ahead,
-    they are formed in bands of queries, without the keys that are ahead of a whole band.
+    Rows are stacked as in `ReadoutHeads.W`: values, keys, queries, each head by head. With
+    :math:`P^{hg} = W_O^{hT} Q W_O^g`, :math:`U_{ts} = o_t^{hT} P^{hg} v_s^g` and :math:`X_{us} = v_u^{hT} P^{hg} v_s^g`
+    every block is a few products of ``[t, s]`` matrices for each pair of heads; no derivative of a pattern is ever
+    formed. Where no query looks ahead, they are formed in bands of queries, without the keys that are ahead of a whole
+    band.
 
     Args:
         heads: the heads.
+        rows: at least so many queries in a band.
     """
 
-    def __init__(self, heads: Heads) -> None:
-        self.heads = heads
+    sums = ("all",)
+
+    def __init__(self, heads: ReadoutHeads, rows: int = ROWS) -> None:
+        self.heads, self.rows = heads, rows
         H, e, v = heads.H, heads.e, heads.v
         shapes = {"VV": (1, 1), "VK": (v, e), "VQ": (v, e), "KK": (e, e), "KQ": (e, e), "QQ": (e, e)}
         # sums of a few samples in their own dtype, and of all in float64
@@ -39,7 +46,7 @@ class Paths:
         self.few = {name: getattr(self, name) for name in shapes}
         self.all = {name: part.to(torch.float64, copy=True) for name, part in self.few.items()}
 
-    def add(self, x: Looks, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
+    def add(self, x: HeadStates, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
         r"""Add samples.
 
         Args:
@@ -52,14 +59,14 @@ class Paths:
             enters at s = t alone (zeros where there is no norm).
         """
         tau, gamma = torch.zeros_like(x.A), torch.zeros_like(x.v)
-        bands = bands_of(x)
+        bands = bands_of(x, self.rows)
         for b, heads in in_cache(x):
             part = x.samples(b)
-            own = Weighted(part, w[b], bands)
-            normed = None if g is None else Normed(own, g[:, b], gamma[:, b])
+            own = SharedByPairs(part, w[b], bands)
+            normed = None if g is None else NormedPairs(own, g[:, b], gamma[:, b])
             for h in range(self.heads.H):
                 for gs in heads:
-                    pair = Pair(part, own, self.heads.P[h, gs], h, gs)
+                    pair = HeadPair(part, own, self.heads.P[h, gs], h, gs)
                     self._values_and_keys(part, own, pair)
                     self._queries(part, own, pair)
                     if normed is not None:
@@ -75,7 +82,7 @@ class Paths:
             self.all[name] += part
             part.zero_()
 
-    def _values_and_keys(self, x: Looks, own: Weighted, pair: Pair) -> None:
+    def _values_and_keys(self, x: HeadStates, own: SharedByPairs, pair: HeadPair) -> None:
         h, gs = pair.h, pair.gs
         columns = own.columns[gs]
         columns[..., -1] = own.w * pair.X_own
@@ -85,14 +92,14 @@ class Paths:
         own.kappa[h, gs] = 0.5 * (bX + b * pair.eta) - (r * pair.oP).sum(-1)
         add_to(self.VK[h, gs], r.addcmul_(b[..., None], pair.o, value=-1), pair.q)
 
-    def _keys(self, x: Looks, own: Weighted) -> None:
+    def _keys(self, x: HeadStates, own: SharedByPairs) -> None:
         """What needs both orders of a pair of heads."""
         for h in range(self.heads.H):
             kappa = own.kappa[h, h:] + own.kappa[h:, h]
             kappa[0] *= 0.5
             add_to(self.KK[h, h:], x.q[h].expand_as(x.q[h:]), kappa[..., None] * x.q[h:])
 
-    def _queries(self, x: Looks, own: Weighted, pair: Pair) -> None:
+    def _queries(self, x: HeadStates, own: SharedByPairs, pair: HeadPair) -> None:
         h, gs, bands, apart, toward = pair.h, pair.gs, own.bands, [], []
         for (t, _), A, X, U in zip(bands.parts, pair.A, bands.views(pair.X_rows), pair.U, strict=True):
             apart.append((X - U).sub_(pair.vo[:, :, t, None]).mul_(A))
@@ -119,7 +126,7 @@ class Paths:
         return torch.cat([torch.cat(row, 1) for row in (top, middle, bottom)])
 
 
-def in_cache(x: Looks) -> Iterator[tuple[slice, list[slice]]]:
+def in_cache(x: HeadStates) -> Iterator[tuple[slice, list[slice]]]:
     """Slices of samples, and of heads, whose attention weights stay in the cache."""
     H, size, t, s = x.A.shape
     heads = clamp(CACHE // (t * s), H)
@@ -177,19 +184,19 @@ def summed(parts: list[Tensor]) -> Tensor:
     return total
 
 
-def bands_of(x: Looks) -> Bands:
+def bands_of(x: HeadStates, rows: int) -> Bands:
     """Bands of queries that look at nothing ahead; all in one where some do, or where the sequence is short."""
     T, S = x.A.shape[2:]
-    height = max(ROWS, -(-T // BANDS))
+    height = max(rows, -(-T // BANDS))
     if not isinstance(x.rows, slice) or height >= T or bool(x.A.triu(1).any()):
         return Bands([(slice(0, T), S)])
     return Bands([(t, t.stop) for t in slices(T, height)])
 
 
-class Weighted:
+class SharedByPairs:
     r"""What some samples have once for all pairs of heads, weighted by :math:`\sigma^{-2}` or in bands."""
 
-    def __init__(self, x: Looks, w: Tensor, bands: Bands) -> None:
+    def __init__(self, x: HeadStates, w: Tensor, bands: Bands) -> None:
         self.w, self.at_t, self.bands = w, w[:, x.rows], bands
         self.own = x.own * self.at_t  # [H, b, t]
         self.A, self.weighted = bands.cut(x.A), bands.cut(x.A * self.at_t[..., None])
@@ -201,10 +208,10 @@ class Weighted:
         self.kappa = x.A.new_empty(len(x.A), *x.A.shape[:3])  # [h, g, b, t]
 
 
-class Pair:
+class HeadPair:
     """Head h with each of the heads g; what has an entry for each t and s stands in bands."""
 
-    def __init__(self, x: Looks, own: Weighted, P: Tensor, h: int, gs: slice) -> None:
+    def __init__(self, x: HeadStates, own: SharedByPairs, P: Tensor, h: int, gs: slice) -> None:
         self.h, self.gs = h, gs
         self.q, self.k, self.kbar, self.v, self.o = (y[gs] for y in (x.q, x.k, x.kbar, x.v, x.o))
         self.oP, self.vP = _through(x.o[h], P), _through(x.v[h], P)  # [g, b, ., v]
@@ -238,25 +245,25 @@ def add_to(total: Tensor, x: Tensor, y: Tensor, sign: int = 1) -> None:
     total.baddbmm_(x.flatten(1, 2).mT, y.flatten(1, 2), alpha=sign)
 
 
-class Normed:
+class NormedPairs:
     r"""What a norm adds.
 
     Args:
         own: of the samples.
-        g: see `Paths.add`.
+        g: see `HeadPairSums.add`.
         gamma: the value part of :math:`\gamma`, to be added to.
 
     Attributes:
         tau: :math:`\tau`, in bands.
     """
 
-    def __init__(self, own: Weighted, g: Tensor, gamma: Tensor) -> None:
+    def __init__(self, own: SharedByPairs, g: Tensor, gamma: Tensor) -> None:
         self.bands, self.gamma = own.bands, gamma
         self.g = own.bands.cut(g)
         self.seen = [A + g for A, g in zip(own.A, self.g, strict=True)]
         self.tau = [torch.zeros_like(g) for g in self.g]
 
-    def add(self, pair: Pair) -> None:
+    def add(self, pair: HeadPair) -> None:
         r"""Adds to :math:`\tau` of all these heads, and to the value part of :math:`\gamma` of heads g."""
         h, gs, totals, moved = pair.h, pair.gs, [], []
         for (t, s), A, g, seen, tau, U in zip(

@@ -50,7 +50,7 @@ class Turn:
 
 
 @dataclass
-class Looks:
+class HeadStates:
     r"""What the heads look at in some samples; t runs over the output positions that are read, s over all.
 
     Heads come first: ``[H, batch, ...]``.
@@ -86,11 +86,11 @@ class Looks:
         r""":math:`R_t^T c \tilde q_t`, what moves the key of the same position, ``[H, b, t, e]``."""
         return self.q if self.turn_k is None else self.turn_k.at(slice(None), self.rows).back(self.q)
 
-    def samples(self, b: slice) -> Looks:
+    def samples(self, b: slice) -> HeadStates:
         """Some of the samples."""
         A, q, k, kbar, v, o, own = (y[:, b] for y in (self.A, self.q, self.k, self.kbar, self.v, self.o, self.own))
         turn_q, turn_k = (turn and turn.at(b, slice(None)) for turn in (self.turn_q, self.turn_k))
-        return Looks(A, q, k, kbar, v, o, own, self.rows, turn_q, turn_k, (self.plain[0][b], self.plain[1][b]))
+        return HeadStates(A, q, k, kbar, v, o, own, self.rows, turn_q, turn_k, (self.plain[0][b], self.plain[1][b]))
 
     def query_back(self, x: Tensor) -> Tensor:
         """From the rotated query at t ``[.., t, e]`` to the query."""
@@ -120,7 +120,7 @@ class Looks:
         return spread(x, self.rows, self.k.shape[2])
 
 
-class Heads:
+class ReadoutHeads:
     r"""The heads of a section for a readout C'.
 
     Attributes:
@@ -158,7 +158,7 @@ class Heads:
         turned = turn.forward(self.split(x))
         return turned, self.join(turned)
 
-    def look(self, u: Tensor, values: Values, counted: Tensor | None) -> Looks:
+    def look(self, u: Tensor, values: Values, counted: Tensor | None) -> HeadStates:
         """What the heads look at.
 
         Args:
@@ -179,11 +179,11 @@ class Heads:
         if counted is not None:
             A = torch.where(counted[:, None, :, None], A, 0.0)
         A, q, k = A.transpose(0, 1).contiguous(), q * n.scale, k * n.scale
-        found = Looks(A, q, k, A @ k, v, A @ v, A, rows, turn_q, turn_k, plain)
+        found = HeadStates(A, q, k, A @ k, v, A @ v, A, rows, turn_q, turn_k, plain)
         found.own = found.diagonal(A)
         return found
 
-    def constant_free(self, x: Looks) -> tuple[Tensor, Tensor]:
+    def constant_free(self, x: HeadStates) -> tuple[Tensor, Tensor]:
         """Rotated queries at t and keys at s without their constants, ``[H, b, ., e]``, not scaled."""
         k, q = self.split(x.plain[0][..., self.sizes[0] :]), self.split(x.plain[1])
         return (

@@ -7,14 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ...numerics import Sums
 from ...types import Matrix
 from ..pointwise import PointwiseSums
 from .head_pairs import gram
-from .heads import Heads, Looks
+from .heads import HeadStates, ReadoutHeads
 from .rotary import BLOCK, query_looks
 
 
-class Beside:
+class ParallelSums(Sums):
     r"""Sums with a pointwise branch on the one side, and a path of a head (or the branch itself) on the other.
 
     With :math:`F^h = B^T Q W_O^h` ``[units, v]`` the blocks across are :math:`\sum \sigma^{-2} A_{tt} s_t \circ F^h`,
@@ -27,7 +28,9 @@ class Beside:
         probed: leave out the block of turned queries until `complete` is asked for it.
     """
 
-    def __init__(self, alone: PointwiseSums, heads: Heads, *, probed: bool = False) -> None:
+    sums = ("alone", "V", "K", "Q")
+
+    def __init__(self, alone: PointwiseSums, heads: ReadoutHeads, *, probed: bool = False) -> None:
         self.alone, self.heads, self.probed = alone, heads, probed
         self.units = units = alone.units
         self.F = units.spread((units.G.T @ heads.G).T).T.unflatten(-1, (heads.H, heads.v)).transpose(0, 1).contiguous()
@@ -40,7 +43,7 @@ class Beside:
         s = self.units.slopes(u.flatten(0, 1)).unflatten(0, u.shape[:2])
         return s if counted is None else s * counted[..., None]
 
-    def add(self, x: Looks, s: Tensor, at_t: Tensor) -> None:
+    def add(self, x: HeadStates, s: Tensor, at_t: Tensor) -> None:
         r"""Add samples: slopes ``[b, t, rows]`` and :math:`\sigma^{-1}` ``[b, t]``."""
         self.alone.add_slopes((s * at_t[..., None]).flatten(0, 1))
         s = s * at_t.square()[..., None]
@@ -57,7 +60,7 @@ class Beside:
         if x.turn_q is not None and not self.probed:
             self._turned(x, s)
 
-    def complete(self, x: Looks, s: Tensor, at_t: Tensor) -> None:
+    def complete(self, x: HeadStates, s: Tensor, at_t: Tensor) -> None:
         """Add samples to the block of turned queries alone."""
         self._turned(x, s * at_t.square()[..., None])
 
@@ -65,7 +68,7 @@ class Beside:
         """Probes ``[b, t, k]`` of the output, pulled back to each row ``[b, t, rows]``."""
         return s * self.units.spread(signs @ self.units.G)
 
-    def _turned(self, x: Looks, s: Tensor) -> None:
+    def _turned(self, x: HeadStates, s: Tensor) -> None:
         H, v, e = self.heads.H, self.heads.v, self.heads.e
         step = max(1, BLOCK // max(H * v * e, self.units.rows * e))
         for b in range(len(s)):
@@ -82,6 +85,6 @@ class Beside:
         return reads, lambda read: s * self.units.spread(read @ self.units.G)
 
     def across(self) -> Matrix:
-        """Its rows against those of `Heads.W`, ``[rows, H v + 2 H e]``."""
+        """Its rows against those of `ReadoutHeads.W`, ``[rows, H v + 2 H e]``."""
         V = self.V[..., None] * self.F.double()
         return torch.cat([part.transpose(0, 1).flatten(1) for part in (V, self.K, self.Q)], 1)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .head_pairs import Pair, Paths, Weighted, add_to, bands_of, gram, in_cache
-from .heads import Looks, Turn
+from .head_pairs import HeadPair, HeadPairSums, SharedByPairs, add_to, bands_of, gram, in_cache
+from .heads import HeadStates, Turn
 
 
-class RotaryPaths(Paths):
-    r"""`Paths` with :math:`\tilde q_t = R_t q_t`, :math:`\tilde k_s = R_s k_s`.
+class RotaryPairSums(HeadPairSums):
+    r"""`HeadPairSums` with :math:`\tilde q_t = R_t q_t`, :math:`\tilde k_s = R_s k_s`.
 
     Two blocks lose their factorisation: KK needs :math:`R_s^T\tilde q_t` for every t and s, QQ needs
     :math:`S_t R_t`, :math:`S_t = \sum_u A_{tu}(v_u - o_t)\tilde k_u^T`, for every t.
     """
 
-    def _values_and_keys(self, x: Looks, own: Weighted, pair: Pair) -> None:
+    def _values_and_keys(self, x: HeadStates, own: SharedByPairs, pair: HeadPair) -> None:
         assert x.turn_k is not None  # noqa: S101 - a rule matched
         h, gs, w, bands = pair.h, pair.gs, own.w[..., None], own.bands
         b = bands.over_keys(pair.both, w)[..., 0]
@@ -28,7 +28,7 @@ class RotaryPaths(Paths):
         if gs.stop > h:
             self._key_keys(x, own, pair, x.turn_k)
 
-    def _key_keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
+    def _key_keys(self, x: HeadStates, own: SharedByPairs, pair: HeadPair, turn: Turn) -> None:
         h, later = pair.h, pair.later
         for (t, s), U, both in zip(own.bands.parts, pair.U, pair.both, strict=True):
             other = pair.o[later, :, t] @ pair.vP[later, :, :s].mT  # U of g and h the other way round
@@ -43,10 +43,10 @@ class RotaryPaths(Paths):
                 moved = _turned(mine, seen) * weight[..., None]
                 add_to(self.KK[h, pair.gs][later], moved.flatten(2, 3), _turned(theirs, seen).flatten(2, 3))
 
-    def _keys(self, x: Looks, own: Weighted) -> None:
+    def _keys(self, x: HeadStates, own: SharedByPairs) -> None:
         pass  # `_key_keys` had both orders of each pair
 
-    def _queries(self, x: Looks, own: Weighted, pair: Pair) -> None:
+    def _queries(self, x: HeadStates, own: SharedByPairs, pair: HeadPair) -> None:
         assert x.turn_q is not None  # noqa: S101 - a rule matched
         h, gs, bands = pair.h, pair.gs, own.bands
         apart = [A * (X - U) for A, X, U in zip(pair.A, bands.views(pair.X_rows), pair.U, strict=True)]
@@ -57,12 +57,12 @@ class RotaryPaths(Paths):
         add_to(self.VQ[h, gs], pair.v, turned)
         add_to(self.VQ[h, gs], weight * pair.o, x.turn_q.back(pair.kbar), sign=-1)
 
-    def add(self, x: Looks, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See `Paths.add`."""
+    def add(self, x: HeadStates, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `HeadPairSums.add`."""
         self._query_queries(x, w[:, x.rows])
         return super().add(x, w, g)
 
-    def _query_queries(self, x: Looks, at_t: Tensor) -> None:
+    def _query_queries(self, x: HeadStates, at_t: Tensor) -> None:
         H, size, T, e = x.q.shape
         step = max(1, BLOCK // (H * x.v.shape[-1] * e))
         for b in range(size):
@@ -81,26 +81,26 @@ class RotaryPaths(Paths):
             self.QQ[h, h:] += half
 
 
-class ProbedPaths(RotaryPaths):
-    """`RotaryPaths` of which the two dear blocks, KK and QQ, are left out until `complete` is asked for them."""
+class ProbedPairSums(RotaryPairSums):
+    """`RotaryPairSums` of which the two dear blocks, KK and QQ, are left out until `complete` is asked for them."""
 
-    def _key_keys(self, x: Looks, own: Weighted, pair: Pair, turn: Turn) -> None:
+    def _key_keys(self, x: HeadStates, own: SharedByPairs, pair: HeadPair, turn: Turn) -> None:
         pass
 
-    def _query_queries(self, x: Looks, at_t: Tensor) -> None:
+    def _query_queries(self, x: HeadStates, at_t: Tensor) -> None:
         pass
 
-    def complete(self, x: Looks, w: Tensor) -> None:
-        """Add samples to KK and QQ alone, as `Paths.add` does to the others."""
+    def complete(self, x: HeadStates, w: Tensor) -> None:
+        """Add samples to KK and QQ alone, as `HeadPairSums.add` does to the others."""
         assert x.turn_k is not None  # noqa: S101 - a rule matched
         super()._query_queries(x, w[:, x.rows])
-        bands = bands_of(x)
+        bands = bands_of(x, self.rows)
         for b, heads in in_cache(x):
             part = x.samples(b)
-            own = Weighted(part, w[b], bands)
+            own = SharedByPairs(part, w[b], bands)
             for h in range(self.heads.H):
                 for gs in (gs for gs in heads if gs.stop > h):
-                    pair = Pair(part, own, self.heads.P[h, gs], h, gs)
+                    pair = HeadPair(part, own, self.heads.P[h, gs], h, gs)
                     super()._key_keys(part, own, pair, x.turn_k.at(b, slice(None)))
         self._collect()
 
@@ -115,7 +115,7 @@ BLOCK = 2**18
 """How many numbers of a block stay in the cache."""
 
 
-def query_looks(x: Looks, b: int, t: slice) -> Tensor:
+def query_looks(x: HeadStates, b: int, t: slice) -> Tensor:
     """S R of some positions of one sample, ``[H, v, t, e]``."""
     A, v, o = x.A[:, b, t], x.v[:, b], x.o[:, b, t]
     moved = A[..., None] * (v[:, None] - o[:, :, None])  # [H, t, s, v]
@@ -127,7 +127,7 @@ def query_looks(x: Looks, b: int, t: slice) -> Tensor:
     return S.transpose(1, 2).contiguous()
 
 
-def summed_looks(x: Looks, A: Tensor, o: Tensor) -> Tensor:
+def summed_looks(x: HeadStates, A: Tensor, o: Tensor) -> Tensor:
     r"""Sums over t of weights times S R, ``[H, v, e]``, from the weighted A ``[H, b, t, s]`` and o ``[H, b, t, v]``."""
     if x.turn_q is None:
         return gram(A.sum(2)[..., None] * x.v, x.k) - gram(o, x.kbar)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .head_pairs import CACHE, Paths
-from .heads import Heads, Looks
+from .head_pairs import CACHE, HeadPairSums
+from .heads import HeadStates, ReadoutHeads
 
 MOST = 64
-"""Heads times positions, at most: their products with one another are formed for each position read."""
+"""ReadoutHeads times positions, at most: their products with one another are formed for each position read."""
 
 
-class ShortPaths(Paths):
-    r"""`Paths` from what each head would write if it looked at s alone, :math:`D_{ts} = A_{ts}(v_s - o_t)`.
+class ShortPairSums(HeadPairSums):
+    r"""`HeadPairSums` from what each head would write if it looked at s alone, :math:`D_{ts} = A_{ts}(v_s - o_t)`.
 
     The products :math:`\Phi^{hg}_{t,su} = D_{ts}^{hT} P^{hg} D_{tu}^g` of one position t are all that the blocks of
     keys and queries need: :math:`\kappa^{hg}_t = \sum_s\sigma_s^{-2}\Phi^{hg}_{t,ss}`,
@@ -23,18 +23,18 @@ class ShortPaths(Paths):
     square of the number of positions, that of the calls made for them not with the number of pairs of heads.
     """
 
-    def __init__(self, heads: Heads) -> None:
-        super().__init__(heads)
+    def __init__(self, heads: ReadoutHeads, rows: int = 0) -> None:
+        super().__init__(heads, rows)
         self.G = heads.G.unflatten(-1, (heads.H, heads.v)).transpose(0, 1).contiguous()  # [h, k, v]
 
     @staticmethod
-    def suits(heads: Heads, positions: int, read: int) -> bool:
-        """Whether it takes less than `Paths`, whose work does not grow with the width of the readout."""
+    def suits(heads: ReadoutHeads, positions: int, read: int, most: int = MOST) -> bool:
+        """Whether it takes less than `HeadPairSums`, whose work does not grow with the width of the readout."""
         wide = len(heads.G) > 2 * heads.H * heads.v
-        return heads.H * positions <= MOST and positions * read <= 2 * (positions + read) and not wide
+        return heads.H * positions <= most and positions * read <= 2 * (positions + read) and not wide
 
-    def add(self, x: Looks, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
-        """See `Paths.add`."""
+    def add(self, x: HeadStates, w: Tensor, g: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `HeadPairSums.add`."""
         tau, gamma = torch.zeros_like(x.A), torch.zeros_like(x.v)
         H, size, t, s = x.A.shape
         step = max(1, CACHE // (H * t * s * (H * self.heads.e + len(self.G[0]))))
@@ -45,7 +45,7 @@ class ShortPaths(Paths):
         self._collect()
         return tau, gamma
 
-    def _add(self, x: Looks, w: Tensor) -> None:
+    def _add(self, x: HeadStates, w: Tensor) -> None:
         D = x.A[..., None] * _beyond(x)  # [h, b, t, s, v]
         weighted = x.A * w[:, None]
         self.VV[:, :, 0, 0] += weighted.flatten(1) @ x.A.flatten(1).T
@@ -63,7 +63,7 @@ class ShortPaths(Paths):
         R = R.transpose(0, 1).flatten(1, 2)  # [(b, t), (h, s), k]
         return (R @ R.mT).view(size, t, H, s, H, s).permute(2, 0, 1, 3, 4, 5).contiguous()
 
-    def _queries(self, x: Looks, D: Tensor, Phi: Tensor, at_t: Tensor) -> None:
+    def _queries(self, x: HeadStates, D: Tensor, Phi: Tensor, at_t: Tensor) -> None:
         t, s = x.A.shape[2:]
         own = (x.own * at_t).permute(1, 0, 2)[:, None]  # [b, 1, h, t]
         self.VQ += _onto(x.k, _mixed(own, D.movedim(2, 0)[..., None, :])).permute(2, 0, 3, 1)
@@ -74,7 +74,7 @@ class ShortPaths(Paths):
         among = (Phi * at_t[..., None, None, None]).sum(2)
         self.QQ += 0.5 * _onto(x.k, _mixed(among, k)).transpose(1, 2)
 
-    def _normed(self, x: Looks, g: Tensor) -> tuple[Tensor, Tensor]:
+    def _normed(self, x: HeadStates, g: Tensor) -> tuple[Tensor, Tensor]:
         r""":math:`\tau` and the value part of :math:`\gamma`."""
         beyond = _beyond(x)
         moved = x.A[..., None] * x.v[:, :, None] + g[..., None] * beyond  # [h, b, t, s, v]
@@ -82,7 +82,7 @@ class ShortPaths(Paths):
         return (beyond * back).sum(-1), torch.einsum("hbts,hbtsv->hbsv", x.A, back)
 
 
-def _beyond(x: Looks) -> Tensor:
+def _beyond(x: HeadStates) -> Tensor:
     """What a value differs by from what is written, ``[h, b, t, s, v]``."""
     return x.v[:, :, None] - x.o[..., None, :]
 

@@ -1,0 +1,114 @@
+"""What rules sum up over the data: a matrix for each batch, or sums of each shape of batch."""
+
+from __future__ import annotations
+
+import abc
+import copy
+from collections.abc import Callable
+from typing import Generic, Protocol, Self, TypeVar
+
+import torch
+
+from ..anatomy import Anatomy
+from ..cut import Record
+from ..measure import Accumulator
+from ..numerics import State
+from ..types import Matrix
+from .moment import Moment, Span
+
+
+class BatchTotal(Accumulator[Moment]):
+    """M' as a sum with a term for each batch.
+
+    Args:
+        name: of the rule.
+        span: the section.
+        term: from a record to its share of :math:`n M'`, ``[d, d]``, float64.
+    """
+
+    sums = ("total", "n")
+
+    def __init__(self, name: str, span: Span, term: Callable[[Record], Matrix]) -> None:
+        self.name, self.span, self.term = name, span, term
+        self.total: Matrix | None = None
+        self.n = 0
+
+    def add(self, record: Record) -> None:
+        """See `Accumulator`."""
+        term = self.term(record)
+        self.total = term if self.total is None else self.total + term
+        self.n += record.count(self.span.source)
+
+    def finish(self) -> Moment:
+        """The moment."""
+        assert self.total is not None  # noqa: S101 - the driver refuses data without a batch
+        return Moment(self.total / max(self.n, 1), None, self.name, self.n)
+
+
+class ShapeSums(Protocol):
+    """Sums over samples of one shape, of which :math:`n M'` is a linear function."""
+
+    def moment(self) -> Matrix:
+        """:math:`n M'` ``[d, d]``."""
+        ...
+
+    def emptied(self) -> Self:
+        """See `Sums`."""
+        ...
+
+
+Sum = TypeVar("Sum", bound=ShapeSums)
+
+
+class ShapeTotals(Accumulator[Moment], abc.ABC, Generic[Sum]):
+    """M' from sums for each shape of batch, since each may have an anatomy of its own.
+
+    A state has their :math:`n M'` in place of the sums, which it does not need to tell apart.
+
+    Attributes:
+        shapes: by anatomy.
+        before: :math:`n M'` of what was read from a state.
+        n: counted (sample, position) pairs at the section's input.
+    """
+
+    sums = ("before", "shapes", "n")
+
+    def __init__(self, name: str, span: Span) -> None:
+        self.name, self.span = name, span
+        self.before: Matrix | None = None
+        self.shapes: dict[Anatomy, Sum] = {}
+        self.n = 0
+
+    @abc.abstractmethod
+    def start(self, anatomy: Anatomy, record: Record) -> Sum:
+        """Sums for a new shape, that of the record."""
+
+    def of(self, record: Record) -> Sum:
+        """The sums of its shape."""
+        anatomy = self.span.anatomy_of(record)
+        if anatomy not in self.shapes:
+            self.shapes[anatomy] = self.start(anatomy, record)
+        return self.shapes[anatomy]
+
+    def total(self) -> Matrix | None:
+        """:math:`n M'` ``[d, d]``, None before anything was added."""
+        terms = [part.moment() for part in self.shapes.values()]
+        if self.before is not None:
+            terms.append(self.before.to(terms[0].device) if terms else self.before)
+        return torch.stack(terms).sum(0) if terms else None
+
+    def state(self) -> State:
+        """See `Sums`."""
+        told = copy.copy(self)
+        told.before, told.shapes = self.total(), {}
+        return super(ShapeTotals, told).state()
+
+    def finish(self) -> Moment:
+        """The moment."""
+        return Moment(self.value(), None, self.name, self.n)
+
+    def value(self) -> Matrix:
+        """M' ``[d, d]``."""
+        total = self.total()
+        assert total is not None  # noqa: S101 - the driver refuses data without a batch
+        return total / max(self.n, 1)

@@ -10,7 +10,7 @@ from .markup import Group, both, escape, facts, paragraph, table
 from .numbers import percent
 from .results import Results
 from .series import method_of, series_of
-from .tables import MAX_SITES, TOP, allowance, edge_groups, feature_groups, node_groups, settings
+from .tables import MAX_SITES, TOP, edge_groups, feature_groups, node_groups, settings
 from .words import Words
 
 EDGES = {"col_section": False, "col_method": False, "col_edges": True, "col_required": True, "col_stable": True}
@@ -48,7 +48,7 @@ def ablation_tables(results: Results, words: Words) -> Pieces:
         yield from (paragraph(line, "note") for line in [*settings(edges, words), words("edges_note")])
     if nodes:
         yield from _table("nodes_table", NODES, node_groups(results, words), words)
-        note = words("nodes_note", drop=f"{allowance(nodes[0]):g}")
+        note = words("nodes_note", drop=f"{nodes[0].max_drop:g}")
         yield from (paragraph(line, "note") for line in [*settings(nodes, words), note])
 
 

@@ -8,6 +8,7 @@ import torch
 
 from ..ablation import EdgeAblation, NodeAblation
 from ..graphs import InteractionGraph
+from ..intervene import Allowance
 from .markup import Cell, Group, number
 from .numbers import percent, quantity, score
 from .results import Results
@@ -17,8 +18,8 @@ from .words import Words
 TOP, MAX_SITES = 10, 40
 """Features per site and sites in the table of features."""
 
-MAX_DROP = 0.001
-"""The allowance of an ablation that states none."""
+UNSTATED = 0.001
+"""Digits of a score are shown as if so much were allowed, where nothing is."""
 
 
 def count(value: int | None, words: Words) -> str:
@@ -35,28 +36,12 @@ def stable_searched(result: EdgeAblation, name: str) -> bool:
     """Whether the stable count of a section was searched for: where it was and there is none, not even all pass."""
     everything = result.curves.get(name, {}).get(result.edges_total[name])
     found = result.edges_required_stable.get(name) is not None
-    return found or not (everything is None or _passes(result, everything, result.max_drop))
+    return found or not (everything is None or allowed(result).passes(result.base_score, everything))
 
 
-def allowance(result: EdgeAblation | NodeAblation) -> float:
-    """The worsening allowed, from info where it is stated."""
-    value = getattr(result, "max_drop", result.info.get("max_drop"))
-    return float(value) if isinstance(value, int | float) else MAX_DROP
-
-
-def features_needed(result: NodeAblation, site: str) -> int | None:
-    """The smallest count from which every larger count measured stays within the allowance."""
-    needed = None
-    for kept, value in reversed(list(result.curves[site].items())):
-        if not _passes(result, value, allowance(result)):
-            break
-        needed = kept
-    return needed
-
-
-def _passes(result: EdgeAblation | NodeAblation, value: float, drop: float) -> bool:
-    """Whether a score is within the allowance of the model's."""
-    return (result.base_score - value) * (1 if result.higher_is_better else -1) <= drop + 1e-12
+def allowed(result: EdgeAblation | NodeAblation) -> Allowance:
+    """The worsening that an ablation allowed."""
+    return Allowance(result.max_drop, result.higher_is_better)
 
 
 def edge_groups(results: Results, words: Words) -> list[Group]:
@@ -93,8 +78,8 @@ def node_groups(results: Results, words: Words) -> list[Group]:
             if curve is not None:
                 cells = (
                     f"{results.graph_of(s.result).basis[name].k:,}",
-                    count(features_needed(s.result, name), words),
-                    score(curve[0], allowance(s.result)) if 0 in curve else "–",
+                    count(s.result.features_required_stable[name], words),
+                    score(curve[0], s.result.max_drop) if 0 in curve else "–",
                 )
                 rows.append([Cell(s.label(words)), *map(number, cells)])
         groups.append(Group(name, rows))
@@ -103,19 +88,15 @@ def node_groups(results: Results, words: Words) -> list[Group]:
 
 def settings(results: Sequence[EdgeAblation] | Sequence[NodeAblation], words: Words) -> list[str]:
     """What was measured, one line per different setting."""
-    lines: dict[tuple[str, float, float | None, int], list[str]] = {}
+    lines: dict[tuple[str, float, float, int], list[str]] = {}
     for s in series_of(results):
         r = s.result
-        drop = r.max_drop if isinstance(r, EdgeAblation) else None
-        lines.setdefault((r.metric, r.base_score, drop, r.samples), []).append(s.label(words))
+        lines.setdefault((r.metric, r.base_score, r.max_drop, r.samples), []).append(s.label(words))
     out = []
     for (metric, base, drop, samples), labels in lines.items():
         name = words.named("metric", metric)
         blanks = {"methods": words("comma").join(labels), "metric": name, "samples": samples}
-        if drop is None:
-            out.append(words("settings_nodes", base=score(base, MAX_DROP), **blanks))
-            continue
-        out.append(words("settings", base=score(base, drop or MAX_DROP), drop=f"{drop:g}", **blanks))
+        out.append(words("settings", base=score(base, drop or UNSTATED), drop=f"{drop:g}", **blanks))
         if metric == "accuracy" and 0 < drop < 1 / max(1, samples):
             out.append(words("settings_coarse", samples=samples, step=f"{1 / max(1, samples):.2g}"))
     return out

@@ -44,7 +44,6 @@ WORDS = {
         "With {samples} scores a single one weighs {step}, more than the allowed worsening: the model may not lose "
         "even one."
     ),
-    "settings_nodes": "{methods}: {metric}, model’s score {base}, {samples} scores.",
     "col_section": "Section",
     "col_site": "Site",
     "col_method": "Basis",

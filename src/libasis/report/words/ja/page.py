@@ -43,7 +43,6 @@ WORDS = {
     "settings_coarse": (
         "評価数が {samples} のとき、一つの重みは {step} で、許容する悪化より大きいため、正解を一つも失えません。"
     ),
-    "settings_nodes": "{methods}：指標は{metric}、モデル本来のスコア {base}、評価数 {samples}。",
     "col_section": "区間",
     "col_site": "サイト",
     "col_method": "基底",

@@ -21,7 +21,7 @@ X = randn(40, 3, seed=1)
 class Forward:
     """M' by forward mode, a pass for each input feature; for one position."""
 
-    name = "exact, forward mode"
+    name = "forward mode"
 
     def matches(self, span):
         return None if span.positions == span.longest == 1 else "has several positions"
@@ -94,7 +94,7 @@ def test_values_show_their_options():
 def test_a_rule_of_your_own(traced):
     basis = fit(traced, moments=Forward())
     same(basis, fit(traced, moments="exact"))
-    assert [(r["rule"], r["not"]) for r in basis.info["rules"]] == [("exact, forward mode", {})] * 2
+    assert [(r["rule"], r["not"]) for r in basis.info["rules"]] == [("forward mode", {})] * 2
     records = Records(traced, [X[:13], X[13:20], X[20:]])
     span, readout = span_of(records), randn(4, 5)
 

@@ -51,7 +51,7 @@ class _PointwiseTotals(ShapeTotals["PointwiseSums"]):
         super().__init__(name, span)
         self.readout, self.memory = readout, memory
 
-    def start(self, anatomy: Anatomy, record: Record) -> PointwiseSums:
+    def sums_for(self, anatomy: Anatomy, record: Record) -> PointwiseSums:
         return PointwiseSums(anatomy, self.readout, record.activations[self.span.source])
 
     def add(self, record: Record) -> None:

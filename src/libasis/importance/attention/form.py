@@ -82,7 +82,7 @@ class AttentionTotals(ShapeTotals["AttentionSums"]):
         super().__init__(name, span)
         self.form, self.readout, self.memory = form, readout, memory
 
-    def start(self, anatomy: Anatomy, record: Record) -> AttentionSums:
+    def sums_for(self, anatomy: Anatomy, record: Record) -> AttentionSums:
         """See `ShapeTotals`."""
         like = record.activations[self.span.source]
         return AttentionSums(anatomy, self.readout, like, self.form, probed=self.probed)

@@ -74,7 +74,7 @@ class Setting:
         self.name, self.records = name, Records(traced, list(x.split(64)), progress=False)
         stats = measure(self.records, SiteStatistics(traced), "statistics")
         white = whiten("site", stats[0], Truncation.parse("auto"), x.dtype)
-        self.weigh = white.U * white.g.sqrt()
+        self.weigh = white.decode.T
         self.span = Span.of(self.records.first(), traced, 0, 1)
         self.readout = torch.eye(traced.sites[1].features, dtype=torch.float64)
         self.exact, self.seconds = self.timed(Exact())

@@ -98,11 +98,21 @@ def cut(name):
     return sections, x, libasis.trace(sections, x, ["input", "0", "output"])
 
 
-class Setting:
-    """One case, its basis fitted by a method."""
+def mask(args):
+    """Which positions count, by the sample: at least the first."""
+    counted = args[0].sum(-1) > 0
+    counted[:, 0] = True
+    return counted
 
-    def __init__(self, name, method="pca"):
+
+class Setting:
+    """One case, its basis fitted by a method, all positions counted or some of them."""
+
+    def __init__(self, name, method="pca", masked=False):
         self.sections, self.x, self.traced = cut(name)
+        if masked:
+            self.traced = self.traced.to(mask=mask)
+        self.counted = mask([self.x]) if masked else torch.ones(self.x.shape[:2], dtype=torch.bool)
         self.output = self.rest(self.x, 0)
         self.targets = self.output + chains.random(*self.output.shape, scale=0.3, seed=9)
         self.classes = self.output.argmax(-1)
@@ -123,15 +133,41 @@ class Setting:
             x = section(x)
         return x
 
+    def replaced(self, site, new):
+        """The output when the activation at a site is a new one where positions count, and its own elsewhere."""
+        old = self.activation(site)
+        counted = self.counted[..., None] if old.shape[1] == self.counted.shape[1] else torch.tensor(True)
+        return self.rest(torch.where(counted, new, old), site)
+
     def error(self, output):
         """The score of an output, by hand."""
         targets = self.targets[: len(output)]
         return float(squared_error(output.view(targets.shape), targets).mean())
 
     def batches(self, metric, sizes=(40,)):
-        targets = self.classes if metric in ("accuracy", "cross_entropy") else self.targets
-        n = sum(sizes)
+        n, targets = sum(sizes), self.targets_of(metric)
         return list(zip(self.x[:n].split(list(sizes)), targets[:n].split(list(sizes)), strict=True))
+
+    def targets_of(self, metric):
+        return self.classes if metric in ("accuracy", "cross_entropy") else self.targets
+
+    def reshuffled(self, metric):
+        """The same data, of which every pass has another order and other batches."""
+        return Reshuffled(self.x, self.targets_of(metric))
+
+
+class Reshuffled:
+    """Pairs in their order in the first pass, and in other batches and another order in each pass after it."""
+
+    def __init__(self, x, targets):
+        self.x, self.targets, self.passes = x, targets, 0
+
+    def __iter__(self):
+        n, seed = len(self.x), self.passes
+        self.passes += 1
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)) if seed else torch.arange(n)
+        for rows in order.split([17, 11, 9][seed % 3]):
+            yield self.x[rows], self.targets[rows]
 
 
 class Unread:

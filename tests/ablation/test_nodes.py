@@ -1,22 +1,25 @@
 """The laws of node ablation."""
 
+import numpy as np
 import pytest
 import torch
 
 import libasis
 from ablation.setting import CASES, Setting, Unread, squared_error
+from libasis.ablation.schedules import bisect_kept
 from libasis.errors import BatchError, OptionError
 
 
-def ablate(setting, metric=squared_error, sizes=(40,), basis=None, **options):
-    batches = setting.batches(metric, sizes)
+def ablate(setting, metric=squared_error, sizes=(40,), basis=None, batches=None, **options):
+    batches = batches or setting.batches(metric, sizes)
     return libasis.ablate_nodes(setting.traced, basis or setting.basis, batches, metric, progress=False, **options)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("method", ["pca", "neuron"])
 @pytest.mark.parametrize("name", ["mlp", "attention", "pooled"])
-def test_with_all_features_of_a_complete_basis_nothing_changes(name, method):
-    setting = Setting(name, method)
+def test_with_all_features_of_a_complete_basis_nothing_changes(name, method, masked):
+    setting = Setting(name, method, masked)
     exact, close = ablate(setting, "accuracy"), ablate(setting)
     direct = (setting.output.argmax(-1) == setting.classes).double().mean()
     assert exact.base_score == pytest.approx(float(direct), rel=1e-12)
@@ -28,33 +31,50 @@ def test_with_all_features_of_a_complete_basis_nothing_changes(name, method):
         assert close.curves[site.name][site.k] == pytest.approx(close.base_score, rel=1e-10)
 
 
-def replaced(features, site, how, seed):
-    """What stands in the place of a feature that is not kept, by definition."""
-    if how == "mean":
-        return torch.zeros_like(features)
+def stand_in(setting, i, how, seed):
+    """The features that stand in the place of those that are not kept, by definition."""
+    site, x = setting.basis.sites[i], setting.activation(i)
     if how == "zero":  # the activation 0, in features
-        return (-site.mean @ site.C).expand_as(features)
-    shift = int(torch.randint(1, len(features), (), generator=torch.Generator().manual_seed(seed)))
-    return features.roll(shift, 0)  # no sample keeps its own value
+        return (-site.mean @ site.C).expand(*x.shape[:2], -1)
+    if how == "mean":
+        return x.new_zeros(*x.shape[:2], site.k)
+    order = np.random.default_rng((seed, 2)).random(len(x)).argsort()
+    others, counted = torch.empty_like(x), setting.counted
+    for sample, donor in zip(order, np.roll(order, -1), strict=True):  # no sample keeps its own value
+        if x.shape[1] != counted.shape[1]:
+            others[sample] = x[donor]
+            continue
+        values = x[donor][counted[donor]]
+        places = counted[sample].nonzero()[:, 0]
+        others[sample, places] = values[torch.arange(len(places)) % len(values)]
+    return (others - site.mean) @ site.C
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("how", ["mean", "zero", "resample"])
 @pytest.mark.parametrize("method", ["lib", "neuron"])
 @pytest.mark.parametrize("name", CASES)
-def test_the_curve_is_the_direct_computation(name, method, how):
-    setting = Setting(name, method)
+def test_the_curve_is_the_direct_computation(name, method, how, masked):
+    setting = Setting(name, method, masked)
     found = ablate(setting, replacement=how, seed=5)
     assert list(found.curves) == [site.name for site in setting.basis.sites[:-1]]
     for i, site in enumerate(setting.basis.sites[:-1]):
-        features = (setting.activation(i) - site.mean) @ site.C
-        other = replaced(features, site, how, seed=5)
+        features, other = (setting.activation(i) - site.mean) @ site.C, stand_in(setting, i, how, seed=5)
         assert found.curves[site.name].counts == list(range(site.k + 1))
         for count, score in found.curves[site.name].items():
             kept = sorted(range(site.k), key=lambda f: -float(site.importances[f]))[:count]
             mixed = other.clone()
             mixed[..., kept] = features[..., kept]
-            output = setting.rest(site.mean + mixed @ site.C_pinv, i)
+            output = setting.replaced(i, site.mean + mixed @ site.C_pinv)
             assert score == pytest.approx(setting.error(output), rel=1e-9)
+
+
+def test_positions_that_do_not_count_are_replaced_on_request():
+    setting = Setting("attention", "lib", masked=True)
+    site = setting.basis.sites[0]
+    output = setting.rest(site.mean.expand_as(setting.x), 0)
+    assert ablate(setting, where="all").curves["s0"][0] == pytest.approx(setting.error(output), rel=1e-9)
+    assert ablate(setting).curves["s0"][0] != pytest.approx(setting.error(output), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -74,15 +94,30 @@ def test_without_the_constant_the_output_is_zero():
     assert ablate(setting).without_constant == pytest.approx(float(setting.targets.square().mean()), rel=1e-12)
 
 
-@pytest.mark.parametrize("how", ["mean", "zero"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("how", ["mean", "zero", "resample"])
 @pytest.mark.parametrize("metric", ["accuracy", squared_error])
-def test_batches_do_not_matter(metric, how):
-    setting = Setting("attention", "lib")
+def test_batches_and_their_order_do_not_matter(metric, how, masked):
+    setting = Setting("attention", "lib", masked)
     truth = ablate(setting, metric, replacement=how)
-    found = ablate(setting, metric, (1, 26, 13), replacement=how)
-    assert found.samples == truth.samples == (120 if metric == "accuracy" else 40)
-    for name, curve in truth.curves.items():
-        assert dict(found.curves[name]) == pytest.approx(dict(curve), rel=1e-10)
+    assert truth.samples == (120 if metric == "accuracy" else 40)
+    for batches in (setting.batches(metric, (1, 26, 13)), setting.reshuffled(metric)):
+        found = ablate(setting, metric, batches=batches, replacement=how, memory=1, per_sample=True)
+        assert found.samples == truth.samples
+        for name, curve in truth.curves.items():
+            assert dict(found.curves[name]) == pytest.approx(dict(curve), rel=1e-10)
+            again = {c: float(sums.sum() / found.samples) for c, sums in found.per_sample.sums[name].items()}
+            assert again == pytest.approx(dict(curve), rel=1e-10)
+
+
+def test_scores_by_sample_stand_in_the_order_of_the_data():
+    setting = Setting("mlp", masked=True)
+    found = ablate(setting, batches=setting.reshuffled(squared_error), memory=1, per_sample=True).per_sample
+    assert found.counts.tolist() == [1.0] * 40
+    torch.testing.assert_close(found.base, squared_error(setting.output, setting.targets))
+    site = setting.basis.sites[0]
+    output = setting.replaced(0, site.mean.expand_as(setting.x))
+    torch.testing.assert_close(found.sums["s0"][0], squared_error(output, setting.targets))
 
 
 def test_resampling_is_repeated_by_its_seed_and_leaves_the_random_state_alone():
@@ -103,6 +138,31 @@ def test_bisect_measures_only_what_it_needs():
     found = min(count for count in curve if curve[count] - full.base_score <= allowed)
     assert found - 1 in curve  # the search ends beside a count that fails
     assert found <= 4
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("schedule", ["linear", "bisect", [0, 2, 3, 6]])
+def test_features_required_keep_the_score(schedule, masked):
+    """The bisection over the counts measured, and the smallest count from which every larger one measured passes."""
+    setting = Setting("mlp", masked=masked)
+    for drop in (0.02, 0.5, 5.0):
+        found = ablate(setting, schedule=schedule, max_drop=drop)
+        assert found.max_drop == found.info["max_drop"] == drop
+        for site, curve in found.curves.items():
+            passing = [c for c in curve if curve[c] - found.base_score <= drop + 1e-12]
+            stable, required = found.features_required_stable[site], found.features_required[site]
+            assert required in passing
+            assert stable == min(c for c in passing if all(larger in passing for larger in curve if larger > c))
+            asked = list(range(7)) if schedule == "bisect" else curve.counts
+            place = bisect_kept(lambda p, asked=asked, passing=passing: asked[p] in passing, len(asked) - 1)
+            assert required == asked[place]
+        assert found.rows()[0]["features_required"] == found.features_required["s0"]
+        assert [row["site"] for row in found.rows()] == ["s0", "s1"]
+
+
+def test_no_features_are_required_where_not_even_all_pass():
+    found = ablate(Setting("mlp"), max_drop=-1.0)
+    assert set(found.features_required.values()) == set(found.features_required_stable.values()) == {None}
 
 
 def test_a_loss_of_exactly_max_drop_is_allowed():
@@ -138,7 +198,10 @@ def test_what_was_done_is_recorded():
         ({"schedule": [-1]}, r"schedule is \[-1\]"),
         ({"sites": ["s7"]}, r"sites names \['s7'\]"),
         ({"sites": ["output"]}, r"sites names \['output'\]"),
-        ({"dtype": "float16"}, "dtype is 'float16'"),
+        ({"where": "some"}, "where is 'some'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"max_drop": "little"}, "max_drop is 'little'"),
+        ({"dtype": "float64"}, "ablate_nodes has no option 'dtype' any more: give dtype to libasis.trace"),
     ],
     ids=str,
 )
@@ -159,3 +222,8 @@ def test_missing_targets_are_told():
     setting = Setting("mlp")
     with pytest.raises(BatchError, match='"accuracy" needs targets'):
         libasis.ablate_nodes(setting.traced, setting.basis, [setting.x], progress=False)
+
+
+def test_one_sample_has_no_other_to_take_values_from():
+    with pytest.raises(BatchError, match="1 samples with a counted position are there to take values from"):
+        ablate(Setting("mlp"), sizes=(1,), replacement="resample")

@@ -7,13 +7,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import chains
 import libasis
+from ablation.setting import Setting, squared_error
 from cards.collecting import approx, collect, readout, same
 from chains import F64, random
 from cut.cutting import everything
 from libasis.errors import BatchError, OptionError
+from libasis.evaluate.superposition import feature_statistics
 from models import CNN_CASE, TRANSFORMER_CASE
 
 
@@ -82,6 +85,7 @@ def test_the_order_of_the_samples_does_not_matter(shuffler):
     for card in two["cards"].values():
         for example in card["top"] + card["bottom"]:
             example["sample"] = rows[example["sample"]]
+    assert one["info"]["data"].pop("order") != two["info"]["data"].pop("order") or rows == sorted(rows)
     same(one, two)
 
 
@@ -350,18 +354,86 @@ def test_groups_side_by_side():
         assert [v for pair in group["outputs"] for v in pair] == approx(expected.flatten().tolist())
 
 
-def test_kept_batches_can_be_given():
+class Once(list):
+    """Batches that say how often they were gone through."""
+
+    passes = 0
+
+    def __iter__(self):
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_kept_batches_are_not_run_again():
     _, x, traced, basis = readout()
-    kept = libasis.keep(traced, [x])
-    same(collect(traced, basis, kept).to_plain()["cards"], collect(traced, basis, [x]).to_plain()["cards"])
+    once = Once([x[:20], x[20:]])
+    kept = libasis.keep(traced, once)
     graph = libasis.interactions(traced, basis, kept, progress=False)
-    same(collect(traced, graph, kept).to_plain()["cards"], collect(traced, basis, [x]).to_plain()["cards"])
+    assert once.passes == 1
+    found = [collect(traced, what, kept, samples=n) for what in (basis, graph) for n in (30, 512)]
+    feature_statistics(traced, basis, kept)
+    assert once.passes == 1
+    for cards, n in zip(found, (30, 512) * 2, strict=True):
+        same(cards.to_plain()["cards"], collect(traced, basis, [x], samples=n).to_plain()["cards"])
+
+
+def test_a_loader_is_gone_through_once():
+    _, x, traced, basis = readout()
+    once, group = Once([x[:20], x[20:]]), Once([x[:9]])
+    collect(traced, basis, once, samples=30, groups={"a": group})
+    assert once.passes == group.passes == 1
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_shuffled_loaders_give_the_order_of_their_first_pass(masked):
+    """Kept or not, and whatever the order and the batches of later passes."""
+    setting = Setting("attention", "lib", masked)
+    options = {"samples": 20, "metric": squared_error, "features": 3, "seed": 2}
+    plain = collect(setting.traced, setting.basis, setting.batches("mse"), **options).to_plain()
+    for memory in (1, 2**30):
+        kept = libasis.keep(setting.traced, setting.reshuffled("mse"), memory=memory)
+        same(plain["cards"], collect(setting.traced, setting.basis, kept, **options).to_plain()["cards"])
+    shuffled = DataLoader(TensorDataset(setting.x, setting.targets), 7, shuffle=True)
+    found = collect(setting.traced, setting.basis, shuffled, **{**options, "samples": 40})
+    whole = collect(setting.traced, setting.basis, setting.batches("mse"), **{**options, "samples": 40})
+    for key, card in whole.cards.items():
+        for part in ("n", "mean", "std", "min", "max", "histogram", "effects", "ablation"):
+            same(card[part], found[key][part])
+        assert [e["value"] for e in card["top"]] == approx([e["value"] for e in found[key]["top"]])
+
+
+def test_features_are_named_by_ids_labels_or_sites():
+    _, x, traced, basis = readout()
+    graph = libasis.interactions(traced, basis, [x], progress=False)
+    graph = graph.with_labels({"first:in:4": "four", "last:in:0": "both", "output:2": "both"})
+    asked = {
+        "first:in:3": ["first:in:3"],
+        ("output:0", "first:in:1", "first:in:0", "output:0"): ["first:in:1", "first:in:0", "output:0"],
+        ("four", "both", "first:in:2"): ["first:in:4", "first:in:2", "last:in:0", "output:2"],
+    }
+    for names, ids in asked.items():
+        cards = collect(traced, graph, [x], features=names, groups={"all": [x]})
+        assert list(cards.cards) == ids
+        assert list(cards.groups[0]["features"]) == ids
+    cards = collect(traced, basis, [x], features={"last:in": [2, 0], "first:in": 1}, tested=1)
+    assert list(cards.cards) == ["first:in:1", "last:in:2", "last:in:0"]
+    assert [c["ablation"] is None for c in cards.cards.values()] == [False, False, True]
+    whole = collect(traced, basis, [x], features=None)
+    for key, card in cards.cards.items():
+        same(card["effects"], whole[key]["effects"])
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         ({"features": 0}, "features is 0"),
+        ({"features": True}, "features is True"),
+        ({"features": 1.5}, "features is 1.5"),
+        ({"features": "first:in:6"}, "features is 'first:in:6'; give a number from 1, ids such as 'first:in:0'"),
+        ({"features": ["first:in:0", 3]}, "features is 3"),
+        ({"features": {"nowhere": [0]}}, "features is 'nowhere:0'"),
+        ({"features": []}, "features names none"),
+        ({"features": {"output": []}}, "features names none"),
         ({"examples": -1}, "examples is -1"),
         ({"controls": 5}, "controls is 5; give a whole number from 20"),
         ({"samples": True}, "samples is True"),

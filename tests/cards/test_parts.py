@@ -1,4 +1,4 @@
-"""The parts of the pass, each against its definition: histogram, extremes, draws, means."""
+"""The parts of the pass, each against its definition: histogram, extremes, means, samples put together again."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from chains import F64, random
 from libasis.cards.extremes import Extremes, extreme_positions
 from libasis.cards.histogram import BINS, Histogram
-from libasis.cards.means import Mean
-from libasis.cards.sample import Drawn, Row, batches_of
-from libasis.data.batches import Batch
+from libasis.cards.rows import Rows
+from libasis.cut import Record
+from libasis.data import Batch
+from libasis.numerics.means import Mean, Range
 
 numbers = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=40)
 
@@ -26,8 +27,12 @@ def test_a_histogram_is_the_same_however_the_values_come(values, cut, scale, shu
     one.add(x)
     for piece in pieces:
         two.add(piece)
+    apart = [Histogram(torch.tensor([scale], dtype=F64)) for _ in pieces]
+    for histogram, piece in zip(apart, pieces, strict=True):
+        histogram.add(piece)
+    apart[0].merge(apart[1])
     facts = one.facts(0)
-    assert facts == two.facts(0)
+    assert facts == two.facts(0) == apart[0].facts(0)
     low, high, counts = facts["low"], facts["high"], facts["counts"]
     assert low <= min(values) <= max(values) < high
     assert 1 <= len(counts) <= BINS
@@ -55,13 +60,19 @@ def test_each_feature_has_its_own_bins():
     st.sampled_from([1, -1]),
 )
 def test_extremes_are_those_of_a_stable_sort(values, cuts, sign):
-    found = Extremes(1, 4, sign)
-    start = 0
+    found, start, apart = Extremes(1, 4, sign), 0, []
     for piece in torch.tensor(values, dtype=F64)[:, None].tensor_split(sorted(cuts)):
-        found.add(piece, lambda row, feature, start=start: (start + row, feature))
+        numbers = torch.arange(start, start + len(piece))
+        apart.append(Extremes(1, 4, sign))
+        for extremes in (found, apart[-1]):
+            extremes.add(piece, numbers, lambda row, feature, n=numbers: {"number": n[row]})
         start += len(piece)
+    for other in apart[:-1]:
+        apart[-1].merge(other)
     known = [i for i, v in enumerate(values) if v == v]
-    assert found.entries[0] == [(i, 0) for i in sorted(known, key=lambda i: -sign * values[i])[:4]]
+    for extremes in (found, apart[-1]):
+        expected = sorted(known, key=lambda i: -sign * values[i])[:4]
+        assert [int(item["number"]) for item in extremes.entries[0]] == expected
 
 
 def test_the_first_of_equal_positions_is_taken_and_padding_is_not():
@@ -74,38 +85,15 @@ def test_the_first_of_equal_positions_is_taken_and_padding_is_not():
     assert extreme_positions(z, None, -1)[1].flatten().tolist() == [0, 2, 0]
 
 
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.integers(1, 30))
-def test_a_draw_depends_on_the_number_of_samples_alone(sizes, capacity):
-    def drawn(parts, capacity=capacity):
-        draw, first = Drawn(capacity, 3), 0
-        for size in parts:
-            draw.add(first, size, lambda row, first=first: first + row)
-            first += size
-        assert all(number == item for number, item in draw.items())
-        return [number for number, _ in draw.items()]
-
-    total = sum(sizes)
-    assert drawn(sizes) == drawn([total]) == drawn([1] * total)
-    assert len(drawn(sizes)) == min(total, capacity)
-    assert set(drawn(sizes)) <= set(drawn(sizes, capacity + 5))
-
-
-def test_a_draw_is_uniform():
-    counts = np.zeros(40)
-    for seed in range(400):
-        draw = Drawn(10, seed)
-        draw.add(0, 40, lambda row: row)
-        counts[[number for number, _ in draw.items()]] += 1
-    assert abs(counts - 100).max() < 5 * (400 * 0.25 * 0.75) ** 0.5
-
-
 @given(numbers, st.lists(st.integers(0, 40), max_size=3))
 def test_means_do_not_depend_on_the_pieces(values, cuts):
     x = torch.tensor(values, dtype=F64)[:, None] + 1e3
-    found = Mean()
+    found, reach = Mean(), Range()
     for piece in x.tensor_split(sorted(cuts)):
         found.add(piece)
+        reach.add(piece)
     assert found.n == len(x)
+    assert (reach.low.tolist(), reach.high.tolist()) == (x.amin(0).tolist(), x.amax(0).tolist())
     assert found.mean.tolist() == pytest.approx(x.mean(0).tolist(), rel=1e-12)
     assert found.deviation().tolist() == pytest.approx(x.std(0, correction=0).tolist(), rel=1e-9, abs=1e-6)
     expected = x.std(0) / len(x) ** 0.5 if len(x) > 1 else torch.zeros(1)
@@ -120,27 +108,62 @@ def test_a_constant_has_no_deviation():
     assert float(found.error()) < 1e-6
 
 
+def drawn(*batches, count=99):
+    """The samples of some batches, drawn and put together again."""
+    rows, first = None, 0
+    for batch in batches:
+        size = len(batch.args[0])
+        numbers = torch.arange(first, first + size)
+        record = Record((batch.args[0][:, None],), (), None, (None,), batch.targets, batch, numbers)
+        rows = rows or Rows(batch, size, count, 0)
+        rows.add(record)
+        first += size
+    return rows, list(rows.batches())
+
+
 def test_samples_are_put_together_as_they_were():
     x, ids, shared = random(5, 3), torch.arange(5), torch.arange(7)
-    batch = Batch((x,), {"ids": ids, "table": shared, "flag": True}, ["a", "b", "c", "d", "e"], 0)
-    rows = [Row.of(batch, i, 5) for i in (3, 0, 4)]
-    (one,) = batches_of(rows, 9)
-    assert torch.equal(one.args[0], x[[3, 0, 4]])
-    assert one.kwargs["ids"].tolist() == [3, 0, 4]
+    kwargs = {"ids": ids, "table": shared, "flag": True}
+    rows, (one,) = drawn(Batch((x,), kwargs, ["a", "b", "c", "d", "e"], 0), count=3)
+    which = rows.numbers
+    assert len(which) == 3
+    assert torch.equal(one.args[0], x[which])
+    assert one.kwargs["ids"].tolist() == which.tolist()
     assert torch.equal(one.kwargs["table"], shared)
     assert one.kwargs["flag"] is True
-    assert one.targets == ["d", "a", "e"]
-    assert [len(b.args[0]) for b in batches_of(rows, 2)] == [2, 1]
+    assert one.targets == ["abcde"[i] for i in which]
+    _, several = drawn(*(Batch((part,), {}, None, i) for i, part in enumerate(x.split([2, 2, 1]))))
+    assert [len(b.args[0]) for b in several] == [2, 2, 1]
+    assert torch.equal(torch.cat([b.args[0] for b in several]), x)
 
 
 def test_samples_of_other_shapes_go_apart():
-    rows = [Row.of(Batch((random(2, n),), {}, torch.arange(2), 0), 1, 2) for n in (3, 4, 3)]
-    shapes = [tuple(b.args[0].shape) for b in batches_of(rows, 8)]
-    assert shapes == [(2, 3), (1, 4)]
+    _, found = drawn(*(Batch((random(2, n),), {}, torch.arange(2), 0) for n in (3, 4, 3)))
+    assert [tuple(b.args[0].shape) for b in found] == [(2, 3), (2, 3), (2, 4)]
 
 
 def test_a_held_sample_does_not_hold_its_batch():
-    x = random(1000, 3)
-    row = Row.of(Batch((x,), {}, None, 0), 2, 1000)
-    assert row.leaves[0].untyped_storage().nbytes() == 3 * 8
-    assert row.target is None
+    rows, _ = drawn(Batch((random(1000, 3),), {}, None, 0), count=1)
+    ((_, item),) = rows.draw.items()
+    assert item["0"].untyped_storage().nbytes() == 3 * 8
+    assert rows.shared == [None]
+    assert "target" not in item
+
+
+def test_drawn_samples_are_those_of_a_merge_and_of_what_was_written_down():
+    batches = [Batch((random(4, 2, seed=i),), {"flag": 3}, torch.arange(4) + i, 0) for i in range(3)]
+    whole, (again, *_) = drawn(*batches, count=5)
+    parts = []
+    for i, batch in enumerate(batches):
+        rows = Rows(batches[0], 4, 5, 0)
+        numbers = torch.arange(4) + 4 * i
+        rows.add(Record((batch.args[0][:, None],), (), None, (None,), batch.targets, batch, numbers))
+        resumed = Rows(batches[0], 4, 5, 0)
+        resumed.load(rows.state())
+        parts.append(resumed)
+    parts[2].merge(parts[0])
+    parts[2].merge(parts[1])
+    assert torch.equal(parts[2].numbers, whole.numbers)
+    one = next(parts[2].batches())
+    assert torch.equal(one.args[0], again.args[0])
+    assert torch.equal(one.targets, again.targets)

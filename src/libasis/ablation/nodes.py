@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..basis import Basis, SiteBasis, check_same_sites
-from ..cut import Traced
-from ..errors import ON_TRACE, BatchError, OptionError, renamed
+from ..cut import Record, Traced
+from ..errors import ON_TRACE, OptionError, renamed
 from ..graphs import InteractionGraph
-from ..intervene.metrics import Metric, MetricSpec, Tally, check_max_drop, parse_metric
-from ..measure import DEFAULT_MEMORY, Records
+from ..intervene import (
+    Allowance,
+    Intervention,
+    Metric,
+    MetricSpec,
+    Preparation,
+    Scores,
+    SiteRuns,
+    most_important,
+    parse_metric,
+)
+from ..intervene.registry import FILLERS
+from ..measure import DEFAULT_MEMORY, Records, measure
 from ..provenance import versions
 from ..types import Vector
 from .results import Curve, NodeAblation, SampleScores
 from .schedules import Schedule, bisect_kept, node_counts
-
-REPLACEMENTS = ("mean", "zero", "resample")
 
 
 @renamed(**ON_TRACE)
@@ -32,6 +42,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     sites: Sequence[str] | None = None,
     schedule: Schedule = "auto",
     replacement: str = "mean",
+    where: str = "counted",
     max_drop: float = 0.001,
     seed: int = 0,
     progress: bool | None = None,
@@ -41,7 +52,8 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     """The score as a function of the number of features kept, site by site.
 
     At one site the k most important features keep their values and the others are replaced; the rest of the model
-    runs on. Directions that the basis dropped stand at their mean.
+    runs on. Directions that the basis dropped stand at their mean. These are the runs of `intervene` with
+    ``Intervention(site, most_important[:k], to="keep_only", value=replacement)``.
 
     Args:
         traced: from `trace` or `Chain`.
@@ -52,11 +64,12 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         schedule: ``"auto"``, ``"linear"``, ``"exponential"``, ``"bisect"`` (only what is needed to find the smallest
             count within ``max_drop``) or a list of counts; the constant is not counted.
         replacement: ``"mean"``, ``"zero"`` (the feature's value at a zero activation) or ``"resample"`` (the
-            feature's value in another sample of the batch).
-        max_drop: the worsening of the score that ``"bisect"`` allows.
+            feature's value in another sample, see `Intervention`).
+        where: ``"counted"``: positions that don't count stay as they are; ``"all"``: they are replaced too.
+        max_drop: the worsening of the score that is allowed, for the features required.
         seed: for ``"resample"``.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for the activations kept between passes.
+        memory: bound in bytes for what goes through the model together, and for the activations kept between passes.
         per_sample: also give each sample's scores, to resample them; they need 8 bytes per sample and count.
 
     Raises:
@@ -64,46 +77,48 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         BatchError: the batches are empty or have no targets where the metric needs them.
     """
     basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
-    if replacement not in REPLACEMENTS:
-        raise OptionError(f"replacement is {replacement!r}; use one of {list(REPLACEMENTS)}.")
-    measure = parse_metric(metric)
-    check_max_drop(max_drop)
+    if replacement not in FILLERS:
+        raise OptionError(f"replacement is {replacement!r}; use one of {list(FILLERS)}.")
+    scored = parse_metric(metric)
+    allowance = Allowance(max_drop, scored.higher_is_better)
     chosen = _chosen(basis, sites)
     for i in chosen:
         node_counts(schedule, basis.sites[i].k)
+    kinds = [Intervention(basis.sites[i].name, (), "keep_only", replacement, where=where, seed=seed) for i in chosen]
     check_same_sites(traced, basis)
-    job = _Nodes(
-        Records.of(traced, batches, memory, progress=progress),
-        measure,
-        replacement,
-        seed,
-        progress,
-        per_sample=per_sample,
-    )
-    base = job.base()
-    curves = {}
-    for i in chosen:
-        site = basis.sites[i]
-        curves[site.name] = Curve(job.curve(i, site, schedule, base.score, max_drop))
+    records = Records.of(traced, batches, memory, progress=progress)
+    base = measure(records, Scores(scored, _whole_and_nothing, 2, per_sample=per_sample), "base score")
+    base_score, without_constant = base.means
+    known = Preparation(records, basis)
+    known.learn(kinds)
+    found = [
+        _Counts(known, i, kind, scored, memory, per_sample=per_sample) for i, kind in zip(chosen, kinds, strict=True)
+    ]
+    required = {one.site.name: one.search(schedule, base_score, allowance) for one in found}
     info = {
         "basis": basis.method,
         "schedule": schedule if isinstance(schedule, str) else list(schedule),
         "replacement": replacement,
+        "where": where,
         "max_drop": max_drop,
-        "data": job.records.facts(),
+        "data": records.facts(),
+        **known.facts(),
         "seed": seed,
         "traced": traced.facts(),
         "versions": versions(),
     }
     return NodeAblation(
-        curves=curves,
-        without_constant=job.without_constant,
-        base_score=base.score,
-        metric=measure.name,
-        higher_is_better=measure.higher_is_better,
+        features_required=required,
+        features_required_stable={one.site.name: allowance.stable(base_score, one.scores) for one in found},
+        curves={one.site.name: Curve(one.scores) for one in found},
+        without_constant=without_constant,
+        base_score=base_score,
+        metric=scored.name,
+        higher_is_better=scored.higher_is_better,
+        max_drop=max_drop,
         samples=base.count,
         info=info,
-        per_sample=sample_scores(base, job.sums) if per_sample else None,
+        per_sample=SampleScores.of(base, {one.site.name: one.sums for one in found}) if per_sample else None,
     )
 
 
@@ -117,94 +132,54 @@ def _chosen(basis: Basis, sites: Sequence[str] | None) -> list[int]:
     return [names.index(s) for s in sites]
 
 
-class _Nodes:
-    """Measures counts of one run."""
+def _whole_and_nothing(record: Record) -> Iterator[Tensor]:
+    """The model's output, and zero."""
+    output = record.output
+    yield output
+    yield torch.zeros_like(output)
 
-    def __init__(
-        self,
-        records: Records,
-        metric: Metric,
-        replacement: str,
-        seed: int,
-        progress: bool | None,
-        *,
-        per_sample: bool,
+
+class _Counts:
+    """The scores of numbers of features kept at one site.
+
+    Attributes:
+        scores: by number, of all that were measured.
+        sums: the same for each sample, if asked for.
+    """
+
+    def __init__(  # noqa: PLR0913 - one site of one ablation
+        self, known: Preparation, index: int, kind: Intervention, metric: Metric, memory: int, *, per_sample: bool
     ) -> None:
-        self.records = records
-        self.metric = metric
-        self.replacement = replacement
-        self.seed = seed
-        self.progress = progress
+        self.known, self.index, self.kind, self.metric, self.memory = known, index, kind, metric, memory
+        self.site: SiteBasis = known.basis.sites[index]
+        self.order = most_important(self.site)
         self.per_sample = per_sample
-        self.sums: dict[str, dict[int, Vector]] = {}
+        self.scores: dict[int, float] = {}
+        self.sums: dict[int, Vector] = {}
 
-    def base(self) -> Tally:
-        """The unablated model's score; the score of an all-zero output is measured beside it."""
-        nothing = Tally(self.metric)
-        whole = base_score(self.records, self.metric, self.progress, nothing, per_sample=self.per_sample)
-        self.without_constant = nothing.score
-        return whole
-
-    def curve(self, i: int, site: SiteBasis, schedule: Schedule, base: float, max_drop: float) -> dict[int, float]:
-        scores: dict[int, float] = {}
+    def search(self, schedule: Schedule, base: float, allowance: Allowance) -> int | None:
+        """Measure what the schedule asks for, and give the count that a bisection over what is measured ends at."""
+        counts = list(range(self.site.k + 1)) if schedule == "bisect" else node_counts(schedule, self.site.k)
         if schedule != "bisect":
-            return self.measure(i, site, node_counts(schedule, site.k))
+            self.measure(counts)
 
-        def passes(count: int) -> bool:
-            scores.update(self.measure(i, site, [count]))
-            return self.metric.passes(base, scores[count], max_drop)
+        def passes(place: int) -> bool:
+            self.measure([counts[place]])
+            return bool(allowance.passes(base, self.scores[counts[place]]))
 
-        bisect_kept(passes, site.k)
-        return scores
+        found = bisect_kept(passes, len(counts) - 1)
+        return None if found is None else counts[found]
 
-    def measure(self, i: int, site: SiteBasis, counts: list[int]) -> dict[int, float]:
-        order = torch.argsort(site.importances, descending=True, stable=True)
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(site.k)
-        tallies = {count: Tally(self.metric, per_sample=self.per_sample) for count in counts}
-        generator = torch.Generator().manual_seed(self.seed)
-        for record in self.records.stream(label=f"nodes at {site.name}"):
-            x = record.activations[i]
-            features = site.encode(x)
-            other = self._replacement(site, features, generator)
-            for count, tally in tallies.items():
-                kept = (rank < count).to(x.device)
-                with torch.no_grad():
-                    ablated = site.decode(torch.where(kept, features, other))
-                    tally.add(record.rest(i, ablated), record.targets)
+    def measure(self, counts: Iterable[int]) -> None:
+        """Score some counts in one pass over the data, those already measured at no cost."""
+        new = [count for count in counts if count not in self.scores]
+        if not new:
+            return
+        kept = [replace(self.kind, features=self.order[:count]) for count in new]
+        runs = SiteRuns(self.index, [self.known.of(one) for one in kept], self.memory)
+        scores = Scores(self.metric, runs.outputs, len(new), per_sample=self.per_sample)
+        self.scores.update(
+            zip(new, measure(self.known.records, scores, f"nodes at {self.site.name}").means, strict=True)
+        )
         if self.per_sample:
-            self.sums.setdefault(site.name, {}).update({c: tally.per_sample()[0] for c, tally in tallies.items()})
-        return {count: tally.score for count, tally in tallies.items()}
-
-    def _replacement(self, site: SiteBasis, features: Tensor, generator: torch.Generator) -> Tensor:
-        if self.replacement == "mean":
-            return torch.zeros_like(features)
-        if self.replacement == "zero":
-            return site.encode(torch.zeros(site.d, dtype=features.dtype, device=features.device)).expand_as(features)
-        if len(features) == 1:
-            raise BatchError(
-                'replacement is "resample", but a batch holds one sample, which has no other to take a value from; '
-                "give batches of at least two samples."
-            )
-        shift = int(torch.randint(1, len(features), (), generator=generator))
-        return features.roll(shift, 0)
-
-
-def base_score(
-    records: Records, metric: Metric, progress: bool | None, nothing: Tally | None = None, *, per_sample: bool = False
-) -> Tally:
-    """The unablated model's score; that of an all-zero output is added to ``nothing`` beside it."""
-    tally = Tally(metric, per_sample=per_sample)
-    for record in records.stream(label="base score"):
-        output = record.output
-        tally.add(output, record.targets)
-        if nothing is not None:
-            nothing.add(torch.zeros_like(output), record.targets)
-    _ = tally.score
-    return tally
-
-
-def sample_scores(base: Tally, sums: dict[str, dict[int, Vector]]) -> SampleScores:
-    """Each sample's scores, of a base score that kept them."""
-    whole, counts = base.per_sample()
-    return SampleScores(counts, whole, sums)
+            self.sums.update(zip(new, scores.by_sample()[1], strict=True))

@@ -78,7 +78,7 @@ def _bases(
         return [*(principal_basis(name, part) for name, part in white.items()), *found]
     for l, (name, part) in reversed(list(enumerate(white.items()))):
         target, readout = (len(white), found[-1]) if method == "global" else (l + 1, found[0])
-        moment = job.pulled(l, target, part.U * part.g.sqrt(), readout)
+        moment = job.pulled(l, target, part.decode.T, readout)
         found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype))
     return found
 

@@ -66,30 +66,33 @@ class Answers:
         """The outputs to list: all, or of very many those used."""
         return list(range(self.count)) if self.count <= LISTED else sorted(used)
 
-    def target(self, targets: Any, row: int, at: int, positions: int) -> str | None:
-        """The target of a sample (at a position) in words."""
+    def target(self, targets: Any, row: int, at: int, positions: int) -> Tensor | None:
+        """The numbers of a sample's target (at a position), no more than tell what to show."""
         if not isinstance(targets, Tensor) or not targets.ndim or len(targets) <= row:
             return None
         own = targets[row]
         if own.ndim and positions > 1 and len(own) == positions:
             own = own[at]
-        if self.kind == "class":
-            return None if own.numel() != 1 or int(own) == IGNORED else self.name(int(own))
-        return _numbers(own)
+        return _held(own)
 
-    def prediction(self, outputs: Activations, row: int, at: int, positions: int) -> str | None:
-        """What the model says of a sample (at a position) in words; None where its positions are others."""
+    def prediction(self, outputs: Activations, row: int, at: int, positions: int) -> Tensor | None:
+        """The numbers of what the model says of a sample (at a position); None where its positions are others."""
         own = outputs[row]
-        if len(own) > 1 and len(own) != positions:
+        if self.kind is None or (len(own) > 1 and len(own) != positions):
             return None
         said = own[at if len(own) > 1 else 0]
+        return _held(said.argmax() if self.kind == "class" else said)
+
+    def words(self, numbers: Tensor | None) -> str | None:
+        """A target or a prediction in words."""
+        if numbers is None or not len(numbers):
+            return None
         if self.kind == "class":
-            return self.name(int(said.argmax()))
-        return _numbers(said) if self.kind == "number" else None
+            return None if len(numbers) > 1 or int(numbers) == IGNORED else self.name(int(numbers))
+        values = numbers.tolist()
+        return ", ".join(f"{v:.4g}" for v in values[:SHOWN]) + (", …" if len(values) > SHOWN else "")
 
 
-def _numbers(x: Tensor) -> str | None:
-    values = x.flatten().tolist()
-    if not values:
-        return None
-    return ", ".join(f"{v:.4g}" for v in values[:SHOWN]) + (", …" if len(values) > SHOWN else "")
+def _held(x: Tensor) -> Tensor:
+    """Copied numbers, one more of them than are shown."""
+    return x.detach().flatten()[: SHOWN + 1].to("cpu", copy=True)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from ..basis import Basis, check_same_sites
 from ..cut import Traced
-from ..data.batches import check_reiterable, describe
-from ..errors import ON_TRACE, OptionError, renamed
+from ..errors import ON_TRACE, BatchError, OptionError, renamed
 from ..graphs import InteractionGraph
 from ..intervene import MetricSpec, parse_metric
-from ..measure import DEFAULT_MEMORY, Records
+from ..measure import DEFAULT_MEMORY, Records, measure
 from ..provenance import versions
-from .collection import Collection, Limits
+from .choice import Features, chosen_features
+from .compose import cards, facts
 from .contents import Naming
-from .groups import group_facts
+from .effects import Effects, SiteEffects, moved_and_held, random_units
+from .gather import Asked, Gathered, Limits
+from .groups import Group
 from .result import FeatureCards
 
 
@@ -26,7 +30,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     batches: Iterable[Any],
     *,
     groups: Mapping[str, Iterable[Any]] | None = None,
-    features: int | None = 24,
+    features: Features = 24,
     examples: int = 8,
     effects: int = 10,
     samples: int = 512,
@@ -46,8 +50,9 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
 ) -> FeatureCards:
     r"""What a person needs to understand each feature: a card for each of the most important ones.
 
-    The data are read once. Memory is bounded by the batch, the number of features with a card, and ``samples``. The
-    result does not depend on how the data are split into batches, up to rounding. A card has
+    The data are read once; what `keep` returned is not run again. Memory is bounded by the batch, the number of
+    features with a card, and ``samples``. The result does not depend on how the data are split into batches, up to
+    rounding. A card has
 
     - mean, standard deviation, range and histogram of the feature over all counted (sample, position) pairs;
     - ``top`` and ``bottom``: the samples at which it is largest and smallest, at most one position of each sample,
@@ -60,12 +65,13 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     - ``direction``: row i of :math:`C^+` times the standard deviation: the change of the site's coordinates that goes
       with that step. It is the direction in which the feature is written, and moved by the interventions; the column
       of C, by which it is read, is another one unless C is orthogonal;
-    - ``ablation``: the change of the score when the feature is held at its mean, with its 95% interval over samples,
-      each paired with itself. Beside it the same for controls: random directions, uniform in the standardised features
-      of the site, so that each has the variance that a standardised feature has. ``passed`` is true where the change is
-      larger in size than both ends of the controls' 95% range, and p ≤ 0.05 after Holm's correction for all features
-      tested. p is the larger one of two p-values: of the change being 0, and of it being one more change like the
-      controls'. None for the last site, and for features that were not tested;
+    - ``ablation``: the change of the score when the feature is held at its mean, that of the fit, at all counted
+      positions (``Intervention(site, [i])``), with its 95% interval over samples, each paired with itself. Beside it
+      the same for controls: random directions, uniform in the standardised features of the site, so that each has the
+      variance that a standardised feature has. ``passed`` is true where the change is larger in size than both ends of
+      the controls' 95% range, and p ≤ 0.05 after Holm's correction for all features tested. p is the larger one of two
+      p-values: of the change being 0, and of it being one more change like the controls'. None for the last site, and
+      for features that were not tested;
     - ``suggestions``: labels by simple statistics. They are suggestions; see `libasis.cards.suggest`.
 
     Effects and ablations are measured on ``samples`` samples drawn at random from the data (all of them, where there
@@ -74,13 +80,15 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     Args:
         traced: from `trace` or `Chain`.
         graph_or_basis: whose features to describe.
-        batches: a re-iterable of inputs or of pairs (inputs, targets), best not those of the fit.
+        batches: a re-iterable of inputs or of pairs (inputs, targets), best not those of the fit; or what `keep`
+            returned.
         groups: batches by the name of a group, to compare: mean and standard error of features and outputs in each.
-        features: cards for so many of each site's features, the most important; None for all.
+        features: cards for so many of each site's features, the most important; None for all. Or for those named: ids
+            such as ``"fc1:in:3"``, labels of the graph, or a mapping from sites to numbers of features.
         examples: samples at each end of each feature.
         effects: outputs listed for each feature, those of the strongest effects.
         samples: samples for effects and ablations.
-        tested: features of each site to ablate, the most important.
+        tested: features of each site to ablate, the first of those with a card.
         controls: random directions for each site, at least 20.
         kind: ``"text"``, ``"image"``, ``"table"`` or ``"number"``: how samples are shown. ``"auto"`` decides by the
             first batch: images of one or three channels, whole numbers as tokens, rows of a table where ``columns`` are
@@ -105,38 +113,47 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
         BatchError: the batches are empty, one-shot or of the wrong structure, or have no targets where ``metric``
             needs them.
     """
-    limits = Limits(features, examples, effects, samples, tested, controls)
+    limits = Limits(examples, effects, samples, tested, controls)
     naming = Naming(kind, columns, tokenizer, vocabulary, image_shape)
-    measure = None if metric is None else parse_metric(metric)
+    asked = Asked(naming, outputs, None if metric is None else parse_metric(metric))
     basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
+    labels = graph_or_basis.labels if isinstance(graph_or_basis, InteractionGraph) else {}
+    chosen = chosen_features(basis, features, {key: label.label for key, label in labels.items()})
     names = _coordinates(basis, coordinates)
     check_same_sites(traced, basis)
-    data, others = _plain_batches(batches), {str(n): _plain_batches(b) for n, b in (groups or {}).items()}
-    job = Collection(traced, basis, limits, seed=seed, memory=memory, progress=progress)
-    for record in Records.of(traced, batches, 1, progress=progress).stream(label="cards"):
-        job.add(record.batch, record, naming, outputs)
-    job.intervene(measure)
-    cards, used = job.cards(names)
-    listed = job.answers.listed(used)
-    found = [
-        group_facts(
-            name,
-            ((None, r) for r in Records.of(traced, own, 1, progress=progress).stream(label=f"group {name}")),
-            job.tallies,
-            listed,
-        )
-        for name, own in others.items()
-    ]
-    info = {**job.facts(), "basis": basis.method, "data": describe(data), "seed": seed}
+    records = Records.of(traced, batches, 1, progress=progress)  # what is read once is not kept
+    others = {str(name): Records.of(traced, own, 1, progress=progress) for name, own in (groups or {}).items()}
+    gathered = measure(records, Gathered(basis, chosen, limits, asked, seed), "cards")
+    sites = _to_measure(gathered, basis, limits, memory=memory, seed=seed)
+    if records.lasting or gathered.fixed:
+        acting = measure(records, Effects(sites, gathered.metric, gathered.rows.numbers), "effects")
+    else:  # only the samples drawn are run
+        drawn = Records(traced, list(gathered.rows.batches()), 1, progress=progress)
+        acting = measure(drawn, Effects(sites, gathered.metric, None), "effects")
+    found, used = cards(gathered, acting, limits, names, len(basis) - 1)
+    listed = gathered.answers.listed(used)
+    beside = [measure(own, Group(name, gathered.sites, listed), f"group {name}") for name, own in others.items()]
+    info = {**facts(gathered, acting, limits), "basis": basis.method, "data": records.facts(), "seed": seed}
     info.update(traced=traced.facts(), versions=versions())
-    return FeatureCards(job.contents.kind, [job.answers.name(o) for o in listed], cards, found, info)
+    return FeatureCards(gathered.contents.kind, [gathered.answers.name(o) for o in listed], found, beside, info)
 
 
-def _plain_batches(batches: Any) -> Any:
-    """The batches themselves: what was kept of them has no inputs."""
-    batches = batches.batches if isinstance(batches, Records) else batches
-    check_reiterable(batches)
-    return batches
+def _to_measure(gathered: Gathered, basis: Basis, limits: Limits, *, memory: int, seed: int) -> list[SiteEffects]:
+    """The interventions of all sites with cards.
+
+    Raises:
+        BatchError: no position of a site counts.
+    """
+    sites = []
+    for site in gathered.sites:
+        if not site.all.n:
+            raise BatchError(f"No position counts at site {site.site.name!r}; give a mask that leaves some.")
+        spread = torch.zeros(site.site.k, dtype=torch.float64)
+        spread[site.summed] = site.all.deviation()
+        tested = site.chosen[: limits.tested] if site.index < len(basis) - 1 else []
+        units = random_units(limits.controls, site.site.k, seed, site.index)
+        sites.append(moved_and_held(site.index, site.site, site.chosen, tested, units, spread, memory))
+    return sites
 
 
 def _coordinates(basis: Basis, given: Mapping[str, Sequence[str]] | None) -> dict[str, list[str]]:

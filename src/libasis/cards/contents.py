@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..data.batches import Batch
 from ..errors import BatchError, OptionError
+from ..numerics import Sums
+from ..numerics.means import Mean, Range
 from ..types import Plain
 from .images import SIDE, Format, grey_range, pillow, png
 from .result import KINDS
@@ -40,7 +42,7 @@ class Naming:
             raise OptionError(f"kind is {self.kind!r}; use one of {['auto', *KINDS]}.")
 
 
-class Contents:
+class Contents(Sums):
     """Reads the content of samples and, once all data are seen, turns it into plain data.
 
     Args:
@@ -52,7 +54,11 @@ class Contents:
         kind: ``"text"``, ``"image"``, ``"table"`` or ``"number"``.
         why: what decided it, in words.
         name: the input that is shown.
+        range: of the numbers of images.
+        rows: of the numbers of a table, column by column.
     """
+
+    sums = ("range", "rows")
 
     def __init__(self, batch: Batch, size: int, naming: Naming) -> None:
         self.naming = naming
@@ -67,9 +73,7 @@ class Contents:
             pillow()
         else:
             self.columns = _columns(example, naming.columns, table=self.kind == "table")
-        self.count = 0
-        self.low, self.high = math.inf, -math.inf
-        self.sums: Tensor = torch.zeros(2, example[0].numel() if self.kind == "table" else 0, dtype=torch.float64)
+        self.range, self.rows = Range(), Mean()
 
     def _check_text(self, example: Tensor) -> None:
         if example.is_floating_point() or example.ndim > 2:
@@ -86,11 +90,9 @@ class Contents:
     def look(self, inputs: Tensor) -> None:
         """Add a batch to what is known of all data: the range of images, mean and deviation of columns."""
         if self.kind == "image":
-            self.low, self.high = min(self.low, float(inputs.min())), max(self.high, float(inputs.max()))
+            self.range.add(inputs.flatten())
         elif self.kind == "table":
-            values = inputs.reshape(len(inputs), -1).to("cpu", torch.float64)
-            self.sums = self.sums + torch.stack([values.sum(0), values.square().sum(0)])
-        self.count += len(inputs)
+            self.rows.add(inputs.reshape(len(inputs), -1))
 
     def raw(self, inputs: Tensor, row: int) -> Tensor:
         """One sample, small enough to be held."""
@@ -129,7 +131,7 @@ class Contents:
         if self.kind == "text":
             return self._text(raw, values, position)
         if self.kind == "image":
-            return png(raw, *grey_range(self.low, self.high))
+            return png(raw, *self._greys())
         if raw.ndim > 1 and position is not None and position < len(raw):
             raw = raw[position]
         numbers = [_number(v) for v in raw.flatten()[:NUMBERS].tolist()]
@@ -153,11 +155,13 @@ class Contents:
         }
 
     def _z(self, raw: Tensor) -> list[float | None]:
-        mean = self.sums[0] / max(self.count, 1)
-        deviation = (self.sums[1] / max(self.count, 1) - mean.square()).clamp(min=0).sqrt()
+        mean, deviation = self.rows.mean, self.rows.deviation()
         noise = 1e-7 * mean.abs()  # a column of one value has rounding in its deviation and nothing else
         z = (raw.flatten().to(torch.float64) - mean) / deviation
         return [float(v) if d > n else None for v, d, n in zip(z, deviation, noise, strict=True)]
+
+    def _greys(self) -> tuple[float, float]:
+        return grey_range(float(self.range.low), float(self.range.high))
 
     def coordinates(self) -> list[str] | None:
         """Names of a sample's numbers in their order, pixels or columns; None where they have none."""
@@ -167,7 +171,7 @@ class Contents:
         """What was decided, for the record."""
         out: Plain = {"kind": self.kind, "why": self.why, "input": str(self.name)}
         if self.kind == "image":
-            out["range"] = list(grey_range(self.low, self.high))
+            out["range"] = list(self._greys())
             out["shown_up_to_pixels"] = SIDE
         if self.kind == "text":
             out["shown_up_to_tokens"] = WINDOW

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..measure.draw import Draw, Item
+from ..numerics import Sums
 from ..types import Counted, Matrix, Plain
 from .contents import Contents
-from .sample import Drawn
-from .suggest import Found, associated, correlated, cyclic, periodic
+from .suggest import Association, associated, correlated, cyclic, periodic
 
 SAMPLES = 4096
 VALUES = 2**16
@@ -25,17 +25,8 @@ PLACES = 8
 """At a site of one position, tokens are told apart by their place in texts of at most so many tokens."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What is held of a sample: features per site, ``[feature]`` or ``[position, feature]``; tokens or columns."""
-
-    features: tuple[Tensor, ...]
-    shown: Tensor | None
-    target: Tensor | None
-
-
-class Evidence:
-    """A draw of samples and what can be read off it.
+class Evidence(Sums):
+    """A draw of samples and what can be read off it: features per site, tokens or columns, classes.
 
     Args:
         contents: reads the samples.
@@ -43,19 +34,16 @@ class Evidence:
         seed: of the draw.
     """
 
+    sums = ("draw",)
+
     def __init__(self, contents: Contents, length: int, seed: int) -> None:
         self.contents = contents
-        self.drawn: Drawn[Seen] = Drawn(min(SAMPLES, max(64, VALUES // max(length, 1))), seed)
+        self.draw = Draw(min(SAMPLES, max(64, VALUES // max(length, 1))), seed)
 
     def add(
-        self,
-        first: int,
-        features: list[Tensor],
-        counted: list[Counted | None],
-        inputs: Tensor,
-        targets: Any,
+        self, numbers: Tensor, features: list[Tensor], counted: list[Counted | None], inputs: Tensor, targets: Any
     ) -> None:
-        """Look at a batch whose samples are numbered from ``first``; ``features`` are those of each site."""
+        """Look at samples with these numbers; ``features`` are those of each site."""
         size = len(inputs)
         classes = targets.long() if isinstance(targets, Tensor) and not targets.is_floating_point() else None
         if classes is not None and (classes.ndim not in (1, 2) or len(classes) != size):
@@ -68,14 +56,15 @@ class Evidence:
         held = [_held(z, c, lengths) for z, c in zip(features, counted, strict=True)]
         small = text or (self.contents.kind in ("table", "number") and inputs.ndim == 2 and inputs.shape[1] <= COLUMNS)
 
-        def make(row: int) -> Seen:
-            return Seen(
-                tuple(z[row].clone() for z in held),
-                inputs[row].cpu().clone() if small else None,
-                None if classes is None else classes[row].cpu().clone(),
-            )
+        def make(row: int) -> Item:
+            item: Item = {f"features.{place}": z[row].clone() for place, z in enumerate(held)}
+            if small:
+                item["shown"] = inputs[row].to("cpu", copy=True)
+            if classes is not None:
+                item["target"] = classes[row].to("cpu", copy=True)
+            return item
 
-        self.drawn.add(first, size, make)
+        self.draw.add(numbers, make)
 
     def found(self, site: int, tests: int, name: Callable[[int], str]) -> list[list[Plain | None]]:
         """Suggestions of each kind for each feature of a site.
@@ -85,23 +74,23 @@ class Evidence:
             tests: number of features tested in all.
             name: the name of a class.
         """
-        seen = [item for _, item in self.drawn.items()]
-        shapes = {(s.features[site].shape, None if s.shown is None else s.shown.shape) for s in seen}
-        if len(seen) < 2 or len(shapes) > 1:
+        drawn = [item for _, item in self.draw.items()]
+        key = f"features.{site}"
+        shapes = {(item[key].shape, item["shown"].shape if "shown" in item else None) for item in drawn}
+        if len(drawn) < 2 or len(shapes) > 1:
             return []
-        values = torch.stack([s.features[site] for s in seen])
+        values = torch.stack([item[key] for item in drawn])
         out: list[list[Plain | None]] = []
 
-        def suggest(found: Found | None, kind: str, statistic: str, named: Callable[[int], str]) -> None:
+        def suggest(found: Association | None, kind: str, statistic: str, named: Callable[[int], str]) -> None:
             if found is not None:
                 out.append(found.suggestions(kind, statistic, tests, named))
 
-        if all(s.target is not None for s in seen):
-            targets = torch.stack([s.target for s in seen if s.target is not None])
-            suggest(_by_label(targets, values), "class", "AUC", name)
-        if seen[0].shown is None:
+        if all("target" in item for item in drawn):
+            suggest(_by_label(torch.stack([item["target"] for item in drawn]), values), "class", "AUC", name)
+        if "shown" not in drawn[0]:
             return out
-        shown = torch.stack([s.shown for s in seen if s.shown is not None])
+        shown = torch.stack([item["shown"] for item in drawn])
         if self.contents.kind == "text":
             self._text(shown.reshape(len(shown), -1), values, suggest)
         else:
@@ -156,7 +145,7 @@ def _pooled(values: Tensor) -> Matrix:
     return values if values.ndim == 2 else values.nanmean(1)
 
 
-def _by_label(labels: Tensor, values: Tensor) -> Found | None:
+def _by_label(labels: Tensor, values: Tensor) -> Association | None:
     """Labels ``[n]`` or ``[n, position]`` beside values ``[n, features]`` or ``[n, position, features]``."""
     if labels.ndim == 2 and values.ndim == 3 and labels.shape[1] == values.shape[1]:
         labels, values = labels.flatten(), values.flatten(0, 1)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..measure.draw import Item, read, written
+from ..numerics import State, Sums
 from ..types import Matrix
 
-T = TypeVar("T")
 
-
-class Extremes(Generic[T]):
+class Extremes(Sums):
     """For each feature the samples with the largest values; equal values stand in the order of the samples.
 
     Args:
@@ -28,27 +28,52 @@ class Extremes(Generic[T]):
     def __init__(self, features: int, count: int, sign: int) -> None:
         self.count, self.sign = count, sign
         self.keys = torch.empty(features, 0, dtype=torch.float64)
-        self.entries: list[list[T]] = [[] for _ in range(features)]
+        self.numbers = torch.empty(features, 0, dtype=torch.int64)
+        self.entries: list[list[Item]] = [[] for _ in range(features)]
 
-    def add(self, values: Matrix, make: Callable[[int, int], T]) -> None:
+    def add(self, values: Matrix, numbers: Tensor, make: Callable[[int, int], Item]) -> None:
         """Look at more samples.
 
         Args:
             values: ``[samples, features]``, NaN where a sample has no value.
+            numbers: of the samples.
             make: called with (row, feature) for each sample that is kept.
         """
         keys = (self.sign * values).nan_to_num(nan=-torch.inf).T.cpu()
+        self._take(keys, numbers.expand(keys.shape), make)
+
+    def merge(self, other: Extremes) -> None:
+        """See `Sums`."""
+        self._take(other.keys, other.numbers, lambda place, feature: other.entries[feature][place])
+
+    def _take(self, keys: Matrix, numbers: Tensor, make: Callable[[int, int], Item]) -> None:
         known = self.keys.shape[1]
-        pool = torch.cat([self.keys, keys], 1)
-        best, where = torch.sort(pool, dim=1, descending=True, stable=True)
-        best, where = best[:, : self.count], where[:, : self.count]
+        keys, numbers = torch.cat([self.keys, keys], 1), torch.cat([self.numbers, numbers], 1)
+        order = numbers.argsort(dim=1, stable=True)
+        best, place = torch.sort(keys.gather(1, order), dim=1, descending=True, stable=True)
+        best, where = best[:, : self.count], order.gather(1, place)[:, : self.count]
         for f in torch.nonzero((where >= known).any(1)).flatten().tolist():
             self.entries[f] = [
                 self.entries[f][w] if w < known else make(w - known, f)
                 for w, key in zip(where[f].tolist(), best[f].tolist(), strict=True)
                 if key > -torch.inf
             ]
-        self.keys = best
+        self.keys, self.numbers = best, numbers.gather(1, where)
+
+    def state(self) -> State:
+        """See `Sums`."""
+        return {
+            "keys": self.keys,
+            "numbers": self.numbers,
+            **written([item for entries in self.entries for item in entries]),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """See `Sums`."""
+        self.keys, self.numbers = state["keys"], state["numbers"]
+        sizes = (self.keys > -torch.inf).sum(1).tolist()
+        items = iter(read(state, sum(sizes)))
+        self.entries = [[next(items) for _ in range(size)] for size in sizes]
 
 
 def extreme_positions(values: Tensor, counted: Tensor | None, sign: int) -> tuple[Matrix, Tensor]:

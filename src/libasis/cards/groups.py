@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..cut import Record
+from ..measure import Accumulator
+from ..numerics.means import Mean
 from ..types import Plain
-from .intervene import outputs_of, per_sample
-from .means import Mean
-from .tally import Tally
+from .effects import outputs_of, per_sample
+from .site_features import SiteFeatures
 
 
-def group_facts(
-    name: str, pairs: Iterable[tuple[Any, Record]], tallies: Sequence[Tally], outputs: Sequence[int]
-) -> Plain:
+class Group(Accumulator[Plain]):
     """Mean and standard error over samples of each feature with a card and of the outputs listed.
 
     A sample's feature or output is its mean over the counted positions; samples without one are left out.
+
+    Args:
+        name: of the group.
+        sites: say which features have a card.
+        outputs: those listed.
     """
-    features, answers = [Mean() for _ in tallies], Mean()
-    samples = 0
-    for _, record in pairs:
-        samples += record.size
-        for tally, mean in zip(tallies, features, strict=True):
-            z = tally.features(record.activations[tally.index])[..., tally.columns]
-            mean.add(_pooled(z, tally.counted(record)))
-        answers.add(per_sample(outputs_of(record.output), record)[:, list(outputs)])
-    found = {}
-    for tally, mean in zip(tallies, features, strict=True):
-        rows = torch.stack([mean.mean, mean.error()], 1).tolist()
-        found.update({f"{tally.site.name}:{i}": row for i, row in zip(tally.chosen, rows, strict=True)})
-    return {
-        "name": name,
-        "samples": samples,
-        "features": found,
-        "outputs": torch.stack([answers.mean, answers.error()], 1).tolist(),
-    }
+
+    sums = ("samples", "features", "answers")
+
+    def __init__(self, name: str, sites: Sequence[SiteFeatures], outputs: Sequence[int]) -> None:
+        self.name, self.sites, self.outputs = name, sites, list(outputs)
+        self.samples = 0
+        self.features = [Mean() for _ in sites]
+        self.answers = Mean()
+
+    def add(self, record: Record) -> None:
+        """See `Accumulator`."""
+        self.samples += record.size
+        for site, mean in zip(self.sites, self.features, strict=True):
+            z = site.features(record.activations[site.index])[..., site.columns]
+            mean.add(_pooled(z, site.counted(record)))
+        self.answers.add(per_sample(outputs_of(record.output), record)[:, self.outputs])
+
+    def finish(self) -> Plain:
+        """See `Accumulator`."""
+        found = {}
+        for site, mean in zip(self.sites, self.features, strict=True):
+            rows = torch.stack([mean.mean, mean.error()], 1).tolist()
+            found.update({f"{site.site.name}:{i}": row for i, row in zip(site.chosen, rows, strict=True)})
+        outputs = torch.stack([self.answers.mean, self.answers.error()], 1).tolist()
+        return {"name": self.name, "samples": self.samples, "features": found, "outputs": outputs}
 
 
 def _pooled(z: Tensor, counted: Tensor | None) -> Tensor:

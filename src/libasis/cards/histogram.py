@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..numerics import Sums
 from ..types import Matrix, Plain, Vector
 
 HALF = 512
@@ -17,7 +18,7 @@ BINS = 40
 """At most so many bins are shown."""
 
 
-class Histogram:
+class Histogram(Sums):
     """Counts on a lattice of bins anchored at 0, one lattice for each feature.
 
     Bin b holds the values from b w to below (b + 1) w. The width w starts at a fraction of the feature's scale; where
@@ -28,6 +29,8 @@ class Histogram:
         scale: about one standard deviation of each feature, ``[features]``.
     """
 
+    sums = ("width", "counts")
+
     def __init__(self, scale: Vector) -> None:
         self.width = torch.where(scale > 0, scale, torch.ones_like(scale)) / FINE
         self.counts = torch.zeros(len(scale), 2 * HALF, dtype=torch.int64, device=scale.device)
@@ -36,16 +39,26 @@ class Histogram:
         """Count values ``[n, features]``, finite."""
         if not len(values):
             return
-        self._widen(values.abs().amax(0))
+        reach = values.abs().amax(0)
+        while bool((outside := reach / self.width >= HALF).any()):
+            self._join(outside)
         bins = torch.floor(values / self.width).long() + HALF
         rows = torch.arange(len(self.width), device=values.device) * (2 * HALF)
-        self.counts += torch.bincount((bins + rows).flatten(), minlength=self.counts.numel()).view_as(self.counts)
+        found = torch.bincount((bins + rows).flatten(), minlength=self.counts.numel())
+        self.counts = self.counts + found.view_as(self.counts)
 
-    def _widen(self, reach: Vector) -> None:
-        while bool((outside := reach / self.width >= HALF).any()):
-            joined = self.counts[outside].unflatten(1, (HALF, 2)).sum(2)
-            self.counts[outside] = torch.nn.functional.pad(joined, (HALF // 2, HALF // 2))
-            self.width = torch.where(outside, 2 * self.width, self.width)
+    def merge(self, other: Histogram) -> None:
+        """See `Sums`."""
+        for narrow, wide in ((self, other), (other, self)):
+            while bool((narrower := narrow.width < wide.width).any()):
+                narrow._join(narrower)
+        self.counts = self.counts + other.counts
+
+    def _join(self, which: Tensor) -> None:
+        """Join neighbouring bins of some features."""
+        joined = torch.nn.functional.pad(self.counts.unflatten(1, (HALF, 2)).sum(2), (HALF // 2, HALF // 2))
+        self.counts = torch.where(which[:, None], joined, self.counts)
+        self.width = torch.where(which, 2 * self.width, self.width)
 
     def facts(self, feature: int) -> Plain:
         """``low``, ``high`` and ``counts`` of equal bins between them, at most `BINS`, the outer ones not empty."""

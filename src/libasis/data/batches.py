@@ -145,7 +145,7 @@ def check_reiterable(batches: Any) -> None:
 
 
 def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch]:
-    """Each item as a `Batch`.
+    """Each item as a `Batch`; one that is a `Batch` already stays as it is.
 
     Raises:
         BatchError: the iterable is empty or one-shot, or an item has another structure than the example.
@@ -153,8 +153,11 @@ def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch
     check_reiterable(batches)
     index = -1
     for index, item in enumerate(batches):
-        inputs, targets = _separate(item, structure, index)
-        args, kwargs = structure.split(inputs)
+        if isinstance(item, Batch):
+            args, kwargs, targets = item.args, item.kwargs, item.targets
+        else:
+            inputs, targets = _separate(item, structure, index)
+            args, kwargs = structure.split(inputs)
         first = next((v for v in [*args, *kwargs.values()] if isinstance(v, Tensor) and v.ndim), None)
         if first is not None and not len(first):
             raise BatchError(f"Batch {index} holds no samples; leave empty batches out.")

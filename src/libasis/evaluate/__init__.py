@@ -1,17 +1,20 @@
 """Evaluation: bases compared by what they need, with intervals over samples and models; how sure the numbers are."""
 
+from ..numerics import Bootstrap
 from .compare import METHODS, Study, compare
+from .comparison import Comparison
 from .difference import GraphDiff, diff
-from .resample import Bootstrap
 from .rotation import random_rotation
-from .sensitivity import Variation, sensitivity
+from .sensitivity import Sensitivity, Variation, sensitivity
 from .summary import summarise
 
 __all__ = [
     "METHODS",
     "Bootstrap",
+    "Comparison",
     "GraphDiff",
     "diff",
+    "Sensitivity",
     "Study",
     "Variation",
     "compare",

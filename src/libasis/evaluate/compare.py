@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..ablation import EdgeAblation, NodeAblation, SampleScores, ablate_edges, ablate_nodes
-from ..basis import Basis, fit
+from ..basis import Basis
+from ..build import fit
 from ..cut import Traced
 from ..errors import OptionError
 from ..interactions import interactions
-from ..intervene.metrics import MetricSpec
+from ..intervene import Allowance, MetricSpec
+from ..provenance import versions
 from ..types import Plain
-from .resample import Bootstrap, Limit, curve_band, replicate_counts
+from .comparison import Comparison
+from .resample import Bootstrap, curve_band, replicate_counts
 from .rotation import random_rotation
+from .summary import summarise
 from .superposition import feature_statistics, recovered
 
 METHODS = ("lib", "sparse", "pca", "neuron", "global", "random")
@@ -64,7 +67,7 @@ def compare(
     done: Mapping[str, Plain] | None = None,
     each: Callable[[str, Plain], None] | None = None,
     describe: Callable[[Traced, Basis], Plain] | None = None,
-) -> dict[str, Plain]:
+) -> Comparison:
     """Fit each basis on the training data and ablate it on the test data.
 
     Args:
@@ -78,10 +81,7 @@ def compare(
         describe: gives further plain facts of a basis, kept at ``"labels"``.
 
     Returns:
-        By method plain JSON data: ``sites`` (rows of `feature_statistics`), ``nodes`` and ``edges`` (one row per site
-        or section: counts needed, with intervals, and curves), ``replicates`` (the counts of each bootstrap
-        replicate; None where no count passes), ``base_score``, ``samples``, ``cpu_seconds``. Replicates of different
-        methods belong together.
+        The results by method, as ``runs["model"]``, and their summary.
 
     Raises:
         OptionError: a method is unknown.
@@ -95,7 +95,8 @@ def compare(
             found[method] = _Method(traced, train, test, study).run(bases, method, describe)
             if each is not None:
                 each(method, found[method])
-    return {method: found[method] for method in methods}
+    runs = {"model": {method: found[method] for method in methods}}
+    return Comparison(runs, summarise(runs, study.bootstrap), {"max_drop": study.max_drop, "versions": versions()})
 
 
 class _Bases:
@@ -202,17 +203,10 @@ class _Method:
         self, scores: SampleScores, name: str, base: float, curve: Mapping[int, float], higher: bool
     ) -> tuple[Plain, np.ndarray]:
         """The smallest count measured from which every larger one passes, its interval, its replicates."""
-        limit = Limit(self.study.max_drop, higher)
-        counts = sorted(curve)
-        passed = limit.passes(torch.tensor(base), torch.tensor([curve[c] for c in counts], dtype=torch.float64))
-        found = None
-        for count, good in zip(reversed(counts), reversed(passed.tolist()), strict=True):
-            if not good:
-                break
-            found = count
-        replicates = replicate_counts(scores, name, limit, self.study.bootstrap)
+        allowance = Allowance(self.study.max_drop, higher)
+        replicates = replicate_counts(scores, name, allowance, self.study.bootstrap)
         low, high = _plain(self.study.bootstrap.interval(replicates))
-        return {"count": found, "low": low, "high": high}, replicates
+        return {"count": allowance.stable(base, curve), "low": low, "high": high}, replicates
 
 
 def _plain(counts: Iterable[float]) -> list[int | None]:

@@ -1,105 +1,23 @@
-"""Bootstrap: how far a result could move on other samples, and on other models."""
+"""How far counts, curves and ratios could move on other samples, and on other models."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..ablation import SampleScores
-from ..errors import OptionError
-from ..types import Matrix, Vector
-
-CHUNK = 128  # replicates resampled at once
-TOLERANCE = 1e-12
+from ..intervene import Allowance, stable_counts
+from ..numerics import Bootstrap
 
 
-def check_replicates(replicates: int, confidence: float) -> None:
-    """Refuse what gives no interval.
-
-    Raises:
-        OptionError: fewer than one replicate, or a confidence that is not between 0 and 1.
-    """
-    if not isinstance(replicates, int) or replicates < 1:
-        raise OptionError(f"replicates is {replicates!r}; a bootstrap needs a whole number of them, at least 1.")
-    if not 0 < confidence < 1:
-        raise OptionError(f"confidence is {confidence!r}; give a number between 0 and 1, such as 0.95.")
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """How to resample.
-
-    Attributes:
-        replicates: number of resamples B.
-        confidence: of the percentile intervals.
-        seed: the same seed draws the same samples, so that results on the same data are resampled together.
-    """
-
-    replicates: int = 1000
-    confidence: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_replicates(self.replicates, self.confidence)
-
-    def means(self, sums: Matrix, counts: Vector) -> Matrix:
-        """Means of resampled samples, ``[rows, B]``: for each row of sums ``[rows, n]``, sums over counts ``[n]``.
-
-        A sample is drawn with all its scores (the tokens of a sequence stay together).
-        """
-        n = len(counts)
-        generator = torch.Generator().manual_seed(self.seed)
-        parts = []
-        for start in range(0, self.replicates, CHUNK):
-            rows = min(CHUNK, self.replicates - start)
-            drawn = torch.randint(n, (rows, n), generator=generator)
-            once = torch.ones(1, 1, dtype=torch.float64).expand_as(drawn)
-            times = torch.zeros(rows, n, dtype=torch.float64).scatter_add_(1, drawn, once)
-            parts.append((sums.double() @ times.T) / (times @ counts.double()))
-        return torch.cat(parts, 1)
-
-    def interval(self, values: np.ndarray) -> tuple[float, float]:
-        """Percentile interval of replicates ``[B]``; its ends are values that occurred, infinite ones included."""
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(values, [tail, 1 - tail], method="inverted_cdf")
-        return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Limit:
-    """When a score is good enough: worse than the base score by at most ``max_drop``."""
-
-    max_drop: float
-    higher_is_better: bool
-
-    def passes(self, base: Tensor, scores: Tensor) -> Tensor:
-        """Bool, of the shape of ``scores``."""
-        drop = base - scores if self.higher_is_better else scores - base
-        return drop <= self.max_drop + TOLERANCE
-
-
-def stable_counts(counts: Sequence[int], passed: Tensor) -> np.ndarray:
-    """The smallest count from which every larger one passes too, for each column; infinite where none does.
-
-    Args:
-        counts: ascending, ``[c]``.
-        passed: ``[c, B]``.
-    """
-    good = passed.flip(0).to(torch.int8).cumprod(0).sum(0)  # how many of the largest counts pass in a row
-    table = np.array([np.inf, *reversed(counts)], dtype=np.float64)
-    return table[good.cpu().numpy()]
-
-
-def replicate_counts(scores: SampleScores, name: str, limit: Limit, bootstrap: Bootstrap) -> np.ndarray:
+def replicate_counts(scores: SampleScores, name: str, allowance: Allowance, bootstrap: Bootstrap) -> np.ndarray:
     """Stable counts of one site or section on resampled samples, ``[B]``; infinite where no count passes."""
     by_count = dict(sorted(scores.sums[name].items()))
     rows = torch.stack([scores.base, *by_count.values()])
     means = bootstrap.means(rows, scores.counts)
-    return stable_counts(list(by_count), limit.passes(means[:1], means[1:]))
+    return stable_counts(list(by_count), torch.as_tensor(allowance.passes(means[:1], means[1:])))
 
 
 def curve_band(scores: SampleScores, name: str, bootstrap: Bootstrap) -> dict[int, tuple[float, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from ..basis import Basis
 from ..sparse import rotated
@@ -32,5 +33,4 @@ def random_rotation(basis: Basis, *, seed: int = 0) -> Basis:
 
 def haar(k: int, generator: torch.Generator) -> Matrix:
     """A uniformly distributed orthogonal matrix ``[k, k]``, float64."""
-    Q, R = torch.linalg.qr(torch.randn(k, k, generator=generator, dtype=torch.float64))
-    return Q * R.diagonal().sign()
+    return nn.init.orthogonal_(torch.empty(k, k, dtype=torch.float64), generator=generator)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..numerics import Bootstrap
 from ..types import Plain
-from .resample import Bootstrap, pooled_mean, pooled_ratio
+from .resample import pooled_mean, pooled_ratio
 
 Runs = Mapping[str, Mapping[str, Plain]]
 """Results of `compare` by model and method."""

@@ -18,9 +18,10 @@ from typing import Any
 
 import torch
 
-from ..basis import Basis
-from ..cut import Traced
-from ..measure import Records
+from ..basis import Basis, SiteBasis
+from ..cut import Record, Traced
+from ..intervene import stable
+from ..measure import Accumulator, Records, measure_all
 from ..types import Plain, Vector
 
 
@@ -33,42 +34,61 @@ def participation(values: Vector) -> float:
 def feature_statistics(traced: Traced, basis: Basis, batches: Iterable[Any]) -> list[Plain]:
     r"""One row per site: how importance is spread, how many features take part in a vector, how heavy their tails are.
 
+    Batches that `keep` returned are not run again.
+
     Returns:
         Rows with ``site``, ``d``, ``k``, ``importance`` (sum), ``participation`` (effective number of features by
         importance), ``participation_of_vector`` (the mean over vectors of :math:`(\sum_i \hat f_i^2)^2 / \sum_i
         \hat f_i^4`), ``kurtosis`` (:math:`E\hat f^4 / (E\hat f^2)^2` weighted by the features' importance; 3 for a
         normal distribution) and ``kurtosis_median``.
     """
-    second = [torch.zeros(site.k, dtype=torch.float64) for site in basis]
-    fourth = [torch.zeros_like(s) for s in second]
-    effective, vectors = [0.0] * len(basis), [0] * len(basis)
-    for record in Records.of(traced, batches, 1, progress=False).stream():
-        for i, site in enumerate(basis):
-            square = site.encode(record.vectors(i)).to(torch.float64).square()
-            second[i] += square.sum(0).cpu()
-            fourth[i] += square.square().sum(0).cpu()
-            total = square.sum(1).square() / square.square().sum(1).clamp_min(torch.finfo(torch.float64).tiny)
-            effective[i] += float(total.sum())
-            vectors[i] += len(square)
-    rows = []
-    for i, site in enumerate(basis):
-        n = max(vectors[i], 1)
-        kurtosis = (fourth[i] / n) / (second[i] / n).square()
-        varying = (second[i] > 0) & kurtosis.isfinite()
+    found = [FeatureTails(l, site) for l, site in enumerate(basis)]
+    measure_all(Records.of(traced, batches, 1, progress=False), found, "feature statistics")
+    return [tails.finish() for tails in found]
+
+
+class FeatureTails(Accumulator[Plain]):
+    """The row of one site in `feature_statistics`.
+
+    Args:
+        index: number of the site.
+        site: its basis.
+    """
+
+    sums = ("second", "fourth", "effective", "vectors")
+
+    def __init__(self, index: int, site: SiteBasis) -> None:
+        self.index, self.site = index, site
+        self.second = torch.zeros(site.k, dtype=torch.float64)
+        self.fourth = torch.zeros_like(self.second)
+        self.effective, self.vectors = 0.0, 0
+
+    def add(self, record: Record) -> None:
+        """See `Accumulator`."""
+        square = self.site.encode(record.vectors(self.index)).to(torch.float64).square()
+        fourth = square.square()
+        total = square.sum(1).square() / fourth.sum(1).clamp_min(torch.finfo(torch.float64).tiny)
+        self.second = self.second + square.sum(0).cpu()
+        self.fourth = self.fourth + fourth.sum(0).cpu()
+        self.effective += float(total.sum())
+        self.vectors += len(square)
+
+    def finish(self) -> Plain:
+        """See `Accumulator`."""
+        n, site = max(self.vectors, 1), self.site
+        kurtosis = (self.fourth / n) / (self.second / n).square()
+        varying = (self.second > 0) & kurtosis.isfinite()
         weights = site.importances.clamp_min(0) * varying
-        rows.append(
-            {
-                "site": site.name,
-                "d": site.d,
-                "k": site.k,
-                "importance": float(site.importances.sum()),
-                "participation": participation(site.importances),
-                "participation_of_vector": effective[i] / n,
-                "kurtosis": float((weights * kurtosis.nan_to_num()).sum() / weights.sum()),
-                "kurtosis_median": float(kurtosis[varying].median()) if varying.any() else None,
-            }
-        )
-    return rows
+        return {
+            "site": site.name,
+            "d": site.d,
+            "k": site.k,
+            "importance": float(site.importances.sum()),
+            "participation": participation(site.importances),
+            "participation_of_vector": self.effective / n,
+            "kurtosis": float((weights * kurtosis.nan_to_num()).sum() / weights.sum()),
+            "kurtosis_median": float(kurtosis[varying].median()) if varying.any() else None,
+        }
 
 
 def recovered(curve: Mapping[int, float], base: float, d: int) -> Plain:
@@ -91,15 +111,6 @@ def recovered(curve: Mapping[int, float], base: float, d: int) -> Plain:
     area += (d - counts[-1]) * share[counts[-1]]
     return {
         "share": [[count, value] for count, value in share.items()],
-        "features_for": {str(goal): _from_there_on(share, goal) for goal in (0.5, 0.9, 0.99)},
+        "features_for": {str(goal): stable(counts, [share[c] >= goal for c in counts]) for goal in (0.5, 0.9, 0.99)},
         "area": area / d,
     }
-
-
-def _from_there_on(share: Mapping[int, float], goal: float) -> int | None:
-    found = None
-    for count in sorted(share, reverse=True):
-        if share[count] < goal:
-            break
-        found = count
-    return found

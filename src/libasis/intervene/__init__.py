@@ -1,5 +1,34 @@
 """What is replaced at a site and by what, and how each sample scores then."""
 
-from .metrics import Metric, MetricSpec, parse_metric
+from . import kinds as _kinds  # noqa: F401 - which it makes known
+from .allowance import Allowance, stable, stable_counts
+from .intervention import Intervention
+from .lines import Lines, most_important
+from .metrics import OUTPUT_CHANGE, Metric, MetricSpec, parse_metric
+from .place import Place, Prepared
+from .preparation import Preparation, SiteRuns
+from .registry import kind
+from .result import InterventionResult
+from .run import intervene
+from .scores import Scores
 
-__all__ = ["Metric", "MetricSpec", "parse_metric"]
+__all__ = [
+    "OUTPUT_CHANGE",
+    "Allowance",
+    "Intervention",
+    "InterventionResult",
+    "Lines",
+    "Metric",
+    "MetricSpec",
+    "Place",
+    "Preparation",
+    "Prepared",
+    "Scores",
+    "SiteRuns",
+    "intervene",
+    "kind",
+    "most_important",
+    "parse_metric",
+    "stable",
+    "stable_counts",
+]

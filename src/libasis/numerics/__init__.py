@@ -1,13 +1,17 @@
-"""Numbers without models: blocks, eigen-decompositions, moments, quadrature, tails of distributions."""
+"""Numbers without models: blocks, eigen-decompositions, moments, quadrature, significance, estimates."""
 
 from .blocks import clamp, even, slices
 from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
+from .estimates import Estimate, paired
 from .moments import StreamingMoments, add_gram, mirrored
 from .quadrature import gauss_legendre
+from .resampling import Bootstrap
+from .significance import half_width, holm, sign_flips, two_sided_normal, two_sided_t, upper_f
 from .sums import State, Sums
-from .tails import half_width, holm, two_sided_normal, two_sided_t, upper_f
 
 __all__ = [
+    "Bootstrap",
+    "Estimate",
     "RankDecision",
     "State",
     "StreamingMoments",
@@ -22,6 +26,8 @@ __all__ = [
     "half_width",
     "holm",
     "mirrored",
+    "paired",
+    "sign_flips",
     "slices",
     "two_sided_normal",
     "two_sided_t",

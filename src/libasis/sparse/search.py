@@ -29,7 +29,7 @@ Where every section has that margin, the one that gains least gets less weight, 
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Judged:
     """Rotations with what they were judged by.
 
     Attributes:
@@ -65,7 +65,7 @@ class Found:
         }
 
 
-def search(objective: Objective, judge: Judge, *, progress: bool | None) -> Found:
+def search(objective: Objective, judge: Judge, *, progress: bool | None) -> Judged:
     """Rotations of all sites together that no section needs more interactions with than with LIB.
 
     A section that needs too many is given more weight in the objective. Of the weights tried, those win with which the
@@ -83,7 +83,7 @@ class _Search:
         self.none: Rotations = [None] * (len(objective.sizes) + 1)
         self.lib = judge.counts(self.none)
 
-    def run(self) -> Found:
+    def run(self) -> Judged:
         free = [size > 1 for size in self.objective.sizes]
         while any(free):
             found = self._with(free)
@@ -93,14 +93,14 @@ class _Search:
             worst = max(range(len(excess)), key=excess.__getitem__)
             ends = [site for site in (worst, worst + 1) if site < len(free) and free[site]]
             free[ends[0] if ends else free.index(True)] = False
-        return Found(self.none, [1.0] * len(free), self.lib, self.lib)
+        return Judged(self.none, [1.0] * len(free), self.lib, self.lib)
 
-    def _with(self, free: Sequence[bool]) -> Found:
+    def _with(self, free: Sequence[bool]) -> Judged:
         """The best admissible rotations as weights rise, else those that exceed least."""
         weights, tried = [1.0] * len(free), []
         for _ in range(TRIALS):
             rotations = self._best(weights, free)
-            tried.append(Found(rotations, weights, self.judge.counts(rotations), self.lib))
+            tried.append(Judged(rotations, weights, self.judge.counts(rotations), self.lib))
             self.bar.update()
             following = _next(tried[-1])
             if following is None:
@@ -125,7 +125,7 @@ class _Search:
         return found
 
 
-def _next(found: Found) -> list[float] | None:
+def _next(found: Judged) -> list[float] | None:
     """The weights to try next: more for sections above the margin, else a little less for the one that gains least.
 
     None where that would turn back: a section is never given less after more, nor more after less.

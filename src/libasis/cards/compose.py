@@ -1,0 +1,114 @@
+"""From what was gathered and measured to cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..numerics import holm
+from ..types import Plain
+from .effects import Effects, ablation_facts, effect_facts
+from .gather import Gathered, Limits
+from .site_features import SiteFeatures
+from .suggest import LEVEL, single_output, strongest
+
+DIRECTION = 64
+"""At most so many coordinates of a direction are listed."""
+
+PASSED = 0.05
+"""The corrected p-value up to which an ablation has passed."""
+
+
+def cards(
+    gathered: Gathered, effects: Effects, limits: Limits, names: Mapping[str, Sequence[str]], last: int
+) -> tuple[dict[str, Plain], set[int]]:
+    """The cards by feature, and the outputs that they speak of.
+
+    Args:
+        gathered: in the pass.
+        effects: measured after it.
+        limits: how much is shown.
+        names: the user's, of coordinates, by site.
+        last: number of the last site.
+    """
+    ablations = _ablations(gathered, effects, limits)
+    tests = sum(len(site.chosen) for site in gathered.sites)
+    out: dict[str, Plain] = {}
+    used: set[int] = set()
+    for number, (site, measured) in enumerate(zip(gathered.sites, effects.sites, strict=True)):
+        found = gathered.evidence.found(number, tests, gathered.answers.class_name)
+        if site.index < last and (one := single_output(measured.effect.mean, measured.effect.n)):
+            found.append(one.suggestions("output", "share of squared effect", tests, gathered.answers.name))
+        coordinates = names.get(site.site.name) or _named(gathered, site, last)
+        deviation = site.all.deviation()[site.columns]
+        for place, i in enumerate(site.chosen):
+            key = f"{site.site.name}:{i}"
+            listed = effect_facts(measured.effect, place, limits.effects)
+            used.update(e["output"] for e in listed)
+            out[key] = {
+                **site.card(place, gathered.contents, gathered.answers),
+                "effects": [{**e, "output": gathered.answers.name(e["output"])} for e in listed],
+                "direction": _direction(site.site.C_pinv[i] * deviation[place], coordinates),
+                "ablation": ablations.get(key),
+                "suggestions": strongest(found, place),
+            }
+    return out, used
+
+
+def _ablations(gathered: Gathered, effects: Effects, limits: Limits) -> dict[str, Plain]:
+    """Ablations by feature, corrected for their number."""
+    found: dict[str, Plain] = {}
+    for site, measured in zip(gathered.sites, effects.sites, strict=True):
+        if measured.held is not None:
+            own = site.chosen[: limits.tested]
+            facts = ablation_facts(measured.change, effects.metric.name, len(own))
+            found.update({f"{site.site.name}:{i}": fact for i, fact in zip(own, facts, strict=True)})
+    for fact, p in zip(found.values(), holm([fact["p"] for fact in found.values()]), strict=True):
+        fact["p"], fact["passed"] = p, p <= PASSED
+    return found
+
+
+def _named(gathered: Gathered, site: SiteFeatures, last: int) -> Sequence[str] | None:
+    if site.index in gathered.input_sites:
+        return gathered.contents.coordinates()
+    answers = gathered.answers
+    if site.index == last and site.site.d == answers.count and site.site.name == "output":
+        return [answers.name(o) for o in range(answers.count)]
+    return None
+
+
+def _direction(change: Tensor, names: Sequence[str] | None) -> list[Plain]:
+    """The coordinates that change most, strongest first; those that stay are left out."""
+    order = torch.sort(change.abs(), descending=True, stable=True).indices[:DIRECTION].tolist()
+    return [
+        {"coordinate": str(c) if names is None else names[c], "weight": float(change[c])} for c in order if change[c]
+    ]
+
+
+def facts(gathered: Gathered, effects: Effects, limits: Limits) -> Plain:
+    """How the cards were made, for the record."""
+    drawn = len(gathered.rows.draw)
+    return {
+        "samples": gathered.samples,
+        "features": {site.site.name: [len(site.chosen), site.site.k] for site in gathered.sites},
+        "content": gathered.contents.facts(),
+        "effects": {"samples": drawn, "step": "one standard deviation on these data, at all counted positions"},
+        "ablation": {
+            "samples": drawn,
+            "metric": effects.metric.name,
+            "why": gathered.why,
+            "higher_is_better": effects.metric.higher_is_better,
+            "held": "at the mean of the fit, at all counted positions",
+            "tested_per_site": limits.tested,
+            "controls": "random directions of the standardised features of the site",
+            "level": PASSED,
+            "correction": "Holm, over all features tested",
+        },
+        "suggestions": {
+            "samples": len(gathered.evidence.draw),
+            "level": LEVEL,
+            "correction": "Bonferroni, over the candidates of one kind and all features",
+        },
+    }

@@ -1,0 +1,85 @@
+"""Single samples of the user's batches: drawn at random, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from ..cut import Record
+from ..data import Batch
+from ..measure.draw import Draw, Item
+from ..numerics import Sums
+
+
+class Rows(Sums):
+    """A draw of samples, with inputs and targets, of which batches can be made again.
+
+    Args:
+        first: the first batch: it says which parts of the inputs belong to samples, and has what they share.
+        size: its number of samples.
+        count: samples to draw.
+        seed: of the draw.
+    """
+
+    sums = ("draw",)
+
+    def __init__(self, first: Batch, size: int, count: int, seed: int) -> None:
+        leaves, self.spec = pytree.tree_flatten((first.args, first.kwargs))
+        self.own = [i for i, leaf in enumerate(leaves) if _has_samples(leaf, size)]
+        self.shared = [None if i in self.own else leaf for i, leaf in enumerate(leaves)]
+        self.size = size
+        self.draw = Draw(count, seed)
+
+    def add(self, record: Record) -> None:
+        """Look at a batch."""
+        leaves = pytree.tree_leaves((record.batch.args, record.batch.kwargs))
+        targets = record.batch.targets
+
+        def make(row: int) -> Item:
+            item: Item = {str(i): leaves[i][row : row + 1].clone() for i in self.own}
+            if _has_samples(targets, record.size):
+                item["target"] = targets[row : row + 1].clone()
+            elif isinstance(targets, (list, tuple)) and len(targets) == record.size:
+                item["target"] = [targets[row]]
+            return item
+
+        self.draw.add(record.numbers, make)
+
+    @property
+    def numbers(self) -> Tensor:
+        """Of the samples drawn, ascending."""
+        return torch.tensor([number for number, _ in self.draw.items()], dtype=torch.int64)
+
+    def batches(self) -> Iterator[Batch]:
+        """The samples in batches no larger than the first, those of one shape together, otherwise in their order."""
+        alike: dict[Any, list[Item]] = {}
+        for _, item in self.draw.items():
+            alike.setdefault(_shape(item), []).append(item)
+        for items in alike.values():
+            for start in range(0, len(items), self.size):
+                yield self._joined(items[start : start + self.size])
+
+    def _joined(self, items: Sequence[Item]) -> Batch:
+        leaves = list(self.shared)
+        for i in self.own:
+            leaves[i] = torch.cat([item[str(i)] for item in items])
+        args, kwargs = pytree.tree_unflatten(leaves, self.spec)
+        targets: Any = None
+        if isinstance(items[0].get("target"), Tensor):
+            targets = torch.cat([item["target"] for item in items])
+        elif "target" in items[0]:
+            targets = [target for item in items for target in item["target"]]
+        return Batch(args, kwargs, targets, 0)
+
+
+def _has_samples(leaf: Any, size: int) -> bool:
+    return isinstance(leaf, Tensor) and leaf.ndim > 0 and len(leaf) == size
+
+
+def _shape(item: Item) -> Any:
+    """What samples of one batch have in common."""
+    return tuple((k, tuple(t.shape), t.dtype) if isinstance(t, Tensor) else k for k, t in item.items())

@@ -1,0 +1,102 @@
+"""`intervene`: replace something at a site, run the rest of the model, score each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..basis import Basis, check_same_sites
+from ..cut import Record, Traced
+from ..errors import OptionError
+from ..measure import DEFAULT_MEMORY, Records, check_memory, measure
+from ..provenance import versions
+from .intervention import Intervention
+from .metrics import MetricSpec, parse_metric
+from .preparation import Preparation, SiteRuns
+from .registry import KINDS
+from .result import InterventionResult
+from .scores import Scores
+
+
+def intervene(
+    traced: Traced,
+    basis_or_graph: Any,
+    batches: Iterable[Any],
+    interventions: Sequence[Intervention],
+    metric: MetricSpec = "accuracy",
+    *,
+    progress: bool | None = None,
+    memory: int = DEFAULT_MEMORY,
+) -> InterventionResult:
+    """What each sample scores when something at a site is replaced and the rest of the model is run.
+
+    Each intervention is a run of its own. Many of them go through the model together, as far as ``memory`` allows, and
+    sites, kinds and positions may differ between them. Scores are those of the model from the site on: what comes
+    before it is run once.
+
+    The data are read once, or twice where something of them has to be known beforehand (donors, quantiles, standard
+    deviations). The result does not depend on how they are split into batches, up to rounding, nor on ``memory``.
+
+    Args:
+        traced: from `trace` or `Chain`.
+        basis_or_graph: whose features are replaced; an `InteractionGraph` stands for its basis.
+        batches: pairs (inputs, targets), as in `ablate_nodes`, or what `keep` returned.
+        interventions: what to do, one or several.
+        metric: ``"accuracy"``, ``"cross_entropy"``, ``"mse"``, ``"output_mse"`` (the mean squared change of the output,
+            which needs no targets) or a function ``(outputs, targets) -> scores [batch]``.
+        progress: show a progress bar; None shows one on a terminal only.
+        memory: bound in bytes for what goes through the model together, and for the activations kept between passes.
+
+    Raises:
+        OptionError: an intervention names what is not there, or an option is not allowed.
+        BatchError: the batches are empty or one-shot, or have no targets where the metric needs them.
+    """
+    measured = parse_metric(metric)
+    check_memory(memory)
+    basis = getattr(basis_or_graph, "basis", basis_or_graph)
+    if not isinstance(basis, Basis):
+        raise OptionError(f"Interventions need a basis or a graph, but got {type(basis_or_graph).__name__}.")
+    asked = [interventions] if isinstance(interventions, Intervention) else list(interventions)
+    if not asked or not all(isinstance(one, Intervention) for one in asked):
+        raise OptionError("interventions is no list of Intervention with at least one in it; give some.")
+    for one in asked:
+        one.check(basis)
+    check_same_sites(traced, basis)
+    twice = any(KINDS[one.to].needs(one) for one in asked)
+    records = Records.of(traced, batches, memory if twice else 1, progress=progress)  # what is read once is not kept
+    known = Preparation(records, basis)
+    known.learn(asked)
+    order, runs = _by_site(known, asked, memory)
+
+    def outputs(record: Record) -> Iterator[Tensor]:
+        yield record.output
+        for site in runs:
+            yield from site.outputs(record)
+
+    counts, sums = measure(
+        records, Scores(measured, outputs, 1 + len(asked), per_sample=True), f"{len(asked)} interventions"
+    ).by_sample()
+    means = sums / torch.where(counts > 0, counts, torch.nan)
+    back = torch.tensor(order).argsort()
+    info = {
+        "basis": basis.method,
+        "data": records.facts(),
+        **known.facts(),
+        "traced": traced.facts(),
+        "versions": versions(),
+    }
+    return InterventionResult(
+        tuple(asked), means[0], means[1:][back], counts, measured.name, measured.higher_is_better, info
+    )
+
+
+def _by_site(known: Preparation, asked: Sequence[Intervention], memory: int) -> tuple[list[int], list[SiteRuns]]:
+    """The interventions of each site together, and the order that this puts them in."""
+    sites: dict[str, list[int]] = {}
+    for place, one in enumerate(asked):
+        sites.setdefault(one.site, []).append(place)
+    runs = [SiteRuns(known.index[s], [known.of(asked[p]) for p in places], memory) for s, places in sites.items()]
+    return [place for places in sites.values() for place in places], runs

@@ -14,10 +14,10 @@ from timing import timed
 from torch import nn
 
 import libasis
-from libasis.basis.fit import site_moments
+from libasis.basis.statistics import SiteStatistics
 from libasis.basis.whiten import interaction_basis, own_coordinates, whiten
 from libasis.importance import Moment
-from libasis.measure import Records
+from libasis.measure import Records, measure
 from libasis.numerics import Truncation
 
 SITES = ["input", "1", "3", "output"]
@@ -25,9 +25,10 @@ SITES = ["input", "1", "3", "output"]
 
 def direct(traced, images):
     """The basis by one full-batch backward pass per output feature."""
-    records, auto = Records(traced, [images], 2**40), Truncation.parse("auto")
-    stats, dtype = site_moments(records, progress=False)
-    record = next(records.stream(progress=False))
+    records, auto = Records(traced, [images], 2**40, progress=False), Truncation.parse("auto")
+    stats = measure(records, SiteStatistics(traced), "statistics")
+    record = records.first()
+    dtype = record.activations[0].dtype
     found = [own_coordinates("output", stats[-1])]
     for l in (2, 1, 0):
         x = record.activations[l].clone().requires_grad_(True)

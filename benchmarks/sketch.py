@@ -17,10 +17,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import libasis
-from libasis.basis.fit import site_moments
+from libasis.basis.statistics import SiteStatistics
 from libasis.basis.whiten import whiten
-from libasis.importance import Exact, Sketch, Span
-from libasis.measure import Records
+from libasis.importance import Span
+from libasis.importance.rules import Exact, Sketch
+from libasis.measure import Records, measure
 from libasis.numerics import Truncation, eigh_descending
 
 
@@ -70,11 +71,11 @@ class Setting:
 
     def __init__(self, name, model, x):
         traced = libasis.trace(model.eval(), x[:2], ["site", "output"])
-        self.name, self.records = name, Records(traced, list(x.split(64)), 2**30)
-        stats, dtype = site_moments(self.records, progress=False)
-        white = whiten("site", stats[0], Truncation.parse("auto"), dtype)
-        self.weigh = white.U * white.g.sqrt()
-        self.span = Span.of(next(self.records.stream(progress=False)), traced, 0, 1)
+        self.name, self.records = name, Records(traced, list(x.split(64)), progress=False)
+        stats = measure(self.records, SiteStatistics(traced), "statistics")
+        white = whiten("site", stats[0], Truncation.parse("auto"), x.dtype)
+        self.weigh = white.decode.T
+        self.span = Span.of(self.records.first(), traced, 0, 1)
         self.readout = torch.eye(traced.sites[1].features, dtype=torch.float64)
         self.exact, self.seconds = self.timed(Exact())
         self.importances = self.spectrum(self.exact.value)
@@ -83,12 +84,12 @@ class Setting:
     def timed(self, rule):
         """A rule's moment and its seconds."""
         start = time.perf_counter()
-        moment = rule.second_moment(self.span, self.records, self.readout, memory=2**28, progress=False)
+        moment = measure(self.records, rule.start(self.span, self.readout, 2**28, self.weigh), rule.name)
         return moment, time.perf_counter() - start
 
     def sketch(self, seed, relative_error):
         """The sketch's moment and its seconds."""
-        return self.timed(Sketch(self.weigh, seed, relative_error))
+        return self.timed(Sketch(relative_error, seed))
 
     def spectrum(self, M):
         """Importances, descending."""
@@ -100,20 +101,21 @@ class Setting:
         return off, torch.tensor(moment.facts["importance_stderr"])[: len(off)]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Fixed(Sketch):
     """The sketch with a number of draws instead of an error to stop at."""
 
-    draws: int = 1
+    number: int = 1
 
-    def _goal(self, groups, reached):
-        return self.draws
+    def goal(self, done, draws, samples, bar):
+        """That number."""
+        return self.number
 
 
 def signs(setting, passes, seed):
     """The plain estimate: independent signs."""
     total, draw = 0.0, torch.Generator().manual_seed(seed)
-    for record in setting.records.stream(progress=False):
+    for record in setting.records.stream():
         forward = partial(record.forward, source=0, target=1)
         y, pull = torch.func.vjp(forward, record.activations[0])
         for _ in range(passes):
@@ -144,7 +146,7 @@ def cost(setting):
 def orthogonal(setting, draws, runs=100):
     """Both estimates' error of the sum of the importances, for the same number of passes."""
     exact = setting.importances.sum()
-    ours = [setting.timed(Fixed(setting.weigh, seed, draws=draws))[0] for seed in range(runs)]
+    ours = [setting.timed(Fixed(seed=seed, number=draws))[0] for seed in range(runs)]
     plain = [signs(setting, 4 * draws, seed) for seed in range(runs)]
     found = torch.stack(
         [

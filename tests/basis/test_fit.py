@@ -153,7 +153,8 @@ def test_masked_positions_do_not_count():
 def test_one_feature_per_sign_rule():
     sections, x = chains.SECTIONS["mlp"](), chains.data("mlp")
     for site in fit(sections, x).sites[:-1]:
-        largest = site.C_pinv.abs().argmax(1, keepdim=True)
+        spread = (site.variances @ site.C_pinv.square()).sqrt()  # of each coordinate
+        largest = (site.C_pinv / spread).abs().argmax(1, keepdim=True)
         assert (site.C_pinv.gather(1, largest) > 0).all()
 
 

@@ -11,7 +11,7 @@ from anatomy.test_anatomy import MADE_OF, NOT, D, Last, T, example, turn
 from cut.cutting import randn
 from importance.measuring import chosen, moment_by, span_of
 from libasis.errors import OptionError
-from libasis.importance import Units, rules
+from libasis.importance import PointwiseUnits, rules
 from libasis.importance.attention import AttentionForm
 from libasis.importance.attention.head_pairs import bands_of
 from libasis.measure import Records
@@ -76,7 +76,7 @@ def test_slopes_are_worked_out_in_blocks(name):
     def watched(branch):
         return replace(branch, activate=lambda *a: seen.append(a[0].shape[1]) or branch.activate(*a))
 
-    units = Units(replace(anatomy, pointwise=tuple(map(watched, anatomy.pointwise))), randn(anatomy.d_out, 3))
+    units = PointwiseUnits(replace(anatomy, pointwise=tuple(map(watched, anatomy.pointwise))), randn(anatomy.d_out, 3))
     u, branches = randn(12, D), len(anatomy.pointwise)
     whole = units.slopes(u)
     assert seen == [12] * branches

@@ -40,7 +40,7 @@ class Setting:
         stats = measure(self.records, SiteStatistics(traced), "statistics")
         self.span = span_of(self.records)
         white = whiten("site", stats[0], Truncation.parse("auto"), self.records.first().activations[0].dtype)
-        self.weigh = white.U * white.g.sqrt()
+        self.weigh = white.decode.T
         self.exact = self.moment(Exact())
         self.importances = self.spectrum(self.exact)
         self.leading = self.importances.cumsum(0) - self.importances < 0.99 * self.importances.sum()

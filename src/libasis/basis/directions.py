@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import OptionError
 from ..importance import Moments, parse
 from ..measure import DEFAULT_MEMORY, Records
-from ..numerics import StreamingMoments, Truncation
+from ..numerics import StreamingMoments
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
 from .fit import Recursion
@@ -89,24 +89,23 @@ def from_directions(
         raise OptionError(f"The directions name the sites {unknown}, but the model was cut at {names}.")
     if alone := [name for name in encoder if name not in decoder]:
         raise OptionError(f"The sites {alone} have an encoder but no decoder; give the decoder of each.")
-    job = Recursion(records, Truncation.parse("auto"), parse(moments, seed), memory)
-    stats = job.stats
+    job = Recursion(records, parse(moments, seed), memory)
     given = {
-        name: Dictionary.of(name, len(s.mean), decoder[name], encoder.get(name))
-        for name, s in zip(names, stats, strict=True)
+        name: Dictionary.of(name, len(stats.mean), decoder[name], encoder.get(name))
+        for name, stats in job.stats.items()
         if name in decoder
     }
     found: list[SiteBasis] = []
-    for l in reversed(range(len(names))):
-        site = given.get(names[l])
+    for l, (name, stats) in reversed(list(enumerate(job.stats.items()))):
+        site = given.get(name)
         if site is None:
-            found.insert(0, own_coordinates(names[l], stats[l]))
+            found.insert(0, own_coordinates(name, stats))
             continue
         pulled = None
         if found:
-            scales = ((site.encoder @ stats[l].covariance.cpu()) * site.encoder).sum(1).clamp_min(0).sqrt()
-            pulled = job.pulled(l, l + 1, (site.decoder * scales).to(stats[l].mean), found[0]).value
-        found.insert(0, site.site(names[l], stats[l], pulled))
+            scales = ((site.encoder @ stats.covariance.cpu()) * site.encoder).sum(1).clamp_min(0).sqrt()
+            pulled = job.pulled(l, l + 1, (site.decoder * scales).to(stats.mean), found[0]).value
+        found.insert(0, site.site(name, stats, pulled))
     info = {
         "method": "directions",
         "directions": {name: list(one.decoder.shape) for name, one in given.items()},

@@ -10,13 +10,13 @@ from typing import Any
 from ..errors import OptionError
 from ..importance import Choice, Moment, Moments, Span, choose, parse
 from ..measure import DEFAULT_MEMORY, Records, measure
-from ..numerics import StreamingMoments, Truncation
+from ..numerics import Truncation
 from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
 from .spans import spans
 from .statistics import SiteStatistics
-from .whiten import Whitening, interaction_basis, own_coordinates, principal_basis, whiten
+from .whiten import interaction_basis, own_coordinates, principal_basis, whiten
 
 METHODS = ("lib", "pca", "neuron", "global")
 
@@ -47,10 +47,9 @@ def fit_basis(
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
     if within is not None and method == "neuron":
         raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
-    job = Recursion(records, rule, parse(moments, seed), memory)
-    sizes = {site.name: len(s.mean) for site, s in zip(records.traced.sites, job.stats, strict=True)}
-    confined = {} if within is None else spans(within, sizes)
-    sites = job.run(method, rotate_final=rotate_final, confined=confined)
+    job = Recursion(records, parse(moments, seed), memory)
+    confined = {} if within is None else spans(within, {name: len(s.mean) for name, s in job.stats.items()})
+    sites = _bases(job, method, rule, confined, rotate_final=rotate_final)
     info = {
         "method": method,
         "rotate_final": rotate_final,
@@ -62,60 +61,56 @@ def fit_basis(
     return Basis(tuple(sites), method, info)
 
 
+def _bases(
+    job: Recursion, method: str, truncation: Truncation, confined: Mapping[str, Matrix], *, rotate_final: bool
+) -> list[SiteBasis]:
+    """Of all sites: those of ``lib`` and ``global`` from the last one back."""
+    if method == "neuron":
+        return [own_coordinates(name, stats) for name, stats in job.stats.items()]
+    white = {
+        name: whiten(name, stats, truncation, job.dtype, confined.get(name))
+        for name, stats in job.stats.items()
+        if rotate_final or name != job.names[-1]
+    }
+    last = job.names[-1]
+    found = [principal_basis(last, white.pop(last)) if rotate_final else own_coordinates(last, job.stats[last])]
+    if method == "pca":
+        return [*(principal_basis(name, part) for name, part in white.items()), *found]
+    for l, (name, part) in reversed(list(enumerate(white.items()))):
+        target, readout = (len(white), found[-1]) if method == "global" else (l + 1, found[0])
+        moment = job.pulled(l, target, part.decode.T, readout)
+        found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype))
+    return found
+
+
 class Recursion:
-    """Statistics in one pass, then the sites from the last one back.
+    """Statistics of all sites in one pass, then importances pulled back from site to site, and what was done.
+
+    Attributes:
+        names: of the sites.
+        stats: mean and covariance by site.
+        dtype: what the activations are computed in.
 
     Raises:
         SiteError: a site is too wide for this machine's memory.
     """
 
-    def __init__(self, records: Records, truncation: Truncation, choice: Choice, memory: int) -> None:
-        self.records = records
-        self.traced = records.traced
-        self.truncation = truncation
-        self.choice = choice
-        self.memory = memory
+    def __init__(self, records: Records, choice: Choice, memory: int) -> None:
+        self.records, self.traced, self.choice, self.memory = records, records.traced, choice, memory
         self.rules: list[Plain] = []
         self.error = 0.0
-        self.stats = measure(records, SiteStatistics(self.traced), "statistics")
+        found = measure(records, SiteStatistics(self.traced), "statistics")
+        self.names = [site.name for site in self.traced.sites]
+        self.stats = dict(zip(self.names, found, strict=True))
         self.first = records.first()
         self.dtype = self.first.activations[0].dtype
-
-    def run(self, method: str, *, rotate_final: bool, confined: Mapping[str, Matrix]) -> list[SiteBasis]:
-        """The bases of all sites."""
-        stats = self.stats
-        names = [site.name for site in self.traced.sites]
-        if method == "neuron":
-            return [own_coordinates(name, s) for name, s in zip(names, stats, strict=True)]
-        last = self._last(names[-1], stats[-1], rotate_final)
-        white = [
-            whiten(name, s, self.truncation, self.dtype, confined.get(name))
-            for name, s in zip(names[:-1], stats[:-1], strict=True)
-        ]
-        if method == "pca":
-            return [*(principal_basis(n, w) for n, w in zip(names, white, strict=False)), last]
-        found = [last]
-        for l in reversed(range(len(white))):
-            target = len(names) - 1 if method == "global" else l + 1
-            found.insert(0, self._site(l, target, white[l], last if method == "global" else found[0]))
-        return found
-
-    def _last(self, name: str, stats: StreamingMoments, rotate_final: bool) -> SiteBasis:
-        if not rotate_final:
-            return own_coordinates(name, stats)
-        return principal_basis(name, whiten(name, stats, self.truncation, self.dtype))
-
-    def _site(self, source: int, target: int, white: Whitening, readout: SiteBasis) -> SiteBasis:
-        moment = self.pulled(source, target, white.decode.T, readout)
-        name = self.traced.sites[source].name
-        return interaction_basis(name, white, moment, self.truncation, self.dtype)
 
     def facts(self) -> Plain:
         """How the moments were computed, from which data."""
         return {
             "rules": self.rules,
             "activations": self.records.how,
-            "vectors": {site.name: s.n for site, s in zip(self.traced.sites, self.stats, strict=True)},
+            "vectors": {name: stats.n for name, stats in self.stats.items()},
             "data": self.records.facts(),
             "compute_dtype": str(self.dtype).removeprefix("torch."),
             "accumulation_dtype": "float64",

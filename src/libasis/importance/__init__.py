@@ -4,7 +4,7 @@ from . import rules
 from .exact import one_hot, pull_back
 from .moment import Cost, Moment, Rule, Span
 from .rules import Choice, Moments, choose, parse
-from .units import Units
+from .units import PointwiseUnits
 
 __all__ = [
     "Choice",
@@ -13,7 +13,7 @@ __all__ = [
     "Moments",
     "Rule",
     "Span",
-    "Units",
+    "PointwiseUnits",
     "choose",
     "one_hot",
     "parse",

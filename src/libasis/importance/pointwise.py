@@ -16,7 +16,7 @@ from ..types import Matrix
 from .moment import Cost, Moment, Span
 from .norm import NormSums
 from .totals import ShapeTotals
-from .units import Units, counted_pairs
+from .units import PointwiseUnits, counted_pairs
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _PointwiseTotals(ShapeTotals["PointwiseSums"]):
         super().__init__(name, span)
         self.readout, self.memory = readout, memory
 
-    def start(self, anatomy: Anatomy, record: Record) -> PointwiseSums:
+    def sums_for(self, anatomy: Anatomy, record: Record) -> PointwiseSums:
         return PointwiseSums(anatomy, self.readout, record.activations[self.span.source])
 
     def add(self, record: Record) -> None:
@@ -89,7 +89,7 @@ class PointwiseSums(Sums):
 
     def __init__(self, anatomy: Anatomy, readout: Matrix, like: Tensor) -> None:
         self.anatomy, self.readout = anatomy, readout.to(like.device)
-        self.units = units = Units(anatomy, readout.to(like))
+        self.units = units = PointwiseUnits(anatomy, readout.to(like))
         self.n = 0
         self.ss = self.readout.new_zeros(units.rows, units.rows)
         self.s = self.readout.new_zeros(units.rows)
@@ -126,13 +126,13 @@ class PointwiseSums(Sums):
 
     def blocks(self) -> tuple[Matrix, Matrix]:
         r""":math:`\Gamma` ``[rows, rows]`` and T ``[k, rows]``."""
-        units = Units(self.anatomy, self.readout)
+        units = PointwiseUnits(self.anatomy, self.readout)
         K = units.spread(units.spread(units.G.T @ units.G).T)
         return K * mirrored(self.ss), units.spread(units.G) * self.s
 
     def moment(self) -> Matrix:
         """:math:`n M'` ``[d, d]``."""
-        return self.normed.moment(Units(self.anatomy, self.readout).A, *self.blocks(), self._skip(), self.n)
+        return self.normed.moment(PointwiseUnits(self.anatomy, self.readout).A, *self.blocks(), self._skip(), self.n)
 
     def root(self) -> Matrix | None:
         r"""``[d, r]``, of which :math:`n M'` is the product with its transpose; None if there is no small one."""
@@ -142,7 +142,7 @@ class PointwiseSums(Sums):
         if (skip := self._skip()) is not None:
             return skip.T * self.n**0.5
         values, vectors = eigh_descending(self.blocks()[0])
-        return Units(self.anatomy, self.readout).A.T @ (vectors * values.clamp_min(0).sqrt())
+        return PointwiseUnits(self.anatomy, self.readout).A.T @ (vectors * values.clamp_min(0).sqrt())
 
     def _skip(self) -> Matrix | None:
         return None if self.anatomy.skip is None else self.readout.T @ self.anatomy.skip.double()  # [k, d]

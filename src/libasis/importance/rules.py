@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import OptionError
+from ..measure import Accumulator
 from .affine import AffineForm
 from .attention import AttentionForm, ProbedAttention
 from .estimate import ProbeOptions
@@ -159,6 +160,7 @@ def _without_variants(passed: dict[str, str]) -> dict[str, str]:
 
 __all__ = [
     "AFFORDABLE",
+    "Accumulator",
     "Auto",
     "BatchTotal",
     "ClosedForm",

@@ -80,14 +80,14 @@ class ShapeTotals(Accumulator[Moment], abc.ABC, Generic[Sum]):
         self.n = 0
 
     @abc.abstractmethod
-    def start(self, anatomy: Anatomy, record: Record) -> Sum:
+    def sums_for(self, anatomy: Anatomy, record: Record) -> Sum:
         """Sums for a new shape, that of the record."""
 
     def of(self, record: Record) -> Sum:
         """The sums of its shape."""
         anatomy = self.span.anatomy_of(record)
         if anatomy not in self.shapes:
-            self.shapes[anatomy] = self.start(anatomy, record)
+            self.shapes[anatomy] = self.sums_for(anatomy, record)
         return self.shapes[anatomy]
 
     def total(self) -> Matrix | None:

@@ -13,7 +13,7 @@ from ..numerics import clamp, slices
 from ..types import Matrix
 
 
-class Units:
+class PointwiseUnits:
     """All pointwise branches of a section as one, for a readout C' ``[d_out, k]``.
 
     A row is one (branch, factor, unit); a hidden unit has as many rows as its branch has factors.

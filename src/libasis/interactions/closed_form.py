@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..anatomy import Anatomy, Values
-from ..importance import Units
+from ..importance import PointwiseUnits
 from ..numerics import clamp, even, slices
 from ..types import Matrix
 from .head_changes import AttendedPoint, HeadChanges, numbers_of
@@ -100,7 +100,7 @@ class ClosedEffects:
 
     def __init__(self, anatomy: Anatomy, C: Matrix, C_pinv: Matrix) -> None:
         self.anatomy, self.C_pinv, self.k_out = anatomy, C_pinv, C.shape[1]
-        self.units = Units(anatomy, C)
+        self.units = PointwiseUnits(anatomy, C)
         self.G = self.units.spread(self.units.G).T.contiguous()  # [rows, k_out]
         self.through = self.units.A @ C_pinv.T  # [rows, k_in]
         skip = C.new_zeros(anatomy.d_out, anatomy.d) if anatomy.skip is None else anatomy.skip.to(C)

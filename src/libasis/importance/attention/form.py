@@ -17,7 +17,7 @@ from ..moment import Cost, Moment, Span
 from ..norm import NormSums
 from ..pointwise import PointwiseSums
 from ..totals import ShapeTotals
-from ..units import Units
+from ..units import PointwiseUnits
 from .cost import products
 from .head_pairs import ROWS, HeadPairSums, gram
 from .heads import HeadStates, ReadoutHeads
@@ -82,7 +82,7 @@ class AttentionTotals(ShapeTotals["AttentionSums"]):
         super().__init__(name, span)
         self.form, self.readout, self.memory = form, readout, memory
 
-    def start(self, anatomy: Anatomy, record: Record) -> AttentionSums:
+    def sums_for(self, anatomy: Anatomy, record: Record) -> AttentionSums:
         """See `ShapeTotals`."""
         like = record.activations[self.span.source]
         return AttentionSums(anatomy, self.readout, like, self.form, probed=self.probed)
@@ -247,7 +247,7 @@ class AttentionSums(Sums):
         if self.beside is not None:
             own, own_through = self.beside.alone.blocks()
             across = self.beside.across()
-            W = torch.cat([W, Units(anatomy, readout).A])
+            W = torch.cat([W, PointwiseUnits(anatomy, readout).A])
             Gamma = torch.cat([torch.cat([Gamma, across.T], 1), torch.cat([across, own], 1)])
             through = torch.cat([through, own_through], 1)
         skip = None if anatomy.skip is None else readout.T @ anatomy.skip

@@ -24,7 +24,7 @@ def attended(request):
 
 
 def by_hand(anatomy, context, u):
-    """Rotated queries and keys ``[b, t, H e]``, values ``[b, s, H, v]`` with their constant, weights ``[b, H, t, s]``."""
+    """Rotated queries and keys ``[b, t, H e]``, whole values ``[b, s, H, v]``, weights ``[b, H, t, s]``."""
     n = anatomy.attention
     q, k, v = (u @ W.flatten(0, 1).T + b.flatten() for W, b in ((n.W_Q, n.b_Q), (n.W_K, n.b_K), (n.W_V, n.b_V)))
     q = q if n.rotate_query is None else n.rotate_query(q, context.values)

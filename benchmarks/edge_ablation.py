@@ -58,7 +58,7 @@ def main():
     start = time.perf_counter()
     ours = libasis.ablate_edges(traced, graph, test, max_drop=MAX_DROP, stable=False, progress=False).edges_required
     middle = time.perf_counter()
-    records = list(traced.stream(test, progress=False))
+    records = list(traced.stream(test))
     theirs = {graph.sites[l]: direct(records, graph, l) for l in range(3)}
     end = time.perf_counter()
     print(f"edges required: libasis {list(ours.values())}, direct {list(theirs.values())}")

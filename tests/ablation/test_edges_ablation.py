@@ -4,14 +4,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 import chains
 import libasis
-from ablation.setting import CASES, MODELS, Setting, Unread, squared_error
+from ablation.setting import CASES, MODELS, Causal, Gated, Residual, Setting, Unread, squared_error
+from interactions.allocations import peak
 from libasis import reference
+from libasis.ablation.masked_section import MaskedSection
+from libasis.ablation.ranking import Ranking
 from libasis.ablation.schedules import bisect_ablated, bisect_kept
 from libasis.anatomy import Anatomy, read
 from libasis.errors import BatchError, OptionError
+from libasis.intervene import Scores, parse_metric
+from measure.laws import assert_merges, assert_resumes
 
 KINDS = {"affine", "norm", "pointwise", "attention", "read"}
 FEW = (9,)  # samples, where the slow reference is at work
@@ -75,6 +81,148 @@ def test_the_curve_is_that_of_the_dense_reference(name, method, memory):
         for count in curve.counts[::4]:
             output = by_hand(setting, l, strongest(graph.edges[l], count))
             assert curve[count] == pytest.approx(setting.error(output), rel=1e-9)
+
+
+def counted(inputs):
+    """The first position of half of the samples and the last of others do not count."""
+    x = inputs[0]
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    mask[:, 0], mask[:, -1] = x[:, 0, 0] > 0, x[:, -1, 1] > -0.5
+    return mask
+
+
+def left_as_they_are(setting, l, mask, samples=FEW[0]):
+    """The output with only the masked edges of section l kept at the positions that count, all else as it is."""
+    source, target = setting.basis.sites[l : l + 2]
+    where = counted([setting.x[:samples]])
+    section, x = list(setting.sections)[l], setting.activation(l)[:samples]
+    with torch.no_grad():
+        whole = section(x)
+        columns = []
+        for j, row in enumerate(mask):
+            kept = source.mean + ((x - source.mean) @ source.C * row) @ source.C_pinv
+            y = section(torch.where(where[..., None], kept, x))
+            columns.append((y - target.mean) @ target.C[:, j])
+        y = target.mean + torch.stack(columns, -1) @ target.C_pinv
+        y = torch.where(where[..., None], y, whole) if y.shape[:2] == where.shape else y
+    return setting.rest(y, l + 1)
+
+
+@pytest.mark.parametrize("memory", [1, 2**30])
+@pytest.mark.parametrize("method", ["lib", "pca"])
+@pytest.mark.parametrize("name", CASES)
+def test_positions_that_do_not_count_stay_as_they_are(name, method, memory):
+    """Against a dense loop; each kind of section that is read off a graph also against the same as a callable."""
+    setting = Setting(name, method)
+    masked = setting.traced.to(mask=counted)
+    setting.basis = libasis.fit(masked, [setting.x], method, truncation="absolute:1e-12", progress=False)
+    graph = with_edges(libasis.interactions(masked, setting.basis, [setting.x], progress=False), shuffled)
+    batches = setting.batches(squared_error, FEW)
+    found = libasis.ablate_edges(masked, graph, batches, squared_error, memory=memory, progress=False)
+    for l, curve in enumerate(found.curves.values()):
+        for count in curve.counts[::4]:
+            output = left_as_they_are(setting, l, strongest(graph.edges[l], count))
+            assert curve[count] == pytest.approx(setting.error(output), rel=1e-9)
+    record = masked.record(setting.x[: FEW[0]])
+    *first, last = record.contexts
+    names = [site.name for site in setting.basis]
+    chain = libasis.Chain([*first, lambda x: record.tail(last(x))], names, mask=counted)
+    slow = libasis.ablate_edges(chain, graph, batches, squared_error, progress=False)
+    for site, curve in found.curves.items():
+        assert dict(slow.curves[site]) == pytest.approx(dict(curve), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["attention", "causal"])
+def test_a_first_position_that_does_not_count_stays_as_it_is(name):
+    """No edge kept: what is read at the first position, which all others see, is what it always was."""
+    setting = Setting(name)
+    masked = setting.traced.to(mask=lambda inputs: torch.arange(3).expand(len(inputs[0]), 3) > 0)
+    graph = libasis.interactions(masked, setting.basis, [setting.x], progress=False)
+    seen = []
+
+    def look(outputs, _):
+        seen.append(outputs)
+        return torch.zeros(len(outputs))
+
+    section = graph.sites[0]
+    libasis.ablate_edges(masked, graph, [setting.x], look, sections=[section], progress=False)
+    source, target = setting.basis.sites[:2]
+    with torch.no_grad():
+        x = torch.cat([setting.x[:, :1], source.mean.expand(40, 2, -1)], 1)
+        y = list(setting.sections)[0](x)
+        y[:, 0] = list(setting.sections)[0](setting.x)[:, 0]
+    expected = setting.rest(target.decode(target.encode(y)), 1)
+    assert any(torch.allclose(outputs, expected.view(outputs.shape), rtol=1e-10) for outputs in seen)
+
+
+class Wide(nn.Module):
+    """A gated MLP or attention of a norm, and an output."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.first = Residual(nn.LayerNorm(16), Gated(16, 32) if kind == "mlp" else Causal(16))
+        self.out = nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.out(self.first(x))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "attention", "callable"])
+def test_memory_bounds_what_is_kept_of_many_batches(kind):
+    """Two dozen batches, of all of which several times the bound would be kept."""
+    torch.manual_seed(0)
+    model, batches = Wide(kind).double().eval(), list(torch.randn(384, 4, 16, dtype=chains.F64).split(16))
+    traced = libasis.trace(model, batches[0], ["input", "out:in", "output"])
+    basis = libasis.fit(traced, batches[:4], "pca", progress=False)
+    graph = libasis.interactions(traced, basis, batches[:1], progress=False)
+    if kind == "callable":
+        traced = libasis.Chain([model.first, model.out], ["input", "out:in", "output"])
+    kept = libasis.keep(traced, [(x, x[..., :3]) for x in batches])
+    kept.facts()  # their activations are there before
+    found, peaks = [], []
+    for memory in (2**18, 2**30):
+        peaks.append(
+            peak(
+                lambda: found.append(
+                    libasis.ablate_edges(
+                        traced,
+                        graph,
+                        kept,
+                        squared_error,
+                        sections=["input"],
+                        search="bisect-kept",
+                        max_drop=0.1,
+                        stable=False,
+                        memory=memory,  # noqa: B023
+                        progress=False,
+                    )
+                )
+            )
+        )
+    assert peaks[1] > 3 * 2**18
+    assert peaks[0] < 2 * 2**18
+    assert found[0].edges_required == found[1].edges_required
+    assert dict(found[0].curves["input"]) == pytest.approx(dict(found[1].curves["input"]), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["pointwise", "causal", "affine", "attention"])
+def test_scores_of_a_pass_merge_and_resume(name):
+    """Whatever a section keeps of the batches that it has seen."""
+    setting = Setting(name)
+    edges = shuffled(graph_of(setting).edges[0])
+    records = list(setting.traced.to(mask=counted).stream(setting.batches(squared_error, (9, 9, 9, 13))))
+    section = MaskedSection(0, *setting.basis.sites[:2], Ranking(edges), 2**20)
+
+    def outputs(record):
+        return (record.rest(1, y) for y in section.run(record, [3, 7, 20], lasting=True))
+
+    def close(found, whole):
+        assert found.means == pytest.approx(whole.means, rel=1e-12)
+        torch.testing.assert_close(found.by_sample(), whole.by_sample(), rtol=1e-12, atol=1e-15)
+
+    for law in (assert_merges, assert_resumes):
+        law(lambda: Scores(parse_metric(squared_error), outputs, 3, per_sample=True), records, close)
+    assert 0 < section.held <= 2**20
 
 
 @pytest.mark.parametrize("name", CASES)

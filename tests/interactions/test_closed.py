@@ -9,7 +9,7 @@ import libasis
 from anatomy.test_anatomy import MADE_OF, Last, T, example
 from interactions.allocations import peak
 from libasis.interactions.edge_sums import EdgeSums
-from libasis.interactions.effects import Effects, Path
+from libasis.interactions.effects import FeatureEffects, GradientPath
 
 RUNS = {name: made[0] for name, made in MADE_OF.items()}
 RUNS["affine, last position"] = lambda m, x: (x + m.q(x))[:, -1]
@@ -60,7 +60,7 @@ def test_one_output_of_a_wide_head():
     x = example("side by side")
     traced = libasis.trace(model, x, ["site", "output"])
     basis = libasis.fit(traced, [x], "pca")
-    path = Path.parse("gradient", 1, "mean")
+    path = GradientPath.parse("gradient", 1, "mean")
     found = {}
     for outputs in (slice(0, 6), slice(4, 5)):
         total = EdgeSums(basis, 0, outputs, path, 2**30)
@@ -106,10 +106,10 @@ def test_long_sequences(kind, nodes):
     x = torch.randn(2, LONG, WIDTH, dtype=torch.float64)
     traced = libasis.trace(Block(kind).double().eval(), x, ["site", "output"])
     basis = libasis.fit(traced, [x], "pca", progress=False)
-    path = Path.parse("gradient" if nodes == 1 else "integrated", nodes, "mean")
+    path = GradientPath.parse("gradient" if nodes == 1 else "integrated", nodes, "mean")
     closed, outputs = EdgeSums(basis, 0, slice(3, 9), path, 2**23), slice(3, 9)
     closed.add(traced.record(x))
-    effects = Effects(traced.record(x), 0, *basis.sites, path, outputs)
+    effects = FeatureEffects(traced.record(x), 0, *basis.sites, path, outputs)
     with torch.no_grad():
         derived = torch.cat([effect.square().mean(1) for _, effect in effects.forward(8)]).T
     assert closed.rule == "closed form"
@@ -124,7 +124,7 @@ def test_memory_is_a_bound(kind, memory):
     x = torch.randn(6, LONG, WIDTH, dtype=torch.float64)
     traced = libasis.trace(Block(kind).double().eval(), x, ["site", "output"])
     basis, record = libasis.fit(traced, [x], "pca", progress=False), traced.record(x)
-    total = EdgeSums(basis, 0, slice(None), Path.parse("gradient", 1, "mean"), memory)
+    total = EdgeSums(basis, 0, slice(None), GradientPath.parse("gradient", 1, "mean"), memory)
     total.add(record)  # what does not depend on the batch is made once
     assert total.rule == "closed form"
     assert memory / 16 < peak(lambda: total.add(record)) < memory

@@ -10,7 +10,7 @@ from libasis import reference
 from libasis.errors import OptionError
 from libasis.interactions.edge_sums import EdgeSums
 from libasis.interactions.edges import measured_sections, plan_of
-from libasis.interactions.effects import Effects, Path
+from libasis.interactions.effects import FeatureEffects, GradientPath
 from libasis.measure import Records
 from measure.laws import assert_merges, assert_resumes
 
@@ -53,7 +53,7 @@ def test_integrated_gradients_are_complete(name, baseline):
     source, target = basis.sites
     assert source.k == source.d
     record = traced.record(x)
-    effects = Effects(record, 0, source, target, Path.parse("integrated", 160, baseline))
+    effects = FeatureEffects(record, 0, source, target, GradientPath.parse("integrated", 160, baseline))
     total = sum(effect.sum(0) for _, effect in effects.forward(2)).view(len(x), -1, target.k)
     origin = source.mean if baseline == "mean" else torch.zeros_like(source.mean)
     expected = target.encode(sections[0](x)) - target.encode(sections[0](origin.expand_as(x)))
@@ -135,7 +135,7 @@ def test_sums_merge_and_resume(name, parts):
     records = list(traced.stream(setting.x.split(11)))
 
     def make():
-        return EdgeSums(setting.basis, 0, slice(1, 4), Path.parse("integrated", 2, "mean"), 2**20, parts)
+        return EdgeSums(setting.basis, 0, slice(1, 4), GradientPath.parse("integrated", 2, "mean"), 2**20, parts)
 
     def close(found, whole):
         assert len(found) == len(whole) == parts
@@ -149,7 +149,7 @@ def test_sums_merge_and_resume(name, parts):
 def test_parts_are_those_of_their_batches():
     """Batch i is in part i modulo their number; each part is what its batches alone give."""
     setting, batches = Setting("causal"), list(Setting("causal").x.split(9))
-    path = Path.parse("gradient", 1, "mean")
+    path = GradientPath.parse("gradient", 1, "mean")
     for top_k, memory in [(None, 2**20), (None, 1), (2, 1)]:
         plan = plan_of(setting.basis, top_k, memory, 2)
         assert len(plan) == (1 if memory > 1 else sum(site.k for site in setting.basis.sites[1:]))

@@ -206,7 +206,7 @@ class MaskedAnatomy:
 
 
 class AnatomyRows:
-    """See `masked_section.Rows`."""
+    """See `masked_section.SectionRows`."""
 
     def __init__(self, section: MaskedAnatomy, record: Record) -> None:
         self.section = section
@@ -230,12 +230,12 @@ class AnatomyRows:
 
     @property
     def held(self) -> list[Tensor]:
-        """See `masked_section.Rows`."""
+        """See `masked_section.SectionRows`."""
         own = [self.constant] if self.skipped is None else [self.constant, self.skipped]
         return own + self.here.held + ([] if self.everywhere is self.here else self.everywhere.held)
 
     def run(self, masks: Matrix, which: Tensor, out: Tensor) -> None:
-        """See `masked_section.Rows`."""
+        """See `masked_section.SectionRows`."""
         if not self.parts:
             matrix = self.section.of_feature[:, which] * masks.T.to(self.section.of_feature)
             y = self._left(self.here.features @ matrix, which)

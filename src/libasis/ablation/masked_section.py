@@ -17,7 +17,7 @@ from .masked_anatomy import MaskedAnatomy
 from .ranking import Ranking, rows_alike
 
 
-class Rows(Protocol):
+class SectionRows(Protocol):
     """A section on one batch, to be run on rows: sets of input features that an output feature may see."""
 
     @property
@@ -44,11 +44,11 @@ class WholeRows:
 
     @property
     def held(self) -> list[Tensor]:
-        """See `Rows`."""
+        """See `SectionRows`."""
         return [self.features]
 
     def run(self, masks: Matrix, which: Tensor, out: Tensor) -> None:
-        """See `Rows`."""
+        """See `SectionRows`."""
         alike = rows_alike(masks, which)
         while some := list(islice(alike, self.at_once)):
             kept = torch.stack([row for row, _ in some]).to(self.features)
@@ -63,7 +63,7 @@ class WholeRows:
 class MaskedBatch:
     """A section on one batch: the output features as they were last, of which the next count changes some."""
 
-    def __init__(self, rows: Rows, outputs: Tensor) -> None:
+    def __init__(self, rows: SectionRows, outputs: Tensor) -> None:
         self.rows, self.outputs = rows, outputs
         self.count: int | None = None
 
@@ -128,7 +128,7 @@ class MaskedSection:
             self.held += batch.nbytes
         return batch
 
-    def _rows(self, record: Record) -> Rows:
+    def _rows(self, record: Record) -> SectionRows:
         """The cheapest way to run rows on one batch."""
         anatomy = read(record.contexts[self.l])
         if isinstance(anatomy, str):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .components import Anatomy, Attention, Rotation, Values, spread
 
-Rows = Tensor | slice
+Positions = Tensor | slice
 """Positions at which an output is read: their indices, or all."""
 
 
@@ -52,7 +52,7 @@ class Turn:
         cos, sin = weights.chunk(2, -1)
         return x * cos + x[..., self.p] * sin
 
-    def at(self, samples: slice, rows: Rows) -> Turn:
+    def at(self, samples: slice, rows: Positions) -> Turn:
         """At some of the samples and positions."""
         turn = object.__new__(Turn)
         samples = slice(None) if len(self.cos) == 1 else samples
@@ -113,7 +113,7 @@ class Attended:
     q: Tensor
     k: Tensor
     v: Tensor
-    rows: Rows
+    rows: Positions
     turn_q: Turn | None
     turn_k: Turn | None
     plain: tuple[Tensor, Tensor]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..graphs.graph import InteractionGraph
 from ..interactions.edges import measured_sections, plan_of
-from ..interactions.effects import Path
+from ..interactions.effects import GradientPath
 from ..measure import Records
 from ..types import Matrix, Plain
 from .matching import Match
@@ -47,7 +47,7 @@ class Shares:
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class SiteMatches:
     """The matches of a site in one of the graphs.
 
     Attributes:
@@ -59,7 +59,7 @@ class Groups:
     count: int
 
     @classmethod
-    def parse(cls, matches: Sequence[Match], side: int, k: int) -> Groups:
+    def parse(cls, matches: Sequence[Match], side: int, k: int) -> SiteMatches:
         """Those of graph ``side`` (0 or 1), whose site has k features."""
         of = np.full(k, -1)
         for number, one in enumerate(matches):
@@ -67,7 +67,7 @@ class Groups:
         return cls(of, len(matches))
 
 
-def shares_of(edges: Matrix, source: Groups, target: Groups) -> Shares:
+def shares_of(edges: Matrix, source: SiteMatches, target: SiteMatches) -> Shares:
     """The edges ``[k_out, k_in]`` of a section between matches; those of features that match as a group are summed."""
     edges = edges.to_sparse().coalesce()
     strengths, there = edges.values().numpy(), edges.values().numpy() > 0
@@ -93,7 +93,7 @@ class Compared:
         self.graphs = graphs
         self.matches = matches
         self.groups = [
-            [Groups.parse(one, side, site.k) for one, site in zip(matches, graph.basis, strict=True)]
+            [SiteMatches.parse(one, side, site.k) for one, site in zip(matches, graph.basis, strict=True)]
             for side, graph in enumerate(graphs)
         ]
         self.shares = [
@@ -116,7 +116,7 @@ class Compared:
             graph = self.graphs[side]
             options = graph.info.get("quadrature") or {"n_steps": 1, "baseline": "mean"}
             method = graph.info.get("interactions", "gradient")
-            path = Path.parse(method, options["n_steps"], options["baseline"])
+            path = GradientPath.parse(method, options["n_steps"], options["baseline"])
             top_k = (graph.info.get("top_k") or {}).get("k")
             plan = plan_of(graph.basis, top_k, memory, parts)
             sections = measured_sections(

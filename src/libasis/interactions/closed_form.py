@@ -63,7 +63,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, eq=False)
-class SeenSamples:
+class SampleTerms:
     r"""What some samples give, before any two features are asked for; m counts pairs of sample and output position.
 
     Attributes:
@@ -158,7 +158,7 @@ class ClosedEffects:
         slopes[:, 0] = 1.0
         return slopes
 
-    def _same(self, seen: SeenSamples, columns: slice, which: slice) -> Matrix:
+    def _same(self, seen: SampleTerms, columns: slice, which: slice) -> Matrix:
         """What is alike for all these samples, ``[j, i]``: the skip path, and units whose slope is the same."""
         steady = ~self.varied
         G = self.G[steady][:, columns].T * seen.slopes[:1, steady].sum(0)
@@ -179,7 +179,7 @@ class ClosedEffects:
 
     def _see(
         self, points: Sequence[tuple[Tensor, float]], amounts: Tensor, keep: Tensor | None, values: Values
-    ) -> SeenSamples:
+    ) -> SampleTerms:
         norm, t = self.anatomy.norm, slice(None) if self.anatomy.read is None else list(self.anatomy.read)
         slopes, y, chis, looks = None, [], [], []
         for x, weight in points:
@@ -198,7 +198,7 @@ class ClosedEffects:
                     y.append(self.units.gather(own * (there @ self.units.A.T)) @ self.units.G.T * scale)
                     chis.append(_kept(chi[:, t], keep))
         at = _kept(amounts[:, t], keep)
-        return SeenSamples(
+        return SampleTerms(
             at.new_zeros(len(at), 0) if slopes is None else slopes,
             torch.stack(y, 2) if y else None,
             torch.stack(chis, 1) if chis else None,
@@ -207,7 +207,7 @@ class ClosedEffects:
             keep,
         )
 
-    def _change(self, seen: SeenSamples, which: slice) -> Tensor | None:
+    def _change(self, seen: SampleTerms, which: slice) -> Tensor | None:
         """What the heads write more, ``[m, h v, i]``."""
         if self.heads is None:
             return None

@@ -11,7 +11,7 @@ from ..cut import Record
 from ..measure import Accumulator
 from ..types import Matrix
 from .closed_form import ClosedEffects
-from .effects import Effects, Path
+from .effects import FeatureEffects, GradientPath
 
 
 class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
@@ -26,19 +26,20 @@ class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
         parts: how many; batch i is in part i modulo their number.
 
     Attributes:
-        totals: sums of the squared effects and of the effects themselves, ``[2, parts, outputs, k_in]``; None before
-            the first batch.
+        squares: sums of the squared effects, ``[parts, outputs, k_in]``; None before the first batch.
+        signed: sums of the effects themselves, likewise.
         counts: of the vectors that count, ``[parts]``.
         derived: batches whose effects were not computed in closed form.
     """
 
-    sums = ("totals", "counts", "derived")
+    sums = ("squares", "signed", "counts", "derived")
 
-    def __init__(self, basis: Basis, l: int, outputs: slice, path: Path, memory: int, parts: int = 1) -> None:
+    def __init__(self, basis: Basis, l: int, outputs: slice, path: GradientPath, memory: int, parts: int = 1) -> None:
         self.l, self.outputs = l, outputs
         self.source, self.target = basis.sites[l], basis.sites[l + 1]
         self.path, self.memory, self.parts = path, memory, parts
-        self.totals: Tensor | None = None
+        self.squares: Tensor | None = None
+        self.signed: Tensor | None = None
         self.counts = torch.zeros(parts, dtype=torch.int64)
         self.derived = 0
         self._closed: tuple[Anatomy, ClosedEffects] | None = None
@@ -50,18 +51,20 @@ class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
 
     def finish(self) -> list[tuple[Matrix, Matrix]]:
         """Squared and signed edges ``[outputs, k_in]`` of each part; the sums are given up for them."""
-        assert self.totals is not None  # noqa: S101 - data are never empty
-        squares, signed = self.totals.div_(self.counts.clamp_min(1).to(self.totals)[:, None, None])
-        return list(zip(squares, signed, strict=True))
+        assert self.squares is not None  # noqa: S101 - data are never empty
+        assert self.signed is not None  # noqa: S101
+        counts = self.counts.clamp_min(1).to(self.squares)[:, None, None]
+        return list(zip(self.squares.div_(counts), self.signed.div_(counts), strict=True))
 
     def add(self, record: Record) -> None:
         """Add one batch: in closed form, or by forward or reverse mode, whichever needs fewer passes."""
-        effects = Effects(record, self.l, self.source, self.target, self.path, self.outputs)
-        if self.totals is None:
-            shape = (2, self.parts, effects.k_out, effects.k_in)
-            self.totals = torch.zeros(shape, dtype=torch.float64, device=effects.x.device)
+        effects = FeatureEffects(record, self.l, self.source, self.target, self.path, self.outputs)
+        if self.squares is None or self.signed is None:
+            shape = (self.parts, effects.k_out, effects.k_in)
+            self.squares = torch.zeros(shape, dtype=torch.float64, device=effects.x.device)
+            self.signed = torch.zeros_like(self.squares)
         part = record.index % self.parts
-        squares, sums = self.totals[:, part]
+        squares, sums = self.squares[part], self.signed[part]
         anatomy = read(record.contexts[self.l])
         self.derived += isinstance(anatomy, str)
         if isinstance(anatomy, str):
@@ -74,13 +77,13 @@ class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
                 squares[columns, which] += effect.square_().sum(0)
         self.counts[part] += record.count(self.l)
 
-    def _made(self, effects: Effects, anatomy: Anatomy) -> ClosedEffects:
+    def _made(self, effects: FeatureEffects, anatomy: Anatomy) -> ClosedEffects:
         """What does not depend on the batch, made once for batches of one shape."""
         if self._closed is None or self._closed[0] is not anatomy:
             self._closed = anatomy, ClosedEffects(anatomy, effects.readout, effects.C_pinv)
         return self._closed[1]
 
-    def _derivatives(self, effects: Effects, record: Record, squares: Matrix, sums: Matrix) -> None:
+    def _derivatives(self, effects: FeatureEffects, record: Record, squares: Matrix, sums: Matrix) -> None:
         held = 3 * record.workspace(self.l, self.l + 1) * effects.x.element_size()
         chunk = max(1, self.memory // max(held, 1))
         if effects.k_out * record.activations[self.l + 1].shape[1] < effects.k_in:
@@ -93,7 +96,7 @@ class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
                 sums[:, which] += effect.sum(1).T
 
 
-def _affine(effects: Effects, skip: Matrix, squares: Matrix, sums: Matrix) -> None:
+def _affine(effects: FeatureEffects, skip: Matrix, squares: Matrix, sums: Matrix) -> None:
     through = (effects.readout.T @ skip.to(effects.x) @ effects.C_pinv.T).to(torch.float64)
     amounts = effects.amounts if effects.counted is None else effects.amounts[effects.counted]
     amounts = amounts.reshape(-1, effects.k_in).to(torch.float64)

@@ -13,7 +13,7 @@ from ..graphs.graph import InteractionGraph
 from ..measure import DEFAULT_MEMORY, Records, check_memory, measure_all
 from ..provenance import versions
 from .edge_sums import EdgeSums
-from .effects import Path
+from .effects import GradientPath
 from .strongest import Jobs, Strongest, check_top_k, facts, passes
 
 
@@ -58,7 +58,7 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
         OptionError: an option is unknown or the basis belongs to other sites.
         BatchError: the batches are empty, one-shot or of the wrong structure.
     """
-    path = Path.parse(method, n_steps, baseline)
+    path = GradientPath.parse(method, n_steps, baseline)
     check_top_k(top_k)
     check_memory(memory)
     check_same_sites(traced, basis)
@@ -100,7 +100,7 @@ class MeasuredSection:
 def measured_sections(  # noqa: PLR0913 - what is measured, and how
     records: Records,
     basis: Basis,
-    path: Path,
+    path: GradientPath,
     plan: Sequence[Jobs],
     *,
     top_k: int | None,

@@ -19,7 +19,7 @@ from .closed_form import ClosedEffects, Sizes
 
 
 @dataclass(frozen=True)
-class Path:
+class GradientPath:
     """Where the derivative is taken: at the activation, or averaged over a straight path from a baseline to it."""
 
     alphas: tuple[float, ...]
@@ -27,7 +27,7 @@ class Path:
     baseline: str
 
     @classmethod
-    def parse(cls, method: str, n_steps: int, baseline: str) -> Path:
+    def parse(cls, method: str, n_steps: int, baseline: str) -> GradientPath:
         """Read the options of `interactions`.
 
         Raises:
@@ -47,7 +47,7 @@ class Path:
         return basis.mean.to(x) if self.baseline == "mean" else torch.zeros_like(basis.mean.to(x))
 
 
-class Effects:
+class FeatureEffects:
     r"""What features contribute to output features in one batch, before squaring:
     :math:`\sum_s \partial\hat f_{tj}/\partial\hat f_{si}\,\hat f_{si}` at counted positions t.
 
@@ -61,7 +61,13 @@ class Effects:
     """  # noqa: D205
 
     def __init__(
-        self, record: Record, l: int, source: SiteBasis, target: SiteBasis, path: Path, outputs: slice = slice(None)
+        self,
+        record: Record,
+        l: int,
+        source: SiteBasis,
+        target: SiteBasis,
+        path: GradientPath,
+        outputs: slice = slice(None),
     ) -> None:
         self.path = path
         self.x = x = record.activations[l]

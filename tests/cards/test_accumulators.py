@@ -8,9 +8,9 @@ import libasis
 from cards.collecting import same
 from chains import F64, random
 from libasis.cards.contents import Naming
-from libasis.cards.effects import Effects, moved_and_held, random_units
+from libasis.cards.effects import CardEffects, moved_and_held, random_units
 from libasis.cards.gather import Asked, Gathered, Limits
-from libasis.cards.groups import Group
+from libasis.cards.groups import GroupMeans
 from libasis.intervene import parse_metric
 from measure.laws import assert_merges, assert_resumes
 
@@ -104,7 +104,7 @@ def test_effects(case, only):
             moved_and_held(l, site, [1, 0], [0], random_units(20, site.k, 0, l), site.variances.sqrt(), 2**20)
             for l, site in enumerate(basis)
         ]
-        return Effects(sites, parse_metric("output_mse"), only)
+        return CardEffects(sites, parse_metric("output_mse"), only)
 
     def close(found, whole):
         for one, other in zip(found.sites, whole.sites, strict=True):
@@ -123,7 +123,7 @@ def test_groups(case):
     _, basis, records, naming = case
     sites = make_gathered(basis, naming, records[0]).sites
     for law in (assert_merges, assert_resumes):
-        law(lambda: Group("a", sites, [2, 0]), records, lambda found, whole: same(found, whole))
+        law(lambda: GroupMeans("a", sites, [2, 0]), records, lambda found, whole: same(found, whole))
 
 
 def test_a_model_of_fixed_batch_size_is_run_on_whole_batches_only():

@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 
 from libasis.basis import Basis, SiteBasis
 from libasis.graphs import InteractionGraph
-from libasis.report import write_page
+from libasis.report import Results, write_page
 from libasis.report.view import graph_view
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
@@ -97,7 +97,7 @@ def main():
     graph_view(graph)
     view = 1000 * (time.process_time() - start)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        file = write_page(Path(folder) / "page.html", [graph])
+        file = write_page(Path(folder) / "page.html", Results([graph]))
         path = os.environ.get("LIBASIS_CHROMIUM", "/usr/bin/chromium")
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 900})

@@ -15,9 +15,9 @@ import torch
 from experiments.training import Settings, trained
 from torch import Tensor, nn
 
+from libasis.data import read as read_file
 from libasis.demo import digits
 from libasis.run.errors import MissingDataError
-from libasis.run.images import open_images
 
 FASHION = "/usr/share/datasets/fashion-mnist"
 CIFAR = "data/cifar10"
@@ -97,7 +97,7 @@ def _arrays(path: Path) -> Images:
 
 
 def _folder(folder: Path) -> Images:
-    opened: Any = open_images(folder)
+    opened: Any = read_file(folder)
     return Images(opened.inputs.float() / 255, opened.targets)
 
 

@@ -5,17 +5,22 @@
 person needs to understand single features.
 """
 
+from . import report  # shows graphs: it registers the pages of results
 from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_nodes
 from .basis import Basis, SiteBasis
 from .build import build, fit
 from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, find_sites, trace
 from .errors import LibasisError
-from .evaluate import GraphDiff, diff
-from .graphs import Communities, InteractionGraph, Label, communities, load
+from .evaluate import Comparison, GraphDiff, Sensitivity, diff
+from .graphs import Communities, InteractionGraph, Label, communities
+from .importance import rules
 from .interactions import interactions
+from .intervene import Intervention, InterventionResult, intervene
 from .measure import keep
+from .numerics import Estimate
 from .provenance import versions
+from .store import load
 
 __version__ = versions()["libasis"]
 
@@ -23,14 +28,19 @@ __all__ = [
     "Basis",
     "Chain",
     "Communities",
+    "Comparison",
     "Curve",
     "EdgeAblation",
+    "Estimate",
     "FeatureCards",
     "GraphDiff",
     "InteractionGraph",
+    "Intervention",
+    "InterventionResult",
     "Label",
     "LibasisError",
     "NodeAblation",
+    "Sensitivity",
     "SiteBasis",
     "SiteTable",
     "Traced",
@@ -43,7 +53,10 @@ __all__ = [
     "find_sites",
     "fit",
     "interactions",
+    "intervene",
     "keep",
     "load",
+    "report",
+    "rules",
     "trace",
 ]

@@ -6,8 +6,9 @@ A message is one sentence that repeats what was given, says what was expected an
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +51,35 @@ class LabelError(LibasisError, ValueError):
 
 
 class StoreError(LibasisError):
-    """A saved graph cannot be written or read."""
+    """A result or another file cannot be written or read."""
+
+
+def optional(module: str, extra: str, what: str) -> Any:
+    """The module of an optional dependency.
+
+    Args:
+        module: its name.
+        extra: the extra of libasis that brings it.
+        what: what needs it, as the beginning of a sentence.
+
+    Raises:
+        OptionError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        name = module.replace("_", "-")
+        raise OptionError(f"{what} needs {name}, which is missing: pip install 'libasis[{extra}]'.") from None
+
+
+class SourceError(LibasisError):
+    """A model or data source cannot be opened."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that is not empty, without a full stop."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -228,7 +228,7 @@ REQUIRED = ("edges_required", "edges_required_stable")
         ({"metric": "f1"}, "metric is 'f1'"),
         ({"sections": ["s7"]}, r"sections names \['s7'\]"),
         ({"sections": ["output"]}, r"sections names \['output'\]"),
-        ({"dtype": "float16"}, "dtype is 'float16'"),
+        ({"dtype": "float32"}, "no option 'dtype' any more: give dtype to libasis.trace"),
     ],
     ids=str,
 )

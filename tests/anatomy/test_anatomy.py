@@ -162,7 +162,7 @@ class Last(nn.Module):
 def section(run, x):
     model = Last(run).double().eval()
     (context,) = libasis.trace(model, x, ["site", "output"]).record(x).contexts
-    return context, context.excerpt.source.layouts[0].canonical(x)
+    return context, context.subgraph.source.layouts[0].canonical(x)
 
 
 def example(name):

@@ -7,7 +7,8 @@ import chains
 import libasis
 from chains import F64, random
 from libasis import Basis, reference
-from libasis.ablation.masked_section import rows_of
+from libasis.ablation.masked_section import MaskedSection
+from libasis.ablation.ranking import Ranking
 from libasis.errors import OptionError
 
 
@@ -94,9 +95,8 @@ def test_ablations_of_overcomplete_directions_against_a_dense_computation(settin
     generator = torch.Generator().manual_seed(0)
     for l in (0, 1):
         mask = torch.rand(basis[l + 1].k, basis[l].k, generator=generator) < 0.5
-        rows = rows_of(record, l, basis[l], basis[l + 1], 2**20)
-        found = rows.run(mask, [torch.tensor([j]) for j in range(len(mask))])
-        y = basis[l + 1].mean + torch.cat(found, -1).unflatten(0, (len(setting.x), -1)) @ basis[l + 1].C_pinv
+        section = MaskedSection(l, basis[l], basis[l + 1], Ranking(mask.double()), 2**20)
+        (y,) = section.run(record, [int(mask.sum())])
         truth = reference.masked(setting.sections[l], record.activations[l], plain[l], plain[l + 1], mask)
         close(y.reshape(truth.shape), truth)
 

@@ -26,7 +26,7 @@ def test_it_leaves_a_page_and_graphs(found):
 
 def test_it_collects_cards(found):
     folder, result, _ = found
-    cards = libasis.FeatureCards.load(folder / "cards.json")
+    cards = libasis.FeatureCards.load(folder / "cards")
     graph = libasis.load(result["graph"])
     assert cards.kind == "image"
     assert set(cards.cards) <= {f"{site.name}:{i}" for site in graph.basis for i in range(site.k)}

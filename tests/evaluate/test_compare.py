@@ -18,9 +18,14 @@ def setting():
 
 
 @pytest.fixture(scope="module")
-def found(setting):
+def comparison(setting):
     study = Study(max_drop=0.02, bootstrap=Bootstrap(50), ablate_nodes={"schedule": [0, 4, 8, 16, 64]})
     return compare(*setting, ["lib", "pca", "random"], study)
+
+
+@pytest.fixture(scope="module")
+def found(comparison):
+    return comparison.runs["model"]
 
 
 def test_counts_agree_with_the_ablations_themselves(setting, found):
@@ -33,6 +38,18 @@ def test_counts_agree_with_the_ablations_themselves(setting, found):
         assert row["edges_total"] == alone.edges_total[row["section"]]
     assert found["lib"]["base_score"] == alone.base_score
     assert found["lib"]["samples"] == 96
+
+
+def test_a_comparison_is_a_result(comparison, tmp_path):
+    back = libasis.load(comparison.save(tmp_path / "comparison"))
+    assert back.runs == comparison.runs
+    assert back.summary == comparison.summary
+    assert repr(back) == "Comparison(lib, pca, random; 1 model)"
+    table = back.to_dataframe()
+    lib = table[(table.needed == "edges") & (table.method == "lib")]
+    assert list(lib.place) == SITES[:-1]
+    assert list(lib["mean"]) == [row["edges_required_stable"] for row in comparison.runs["model"]["lib"]["edges"]]
+    assert set(table.needed) == {"edges", "features"}
 
 
 def test_intervals_and_replicates_belong_to_the_counts(found):
@@ -61,7 +78,7 @@ def test_node_curves_have_bands(found):
 def test_what_is_done_is_not_done_again(setting, found):
     told = []
     again = compare(*setting, ["lib", "pca"], done=found, each=lambda m, r: told.append(m))
-    assert again == {m: found[m] for m in ("lib", "pca")}
+    assert again.runs["model"] == {m: found[m] for m in ("lib", "pca")}
     assert told == []
 
 
@@ -107,6 +124,7 @@ def test_sparse_lib_joins_by_name():
     x = torch.randn(200, 4)
     y = layers[1](layers[0](x)).argmax(-1)
     found = compare(chain, [(x, y)], [(x[:50], y[:50])], ["lib", "sparse"], Study(bootstrap=Bootstrap(5)))
+    found = found.runs["model"]
     for lib, sparse in zip(found["lib"]["sites"], found["sparse"]["sites"], strict=True):
         assert sparse["k"] == lib["k"]
         assert sparse["importance"] == pytest.approx(lib["importance"])

@@ -137,7 +137,7 @@ def test_cifar10_goes_through_the_whole_comparison(here, kind, monkeypatch):
     sites = read_config(ROOT / "experiments" / f"cifar10_{kind}.toml").sites
     traced = libasis.trace(model, train[0][0], sites)
     study = Study(max_drop=0.5, bootstrap=Bootstrap(5), edges=kind == "cnn", ablate_nodes={"schedule": [0, 4]})
-    found = compare(traced, train, test, ["lib"], study)["lib"]
+    found = compare(traced, train, test, ["lib"], study).runs["model"]["lib"]
     assert [row["site"] for row in found["sites"]] == sites
     assert found["sites"][0]["d"] == (3072 if kind == "mlp" else 16)
 

@@ -22,12 +22,12 @@ def found(setting):
 
 
 def rows(found, varied, value):
-    return [row for row in found["rows"] if (row["varied"], row["value"]) == (varied, value)]
+    return [row for row in found.fits if (row["varied"], row["value"]) == (varied, value)]
 
 
 def test_two_decades_of_the_threshold_change_nothing_on_the_digits(found):
     """Less than one percent, as promised in the docs; here the same features are kept."""
-    kept = [row["kept"] for row in found["reference"]]
+    kept = [row["kept"] for row in found.reference]
     for factor in (0.1, 1, 10):
         for row, k in zip(rows(found, "threshold", factor), kept, strict=True):
             assert row["kept"] == k
@@ -38,12 +38,12 @@ def test_two_decades_of_the_threshold_change_nothing_on_the_digits(found):
 
 def test_a_threshold_far_too_high_is_seen(found):
     assert any(
-        row["kept"] < ref["kept"] for row, ref in zip(rows(found, "threshold", 1e9), found["reference"], strict=True)
+        row["kept"] < ref["kept"] for row, ref in zip(rows(found, "threshold", 1e9), found.reference, strict=True)
     )
 
 
 def test_all_samples_are_the_reference_and_others_are_not(found):
-    assert found["samples"] == 1437
+    assert found.samples == 1437
     assert all(row["change"] == 0 for row in rows(found, "samples", 1))
     half = rows(found, "samples", 0.5)
     assert all(0 < row["change_leading"] < 0.5 for row in half)
@@ -84,8 +84,8 @@ def test_inputs_by_name_are_taken_by_rows():
     data = [({"x": torch.randn(20, 3), "shift": torch.randn(20, 3)}, torch.randint(2, (20,))) for _ in range(2)]
     traced = libasis.trace(Two().eval(), data[0][0], ["first:in", "second:in", "output"])
     found = sensitivity(traced, data, data, Variation(factors=(1,), shares=(0.3,), seeds=(), edges=False))
-    assert found["samples"] == 40
-    assert all(row["edges_required_stable"] is None for row in found["rows"])
+    assert found.samples == 40
+    assert all(row["edges_required_stable"] is None for row in found.fits)
 
 
 @pytest.mark.parametrize("options", [{"factors": ()}, {"factors": (0.0,)}, {"shares": (1.5,)}, {"shares": (0,)}])

@@ -1,7 +1,5 @@
 """Edges in closed form are those of forward and reverse mode, for every kind of section that has an anatomy."""
 
-import importlib
-
 import pytest
 import torch
 from torch import nn
@@ -10,11 +8,8 @@ from torch.nn import functional as F
 import libasis
 from anatomy.test_anatomy import MADE_OF, Last, T, example
 from interactions.allocations import peak
+from libasis.interactions.edge_sums import EdgeSums
 from libasis.interactions.effects import Effects, Path
-from libasis.interactions.totals import Totals
-
-totals = importlib.import_module("libasis.interactions.totals")
-
 
 RUNS = {name: made[0] for name, made in MADE_OF.items()}
 RUNS["affine, last position"] = lambda m, x: (x + m.q(x))[:, -1]
@@ -25,16 +20,17 @@ def method(request):
     return request.param
 
 
-def both(name, monkeypatch, mask=None, **options):
+def both(name, counted=None, **options):
+    """Edges of a section whose anatomy is known, and of the same as a plain callable, whose inside cannot be read."""
     x = torch.cat([example(name), 2 * example(name) - 1, example(name).flip(0) + 0.3])
-    model = Last(RUNS[name]).double().eval()
-    traced = libasis.trace(model, x, ["site", "output"], mask=mask)
+    mask = None if counted is None else lambda _: counted
+    traced = libasis.trace(Last(RUNS[name]).double().eval(), x, ["site", "output"], mask=mask)
     basis = libasis.fit(traced, [x], "pca")
     closed = libasis.interactions(traced, basis, [x], **options)
-    with monkeypatch.context() as patch:
-        patch.setattr(totals, "read", lambda context: "is not to be read here")
-        options.pop("memory", None)
-        derived = libasis.interactions(traced, basis, [x], **options)
+    record = traced.record(x)
+    chain = libasis.Chain([record.contexts[0]], ["site", "output"], mask=mask)
+    options.pop("memory", None)
+    derived = libasis.interactions(chain, basis, [record.activations[0]], **options)
     assert (closed.info["rules"], derived.info["rules"]) == (["closed form"], ["derivatives"])
     return closed, derived
 
@@ -47,15 +43,15 @@ def assert_same(closed, derived):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_closed_is_derived(name, method, monkeypatch):
-    assert_same(*both(name, monkeypatch, method=method, nodes=3))
+def test_closed_is_derived(name, method):
+    assert_same(*both(name, method=method, n_steps=3))
 
 
 @pytest.mark.parametrize("name", ["gelu of the normed", "attention, both ways", "partial rotary", "side by side"])
-def test_padding_and_small_memory(name, monkeypatch):
+def test_padding_and_small_memory(name):
     mask = torch.ones(9, T, dtype=torch.bool)
     mask[0, 1] = mask[4, 2:] = mask[7, 0] = False
-    assert_same(*both(name, monkeypatch, mask=lambda _: mask, memory=1))
+    assert_same(*both(name, mask, memory=1))
 
 
 def test_one_output_of_a_wide_head():
@@ -67,9 +63,10 @@ def test_one_output_of_a_wide_head():
     path = Path.parse("gradient", 1, "mean")
     found = {}
     for outputs in (slice(0, 6), slice(4, 5)):
-        found[outputs.start] = total = Totals(basis, 0, outputs, path, 2**30)
+        total = EdgeSums(basis, 0, outputs, path, 2**30)
         total.add(traced.record(x))
-    torch.testing.assert_close(found[0].squares[4:5], found[4].squares, rtol=1e-10, atol=0)
+        ((found[outputs.start], _),) = total.finish()
+    torch.testing.assert_close(found[0][4:5], found[4], rtol=1e-10, atol=0)
 
 
 WIDTH, LONG = 32, 64
@@ -110,13 +107,13 @@ def test_long_sequences(kind, nodes):
     traced = libasis.trace(Block(kind).double().eval(), x, ["site", "output"])
     basis = libasis.fit(traced, [x], "pca", progress=False)
     path = Path.parse("gradient" if nodes == 1 else "integrated", nodes, "mean")
-    closed, outputs = Totals(basis, 0, slice(3, 9), path, 2**23), slice(3, 9)
+    closed, outputs = EdgeSums(basis, 0, slice(3, 9), path, 2**23), slice(3, 9)
     closed.add(traced.record(x))
     effects = Effects(traced.record(x), 0, *basis.sites, path, outputs)
     with torch.no_grad():
-        derived = torch.cat([effect.square().sum(1) for _, effect in effects.forward(8)]).T
+        derived = torch.cat([effect.square().mean(1) for _, effect in effects.forward(8)]).T
     assert closed.rule == "closed form"
-    torch.testing.assert_close(closed.squares, derived, rtol=1e-10, atol=1e-12 * float(derived.max()))
+    torch.testing.assert_close(closed.finish()[0][0], derived, rtol=1e-10, atol=1e-12 * float(derived.max()))
 
 
 @pytest.mark.parametrize("memory", [2**21, 2**23, 2**25])
@@ -127,7 +124,7 @@ def test_memory_is_a_bound(kind, memory):
     x = torch.randn(6, LONG, WIDTH, dtype=torch.float64)
     traced = libasis.trace(Block(kind).double().eval(), x, ["site", "output"])
     basis, record = libasis.fit(traced, [x], "pca", progress=False), traced.record(x)
-    total = Totals(basis, 0, slice(None), Path.parse("gradient", 1, "mean"), memory)
+    total = EdgeSums(basis, 0, slice(None), Path.parse("gradient", 1, "mean"), memory)
     total.add(record)  # what does not depend on the batch is made once
     assert total.rule == "closed form"
     assert memory / 16 < peak(lambda: total.add(record)) < memory

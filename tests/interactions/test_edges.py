@@ -5,8 +5,14 @@ import torch
 
 import chains
 import libasis
+from ablation.setting import Setting
 from libasis import reference
 from libasis.errors import OptionError
+from libasis.interactions.edge_sums import EdgeSums
+from libasis.interactions.edges import measured_sections, plan_of
+from libasis.interactions.effects import Effects, Path
+from libasis.measure import Records
+from measure.laws import assert_merges, assert_resumes
 
 
 def graph(sections, x, **options):
@@ -41,8 +47,6 @@ def test_forward_and_reverse_mode_agree():
 @pytest.mark.parametrize("name", ["mlp", "attention"])
 def test_integrated_gradients_are_complete(name, baseline):
     """Summed over input features, attributions give the change of each output feature from the baseline."""
-    from libasis.interactions.effects import Effects, Path
-
     sections, x = chains.SECTIONS[name]()[:1], chains.data(name)
     traced = chains.chain(sections)
     basis = libasis.fit(traced, [x], "pca", truncation="absolute:1e-12", progress=False)
@@ -58,7 +62,7 @@ def test_integrated_gradients_are_complete(name, baseline):
 
 def test_integrated_equals_gradient_where_the_section_is_linear():
     W, x = chains.random(4, 6), chains.data("mlp")
-    one, two = graph([lambda z: z @ W.T], x), graph([lambda z: z @ W.T], x, method="integrated", nodes=3)
+    one, two = graph([lambda z: z @ W.T], x), graph([lambda z: z @ W.T], x, method="integrated", n_steps=3)
     torch.testing.assert_close(one.edges[0], two.edges[0], rtol=1e-10, atol=1e-14)
 
 
@@ -101,12 +105,14 @@ def test_masked_positions_do_not_count():
     truth = libasis.interactions(traced, basis, [x], progress=False)
     padded = torch.cat([x, 9 * torch.ones_like(x[:, :1])], 1)
     mask = torch.tensor([True, True, True, False]).expand(len(x), -1)
-    found = libasis.interactions(traced, basis, [padded], mask=lambda inputs: mask, progress=False)
+    found = libasis.interactions(traced.to(mask=lambda inputs: mask), basis, [padded], progress=False)
     for a, b in zip(found.edges, truth.edges, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("options", [{"method": "shapley"}, {"method": "integrated", "nodes": 0}, {"baseline": "max"}])
+@pytest.mark.parametrize(
+    "options", [{"method": "shapley"}, {"method": "integrated", "n_steps": 0}, {"baseline": "max"}]
+)
 def test_bad_options_are_refused(options):
     with pytest.raises(OptionError):
         graph(chains.SECTIONS["mlp"](), chains.data("mlp"), **options)
@@ -118,3 +124,38 @@ def test_a_basis_of_other_sites_is_refused():
     other = libasis.Chain(chains.SECTIONS["mlp"](), ["a", "b", "c"])
     with pytest.raises(OptionError, match="fit it on this cut"):
         libasis.interactions(other, basis, [x], progress=False)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("name", ["pointwise", "causal", "affine", "attention", "pooled"])
+def test_sums_merge_and_resume(name, parts):
+    """In closed form, of affine sections, and in forward and reverse mode, with positions that don't count."""
+    setting = Setting(name)
+    traced = setting.traced.to(mask=lambda inputs: inputs[0][..., 0] > -1)
+    records = list(traced.stream(setting.x.split(11)))
+
+    def make():
+        return EdgeSums(setting.basis, 0, slice(1, 4), Path.parse("integrated", 2, "mean"), 2**20, parts)
+
+    def close(found, whole):
+        assert len(found) == len(whole) == parts
+        for one, two in zip(found, whole, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+
+    assert_merges(make, records, close)
+    assert_resumes(make, records, close)
+
+
+def test_parts_are_those_of_their_batches():
+    """Batch i is in part i modulo their number; each part is what its batches alone give."""
+    setting, batches = Setting("causal"), list(Setting("causal").x.split(9))
+    path = Path.parse("gradient", 1, "mean")
+    for top_k, memory in [(None, 2**20), (None, 1), (2, 1)]:
+        plan = plan_of(setting.basis, top_k, memory, 2)
+        assert len(plan) == (1 if memory > 1 else sum(site.k for site in setting.basis.sites[1:]))
+        records = Records.of(setting.traced, batches, progress=False)
+        found = list(measured_sections(records, setting.basis, path, plan, top_k=top_k, memory=memory, parts=2))
+        for p in (0, 1):
+            alone = libasis.interactions(setting.traced, setting.basis, batches[p::2], top_k=top_k, progress=False)
+            for section, edges in zip(found, alone.edges, strict=True):
+                torch.testing.assert_close(section.parts[p].matrices()[0], edges, rtol=1e-10, atol=1e-14)

@@ -66,7 +66,7 @@ def test_integrated_edges_and_masks_too():
     mask[::3, 0] = False
     traced = libasis.trace(setting.sections[0], setting.x, ["input", "output"], mask=lambda _: mask)
     basis = libasis.fit(traced, [setting.x], "pca", progress=False)
-    options = {"method": "integrated", "nodes": 2, "progress": False}
+    options = {"method": "integrated", "n_steps": 2, "progress": False}
     dense = libasis.interactions(traced, basis, [setting.x], **options)
     kept = libasis.interactions(traced, basis, [setting.x], top_k=1, memory=1, **options)
     strengths, sources = dense.edges[0].max(1)

@@ -37,5 +37,5 @@ def test_nodes_lie_inside_and_weights_are_positive(nodes):
 
 @pytest.mark.parametrize("nodes", [0, -3])
 def test_fewer_than_one_node_is_refused(nodes):
-    with pytest.raises(OptionError, match=f"nodes is {nodes}"):
+    with pytest.raises(OptionError, match=f"n_steps is {nodes}"):
         gauss_legendre(nodes)

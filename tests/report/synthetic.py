@@ -56,7 +56,12 @@ def make_edge_ablation(graph, required, stable, *, metric="accuracy", higher=Tru
 
 
 def make_node_ablation(graph, *, base=0.99955):
-    curves = {
-        s.name: Curve({0: 0.01, 5: base - 0.0005, 6: base - 0.2, 9: base - 0.0009, s.k: base}) for s in graph.basis
+    scores = {0: 0.01, 5: base - 0.0005, 6: base - 0.2, 9: base - 0.0009}
+    curves = {s.name: Curve({**{n: v for n, v in scores.items() if n < s.k}, s.k: base}) for s in graph.basis}
+    needed = {
+        name: next(n for n, score in reversed(curve.items()) if base - score > 0.001) for name, curve in curves.items()
     }
-    return NodeAblation(curves, 0.0088, base, "accuracy", True, 8939, {"basis": graph.basis.method})
+    needed = {name: min(n for n in curve if n > needed[name]) for name, curve in curves.items()}
+    return NodeAblation(
+        needed, needed, curves, 0.0088, base, "accuracy", True, 0.001, 8939, {"basis": graph.basis.method}
+    )

@@ -8,8 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from libasis.errors import LibasisError, OptionError
 from libasis.report import FiguresError, draw_edge_curves, draw_graph, draw_node_curves, draw_spectra, to_svg
-from libasis.report.canvas import fit_name, power_of_ten, series_styles
-from libasis.report.series import percent, quantity, score
+from libasis.report.canvas import fit_name
+from libasis.report.numbers import percent, power_of_ten, quantity, score
+from libasis.report.series import series_styles
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
 
 

@@ -12,10 +12,9 @@ import torch
 from libasis.ablation.results import Curve
 from libasis.errors import OptionError
 from libasis.graphs.labels import Label
-from libasis.report import write_page
-from libasis.report.decide.words import Words
-from libasis.report.tables import kept_features
-from libasis.report.words import texts
+from libasis.report import Results, write_page
+from libasis.report.tables import features_needed
+from libasis.report.words import Words
 from report.decide.cards import make_cards
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
 
@@ -68,8 +67,8 @@ def digest(text):
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def page_of(path, *args, **kwargs):
-    text = write_page(path / "page.html", *args, **kwargs).read_text(encoding="utf-8")
+def page_of(path, graphs, lang="en", **results):
+    text = write_page(path / "page.html", Results(graphs, **results), lang).read_text(encoding="utf-8")
     return text, Reader(text)
 
 
@@ -83,7 +82,7 @@ def test_the_page_opens_in_its_language_and_holds_both(full):
     lang, text, page = full
     assert text.startswith("<!DOCTYPE html>")
     assert ("html", "lang", lang) in page.attributes
-    assert {texts("en")["graph"], texts("ja")["graph"]} <= {w.strip() for w in page.words}
+    assert {Words(one, "page")("graph") for one in ("en", "ja")} <= {w.strip() for w in page.words}
 
 
 def test_only_its_own_script_and_style_may_run(full):
@@ -177,10 +176,11 @@ def test_an_allowance_finer_than_one_score_is_said(tmp_path, lib, samples, said)
     assert ("a single one weighs 0.0028" in page.text) == said
 
 
-def test_kept_features_is_the_stable_count(lib):
+def test_features_needed_is_the_stable_count(lib):
     result = make_node_ablation(lib)
-    assert kept_features(result, result.curves["unembed:in"]) == 9
-    assert kept_features(result, Curve({3: 0.1})) is None
+    assert features_needed(result, "unembed:in") == 9
+    result.curves["unembed:in"] = Curve({3: 0.1})
+    assert features_needed(result, "unembed:in") is None
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
@@ -220,8 +220,9 @@ def test_long_records_are_cut_with_words(tmp_path):
 
 
 def test_same_results_same_bytes(tmp_path, lib, edge_ablations):
-    first = write_page(tmp_path / "a.html", [lib], edge_ablations=edge_ablations[:1]).read_bytes()
-    assert first == write_page(tmp_path / "b.html", [lib], edge_ablations=edge_ablations[:1]).read_bytes()
+    results = Results([lib], edge_ablations[:1])
+    first = write_page(tmp_path / "a.html", results).read_bytes()
+    assert first == write_page(tmp_path / "b.html", results).read_bytes()
 
 
 def test_graph_writes_its_own_page(tmp_path, lib):
@@ -268,12 +269,17 @@ def test_a_graph_of_the_strongest_edges_says_so(tmp_path, lang, lib):
     assert ("strongest 1%" if lang == "en" else "上位 1%") not in alone.text
 
 
-def test_no_graph_and_unknown_language_are_refused(tmp_path, lib):
-    with pytest.raises(OptionError, match="no graph"):
-        write_page(tmp_path / "x.html", [])
+def test_unknown_language_is_refused(tmp_path, lib):
     with pytest.raises(OptionError, match="'fr'"):
-        write_page(tmp_path / "x.html", [lib], lang="fr")
+        write_page(tmp_path / "x.html", Results([lib]), lang="fr")
     assert not (tmp_path / "x.html").exists()
+
+
+def test_the_old_way_to_give_results_is_answered_with_the_new_one(tmp_path, lib, edge_ablations):
+    with pytest.raises(OptionError, match=r"Results\(edge_ablations="):
+        write_page(tmp_path / "x.html", [lib], edge_ablations=edge_ablations)
+    with pytest.raises(OptionError, match=r"Results\(\[graph\]"):
+        write_page(tmp_path / "x.html", [lib])
 
 
 def test_a_question_in_each_language_or_one_for_both(tmp_path, lib):
@@ -287,14 +293,12 @@ def test_limits_and_the_first_screen_stand_once_in_each_language(full):
     _, text, page = full
     assert text.count('class="decide"') == 2
     for lang in ("en", "ja"):
-        assert page.text.count(Words(lang)("limits")) == 1
+        assert page.text.count(Words(lang, "first")("limits")) == 1
 
 
 def test_the_page_needs_no_matplotlib(tmp_path, lib, edge_ablations, node_ablations, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    page = write_page(
-        tmp_path / "page.html", [lib], edge_ablations=edge_ablations[:1], node_ablations=node_ablations[:1]
-    )
+    page = write_page(tmp_path / "page.html", Results([lib], edge_ablations[:1], node_ablations[:1]))
     assert page.stat().st_size > 100_000
 
 
@@ -305,8 +309,20 @@ def test_the_largest_page_is_below_ten_megabytes(tmp_path):
     cards = make_cards(graphs[0], "table")
     for card in cards["cards"].values():
         card["top"] = card["top"] * 15
-    file = write_page(tmp_path / "page.html", graphs, cards=cards)
+    file = write_page(tmp_path / "page.html", Results(graphs, cards=cards))
     data = json.loads(Reader(file.read_text(encoding="utf-8")).scripts[0])
     assert [len(g["edges"]["source"]) for g in data["graphs"]] == [20_000] * 3
     assert data["cards_cut"]["examples"] < 60
     assert 5e6 < file.stat().st_size < 10e6
+
+
+def test_names_of_methods_are_in_the_language_of_the_page(tmp_path, lib):
+    """Also in the charts, which are drawn once for both languages."""
+    neuron = make_graph(tuple(s.k for s in lib.basis), method="neuron")
+    text, _ = page_of(tmp_path, [lib, neuron])
+    panels = re.findall('<div class="panel-chart">.*?</div>', text, flags=re.S)
+    assert len(panels) == 4
+    for panel in panels:
+        japanese = re.sub('<span class="in-en" lang="en">.*?</span>', "", panel)
+        assert "ニューロン" in japanese
+        assert "Neurons" not in japanese

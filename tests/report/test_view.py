@@ -3,11 +3,10 @@ import json
 import pytest
 import torch
 
-from libasis.errors import OptionError
+from libasis.report import Results
 from libasis.report.bundle import bundle
-from libasis.report.content import Results
 from libasis.report.view import graph_view, share_out
-from report.decide.cards import make_cards
+from report.decide.cards import as_cards, make_cards
 from report.synthetic import make_edge_ablation, make_graph
 
 
@@ -77,24 +76,14 @@ def test_graphs_without_edges(sizes):
     json.dumps(view, allow_nan=False)
 
 
-def test_cards_too_large_lose_examples_and_say_so(monkeypatch):
+def test_cards_too_large_lose_examples_and_say_so():
+    """Cards of more than six megabytes; the user's own stay whole."""
     graph = make_graph((3, 2), ("a", "b"))
-    cards = make_cards(graph)
-    size = len(json.dumps(cards))
-    monkeypatch.setattr("libasis.report.bundle.CARD_BYTES", int(0.85 * size))
-    results, data = bundle(Results([graph], cards=cards))
+    cards = as_cards(make_cards(graph, "text"))
+    for card in cards.cards.values():
+        for example in (*card["top"], *card["bottom"]):
+            example["content"] = {**example["content"], "tokens": ["x" * 300_000]}
+    data = bundle(Results([graph], cards=cards))
     assert data["cards_cut"] == {"examples": 2}
-    assert all(len(card["top"]) == 2 for card in results.cards["cards"].values())
-    assert all(len(card["top"]) == 4 for card in cards["cards"].values())  # the user's own stay whole
-
-
-def test_cards_and_groups_of_another_graph_are_refused():
-    graph, other = make_graph((3, 2), ("a", "b")), make_graph((3, 2), ("a", "elsewhere"))
-    with pytest.raises(OptionError, match="elsewhere:0"):
-        bundle(Results([graph], cards=make_cards(other)))
-
-    class Groups:
-        modules, stability, info, modular = {"elsewhere:0": 0}, [1.0], {}, True
-
-    with pytest.raises(OptionError, match="elsewhere:0"):
-        bundle(Results([graph], communities=Groups()))
+    assert all(len(card["top"]) == 2 for card in data["graphs"][0]["cards"]["cards"].values())
+    assert all(len(card["top"]) == 4 for card in cards.cards.values())

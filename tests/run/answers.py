@@ -1,6 +1,7 @@
-"""What a command answered: exit code, stdout, stderr."""
+"""What a command answered (exit code, stdout, stderr) and when it wrote something."""
 
 import json
+from pathlib import Path
 
 
 def ok(answer):
@@ -22,3 +23,9 @@ def refused(answer, *parts):
     assert "Traceback" not in err
     for part in parts:
         assert part in err
+
+
+def written(path):
+    """When a file, or the youngest file of a folder, was written."""
+    path = Path(path)
+    return max(file.stat().st_mtime_ns for file in (path.rglob("*") if path.is_dir() else [path]))

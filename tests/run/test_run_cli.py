@@ -10,10 +10,9 @@ import torch
 
 import libasis
 import libasis.run
-from libasis.run import cli, pipeline
-from libasis.run.ablations import load_ablations
+from libasis.run import cli, pages, pipeline, toml
 from libasis.run.config import read_config
-from run.answers import facts, ok, refused
+from run.answers import facts, ok, refused, written
 
 SOURCE = Path(libasis.__file__).parents[1]
 VERBS = ("demo", "init", "sites", "fit", "graph", "ablate", "report", "export", "diff", "compare", "sensitivity")
@@ -54,7 +53,7 @@ def test_init_writes_settings_that_work(folder, command):
     refused(command("init"), "libasis.toml already exists", "--force")
     assert (folder / "libasis.toml").read_text() == "mine"
     assert facts(command("init", "--force", "--json")) == {"command": "init", "file": "libasis.toml"}
-    assert (folder / "libasis.toml").read_text() == cli.template()
+    assert (folder / "libasis.toml").read_text() == toml.template()
 
 
 # bad input
@@ -112,7 +111,7 @@ def test_missing_library_names_its_extra(command, settings, monkeypatch):
     def missing(config):
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
 
-    monkeypatch.setattr(pipeline, "report", missing)
+    monkeypatch.setattr(pages, "report", missing)
     refused(command("report"), "needs matplotlib: pip install 'libasis[figures]'")
 
 
@@ -139,27 +138,38 @@ def test_fit(folder, command, settings):
     assert [row["site"] for row in answer["sites"]] == ["fc1:in", "fc2:in", "output"]
     saved = read_config(folder / "libasis-run" / "config.toml")
     assert saved.fit.method == "pca"
-    assert saved == read_config(folder / "libasis-run" / "basis" / "config.toml")
 
 
 def test_fit_is_that_of_the_python_call(folder, command, settings, code):
-    ok(command("fit", "--set", "fit.dtype=float64"))
+    ok(command("fit", "--set", "trace.dtype=float64"))
     user = sys.modules[code]
-    traced = libasis.trace(user.model(), user.batches()[0][0], ["fc1:in", "fc2:in", "output"])
-    expected = libasis.fit(traced, user.batches(), dtype="float64")
+    traced = libasis.trace(user.model(), user.batches()[0][0], ["fc1:in", "fc2:in", "output"], dtype="float64")
+    expected = libasis.fit(traced, user.batches())
     for a, b in zip(libasis.load("libasis-run/basis"), expected, strict=True):
         assert torch.equal(a.C, b.C)
 
 
-def test_graph_fits_only_if_needed(folder, command, settings, monkeypatch):
+def test_a_rule_with_options_reaches_the_fit(command, settings):
+    ok(command("fit", "--set", 'fit.moments={rule = "sketch", relative_error = 0.3, seed = 5}'))
+    rules = libasis.load("libasis-run/basis").info["rules"]
+    assert all(rule["rule"].startswith("sketch") for rule in rules)
+    assert all(rule["relative_error"] <= 0.3 for rule in rules)
+    ok(command("fit", "--force", "--set", "fit.moments=exact"))
+    assert {rule["rule"] for rule in libasis.load("libasis-run/basis").info["rules"]} == {"exact"}
+    bad = 'fit.moments={rule = "closed_form", relative_error = 0.3}'
+    refused(command("fit", "--force", "--set", bad), 'the rule "closed_form", which has none')
+
+
+def test_graph_fits_only_if_needed(folder, command, settings):
     rows = facts(command("graph", "--json"))["sections"]
     assert [(row["section"], row["to"]) for row in rows] == [("fc1:in", "fc2:in"), ("fc2:in", "output")]
     first = libasis.load(folder / "libasis-run" / "graph")
     assert rows[0]["features"] == f"{first.edges[0].shape[1]} -> {first.edges[0].shape[0]}"
     refused(command("graph"), "libasis-run/graph already exists")
-    monkeypatch.setattr(libasis, "fit", None)  # the saved basis is used
+    fitted = written("libasis-run/basis")
     out = ok(command("graph", "--force", "--set", "interactions.method=integrated", "--set", "fit.progress=false"))
     assert "fc2:in" in out
+    assert written("libasis-run/basis") == fitted
     second = libasis.load(folder / "libasis-run" / "graph")
     assert torch.equal(first.basis.sites[0].C, second.basis.sites[0].C)
     assert not torch.equal(first.edges[0], second.edges[0])
@@ -173,14 +183,16 @@ def test_graph_never_goes_on_from_another_basis(folder, command, settings, code)
     ok(command("graph", "--force", "--set", "fit.method=pca"))
     assert libasis.load(folder / "libasis-run" / "graph").basis.method == "pca"
     assert libasis.load(folder / "libasis-run" / "basis").method == "pca"
-    (folder / "libasis-run" / "basis" / "config.toml").unlink()
     refused(command("graph", "--set", "output=libasis-run"), "graph already exists")
 
 
-def test_unknown_origin_is_refused(folder, command, settings):
+def test_unknown_origin_is_refused(folder, command, settings, code):
     ok(command("fit"))
-    (folder / "libasis-run" / "basis" / "config.toml").unlink()
-    refused(command("graph"), "config.toml is missing or cannot be read")
+    basis = libasis.load("libasis-run/basis")
+    basis.info.pop("made_of")
+    basis.save("libasis-run/basis", force=True)
+    refused(command("graph"), "libasis-run/basis was made with what it does not say", "--force")
+    ok(command("graph", "--force"))
 
 
 def test_other_folders_are_left_alone(folder, command, settings):
@@ -196,13 +208,13 @@ def test_ablate(folder, command, settings):
     refused(command("ablate"), "libasis-run/graph does not exist", "run libasis graph first")
     ok(command("graph"))
     out = ok(command("ablate"))
-    for part in ("required (stable)", "score of zero", "fc1:in", "accuracy", "samples", "libasis-run/ablation.json"):
+    for part in ("required (stable)", "score of zero", "fc1:in", "accuracy", "samples", "libasis-run/ablation"):
         assert part in out
-    saved, _ = load_ablations(folder / "libasis-run" / "ablation.json")
+    saved = libasis.load(folder / "libasis-run" / "ablation")
     assert saved.held_out
     assert saved.nodes.samples == saved.edges.samples == 20
     assert set(saved.edges.edges_total) == {"fc1:in", "fc2:in"}
-    refused(command("ablate"), "ablation.json already exists")
+    refused(command("ablate"), "ablation already exists")
     answer = facts(
         command("ablate", "--force", "--json", "--set", "ablate.edges=false", "--set", "ablate.max_drop=0.1")
     )
@@ -248,16 +260,17 @@ def test_report(folder, command, settings):
     assert page != alone
 
 
-def test_report_with_names_of_features(folder, command, settings, monkeypatch):
+def test_report_with_names_of_features(folder, command, settings):
     ok(command("graph"))
-    shown = []
-    monkeypatch.setattr("libasis.report.write_page", lambda path, graphs, **_: shown.append(graphs[0].labels) or path)
-    libasis.load("libasis-run/graph").with_labels({"fc1:in:0": '名 = "x"'}).save_labels("my 名.json")
-    ok(command("report", "--labels", "my 名.json"))
-    ok(command("report", "--set", "report.labels=my 名.json"))
-    ok(command("report"))
-    assert shown == [{"fc1:in:0": libasis.Label('名 = "x"')}] * 2 + [{}]
-    refused(command("report", "--labels", "none.json"), "none.json cannot be read as labels")
+    libasis.load("libasis-run/graph").with_labels({"fc1:in:0": "my 名 here"}).save_labels("my 名.json")
+    for arguments, shown in (
+        (["--labels", "my 名.json"], True),
+        (["--set", "report.labels=my 名.json"], True),
+        ([], False),
+    ):
+        ok(command("report", "--set", "report.cards=false", *arguments))
+        assert ("my 名 here" in (folder / "libasis-run" / "report.html").read_text(encoding="utf-8")) == shown
+    refused(command("report", "--labels", "none.json"), "none.json cannot be read")
 
 
 def test_export(folder, command, settings):
@@ -289,8 +302,8 @@ def test_diff(folder, command, settings):
     answer = facts(command("diff", "libasis-run", "libasis-run", "--out", "numbers.json", "--json"))
     assert (answer["only_a"], answer["edges"]) == ([], [])
     assert json.loads((folder / "numbers.json").read_text())["format"] == "libasis-diff"
-    refused(command("diff", "libasis-run", "nowhere"), "nowhere holds no saved libasis result")
-    refused(command("diff", "libasis-run", "other/basis"), "holds a basis and no graph")
+    refused(command("diff", "libasis-run", "nowhere"), "nowhere does not exist")
+    refused(command("diff", "libasis-run", "other/basis"), "kind 'basis', not 'graph'")
     refused(command("diff", "libasis-run", "libasis-run", "--lang", "fr"), "'fr'")
 
 
@@ -298,7 +311,7 @@ def test_report_refuses_the_ablation_of_another_graph(command, settings):
     ok(command("graph"))
     ok(command("ablate"))
     ok(command("graph", "--force", "--set", "interactions.method=integrated"))
-    refused(command("report"), "ablation.json belongs to a graph of other settings", "libasis ablate --force")
+    refused(command("report"), "ablation was made with another graph", "libasis ablate --force")
 
 
 def test_chain_brings_its_own_sites(folder, command):

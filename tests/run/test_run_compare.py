@@ -2,15 +2,17 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
 
 from libasis.errors import LibasisError
 from libasis.run import cli
-from libasis.run.compare import at_most, difference, run_comparison, with_seed
+from libasis.run.compare import run_comparison, with_seed
 from libasis.run.config import parse_config, read_config
 from libasis.run.errors import ConfigError, MissingDataError, RunError, SourceError
+from libasis.run.opened import first
 from libasis.run.sensitivity import run_sensitivity
 
 SEEDED = """
@@ -81,8 +83,8 @@ def test_results_tables_and_figures_are_written(experiment, folder):
     summary = run_comparison(read_config(experiment), out=folder / "out", say=told.append)
     files = {p.relative_to(folder / "out").as_posix() for p in (folder / "out").rglob("*") if p.is_file()}
     assert files == {
-        *(f"compare/seed-3/{m}.json" for m in ("lib", "pca", "random")),
-        *(f"compare/seed-5/{m}.json" for m in ("lib", "pca")),
+        *(f"compare/seed-3/{m}/manifest.json" for m in ("lib", "pca", "random")),
+        *(f"compare/seed-5/{m}/manifest.json" for m in ("lib", "pca")),
         "compare.json", "edges.csv", "features.csv",
         "figures/edges.svg", "figures/nodes.svg", "figures/recovered.svg",
     }  # fmt: skip
@@ -108,15 +110,15 @@ def test_each_seed_has_its_model_and_data(experiment, folder):
 def test_what_is_there_is_not_computed_again(experiment, folder):
     config = read_config(experiment)
     first = run_comparison(config, out=folder / "out")
-    (folder / "out/compare/seed-5/pca.json").unlink()
+    shutil.rmtree(folder / "out/compare/seed-5/pca")
     told = []
     again = run_comparison(config, out=folder / "out", say=told.append)
     assert [line.split(":")[0] for line in told] == ["seed-5, pca"]
     assert again["edges"] == first["edges"]
-    calls(experiment).clear()
+    told.clear()
     more = read_config(experiment, ['compare.methods=["lib"]', "compare.controls=[]", "report.lang=ja"])
-    assert len(run_comparison(more, out=folder / "out")["edges"]) == 2
-    assert calls(experiment) == []
+    assert len(run_comparison(more, out=folder / "out", say=told.append)["edges"]) == 2
+    assert told == []
 
 
 def test_results_of_other_settings_are_refused_and_replaced_by_force(experiment, folder):
@@ -129,7 +131,8 @@ def test_results_of_other_settings_are_refused_and_replaced_by_force(experiment,
 
 def test_a_broken_file_is_no_result(experiment, folder):
     run_comparison(read_config(experiment), out=folder / "out")
-    (folder / "out/compare/seed-3/lib.json").write_text("{")
+    file = folder / "out/compare/seed-3/lib/manifest.json"
+    file.write_text(file.read_text().replace("1", "2"))  # a digit is another one
     with pytest.raises(RunError, match="cannot be read"):
         run_comparison(read_config(experiment), out=folder / "out")
 
@@ -142,9 +145,9 @@ def test_sensitivity_is_written_and_read_again(experiment, folder):
         ("threshold", 1), ("threshold", 10), ("samples", 0.5), ("seed", 1)
     }  # fmt: skip
     assert (folder / "out/figures/sensitivity.svg").read_text().startswith("<?xml")
-    calls(experiment).clear()
-    assert run_sensitivity(config, out=folder / "out")["rows"] == first["rows"]
-    assert calls(experiment) == []
+    told = []
+    assert run_sensitivity(config, out=folder / "out", say=told.append)["rows"] == first["rows"]
+    assert told == []
     with pytest.raises(RunError, match="sensitivity.shares"):
         run_sensitivity(read_config(experiment, ["sensitivity.shares=[1]"]), out=folder / "out")
 
@@ -211,17 +214,11 @@ def test_arguments_survive_the_settings_file(folder):
 def test_so_many_samples_are_taken():
     x = torch.arange(10)
     batches = [((x[:4], x[:4]), x[:4]), ((x[4:8], x[4:8]), x[4:8]), ((x[8:], x[8:]), x[8:])]
-    assert [len(b[1]) for b in at_most(batches, 6)] == [4, 2]
-    assert at_most(batches, 6)[1][0][0].tolist() == [4, 5]
-    assert [len(b[1]) for b in at_most(batches, 8)] == [4, 4]
-    assert [len(b[1]) for b in at_most(batches, 99)] == [4, 4, 2]
-    assert at_most(batches, None) is batches
-
-
-def test_differences_are_named():
-    assert difference({"a": {"b": 1}}, {"a": {"b": 2}}) == "a.b was 1 and is 2 now"
-    assert difference({"a": 1}, {"a": 2}) == "a was 1 and is 2 now"
-    assert difference(None, {}) == "it cannot be read"
+    assert [len(b[1]) for b in first(batches, 6)] == [4, 2]
+    assert first(batches, 6)[1][0][0].tolist() == [4, 5]
+    assert [len(b[1]) for b in first(batches, 8)] == [4, 4]
+    assert [len(b[1]) for b in first(batches, 99)] == [4, 4, 2]
+    assert first(batches, None) is batches
 
 
 def test_missing_data_is_an_error_of_libasis():

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 import libasis
-from libasis.run import cli, toml
+from libasis.run import toml
 from libasis.run.config import SECTIONS, Config, parse_config, read_config
 from libasis.run.errors import ConfigError
 
@@ -46,6 +46,12 @@ def test_defaults():
         ({"ablate": {"schedule": "fast"}}, ["ablate.schedule is 'fast'", "list of counts"]),
         ({"interactions": {"top_k": 0}}, ["interactions.top_k is 0", "whole number, 1 or more"]),
         ({"report": {"lang": "de"}}, ["report.lang is 'de'"]),
+        ({"fit": {"moments": "fast"}}, ["fit.moments is 'fast'", '"sketch"', "relative_error"]),
+        (
+            {"fit": {"moments": {"rule": "sketch", "relative_error": 2.0}}},
+            ["fit.moments is {", "2.0", "between 0 and 1"],
+        ),
+        ({"fit": {"moments": {"relative": 0.1}}}, ["fit.moments is {'relative': 0.1}"]),
         ({"model": {}}, ["a.toml lacks the key 'model.source'", "hf:DIRECTORY"]),
     ],
 )
@@ -70,13 +76,40 @@ def test_values_that_are_right():
             **BASE,
             "sites": ["a", ["b:in", "c"]],
             "ablate": {"schedule": [1, 2], "max_drop": 1},
-            "fit": {"dtype": "float64"},
+            "trace": {"dtype": "float64"},
         }
     )
     assert config.sites == ["a", ["b:in", "c"]]
     assert config.ablate.schedule == [1, 2]
     assert config.ablate.max_drop == 1.0
-    assert config.fit.dtype == "float64"
+    assert config.trace.dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "now"),
+    [
+        *((name, "dtype", "float64", "write dtype in [trace]") for name in ("fit", "interactions", "ablate")),
+        *((name, "device", "cpu", "write device in [trace]") for name in ("fit", "interactions", "ablate")),
+        ("data", "mask", "attention_mask", "write mask in [trace]"),
+        ("fit", "relative_error", 0.05, 'moments = { rule = "auto", relative_error = ... }'),
+        ("interactions", "nodes", 8, "n_steps"),
+        ("interactions", "seed", 0, "nothing there is random"),
+    ],
+)
+def test_an_old_key_names_the_new_one(section, key, value, now):
+    text = message({section: {**BASE.get(section, {}), key: value}})
+    for part in ("a.toml", f"'{key}'", f"[{section}]", now):
+        assert part in text
+    with pytest.raises(ConfigError, match=f"^--set {section}.{key} has the key"):
+        parse_config({**BASE, section: {**BASE.get(section, {}), key: value}}, changed={f"{section}.{key}"})
+
+
+def test_a_rule_may_have_options():
+    config = parse_config({**BASE, "fit": {"moments": {"rule": "sketch", "relative_error": 0.05}}})
+    assert (config.fit.moments.rule, config.fit.moments.relative_error) == ("sketch", 0.05)
+    assert parse_config(tomllib.loads(config.to_toml())) == config
+    changed = toml.override(BASE, ["fit.moments.relative_error=0.1"])
+    assert parse_config(changed).fit.moments.rule == "auto"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +191,7 @@ def test_settings_survive_writing_and_reading():
 
 
 def test_template_is_valid_and_shows_every_key_with_its_default():
-    text = cli.template()
+    text = toml.template()
     config = parse_config(tomllib.loads(text))
     assert len(config.sites) >= 2
     assert not config.ablate.sites
@@ -182,10 +215,10 @@ def test_template_is_valid_and_shows_every_key_with_its_default():
 def keywords(call):
     parameters = inspect.signature(call).parameters.values()
     named = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return {name: default for name, default in named.items() if name not in ("mask", "within")}
+    return {name: default for name, default in named.items() if name != "within"}
 
 
-@pytest.mark.parametrize("name", ["fit", "interactions"])
+@pytest.mark.parametrize("name", ["trace", "fit", "interactions"])
 def test_same_keywords_and_defaults_as_the_call(name):
     fields = SECTIONS[name].model_fields
     assert {key: field.default for key, field in fields.items()} == keywords(getattr(libasis, name))

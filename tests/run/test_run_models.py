@@ -10,6 +10,7 @@ from torch import nn
 from torch.export import Dim
 
 import libasis
+from libasis.errors import OptionError
 from libasis.run import models
 from libasis.run.errors import SourceError
 from libasis.run.models import open_model
@@ -110,7 +111,8 @@ def test_weights_that_are_missing_are_no_random_model(folder, hf_directory):
 
 def test_missing_transformers_names_the_extra(hf_directory, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
-    refused(f"hf:{hf_directory}", "needs transformers", "pip install 'libasis[hf]'")
+    with pytest.raises(OptionError, match=r"needs transformers.*pip install 'libasis\[hf\]'"):
+        open_model(f"hf:{hf_directory}")
 
 
 # exported programs

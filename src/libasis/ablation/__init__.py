@@ -2,6 +2,7 @@
 
 from .edges import ablate_edges
 from .nodes import ablate_nodes
+from .pair import Ablations
 from .results import Curve, EdgeAblation, NodeAblation, SampleScores
 
-__all__ = ["Curve", "EdgeAblation", "NodeAblation", "SampleScores", "ablate_edges", "ablate_nodes"]
+__all__ = ["Ablations", "Curve", "EdgeAblation", "NodeAblation", "SampleScores", "ablate_edges", "ablate_nodes"]

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ..anatomy import read
-from ..basis import SiteBasis, check_same_sites
+from ..basis import check_same_sites
 from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
 from ..graphs import InteractionGraph
 from ..intervene import Allowance, Metric, MetricSpec, Scores, parse_metric
 from ..measure import DEFAULT_MEMORY, Records, measure
 from ..provenance import versions
-from ..types import Activations, Matrix, Plain, Vector
-from .masked_section import rows_of
+from ..types import Plain, Vector
+from .masked_section import MaskedSection
 from .ranking import Ranking
 from .results import Curve, EdgeAblation, SampleScores
 from .schedules import bisect_ablated, bisect_kept, geometric, stable_count
@@ -42,10 +40,11 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
 
     With the m strongest edges kept, each output feature is computed by running the section on an input in which only
     the input features joined to it are present (the others at their mean; directions that the basis dropped too); the
-    rest of the model runs on. The constant's edges are always kept and never counted. The score is not monotone in m,
-    so two numbers are given: ``edges_required`` (the published bisection) and ``edges_required_stable``. Of a graph
-    measured with ``top_k`` only the edges it keeps are ranked: no other edge is ever a candidate, and
-    ``info["candidates"]`` says which share of each section's strength the candidates have.
+    rest of the model runs on. Positions that don't count stay as they are, at both ends of the section. The constant's
+    edges are always kept and never counted. The score is not monotone in m, so two numbers are given:
+    ``edges_required`` (the published bisection) and ``edges_required_stable``. Of a graph measured with ``top_k`` only
+    the edges it keeps are ranked: no other edge is ever a candidate, and ``info["candidates"]`` says which share of
+    each section's strength the candidates have.
 
     Args:
         traced: from `trace` or `Chain`.
@@ -58,7 +57,8 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
             ``"bisect-kept"``: the number kept between 0 and all edges.
         stable: also find the stable count, on a grid of at least 64 counts refined around the edge.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes.
+        memory: bound in bytes for each of three: what one batch's products may hold, the activations kept between
+            passes, and what is prepared of them (of batches that do not fit it is prepared again in each pass).
         per_sample: also give each sample's scores, to resample them; they need 8 bytes per sample and count. More
             counts are then measured below the stable one, where those of a resample may end.
 
@@ -77,16 +77,16 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     check_same_sites(traced, graph.basis)
     records = Records.of(traced, batches, memory, progress=progress)
     base = measure(records, Scores(scored, lambda record: [record.output], per_sample=per_sample), "base score")
-    searches: dict[str, _Search] = {}
+    searches: dict[str, _SectionSearch] = {}
     required: dict[str, int | None] = {}
     stable_counts: dict[str, int | None] = {}
     for l, name in enumerate(names):
         if sections is None or name in sections:
-            found = _Search(records, graph, l, scored, base.means[0], allowance, memory, per_sample=per_sample)
+            found = _SectionSearch(records, graph, l, scored, base.means[0], allowance, memory, per_sample=per_sample)
             searches[name] = found
             required[name] = found.required(search)
             stable_counts[name] = found.stable() if stable else None
-            found.sections.clear()
+            found.section.close()
     info = {
         "basis": graph.basis.method,
         "search": search,
@@ -121,7 +121,7 @@ def _candidates(graph: InteractionGraph) -> Plain | None:
     return {"top_k": kept["k"], "kept_share": shares, "note": note}
 
 
-class _Search:
+class _SectionSearch:
     """The search in one section; remembers every score it measured."""
 
     def __init__(
@@ -148,7 +148,7 @@ class _Search:
         self.scores: dict[int, float] = {}
         self.per_sample = per_sample
         self.sums: dict[int, Vector] = {}
-        self.sections: dict[int, _MaskedSection] = {}
+        self.section = MaskedSection(l, self.source, self.target, self.ranking, memory)
 
     def passed(self, count: int) -> bool:
         return bool(self.allowance.passes(self.base, self.scores[count]))
@@ -178,73 +178,11 @@ class _Search:
             return
 
         def outputs(record: Record) -> Iterator[Tensor]:
-            section = self.sections.get(record.index)
-            if section is None:
-                section = _MaskedSection(record, self.l, self.source, self.target, self.ranking, self.memory)
-            if self.records.lasting:
-                self.sections[record.index] = section
-            for count in new:
-                yield record.rest(self.l + 1, section.run(count))
+            for y in self.section.run(record, new, lasting=self.records.lasting):
+                yield record.rest(self.l + 1, y)
 
         scores = Scores(self.metric, outputs, len(new), per_sample=self.per_sample)
         label = f"edges at {self.source.name}, {len(new)} counts"
         self.scores.update(zip(new, measure(self.records, scores, label).means, strict=True))
         if self.per_sample:
             self.sums.update(zip(new, scores.by_sample()[1], strict=True))
-
-
-class _MaskedSection:
-    """One section on one batch, with its strongest edges."""
-
-    def __init__(  # noqa: PLR0913 - one section of one batch
-        self, record: Record, l: int, source: SiteBasis, target: SiteBasis, ranking: Ranking, memory: int
-    ) -> None:
-        x = record.activations[l]
-        self.target = target
-        self.ranking = ranking
-        self.block = max(1, memory // (16 * source.k))  # rows of masks and weights made at once
-        self.current: int | None = None
-        self.outputs = x.new_zeros(*record.activations[l + 1].shape[:-1], target.k)
-        anatomy = read(record.contexts[l])
-        self.affine: _Affine | None = None
-        if not isinstance(anatomy, str) and anatomy.affine and anatomy.skip is not None:
-            self.affine = _Affine(record, l, source, target, anatomy.skip)
-        else:
-            self.rows = rows_of(record, l, source, target, memory)
-
-    def run(self, count: int) -> Activations:
-        """The next activation when only the ``count`` strongest edges are kept."""
-        changed = self.ranking.changed(self.current, count)
-        self.current = count
-        for which in changed.split(self.block):
-            kept = self.ranking.rows(which, count)
-            if self.affine is not None:
-                self.outputs[..., which] = self.affine.run(kept, which)
-            else:
-                self._run(kept, which)
-        return self.target.decode(self.outputs)
-
-    def _run(self, masks: Matrix, which: Tensor) -> None:
-        """Compute some output features; those that see the same input features together."""
-        kept, group = torch.unique(masks, dim=0, return_inverse=True)
-        columns = [which[group == r] for r in range(len(kept))]
-        for start in range(0, len(kept), self.rows.at_once):
-            some = slice(start, start + self.rows.at_once)
-            for part, j in zip(self.rows.run(kept[some], columns[some]), columns[some], strict=True):
-                self.outputs[..., j] = part
-
-
-class _Affine:
-    """An affine section on one batch: what features do is a matrix."""
-
-    def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, skip: Matrix) -> None:
-        x = record.activations[l]
-        self.features = source.encode(x)
-        self.C, self.through = target.C.to(x), skip.to(x) @ source.C_pinv.to(x).T  # [d_out, k_in]
-        explained = (x - source.mean.to(x)) @ skip.to(x).T @ self.C
-        self.at_mean = target.encode(record.activations[l + 1]) - explained
-
-    def run(self, kept: Matrix, which: Tensor) -> Tensor:
-        """Output features ``which`` when each sees the input features kept for it, ``[batch, t, which]``."""
-        matrix = self.C[:, which].T @ self.through
-        return self.at_mean[..., which] + self.features @ (matrix * kept.to(matrix)).T

@@ -1,240 +1,139 @@
-"""One section run on part of its input features, read at part of its output features: what edge ablation repeats.
-
-A row is the set of input features that an output feature may see. Where the section's anatomy is known, a row costs
-only the features kept: they are pushed through the affine maps beforehand, and one output feature is read beforehand.
-"""
+"""One section with only some of its edges, batch after batch: what edge ablation runs again and again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy, Attention, Norm, Pointwise, read
+from ..anatomy import Anatomy, read
 from ..basis import SiteBasis
 from ..cut import Record
-from ..types import Matrix
+from ..types import Activations, Matrix
+from .masked_anatomy import MaskedAnatomy
+from .ranking import Ranking, rows_alike
 
 
 class Rows(Protocol):
-    """Runs a section on rows."""
+    """A section on one batch, to be run on rows: sets of input features that an output feature may see."""
 
-    at_once: int
-    """How many rows to give together."""
-
-    def run(self, kept: Matrix, columns: Sequence[Tensor]) -> list[Tensor]:
-        """For each row of ``kept`` bool ``[r, k_in]`` its output features ``columns[r]``: ``[batch, t, columns]``."""
+    @property
+    def held(self) -> list[Tensor]:
+        """The tensors that it keeps."""
         ...
 
+    def run(self, masks: Matrix, which: Tensor, out: Tensor) -> None:
+        """Write output features ``which`` to ``out[..., which]``, each from its row of ``masks``, bool ``[n, k_in]``.
 
-def rows_of(record: Record, l: int, source: SiteBasis, target: SiteBasis, memory: int) -> Rows:
-    """The cheapest way to run rows of section l on one batch."""
-    anatomy = read(record.contexts[l])
-    if isinstance(anatomy, str):
-        return WholeRows(record, l, source, target, memory)
-    return ReadRows(record, l, source, target, anatomy)
+        At positions that don't count all of the input stays as it is.
+        """
+        ...
 
 
 class WholeRows:
     """Any section: the activation is put together from the kept features and the section is run on it."""
 
     def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, memory: int) -> None:
+        self.record, self.l, self.source, self.target = record, l, source, target
         x = record.activations[l]
-        self.context = record.contexts[l]
         self.features = source.encode(x)
-        self.mean, self.C_pinv = source.mean.to(x), source.C_pinv.to(x)
-        self.target_mean, self.C = target.mean.to(x), target.C.to(x)
         self.at_once = max(1, memory // max(8 * record.workspace(l, l + 1) * x.element_size(), 1))
 
-    def run(self, kept: Matrix, columns: Sequence[Tensor]) -> list[Tensor]:
+    @property
+    def held(self) -> list[Tensor]:
         """See `Rows`."""
-        x = self.mean + (self.features * kept.to(self.features)[:, None, None, :]).flatten(0, 1) @ self.C_pinv
-        y = (self.context.tile(len(kept))(x) - self.target_mean).unflatten(0, (len(kept), -1))
-        return [part @ self.C[:, which] for part, which in zip(y, columns, strict=True)]
+        return [self.features]
 
-
-class ReadRows:
-    """A section whose anatomy is known, on one batch."""
-
-    at_once = 1
-
-    def __init__(self, record: Record, l: int, source: SiteBasis, target: SiteBasis, anatomy: Anatomy) -> None:
-        x = record.activations[l]
-        self.features = source.encode(x)
-        self.read = anatomy.read
-        C, C_pinv = target.C.to(x), source.C_pinv.to(x)
-        seen = _Seen(source, anatomy.norm, x, self.features)
-        parts: list[_Part] = [_PointwisePart(branch, seen, C) for branch in anatomy.pointwise]
-        if anatomy.attention is not None:
-            parts.append(_AttentionPart(anatomy.attention, seen, C, record.contexts[l].values, self.read))
-        self.parts = parts
-        skip = x.new_zeros(anatomy.d_out, anatomy.d) if anatomy.skip is None else anatomy.skip.to(x)
-        self.skip = C_pinv @ skip.T @ C  # [k_in, k_out]
-        # what is left is the same whatever is kept: the biases, and the mean through the skip path
-        every = torch.arange(target.k, device=x.device)
-        u = x if anatomy.norm is None else anatomy.norm(x)[0]
-        explained = (x - source.mean.to(x)) @ skip.T @ C + sum(part.whole(u, every) for part in parts)
-        self.constant = target.encode(record.activations[l + 1]) - self._at(explained)
-
-    def _at(self, y: Tensor) -> Tensor:
-        return y if self.read is None else y[:, list(self.read)]
-
-    def run(self, kept: Matrix, columns: Sequence[Tensor]) -> list[Tensor]:
+    def run(self, masks: Matrix, which: Tensor, out: Tensor) -> None:
         """See `Rows`."""
-        out = []
-        for row, which in zip(kept, columns, strict=True):
-            some = _Some(self.features, row)
-            y = some.through(self.skip[:, which]) + sum(part.run(some, which) for part in self.parts)
-            out.append(self._at(y) + self.constant[..., which])
-        return out
+        alike = rows_alike(masks, which)
+        while some := list(islice(alike, self.at_once)):
+            kept = torch.stack([row for row, _ in some]).to(self.features)
+            x = self.source.decode(self.features * kept[:, None, None, :])  # [rows, batch, t, d]
+            if (counted := self.record.counted[self.l]) is not None:
+                x = torch.where(counted[..., None], x, self.record.activations[self.l])
+            y = self.record.contexts[self.l].tile(len(some))(x.flatten(0, 1)) - self.target.mean.to(x)
+            for part, (_, columns) in zip(y.unflatten(0, (len(some), -1)), some, strict=True):
+                out[..., columns] = part @ self.target.C.to(x)[:, columns]
 
 
-class _Some:
-    """The features that a row keeps, on one batch; where it keeps most of them, those it lacks are taken away."""
+class MaskedBatch:
+    """A section on one batch: the output features as they were last, of which the next count changes some."""
 
-    def __init__(self, features: Tensor, row: Tensor, positions: list[int] | None = None) -> None:
-        self.features, self.row = features, row
-        self.few = 2 * int(row.sum()) <= len(row)
-        self.there = (row if self.few else ~row).nonzero().squeeze(1)
-        self.amounts = (features if positions is None else features[:, positions])[..., self.there]
+    def __init__(self, rows: Rows, outputs: Tensor) -> None:
+        self.rows, self.outputs = rows, outputs
+        self.count: int | None = None
 
-    def at(self, positions: list[int] | None) -> _Some:
-        """The same at some positions."""
-        return self if positions is None else _Some(self.features, self.row, positions)
-
-    def through(self, matrix: Matrix, every: Tensor | None = None) -> Tensor:
-        """Their sum through a matrix ``[k_in, rows]``; ``every`` is that of all features, if it is known."""
-        if self.few:
-            return self.amounts @ matrix[self.there]
-        every = self.features @ matrix if every is None else every
-        flat = torch.addmm(every.flatten(0, 1), self.amounts.flatten(0, 1), matrix[self.there], alpha=-1)
-        return flat.view_as(every)
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that it keeps."""
+        return sum(x.numel() * x.element_size() for x in [self.outputs, *self.rows.held])
 
 
-class _Seen:
-    """Affine maps of u in terms of the features kept; with a norm the scale depends on them too."""
+class MaskedSection:
+    """One section with only its strongest edges.
 
-    def __init__(self, source: SiteBasis, norm: Norm | None, x: Tensor, features: Tensor) -> None:
-        self.norm = norm
-        self.features = features
-        self.mean, self.C_pinv = source.mean.to(x), source.C_pinv.to(x)
-        if norm is not None:
-            rows = norm.fold(torch.cat([self.mean[None], self.C_pinv]))
-            self.gram = rows @ rows.T / rows.shape[1]
+    What is prepared of a batch is kept for the next pass where it fits; of the other batches it is made again.
 
-    def map(self, W: Matrix, b: Tensor, positions: list[int] | None = None, *, often: bool = True) -> _Mapped:
-        """W u + b, at some positions; ``often`` for maps that many rows use."""
-        W = W.to(self.mean)
-        W = W if self.norm is None else self.norm.fold(W)
-        of_feature = self.C_pinv @ W.T
-        features = self.features if positions is None else self.features[:, positions]
-        return _Mapped(W @ self.mean, of_feature, b.to(self.mean), positions, features @ of_feature if often else None)
-
-    def scale(self, some: _Some) -> Tensor | None:
-        """``1 / sigma`` of the input made of some features, ``[batch, t, 1]``."""
-        if self.norm is None:
-            return None
-        kept = some.row.nonzero().squeeze(1)
-        amounts = self.features[..., kept]
-        square = (amounts @ self.gram[1:, 1:][kept][:, kept] * amounts).sum(-1, keepdim=True) + self.gram[0, 0]
-        square = square + 2 * amounts @ self.gram[1:, :1][kept]
-        return (square.clamp_min(0.0) + self.norm.eps).rsqrt()
-
-    def value(self, mapped: _Mapped, some: _Some, scale: Tensor | None) -> Tensor:
-        """W u + b of the input made of some features, ``[batch, t, rows]``; ``scale`` is that of `scale`."""
-        value = some.at(mapped.positions).through(mapped.of_feature, mapped.every)
-        if scale is None:
-            return value.add_(mapped.at_mean + mapped.b)
-        scale = scale if mapped.positions is None else scale[:, mapped.positions]
-        return value.add_(mapped.at_mean).mul_(scale).add_(mapped.b)
-
-
-@dataclass(frozen=True, eq=False)
-class _Mapped:
-    """An affine map of u in terms of features.
+    Args:
+        l: number of the section.
+        source: basis of its input.
+        target: basis of its output.
+        ranking: its edges.
+        memory: bound in bytes for what is kept, and for what one batch's products may hold.
 
     Attributes:
-        at_mean: W (folded) on the mean, ``[rows]``.
-        of_feature: W on each feature's direction, ``[k_in, rows]``.
-        b: ``[rows]``.
-        positions: where it is wanted; None for everywhere.
-        every: the sum over all features, ``[batch, t, rows]``, or None where it is not worth keeping.
+        held: bytes of what is kept.
     """
 
-    at_mean: Tensor
-    of_feature: Matrix
-    b: Tensor
-    positions: list[int] | None
-    every: Tensor | None
+    def __init__(self, l: int, source: SiteBasis, target: SiteBasis, ranking: Ranking, memory: int) -> None:
+        self.l, self.source, self.target, self.ranking, self.memory = l, source, target, ranking, memory
+        self.held = 0
+        self._block = max(1, memory // (16 * source.k))  # rows of masks and weights made at once
+        self._forms: dict[Anatomy, MaskedAnatomy] = {}
+        self._kept: dict[Record, MaskedBatch] = {}
 
+    def run(self, record: Record, counts: Iterable[int], *, lasting: bool = False) -> Iterator[Activations]:
+        """The next activation with each of these numbers of edges kept.
 
-class _Part(Protocol):
-    def whole(self, u: Tensor, columns: Tensor) -> Tensor:
-        """The part's output features at the actual u, ``[batch, t, columns]``."""
-        ...
+        Neighbouring counts share the output features that they do not change. Positions that don't count stay as they
+        are, at the input and at the output.
 
-    def run(self, some: _Some, columns: Tensor) -> Tensor:
-        """The same when only some features are present."""
-        ...
+        Args:
+            record: a batch.
+            counts: numbers of edges.
+            lasting: whether the same record comes again in the next pass.
+        """
+        batch = self._kept.get(record) or self._prepared(record, lasting=lasting)
+        counted, whole = record.counted[self.l + 1], record.activations[self.l + 1]
+        for count in counts:
+            for which in self.ranking.changed(batch.count, count).split(self._block):
+                batch.rows.run(self.ranking.rows(which, count), which, batch.outputs)
+            batch.count = count
+            y = self.target.decode(batch.outputs)
+            yield y if counted is None else torch.where(counted[..., None], y, whole)
 
+    def close(self) -> None:
+        """Give up all that is kept."""
+        self._kept, self._forms, self.held = {}, {}, 0
 
-class _PointwisePart:
-    def __init__(self, branch: Pointwise, seen: _Seen, C: Matrix) -> None:
-        self.seen = seen
-        self.activate = branch.activate
-        self.weights = [(A.to(C), b.to(C)) for A, b in zip(branch.A, branch.b, strict=True)]
-        self.maps = [seen.map(A, b) for A, b in self.weights]
-        self.G = branch.B.to(C).T @ C  # [h, k_out]
+    def _prepared(self, record: Record, *, lasting: bool) -> MaskedBatch:
+        y = record.activations[self.l + 1]
+        batch = MaskedBatch(self._rows(record), y.new_zeros(*y.shape[:-1], self.target.k))
+        if lasting and self.held + batch.nbytes <= self.memory:
+            self._kept[record] = batch
+            self.held += batch.nbytes
+        return batch
 
-    def whole(self, u: Tensor, columns: Tensor) -> Tensor:
-        return self.activate(*(u @ A.T + b for A, b in self.weights)) @ self.G[:, columns]
-
-    def run(self, some: _Some, columns: Tensor) -> Tensor:
-        scale = self.seen.scale(some)
-        a = [self.seen.value(mapped, some, scale) for mapped in self.maps]
-        return self.activate(*a) @ self.G[:, columns]
-
-
-class _AttentionPart:
-    def __init__(
-        self, attention: Attention, seen: _Seen, C: Matrix, values: tuple[Tensor, ...], read: tuple[int, ...] | None
-    ) -> None:
-        self.seen = seen
-        self.attention = attention
-        self.values = values
-        n = attention
-        self.H = len(n.W_Q)
-        self.raw = [(W.flatten(0, 1).to(C), b.flatten().to(C)) for W, b in ((n.W_Q, n.b_Q), (n.W_K, n.b_K))]
-        # queries are wanted only where the output is read, if they can be told apart from the others
-        asked = None if read is None or attention.rotate_query is not None else list(read)
-        self.asked = asked
-        self.maps = [seen.map(W, b, where) for (W, b), where in zip(self.raw, (asked, None), strict=True)]
-        G = torch.einsum("ohv,ok->khv", n.W_O.to(C), C)  # what an output feature reads of each head's values
-        self.W_V = torch.einsum("khv,hvd->khd", G, n.W_V.to(C))
-        self.b_V = torch.einsum("khv,hv->kh", G, n.b_V.to(C))
-
-    def _weights(self, q: Tensor, k: Tensor) -> Tensor:
-        n = self.attention
-        q = q if n.rotate_query is None else n.rotate_query(q, self.values)
-        k = k if n.rotate_key is None else n.rotate_key(k, self.values)
-        return n.pattern(q, k, self.values)
-
-    def _attend(self, weights: Tensor, v: Tensor, columns: int) -> Tensor:
-        v = v.unflatten(-1, (columns, self.H)).permute(0, 3, 1, 2)  # [batch, head, s, column]
-        return (weights @ v).sum(1)
-
-    def whole(self, u: Tensor, columns: Tensor) -> Tensor:
-        weights = self._weights(*(u @ W.T + b for W, b in self.raw))
-        v = u @ self.W_V[columns].flatten(0, 1).T + self.b_V[columns].flatten()
-        return self._attend(weights, v, len(columns))
-
-    def run(self, some: _Some, columns: Tensor) -> Tensor:
-        scale = self.seen.scale(some)
-        q, k = (self.seen.value(mapped, some, scale) for mapped in self.maps)
-        if self.asked is not None:
-            q = torch.zeros_like(k).index_copy_(1, torch.tensor(self.asked, device=q.device), q)
-        mapped = self.seen.map(self.W_V[columns].flatten(0, 1), self.b_V[columns].flatten(), often=False)
-        return self._attend(self._weights(q, k), self.seen.value(mapped, some, scale), len(columns))
+    def _rows(self, record: Record) -> Rows:
+        """The cheapest way to run rows on one batch."""
+        anatomy = read(record.contexts[self.l])
+        if isinstance(anatomy, str):
+            return WholeRows(record, self.l, self.source, self.target, self.memory)
+        if anatomy not in self._forms:
+            x = record.activations[self.l]
+            self._forms[anatomy] = MaskedAnatomy(self.l, self.source, self.target, anatomy, x)
+        return self._forms[anatomy].on(record)

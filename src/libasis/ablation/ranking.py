@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -59,3 +61,10 @@ class Ranking:
             return torch.arange(self.k_out)
         between = self._places[min(one, other) : max(one, other)]
         return torch.unique(between // self.k_in)
+
+
+def rows_alike(masks: Matrix, which: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each different row of bool ``[n, k_in]``, with those of ``which`` ``[n]`` that have it."""
+    rows, group = torch.unique(masks, dim=0, return_inverse=True)
+    for number, row in enumerate(rows):
+        yield row, which[group == number]

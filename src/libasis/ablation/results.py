@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar, get_type_hints
+
+from torch import Tensor
 
 from ..intervene import Scores
+from ..store import Stored
 from ..types import Plain, Vector
 
 
@@ -46,7 +49,7 @@ class Curve(Mapping[int, float]):
         return f"Curve({self._points})"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SampleScores:
     """What each sample contributes to the scores of an ablation, for resampling; a sample may have several scores.
 
@@ -66,9 +69,44 @@ class SampleScores:
         counts, scores = base.by_sample()
         return cls(counts, scores[0], sums)
 
+    def __repr__(self) -> str:
+        return f"SampleScores({len(self.counts)} samples, {len(self.sums)} places)"
 
-@dataclass(frozen=True, eq=False)
-class NodeAblation:
+
+class _Ablation(Stored):
+    """What both ablations have in common."""
+
+    place: ClassVar[str]
+    curves: dict[str, Curve]
+    base_score: float
+    metric: str
+    samples: int
+
+    def rows(self) -> list[Plain]:
+        """One plain row per site or section: its name, its counts, and the scores with none and with all kept."""
+        counts = [name for name, hint in get_type_hints(type(self)).items() if hint in _COUNTS]
+        return [
+            {
+                self.place: name,
+                **{key: getattr(self, key)[name] for key in counts},
+                "score_of_none": curve.get(0),
+                "score_of_all": curve.scores[-1] if curve else None,
+            }
+            for name, curve in self.curves.items()
+        ]
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self.curves)} {self.place}s; {self.metric} {self.base_score:.6g} of the whole "
+            f"model on {self.samples} samples)"
+        )
+
+
+_COUNTS = (dict[str, int], dict[str, int | None])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NodeAblation(_Ablation, kind="node-ablation"):
     """Scores with only the k most important features of one site kept.
 
     Attributes:
@@ -85,8 +123,10 @@ class NodeAblation:
         max_drop: the worsening of the score that was allowed.
         samples: number of scores averaged (tokens, for token targets).
         info: schedule, replacement, data, seed, method, versions.
-        per_sample: each sample's scores, where asked for; never stored.
+        per_sample: each sample's scores, where asked for.
     """
+
+    place: ClassVar[str] = "site"
 
     features_required: dict[str, int | None]
     features_required_stable: dict[str, int | None]
@@ -100,21 +140,13 @@ class NodeAblation:
     info: Plain = field(default_factory=dict)
     per_sample: SampleScores | None = None
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One plain row per site."""
-        return [
-            {
-                "site": name,
-                "features": curve.counts[-1],
-                "features_required": self.features_required[name],
-                "features_required_stable": self.features_required_stable[name],
-            }
-            for name, curve in self.curves.items()
-        ]
+    def rows(self) -> list[Plain]:
+        """One plain row per site: its name, features measured and needed, and the scores with none and with all."""
+        return [{**row, "features": self.curves[row["site"]].counts[-1]} for row in super().rows()]
 
 
-@dataclass(frozen=True, eq=False)
-class EdgeAblation:
+@dataclass(frozen=True, eq=False, repr=False)
+class EdgeAblation(_Ablation, kind="edge-ablation"):
     """Scores with only the m strongest edges of one section kept.
 
     All dictionaries are keyed by the name of the section's input site. The constant's edges are never counted.
@@ -133,14 +165,16 @@ class EdgeAblation:
         max_drop: the worsening of the score that was allowed.
         samples: number of scores averaged (tokens, for token targets).
         info: search, data, seed, method, versions; candidates, where the graph was measured with ``top_k``.
-        per_sample: each sample's scores, where asked for; never stored.
+        per_sample: each sample's scores, where asked for.
     """
+
+    place: ClassVar[str] = "section"
 
     edges_required: dict[str, int | None]
     edges_required_stable: dict[str, int | None]
     edges_total: dict[str, int]
     curves: dict[str, Curve]
-    masks: dict[str, Any]
+    masks: dict[str, Tensor | None]
     base_score: float
     metric: str
     higher_is_better: bool
@@ -148,15 +182,3 @@ class EdgeAblation:
     samples: int
     info: Plain = field(default_factory=dict)
     per_sample: SampleScores | None = None
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One plain row per section."""
-        return [
-            {
-                "section": name,
-                "edges_total": self.edges_total[name],
-                "edges_required": self.edges_required[name],
-                "edges_required_stable": self.edges_required_stable[name],
-            }
-            for name in self.edges_required
-        ]

@@ -13,6 +13,7 @@ from ..cut import Traced
 from ..errors import OptionError, SiteError
 from ..importance import Moments
 from ..measure import DEFAULT_MEMORY, Records
+from ..store import Stored, all_finite, listed
 from ..types import Matrix, Plain, Vector
 
 
@@ -42,6 +43,28 @@ class SiteBasis:
     variances: Vector
     rank_report: Plain = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"SiteBasis({self.name!r}: {self.k} of {self.d} directions kept)"
+
+    def flaw(self) -> str | None:
+        """What makes it no basis of a site; None if it is one."""
+        if self.C.ndim != 2:
+            return f"C of site {self.name!r} has the shape {list(self.C.shape)}, but it is a matrix"
+        shapes = {
+            "mean": [self.d],
+            "C": [self.d, self.k],
+            "C_pinv": [self.k, self.d],
+            "importances": [self.k],
+            "variances": [self.k],
+        }
+        for name, shape in shapes.items():
+            tensor = getattr(self, name)
+            if list(tensor.shape) != shape:
+                return f"{name} of site {self.name!r} has the shape {list(tensor.shape)} instead of {shape}"
+            if not all_finite(tensor):
+                return f"{name} of site {self.name!r} is not finite"
+        return None
+
     @property
     def d(self) -> int:
         """Number of coordinates of the activation."""
@@ -62,7 +85,7 @@ class SiteBasis:
 
 
 @dataclass(frozen=True, eq=False)
-class Basis:
+class Basis(Stored, kind="basis"):
     """The bases of all sites of a traced model, in the model's order.
 
     Attributes:
@@ -90,18 +113,27 @@ class Basis:
         raise SiteError(f"No site is called {key!r}; the sites of this basis are {[s.name for s in self.sites]}.")
 
     def __repr__(self) -> str:
-        rows = "\n".join(f"  {s.name}: {s.k} of {s.d} directions kept" for s in self.sites)
-        return f"Basis(method={self.method!r}, {len(self.sites)} sites)\n{rows}"
+        rows = [f"  {s.name}: {s.k} of {s.d} directions kept" for s in self.sites]
+        return listed(f"Basis(method={self.method!r}, {len(self.sites)} sites)", rows)
 
-    def save(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write to a directory (safetensors and a JSON manifest); see `libasis.load`.
+    def flaw(self) -> str | None:
+        """What makes it no basis; None if it is one."""
+        names = [site.name for site in self.sites]
+        if not names:
+            return "it has no sites"
+        if len(set(names)) < len(names):
+            return f"two of its sites have the same name: {names}"
+        return next((flaw for site in self.sites if (flaw := site.flaw())), None)
 
-        Raises:
-            StoreError: the directory exists and ``force`` is false.
-        """
-        from ..graphs.store import save
-
-        return save(self, path, force=force)
+    def rows(self) -> list[Plain]:
+        """One plain row per feature: id, site, index, importance, variance."""
+        return [
+            {"id": f"{site.name}:{i}", "site": site.name, "index": i, "importance": importance, "variance": variance}
+            for site in self.sites
+            for i, (importance, variance) in enumerate(
+                zip(site.importances.tolist(), site.variances.tolist(), strict=True)
+            )
+        ]
 
     @classmethod
     def from_directions(  # noqa: PLR0913 - keyword options of the public face

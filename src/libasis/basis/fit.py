@@ -106,7 +106,7 @@ class Recursion:
         return principal_basis(name, whiten(name, stats, self.truncation, self.dtype))
 
     def _site(self, source: int, target: int, white: Whitening, readout: SiteBasis) -> SiteBasis:
-        moment = self.pulled(source, target, white.U * white.g.sqrt(), readout)
+        moment = self.pulled(source, target, white.decode.T, readout)
         name = self.traced.sites[source].name
         return interaction_basis(name, white, moment, self.truncation, self.dtype)
 

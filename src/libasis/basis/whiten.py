@@ -9,32 +9,36 @@ import torch
 from ..errors import ActivationError
 from ..importance import Moment
 from ..numerics import RankDecision, StreamingMoments, Truncation, eigh_descending, fix_signs
-from ..numerics.eigen import gram_noise, symmetric
+from ..numerics.eigen import accumulation_noise, coordinate_noise, gram_noise, symmetric
 from ..types import Matrix, Plain, Vector
 from .basis import SiteBasis
 
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    r"""The covariance :math:`G = U\,\mathrm{diag}(g)\,U^T` of a site without its noise directions.
+    r"""The covariance :math:`G` of a site without its noise directions.
 
     Attributes:
         mean: ``[d]``.
-        U: ``[d, r]``.
-        g: ``[r]``, descending.
+        encode: W ``[d, r]``: the coordinates :math:`z = W^T (f-\mu)` are uncorrelated, with unit variance.
+        decode: :math:`W^+` ``[r, d]``.
         decision: where the spectrum was cut.
     """
 
     mean: Vector
-    U: Matrix
-    g: Vector
+    encode: Matrix
+    decode: Matrix
     decision: RankDecision
 
 
 def whiten(
     name: str, moments: StreamingMoments, truncation: Truncation, dtype: torch.dtype, within: Matrix | None = None
 ) -> Whitening:
-    """Decompose the covariance, or that of the part in a span.
+    r"""Decompose the covariance, or that of the part in a span.
+
+    With a threshold in numbers the eigenvalues of :math:`G` itself are cut. With ``"auto"`` those of
+    :math:`N^{-1/2} R N^{-1/2}`, R the correlation matrix and N the noise of each coordinate in its own spread, are kept
+    above 1: directions that vary more than rounding can make them. No unit of any coordinate matters to it.
 
     Args:
         name: of the site, for messages.
@@ -46,20 +50,35 @@ def whiten(
     Raises:
         ActivationError: the activation does not vary on the data.
     """
-    covariance = moments.covariance
+    covariance, rounding = moments.covariance, coordinate_noise(moments, dtype)
     if within is not None:
         within = within.to(covariance)
         covariance = symmetric(within.T @ covariance @ within)
-    values, vectors = eigh_descending(covariance)
-    vectors = vectors if within is None else within @ vectors
-    noise = gram_noise(float(values[0]), len(values), moments.mean_square, dtype)
-    decision = truncation.decide(values, noise=noise)
+        rounding = within.square().T @ rounding
+    scale = _noise_scale(covariance, rounding) if truncation.kind == "auto" else torch.ones_like(rounding)
+    values, vectors = eigh_descending(covariance * scale[:, None] * scale)
+    decision = truncation.decide(values, noise=1.0)
     if decision.kept == 0:
         raise ActivationError(
             f"The activation at site {name!r} does not vary on the {moments.n} vectors of the data (largest variance "
-            f"{float(values[0]):.3g}, threshold {decision.threshold:.3g}); give more varied data or another site."
+            f"{float(covariance.diagonal().max()):.3g}, {decision.rule}); give more varied data or another site."
         )
-    return Whitening(moments.mean, vectors[:, : decision.kept], values[: decision.kept], decision)
+    root, kept = values[: decision.kept].sqrt(), vectors[:, : decision.kept]
+    back = torch.where(scale > 0, 1 / scale, 0.0)  # what is noise and nothing else has no part in any direction
+    encode, decode = scale[:, None] * kept / root, (root * kept).T * back
+    if within is not None:
+        encode, decode = within @ encode, decode @ within.T
+    return Whitening(moments.mean, encode, decode, decision)
+
+
+def _noise_scale(covariance: Matrix, rounding: Vector) -> Vector:
+    """What each coordinate is multiplied by so that noise has variance 1; 0 where it is noise and nothing else."""
+    variances = covariance.diagonal()
+    lives = variances > rounding
+    inverse = torch.where(lives, variances, torch.ones_like(variances)).rsqrt() * lives
+    correlations = covariance * inverse[:, None] * inverse
+    top = float(torch.linalg.eigvalsh(correlations)[-1])
+    return inverse * (rounding * inverse.square() + accumulation_noise(top, len(variances))).rsqrt()
 
 
 def interaction_basis(
@@ -73,8 +92,7 @@ def interaction_basis(
     Raises:
         ActivationError: nothing later depends on the site.
     """
-    root = white.g.sqrt()
-    values, V = _importances(white.U * root, pulled)
+    values, V = _importances(white.decode.T, pulled)
     noise = gram_noise(float(values[0]), len(values), float(values.sum()), dtype)
     decision = truncation.decide(values, noise=noise)
     if decision.kept == 0:
@@ -84,8 +102,7 @@ def interaction_basis(
         )
     importances, V = values[: decision.kept], V[:, : decision.kept]
     scale = importances.sqrt()
-    C = (white.U / root) @ V * scale
-    C_pinv = (V / scale).T @ (root[:, None] * white.U.T)
+    C, C_pinv = white.encode @ V * scale, (V / scale).T @ white.decode
     report = {"variance": white.decision.to_dict(), "importance": decision.to_dict()}
     return oriented(name, white.mean, C, C_pinv, importances, importances, report)
 
@@ -99,9 +116,11 @@ def _importances(weigh: Matrix, pulled: Moment) -> tuple[Vector, Matrix]:
 
 
 def principal_basis(name: str, white: Whitening) -> SiteBasis:
-    """PCA: C = U, importance = variance."""
+    """PCA of what was kept: C = U, importance = variance."""
     report = {"variance": white.decision.to_dict()}
-    return oriented(name, white.mean, white.U, white.U.T, white.g, white.g, report)
+    _, roots, Vh = torch.linalg.svd(white.decode, full_matrices=False)
+    g = roots.square()
+    return oriented(name, white.mean, Vh.T, Vh, g, g, report)
 
 
 def own_coordinates(name: str, moments: StreamingMoments) -> SiteBasis:
@@ -113,10 +132,17 @@ def own_coordinates(name: str, moments: StreamingMoments) -> SiteBasis:
 
 
 def oriented(
-    name: str, mean: Vector, C: Matrix, C_pinv: Matrix, importances: Vector, variances: Vector, report: Plain
+    name: str,
+    mean: Vector,
+    C: Matrix,
+    C_pinv: Matrix,
+    importances: Vector,
+    variances: Vector,
+    report: Plain,
 ) -> SiteBasis:
-    """A site basis with the sign rule applied, on the CPU."""
-    signs = fix_signs(C_pinv)
+    """A site basis with the sign rule applied, to each coordinate in its own spread, on the CPU."""
+    spread = (variances @ C_pinv.square()).sqrt()
+    signs = fix_signs(C_pinv / torch.where(spread > 0, spread, torch.ones_like(spread)))
     mean, C, C_pinv, importances, variances = (
         part.contiguous().cpu() for part in (mean, C * signs, C_pinv * signs[:, None], importances, variances)
     )

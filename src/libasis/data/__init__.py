@@ -1,4 +1,4 @@
-"""The user's data: batches read in one way, samples that keep their identity, digests."""
+"""The user's data: files read as batches, batches read in one way, samples that keep their identity, digests."""
 
 from .batches import (
     Batch,
@@ -10,19 +10,28 @@ from .batches import (
     structure_of_example,
     to_device,
 )
+from .facts import data_facts, size_of
+from .file_batches import FileBatches
+from .files import read
 from .identity import Roll, sample_digests
-from .replay import replayed
+from .replay import Replayed, from_seed, replayed
 
 __all__ = [
     "Batch",
+    "FileBatches",
+    "Replayed",
     "Roll",
     "Structure",
     "check_reiterable",
+    "data_facts",
     "describe",
     "first_inputs",
+    "from_seed",
+    "read",
     "read_batches",
     "replayed",
     "sample_digests",
+    "size_of",
     "structure_of_example",
     "to_device",
 ]

@@ -15,13 +15,13 @@ from ..errors import BatchError
 from .batches import Batch
 
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64
-MIX = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)
+MIX = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64), (31, 1))
 BLOCK = 2**17
 """Words of 8 bytes that are worked on at once: they fit into a cache."""
 
 CHANGED = (
-    "give the same samples in every pass (no random augmentation, no sampling with replacement), or have them read once: "
-    "more memory, a folder as spill, or libasis.keep"
+    "give the same samples in every pass (no random augmentation, no sampling with replacement), or have them read "
+    "once: more memory, a folder as spill, or libasis.keep"
 )
 
 
@@ -29,31 +29,28 @@ def sample_digests(batch: Batch, size: int) -> Tensor:
     """A number for each of the ``size`` samples of a batch, from its inputs and targets alone, int64 on the CPU.
 
     Neither the other samples of the batch nor its place in the data matter; what all samples share (a scalar, a text)
-    counts for each of them. Two different samples have the same number with a probability of about 2⁻⁶⁴.
+    counts for each of them. Two different samples have the same number with a probability of about 2⁻⁶⁴, below 2⁻⁴⁰
+    where their values have few digits.
     """
     found = torch.zeros(size, dtype=torch.int64)
     leaves, spec = pytree.tree_flatten((batch.args, batch.kwargs))
     common = hashlib.blake2b(str(spec).encode(), digest_size=8)
     for place, leaf in enumerate([*leaves, batch.targets]):
         if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == size:
-            found = _mixed(found + _wrapped((place + 1) * GOLDEN)) + _rows(leaf.detach()).cpu()
+            common.update(f"{place}:{tuple(leaf.shape[1:])}{leaf.dtype}".encode())
+            found += _rows(leaf.detach(), place).cpu()
         elif isinstance(leaf, (list, tuple)) and len(leaf) == size:
-            own = torch.tensor([_number(hashlib.blake2b(_plain(x), digest_size=8)) for x in leaf], dtype=torch.int64)
-            found = _mixed(found + _wrapped((place + 1) * GOLDEN)) + own
+            own = [_number(hashlib.blake2b(_plain(x), digest_size=8)) for x in leaf]
+            found += torch.tensor(own) * _keys(place, 1)
         else:
             common.update(f"{place}:".encode() + _plain(leaf))
     return _mixed(found ^ _number(common))
 
 
-def _wrapped(number: int) -> int:
-    """As an int64 that has overflowed."""
-    return (number + 2**63) % 2**64 - 2**63
-
-
 def _plain(value: Any) -> bytes:
     if not isinstance(value, Tensor):
         return repr(value).encode()
-    return f"{tuple(value.shape)}{value.dtype}".encode() + _bytes(value.detach().reshape(1, -1)).cpu().numpy().tobytes()
+    return f"{tuple(value.shape)}{value.dtype}".encode() + _bytes(value.detach()[None]).cpu().numpy().tobytes()
 
 
 def _number(digest: Any) -> int:
@@ -62,41 +59,40 @@ def _number(digest: Any) -> int:
 
 def _bytes(x: Tensor) -> Tensor:
     """``[n, bytes]`` of a tensor ``[n, ...]``."""
-    x = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
     x = x.to_dense() if x.layout != torch.strided else x
+    x = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
     return x.reshape(len(x), -1).contiguous().view(torch.uint8)
 
 
-def _rows(x: Tensor) -> Tensor:
-    """A number for each row, int64 ``[n]``."""
-    shape = _number(hashlib.blake2b(f"{tuple(x.shape[1:])}{x.dtype}".encode(), digest_size=8))
-    raw = _bytes(x.reshape(len(x), -1))
-    if not raw.shape[1]:
-        return torch.full((len(x),), shape, device=x.device)
-    if raw.shape[1] % 8:
-        raw = torch.nn.functional.pad(raw, (0, -raw.shape[1] % 8))
+def _rows(x: Tensor, place: int) -> Tensor:
+    r"""A number for each row, int64 ``[n]``: :math:`\sum_i k_i s(w_i)` with odd keys k, for its words w of 8 bytes.
+
+    Products move nothing of a word towards its low end, where floats of few digits have nothing: s multiplies a word
+    and puts its high half over the low one.
+    """
+    raw = _bytes(x)
+    if not raw.shape[1] or raw.shape[1] % 8 or raw.storage_offset() % 8:
+        raw = torch.nn.functional.pad(raw, (0, 8 - raw.shape[1] % 8))  # a word of zeros adds nothing
     words = raw.view(torch.int64)
-    keys = _keys(words.shape[1]).to(x.device)
-    sums = [_hashed(part, keys) for part in words.split(max(1, BLOCK // words.shape[1]))]
-    return _mixed(torch.cat(sums) + shape)
+    keys = _keys(place, words.shape[1]).to(x.device)
+    parts = words.split(max(1, BLOCK // words.shape[1]))
+    return torch.cat([_spread(part).mul_(keys).sum(1) for part in parts])
 
 
-@lru_cache(maxsize=8)
-def _keys(count: int) -> Tensor:
-    """A key for each place of a row."""
-    return _mixed(torch.arange(1, count + 1) * GOLDEN)
+def _spread(words: Tensor) -> Tensor:
+    words = words * MIX[0][1]
+    return (words >> 32).bitwise_xor_(words)
 
 
-def _hashed(words: Tensor, keys: Tensor) -> Tensor:
-    """Sums over a row of words, each mixed with its place."""
-    mixed = (words ^ keys).mul_(MIX[0])
-    mixed ^= (mixed >> 29) & (2**35 - 1)
-    return mixed.mul_(MIX[1]).sum(1) + (mixed >> 32).sum(1)
+@lru_cache(maxsize=64)
+def _keys(place: int, count: int) -> Tensor:
+    """Odd keys of the words of a row, others for each place of inputs and targets."""
+    return _mixed((torch.arange(1, count + 1) + (place << 32)) * GOLDEN) | 1
 
 
 def _mixed(x: Tensor) -> Tensor:
     """The output function of SplitMix64 (Steele, Lea and Flood 2014)."""
-    for shift, factor in ((30, MIX[0]), (27, MIX[1]), (31, 1)):
+    for shift, factor in MIX:
         x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * factor
     return x
 
@@ -166,8 +162,8 @@ class Call:
         assert self._left is not None  # noqa: S101 - `numbers` made it
         if not self._left[digest]:
             raise BatchError(
-                f"The data changed between two passes: batch {batch} holds a sample that the first pass did not have, or "
-                f"had fewer times; {CHANGED}."
+                f"The data changed between two passes: batch {batch} holds a sample that the first pass did not have, "
+                f"or had fewer times; {CHANGED}."
             )
         return self._left[digest].popleft()
 
@@ -181,6 +177,6 @@ class Call:
             self.roll.digests = torch.cat(self._first)
         elif self.seen < len(self.roll):
             raise BatchError(
-                f"The data changed between two passes: this one had {self.seen} samples and the first {len(self.roll)}; "
-                f"{CHANGED}."
+                f"The data changed between two passes: this one had {self.seen} samples and the first "
+                f"{len(self.roll)}; {CHANGED}."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -22,6 +23,19 @@ def set_random_state(state: State) -> None:
     torch.set_rng_state(state[0])
     np.random.set_state(state[1])  # noqa: NPY002
     random.setstate(state[2])
+
+
+@contextlib.contextmanager
+def from_seed(seed: int) -> Iterator[None]:
+    """What is drawn inside starts from a seed; afterwards the random state is what it was."""
+    outside = random_state()
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        set_random_state(outside)
 
 
 def replayed(batches: Iterable[Any], state: State) -> Iterator[Any]:
@@ -46,3 +60,13 @@ def replayed(batches: Iterable[Any], state: State) -> Iterator[Any]:
         finally:
             set_random_state(outside)
         yield item
+
+
+class Replayed:
+    """A re-iterable that starts each time from the same random state."""
+
+    def __init__(self, batches: Iterable[Any], state: State) -> None:
+        self.batches, self.state = batches, state
+
+    def __iter__(self) -> Iterator[Any]:
+        return replayed(self.batches, self.state)

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import FeatureCards, ablate_edges, ablate_nodes, collect, fit, interactions, keep, trace
-from ..ablation import EdgeAblation
+from ..ablation import EdgeAblation, ablate_edges, ablate_nodes
+from ..build import fit
+from ..cards import collect
+from ..cut import trace
 from ..errors import OptionError, StoreError
 from ..graphs import InteractionGraph
+from ..interactions import interactions
+from ..measure import keep
+from ..report import Results, suggested_groups, write_page
 
 METHODS = ("lib", "pca")
 MAX_DROP = 0.001
@@ -55,7 +60,7 @@ def run(
     """Fit LIB and PCA, measure their interactions, ablate both on held-out data, write the page, graphs and cards.
 
     Args:
-        out: folder for ``report.html``, ``graph/`` (LIB), ``graph-pca/`` and ``cards.json`` (of LIB).
+        out: folder for ``report.html``, ``graph/`` (LIB), ``graph-pca/`` and ``cards/`` (of LIB).
         name: ``"modadd"`` or ``"digits"``.
         force: replace the results of an earlier run.
         progress: show progress bars; None shows them on a terminal only.
@@ -73,7 +78,7 @@ def run(
         raise OptionError(f"The demo {name!r} does not exist; choose one of {list(SUBJECTS)}.")
     subject, out, start = SUBJECTS[name], Path(out), time.perf_counter()
     page, folders = out / "report.html", {"lib": out / "graph", "pca": out / "graph-pca"}
-    for path in (page, out / "cards.json", *folders.values()):
+    for path in (page, out / "cards", *folders.values()):
         if path.exists() and not force:
             raise StoreError(f"{path} exists already; give --force to replace it, or another folder with --out.")
     say = say or (lambda sentence: None)
@@ -91,8 +96,9 @@ def run(
         nodes.append(ablate_nodes(traced, graph, test, max_drop=MAX_DROP, progress=progress))
     say("Cards of the most important features on the test data.")
     cards = collect(traced, graphs[0], test, progress=progress, **source.content())
-    cards.save(out / "cards.json")
-    _write_page(page, graphs, edges, nodes, cards, lang=lang, title=subject.titles)
+    cards.save(out / "cards", force=force)
+    groups = suggested_groups(graphs[0])
+    write_page(page, Results(graphs, edges, nodes, cards, groups, title=subject.titles), lang)
     seconds = time.perf_counter() - start
     return {
         "command": "demo",
@@ -114,22 +120,6 @@ def _some(batches: list[Any]) -> list[Any]:
         kept.append(batch)
         samples += len(batch[1])
     return kept
-
-
-def _write_page(
-    page: Path,
-    graphs: list[InteractionGraph],
-    edges: list[Any],
-    nodes: list[Any],
-    cards: FeatureCards,
-    *,
-    lang: str,
-    title: dict[str, str],
-) -> None:
-    from ..report import suggested_groups, write_page
-
-    found = {"edge_ablations": edges, "node_ablations": nodes, "cards": cards}
-    write_page(page, graphs, lang=lang, title=title, communities=suggested_groups(graphs[0]), **found)
 
 
 def _rows(graphs: list[InteractionGraph], lib: EdgeAblation, pca: EdgeAblation) -> list[dict[str, Any]]:

@@ -2,16 +2,19 @@
 
 from ..numerics import Bootstrap
 from .compare import METHODS, Study, compare
+from .comparison import Comparison
 from .difference import GraphDiff, diff
 from .rotation import random_rotation
-from .sensitivity import Variation, sensitivity
+from .sensitivity import Sensitivity, Variation, sensitivity
 from .summary import summarise
 
 __all__ = [
     "METHODS",
     "Bootstrap",
+    "Comparison",
     "GraphDiff",
     "diff",
+    "Sensitivity",
     "Study",
     "Variation",
     "compare",

@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 
 from ..ablation import EdgeAblation, NodeAblation, SampleScores, ablate_edges, ablate_nodes
-from ..basis import Basis, fit
+from ..basis import Basis
+from ..build import fit
 from ..cut import Traced
 from ..errors import OptionError
 from ..interactions import interactions
 from ..intervene import Allowance, MetricSpec
+from ..provenance import versions
 from ..types import Plain
+from .comparison import Comparison
 from .resample import Bootstrap, curve_band, replicate_counts
 from .rotation import random_rotation
+from .summary import summarise
 from .superposition import feature_statistics, recovered
 
 METHODS = ("lib", "sparse", "pca", "neuron", "global", "random")
@@ -63,7 +67,7 @@ def compare(
     done: Mapping[str, Plain] | None = None,
     each: Callable[[str, Plain], None] | None = None,
     describe: Callable[[Traced, Basis], Plain] | None = None,
-) -> dict[str, Plain]:
+) -> Comparison:
     """Fit each basis on the training data and ablate it on the test data.
 
     Args:
@@ -77,10 +81,7 @@ def compare(
         describe: gives further plain facts of a basis, kept at ``"labels"``.
 
     Returns:
-        By method plain JSON data: ``sites`` (rows of `feature_statistics`), ``nodes`` and ``edges`` (one row per site
-        or section: counts needed, with intervals, and curves), ``replicates`` (the counts of each bootstrap
-        replicate; None where no count passes), ``base_score``, ``samples``, ``cpu_seconds``. Replicates of different
-        methods belong together.
+        The results by method, as ``runs["model"]``, and their summary.
 
     Raises:
         OptionError: a method is unknown.
@@ -94,7 +95,8 @@ def compare(
             found[method] = _Method(traced, train, test, study).run(bases, method, describe)
             if each is not None:
                 each(method, found[method])
-    return {method: found[method] for method in methods}
+    runs = {"model": {method: found[method] for method in methods}}
+    return Comparison(runs, summarise(runs, study.bootstrap), {"max_drop": study.max_drop, "versions": versions()})
 
 
 class _Bases:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +11,19 @@ import numpy as np
 
 from ..basis import SiteBasis, check_same_sites
 from ..cut import Traced
-from ..data.batches import check_reiterable
 from ..errors import OptionError
-from ..files import write_text
 from ..graphs.graph import InteractionGraph
+from ..measure import DEFAULT_MEMORY, Records, measure
+from ..pages import write_page
 from ..provenance import versions
+from ..store import Stored
 from ..types import Plain
-from .edge_shares import Compared
-from .matching import Joint, Match, by_directions, by_values, match
+from .edge_shares import PARTS, Compared
+from .matching import Joint, JointMoments, Match, by_directions, match
 
 
 @dataclass(frozen=True, eq=False)
-class GraphDiff:
+class GraphDiff(Stored, kind="diff"):
     """Two graphs side by side, as plain data.
 
     Attributes:
@@ -50,20 +50,13 @@ class GraphDiff:
     sections: list[Plain]
     info: Plain = field(default_factory=dict)
 
-    def to_plain(self) -> Plain:
-        """As JSON-serialisable data."""
-        tables = {name: getattr(self, name) for name in ("features", "only_a", "only_b", "edges", "sections", "info")}
-        return {"format": "libasis-diff", "version": 1, **tables}
-
-    def to_json(self, path: str | Path) -> Path:
-        """Write it as JSON; atomically."""
-        return write_text(path, json.dumps(self.to_plain(), ensure_ascii=False, allow_nan=False))
+    def rows(self) -> list[Plain]:
+        """The edges that differ, the largest differences first."""
+        return [{key: "+".join(c) if isinstance(c, list) else c for key, c in row.items()} for row in self.edges]
 
     def to_html(self, path: str | Path, lang: str = "en", *, title: str | None = None) -> Path:
         """Write a self-contained page that shows it; opens in English or Japanese."""
-        from ..report.diff import write_diff
-
-        return write_diff(path, self, lang=lang, title=title)
+        return write_page(self, path, lang, title=title)
 
     def sites(self) -> list[Plain]:
         """One row per site: matched features of A and of B, those only in one, mean similarity of the matches."""
@@ -103,10 +96,11 @@ def diff(
     threshold: float = 0.01,
     factor: float = 2.0,
     progress: bool | None = None,
+    memory: int = DEFAULT_MEMORY,
 ) -> GraphDiff:
     """What differs between two graphs: of two models, of two groups of data, or before and after training.
 
-    Features are matched by what they are and not by their number, see `libasis.interactions.matching.match`. Without
+    Features are matched by what they are and not by their number, see `libasis.evaluate.matching.match`. Without
     data they are compared by their directions, which needs the same coordinates; with ``traced`` and ``batches`` by the
     correlation of their values on the same samples, which any two models allow.
 
@@ -121,12 +115,14 @@ def diff(
         a: one graph.
         b: the other, with the same number of sites.
         traced: the cut model of both, or a pair: that of A and that of B.
-        batches: inputs that both models understand.
+        batches: inputs that both models understand, or what `keep` returned for one of them.
         least: similarity from which features match.
         tolerance: importances that differ by less than this share are nearly equal.
         threshold: share of a feature's input from which an edge counts as there.
         factor: ratio of strengths from which an edge counts as changed.
         progress: show a progress bar; None shows one on a terminal only.
+        memory: bound in bytes for what one batch's products may hold, and for the activations of each model kept
+            between passes.
 
     Raises:
         OptionError: an option is not allowed, or the graphs cannot be compared.
@@ -135,19 +131,23 @@ def diff(
     _check(a, b, traced, batches, (least, tolerance, threshold, factor))
     sites = list(zip(a.basis, b.basis, strict=True))
     pair = traced if isinstance(traced, tuple) else None if traced is None else (traced, traced)
+    records, parts = None, 0
     if pair is None:
         joints = [by_directions(one, two) for one, two in sites]
     else:
         for one, graph in zip(pair, (a, b), strict=True):
             check_same_sites(one, graph.basis)
-        check_reiterable(batches)
-        joints = by_values(pair, sites, batches, progress)
+        records = _records(pair, batches, memory, progress)
+        moments = JointMoments(sites, None if pair[0] is pair[1] else pair[1])
+        joints = measure(records[0], moments, "features")
+        parts = min(PARTS, moments.batches)
     matches = [
         match(joint, (one.importances, two.importances), least, tolerance)
         for joint, (one, two) in zip(joints, sites, strict=True)
     ]
     compared = Compared((a, b), matches)
-    parts = 0 if pair is None or batches is None else compared.measure_noise(pair, batches, progress)
+    if records is not None and parts > 1:
+        compared.measure_noise(records, parts, memory)
     edges, sections = compared.edges(threshold, factor)
     return GraphDiff(
         [row for found, site in zip(matches, sites, strict=True) for row in _matched(found, site)],
@@ -172,13 +172,26 @@ def diff(
             "tolerance": tolerance,
             "threshold": threshold,
             "factor": factor,
-            "noise": f"standard error from {parts} parts of the batches" if parts else "not measured",
-            "noise_parts": parts,
+            "noise": f"standard error from {parts} parts of the batches" if parts > 1 else "not measured",
+            "noise_parts": parts if parts > 1 else 0,
+            "data": None if records is None else records[0].facts(),
             "labels_a": {key: label.label for key, label in a.labels.items()},
             "labels_b": {key: label.label for key, label in b.labels.items()},
             "versions": versions(),
         },
     )
+
+
+def _records(pair: tuple[Traced, Traced], batches: Any, memory: int, progress: bool | None) -> tuple[Records, Records]:
+    """The data for both models; what was kept for one of them is not run again, and is read again for the other."""
+
+    def of(traced: Traced) -> Records:
+        if isinstance(batches, Records) and batches.traced is not traced:
+            return Records(traced, batches, memory, progress=progress)
+        return Records.of(traced, batches, memory, progress=progress)
+
+    one = of(pair[0])
+    return one, one if pair[1] is pair[0] else of(pair[1])
 
 
 def _check(a: InteractionGraph, b: InteractionGraph, traced: Any, batches: Any, numbers: Sequence[Any]) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cut import Traced
 from ..graphs.graph import InteractionGraph
-from ..interactions.edges import interactions
-from ..types import Plain
+from ..interactions.edges import measured_sections, plan_of
+from ..interactions.effects import Path
+from ..measure import Records
+from ..types import Matrix, Plain
 from .matching import Match
 
 Array = NDArray[Any]
@@ -45,26 +46,39 @@ class Shares:
         return np.where(self.codes[place] == codes, self.values[place], 0.0)
 
 
-def shares_of(graph: InteractionGraph, l: int, matches: Sequence[Sequence[Match]], side: int) -> Shares:
-    """The edges of section l between matches; those of features that match as a group are summed."""
-    places, strengths, _ = graph.entries(l)
-    (targets, sources), strengths = places.numpy(), strengths.numpy()
-    source = _group_of(matches[l], side, graph.basis[l].k)[sources]
-    target = _group_of(matches[l + 1], side, graph.basis[l + 1].k)[targets]
-    whole = np.bincount(target + 1, strengths, len(matches[l + 1]) + 1)[1:]
-    both = (source >= 0) & (target >= 0)
-    codes, place = np.unique((target * len(matches[l]) + source)[both], return_inverse=True)
-    values = np.bincount(place, (strengths[both] / whole[target[both]]), len(codes))
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The matches of a site in one of the graphs.
+
+    Attributes:
+        of: the match of each feature, -1 for none.
+        count: number of matches.
+    """
+
+    of: Array
+    count: int
+
+    @classmethod
+    def parse(cls, matches: Sequence[Match], side: int, k: int) -> Groups:
+        """Those of graph ``side`` (0 or 1), whose site has k features."""
+        of = np.full(k, -1)
+        for number, one in enumerate(matches):
+            of[(one.a, one.b)[side]] = number
+        return cls(of, len(matches))
+
+
+def shares_of(edges: Matrix, source: Groups, target: Groups) -> Shares:
+    """The edges ``[k_out, k_in]`` of a section between matches; those of features that match as a group are summed."""
+    edges = edges.to_sparse().coalesce()
+    strengths, there = edges.values().numpy(), edges.values().numpy() > 0
+    strengths, (targets, sources) = strengths[there], edges.indices().numpy()[:, there]
+    sources, targets = source.of[sources], target.of[targets]
+    whole = np.bincount(targets + 1, strengths, target.count + 1)[1:]
+    both = (sources >= 0) & (targets >= 0)
+    codes, place = np.unique((targets * source.count + sources)[both], return_inverse=True)
+    values = np.bincount(place, (strengths[both] / whole[targets[both]]), len(codes))
     total = strengths.sum()
     return Shares(codes, values, float(1 - strengths[both].sum() / total) if total > 0 else 0.0)
-
-
-def _group_of(matches: Sequence[Match], side: int, k: int) -> Array:
-    """The match of each feature, -1 for none."""
-    out = np.full(k, -1)
-    for number, one in enumerate(matches):
-        out[(one.a, one.b)[side]] = number
-    return out
 
 
 class Compared:
@@ -78,40 +92,41 @@ class Compared:
     def __init__(self, graphs: tuple[InteractionGraph, InteractionGraph], matches: Sequence[Sequence[Match]]) -> None:
         self.graphs = graphs
         self.matches = matches
-        count = len(graphs[0].edges)
-        self.shares = [[shares_of(graph, l, matches, side) for l in range(count)] for side, graph in enumerate(graphs)]
+        self.groups = [
+            [Groups.parse(one, side, site.k) for one, site in zip(matches, graph.basis, strict=True)]
+            for side, graph in enumerate(graphs)
+        ]
+        self.shares = [
+            [shares_of(edges, *groups[l : l + 2]) for l, edges in enumerate(graph.edges)]
+            for graph, groups in zip(graphs, self.groups, strict=True)
+        ]
         self.codes = [np.union1d(one.codes, two.codes) for one, two in zip(*self.shares, strict=True)]
         self.noise: list[Array] | None = None
 
-    def measure_noise(self, traced: tuple[Traced, Traced], batches: Iterable[Any], progress: bool | None) -> int:
-        """Standard errors of the differences, from parts of the batches; returns their number, 0 for one batch."""
-        parts = min(PARTS, sum(1 for _ in batches))
-        if parts < 2:
-            return 0
+    def measure_noise(self, records: tuple[Records, Records], parts: int, memory: int) -> None:
+        """Standard errors of the differences, from parts of the batches.
+
+        Args:
+            records: the data, for A and for B.
+            parts: how many.
+            memory: bound in bytes for what one batch's products may hold, and for what is measured in one pass.
+        """
         variances = [np.zeros(len(codes)) for codes in self.codes]
         for side in (0, 1):
-            found = [self._measured(side, traced[side], Part(batches, p, parts), progress) for p in range(parts)]
-            for variance, values in zip(variances, zip(*found, strict=True), strict=True):
-                variance += np.var(values, axis=0, ddof=1) / parts
+            graph = self.graphs[side]
+            options = graph.info.get("quadrature") or {"n_steps": 1, "baseline": "mean"}
+            method = graph.info.get("interactions", "gradient")
+            path = Path.parse(method, options["n_steps"], options["baseline"])
+            top_k = (graph.info.get("top_k") or {}).get("k")
+            plan = plan_of(graph.basis, top_k, memory, parts)
+            sections = measured_sections(
+                records[side], graph.basis, path, plan, top_k=top_k, memory=memory, parts=parts
+            )
+            for l, section in enumerate(sections):
+                groups = self.groups[side][l : l + 2]
+                found = [shares_of(part.matrices()[0], *groups).at(self.codes[l]) for part in section.parts]
+                variances[l] += np.var(found, axis=0, ddof=1) / parts
         self.noise = [np.sqrt(variance) for variance in variances]
-        return parts
-
-    def _measured(self, side: int, traced: Traced, batches: Iterable[Any], progress: bool | None) -> list[Array]:
-        """The shares at all places, measured on other data in the same way."""
-        graph = self.graphs[side]
-        path = graph.info.get("quadrature") or {}
-        kept = graph.info.get("top_k") or {}
-        part = interactions(
-            traced,
-            graph.basis,
-            batches,
-            method=graph.info.get("interactions", "gradient"),
-            n_steps=path.get("n_steps", 8),
-            baseline=path.get("baseline", "mean"),
-            top_k=kept.get("k"),
-            progress=progress,
-        )
-        return [shares_of(part, l, self.matches, side).at(codes) for l, codes in enumerate(self.codes)]
 
     def edges(self, threshold: float, factor: float) -> tuple[list[Plain], list[Plain]]:
         """Rows of the edges that differ, the largest differences first, and a row per section."""
@@ -151,15 +166,3 @@ class Compared:
             for end, site, number in (("source", l, source), ("target", l + 1, target)):
                 row[f"{end}_{side}"] = [f"{graph.sites[site]}:{i}" for i in getattr(self.matches[site][number], side)]
         return row
-
-
-@dataclass(frozen=True)
-class Part:
-    """Every ``step``-th batch, from the ``first``."""
-
-    batches: Iterable[Any]
-    first: int
-    step: int
-
-    def __iter__(self) -> Iterator[Any]:
-        return (batch for i, batch in enumerate(self.batches) if i % self.step == self.first)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,8 @@ from torch import Tensor
 from ..basis import SiteBasis
 from ..cut import Record, Traced
 from ..errors import OptionError
-from ..measure import Records
+from ..measure import Accumulator
+from ..numerics import StreamingMoments
 from ..types import Matrix
 
 
@@ -66,52 +66,56 @@ def by_directions(a: SiteBasis, b: SiteBasis) -> Joint:
     return Joint(a.C.T @ covariance @ a.C, b.C.T @ covariance @ b.C, a.C.T @ covariance @ b.C)
 
 
-def by_values(
-    traced: tuple[Traced, Traced], sites: list[tuple[SiteBasis, SiteBasis]], batches: Any, progress: bool | None
-) -> list[Joint]:
-    """With data: covariances of the features' values on the same samples.
+class JointMoments(Accumulator[list[Joint]]):
+    """Covariances of the features of two bases on the same samples.
 
-    Raises:
-        OptionError: the models do not see the same samples or positions.
+    Args:
+        sites: of A and of B.
+        other: the model of B, which is run on the same samples; None where it is that of A.
+
+    Attributes:
+        moments: of the features of both, per site.
+        batches: number of batches seen.
     """
-    sums = [_Sums(a, b) for a, b in sites]
-    for one, two in _records(traced, batches, progress):
-        for l, total in enumerate(sums):
-            total.add(one.vectors(l), two.vectors(l))
-    return [total.joint() for total in sums]
+
+    sums = ("moments", "batches")
+
+    def __init__(self, sites: list[tuple[SiteBasis, SiteBasis]], other: Traced | None) -> None:
+        self.sites, self.other = sites, other
+        self.moments = [StreamingMoments(a.k + b.k) for a, b in sites]
+        self.batches = 0
+
+    def add(self, record: Record) -> None:
+        """Add one batch of A.
+
+        Raises:
+            OptionError: B has other positions.
+        """
+        twin = record if self.other is None else self.other.record(_inputs(record, self.other))
+        for l, (sites, moments) in enumerate(zip(self.sites, self.moments, strict=True)):
+            x, y = record.vectors(l), twin.vectors(l)
+            if len(x) != len(y):
+                raise OptionError(
+                    f"Site {sites[0].name!r} has {len(x)} vectors in A and {len(y)} in B for the same batch; compare "
+                    "sites with the same positions."
+                )
+            values = [site.encode(v.to("cpu", torch.float64)) for site, v in zip(sites, (x, y), strict=True)]
+            moments.update(torch.cat(values, -1))
+        self.batches += 1
+
+    def finish(self) -> list[Joint]:
+        """Of each site."""
+        found = []
+        for (a, _), moments in zip(self.sites, self.moments, strict=True):
+            covariance, k = moments.covariance, a.k
+            found.append(Joint(covariance[:k, :k], covariance[k:, k:], covariance[:k, k:]))
+        return found
 
 
-def _records(traced: tuple[Traced, Traced], batches: Any, progress: bool | None) -> Iterable[tuple[Record, Record]]:
-    one = Records.of(traced[0], batches, 1, progress=progress).stream(label="features")
-    if traced[0] is traced[1]:
-        return ((record, record) for record in one)
-    return zip(one, Records.of(traced[1], batches, 1, progress=False).stream(), strict=True)
-
-
-class _Sums:
-    def __init__(self, a: SiteBasis, b: SiteBasis) -> None:
-        self.sites = (a, b)
-        self.n = 0
-        self.first = torch.zeros(a.k + b.k, dtype=torch.float64)
-        self.second = torch.zeros(a.k + b.k, a.k + b.k, dtype=torch.float64)
-
-    def add(self, x: Tensor, y: Tensor) -> None:
-        if len(x) != len(y):
-            raise OptionError(
-                f"Site {self.sites[0].name!r} has {len(x)} vectors in A and {len(y)} in B for the same batch; compare "
-                "sites with the same positions."
-            )
-        values = [site.encode(v.to("cpu", torch.float64)) for site, v in zip(self.sites, (x, y), strict=True)]
-        features = torch.cat(values, -1)
-        self.n += len(features)
-        self.first += features.sum(0)
-        self.second += features.T @ features
-
-    def joint(self) -> Joint:
-        mean = self.first / self.n
-        covariance = self.second / self.n - torch.outer(mean, mean)
-        k = self.sites[0].k
-        return Joint(covariance[:k, :k], covariance[k:, k:], covariance[:k, k:])
+def _inputs(record: Record, other: Traced) -> Any:
+    """The inputs of a batch as another model takes them."""
+    args, kwargs = record.batch.args, record.batch.kwargs
+    return kwargs if other.structure.kind == "dict" else args[0] if other.structure.kind == "tensor" else args
 
 
 def match(joint: Joint, importances: tuple[Tensor, Tensor], least: float, tolerance: float) -> list[Match]:

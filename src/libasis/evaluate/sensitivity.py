@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,11 +11,14 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..ablation import ablate_edges
-from ..basis import Basis, SiteBasis, fit
+from ..basis import Basis, SiteBasis
+from ..build import fit
 from ..cut import Traced
-from ..data.batches import Batch, read_batches
+from ..data import Batch, read_batches, size_of
 from ..errors import OptionError
 from ..interactions import interactions
+from ..provenance import versions
+from ..store import Stored
 from ..types import Matrix, Plain
 from .compare import Study
 
@@ -49,6 +52,34 @@ class Variation:
             raise OptionError(f"shares is {list(self.shares)}; give shares of the samples above 0 and up to 1.")
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Sensitivity(Stored, kind="sensitivity"):
+    """Fits compared with that of all samples and the automatic threshold.
+
+    Attributes:
+        samples: how many there are for training.
+        reference: per site what that fit kept, and the edges required of the section that starts there.
+        fits: a row per fit and site with ``varied`` (``"threshold"``, ``"samples"`` or ``"seed"``), ``value``,
+            ``site``, ``kept``, ``change`` and ``change_leading`` (the largest relative change of an importance, over
+            the features kept in both fits, and over the leading ones), ``change_total`` (of the sum), ``unsteady`` (the
+            share of the importance in features that change by more than 1%), ``agreement`` (see `agreement`) and
+            ``edges_required_stable`` of the section that starts there.
+        info: how they were made.
+    """
+
+    samples: int
+    reference: list[Plain]
+    fits: list[Plain]
+    info: Plain = field(default_factory=dict)
+
+    def rows(self) -> list[Plain]:
+        """A row per fit and site."""
+        return self.fits
+
+    def __repr__(self) -> str:
+        return f"Sensitivity({len(self.fits)} fits and sites, {self.samples} samples)"
+
+
 def sensitivity(
     traced: Traced,
     train: Iterable[Any],
@@ -57,7 +88,7 @@ def sensitivity(
     study: Study | None = None,
     *,
     say: Callable[[str], None] | None = None,
-) -> Plain:
+) -> Sensitivity:
     """Fit LIB again and again and compare each fit with that of all samples and the automatic threshold.
 
     Args:
@@ -67,13 +98,6 @@ def sensitivity(
         variation: what is varied.
         study: metric, allowed drop and options of the fit and of the ablations.
         say: told in a line what was fitted.
-
-    Returns:
-        ``samples``, ``reference`` and ``rows``; a row per fit and site with ``varied`` (``"threshold"``, ``"samples"``
-        or ``"seed"``), ``value``, ``site``, ``kept``, ``change`` and ``change_leading`` (the largest relative change of
-        an importance, over the features kept in both fits, and over the leading ones), ``change_total`` (of the sum),
-        ``unsteady`` (the share of the importance in features that change by more than 1%), ``agreement`` (see
-        `agreement`) and ``edges_required_stable`` of the section that starts there.
     """
     variation, study, say = variation or Variation(), study or Study(), say or (lambda line: None)
     job = _Job(traced, test, variation, study)
@@ -90,7 +114,7 @@ def sensitivity(
         ]
         say(f"{varied} {value:g}")
     kept = [{"site": s.name, "kept": s.k, "edges_required_stable": base.get(s.name)} for s in reference.sites[:-1]]
-    return {"samples": data.size, "reference": kept, "rows": rows}
+    return Sensitivity(data.size, kept, rows, {"max_drop": study.max_drop, "versions": versions()})
 
 
 def _variations(variation: Variation, data: _Samples) -> Iterable[tuple[str, float, Any, str]]:
@@ -165,9 +189,9 @@ class _Samples:
 
     def __init__(self, traced: Traced, batches: Iterable[Any]) -> None:
         self.whole = [_inputs(batch, traced.structure.kind) for batch in read_batches(batches, traced.structure)]
-        self.batch = max(_length(batch) for batch in self.whole)
+        self.batch = max(size_of(batch) for batch in self.whole)
         self.all = pytree.tree_map(lambda *parts: torch.cat(parts), *self.whole)
-        self.size = _length(self.all)
+        self.size = size_of(self.all)
 
     def first(self, share: float) -> list[Any]:
         order = torch.randperm(self.size, generator=torch.Generator().manual_seed(0))
@@ -184,7 +208,3 @@ class _Samples:
 def _inputs(batch: Batch, kind: str) -> Any:
     """The inputs of a batch as they were given, without the targets."""
     return batch.kwargs if kind == "dict" else batch.args[0] if kind == "tensor" else batch.args
-
-
-def _length(batch: Any) -> int:
-    return len(next(leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim))

@@ -4,6 +4,5 @@ from .communities import Communities, communities
 from .graph import InteractionGraph
 from .labels import Label
 from .matrices import sparse
-from .store import load
 
-__all__ = ["Communities", "InteractionGraph", "Label", "communities", "load", "sparse"]
+__all__ = ["Communities", "InteractionGraph", "Label", "communities", "sparse"]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import OptionError
-from ..files import write_text
 from ..provenance import versions
+from ..store import Stored
 from ..types import Plain
 from .graph import InteractionGraph
 from .network import Ints, Network, engine, leiden, network_of, rand_index, shuffled
@@ -30,7 +28,7 @@ _log = logging.getLogger("libasis")
 
 
 @dataclass(frozen=True, eq=False)
-class Communities:
+class Communities(Stored, kind="communities"):
     """Groups of features, across sites.
 
     Attributes:
@@ -65,21 +63,14 @@ class Communities:
     def __repr__(self) -> str:
         return f"Communities({self.count}): {self.info.get('finding', '')}"
 
-    def to_plain(self) -> Plain:
-        """As JSON-serialisable data."""
-        return {
-            "format": "libasis-communities",
-            "version": 1,
-            "modules": self.modules,
-            "stability": self.stability,
-            "agreement": self.agreement,
-            "modular": self.modular,
-            "info": self.info,
-        }
+    def rows(self) -> list[Plain]:
+        """One plain row per feature that is in a group: id, group, the group's stability."""
+        return [{"id": key, "group": m, "stability": self.stability[m]} for key, m in self.modules.items()]
 
-    def to_json(self, path: str | Path) -> Path:
-        """Write them as JSON; atomically."""
-        return write_text(path, json.dumps(self.to_plain(), ensure_ascii=False, allow_nan=False))
+    def flaw(self) -> str | None:
+        """What makes them no communities; None if they are."""
+        unknown = set(self.modules.values()) - set(range(self.count))
+        return f"a feature is in the group {min(unknown)}, but there are {self.count}" if unknown else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import optional
 from ..files import write_text
 from ..provenance import versions
 from .graph import InteractionGraph
@@ -18,6 +19,8 @@ from .graph import InteractionGraph
 PROMPT = ("Average", " over", " the", " data")
 """Stands where attribution graphs have the prompt; viewers drop a feature that occurs at most of the tokens."""
 EDGE_COLUMNS = ("section", "source", "target", "strength", "signed", "source_label", "target_label")
+FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+"""How texts begin that a spreadsheet takes for a formula; it takes the wide characters for one too."""
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -39,24 +42,33 @@ def write_csv(graph: InteractionGraph, path: str | Path, min_strength: float) ->
 
 def _csv(heads: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out)  # lines end as RFC 4180 says: with another ending a lone "\r" in a text is not quoted
     writer.writerow(heads)
-    writer.writerows(rows)
+    writer.writerows([_cell(value) for value in row] for row in rows)
     return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """The value; a text that a spreadsheet would compute gets an apostrophe in front of it."""
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def write_graphml(graph: InteractionGraph, path: str | Path, min_strength: float) -> Path:
     """See `InteractionGraph.to_graphml`."""
-    import networkx as nx
-
+    nx = optional("networkx", "graph", "GraphML")
     network = graph.to_networkx(min_strength=min_strength)
-    network.graph = {"method": graph.basis.method, "sites": json.dumps(graph.sites, ensure_ascii=False)}
-    names = {key: NOT_XML.sub("\ufffd", key) for key in network}
-    network = nx.relabel_nodes(network, names)
+    sites = json.dumps(graph.sites, ensure_ascii=False)
+    network.graph = {"method": _valid(graph.basis.method), "sites": _valid(sites)}
+    network = nx.relabel_nodes(network, {key: _valid(key) for key in network})
     for _, facts in network.nodes(data=True):
-        facts.update({key: NOT_XML.sub("\ufffd", value) for key, value in facts.items() if isinstance(value, str)})
+        facts.update({key: _valid(value) for key, value in facts.items() if isinstance(value, str)})
     lines = nx.generate_graphml(network)
     return write_text(path, '<?xml version="1.0" encoding="utf-8"?>\n' + "\n".join(lines) + "\n")
+
+
+def _valid(text: str) -> str:
+    """Characters that XML has not, written as their numbers: different texts stay different."""
+    return NOT_XML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def write_attribution(graph: InteractionGraph, path: str | Path, model: str, min_strength: float) -> Path:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from ..basis import Basis
+from ..errors import LabelError, optional
 from ..files import write_text
+from ..pages import frame, write_page
+from ..store import Stored, all_finite, frame_of, listed
 from ..types import Matrix, Plain
 from .labels import Label, read_labels, write_labels
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class InteractionGraph:
+class InteractionGraph(Stored, kind="graph"):
     r"""Which features of one site act on which features of the next, and how strongly.
 
     Attributes:
@@ -49,12 +53,29 @@ class InteractionGraph:
         return tuple(site.name for site in self.basis)
 
     def __repr__(self) -> str:
-        rows = "\n".join(
+        rows = [
             f"  {a} -> {b}: {e.shape[1]} x {e.shape[0]} features"
             for a, b, e in zip(self.sites[:-1], self.sites[1:], self.edges, strict=True)
-        )
+        ]
         kept = f", top_k={self.info['top_k']['k']}" if self.info.get("top_k") else ""
-        return f"InteractionGraph(method={self.basis.method!r}, {len(self.edges)} sections{kept})\n{rows}"
+        return listed(f"InteractionGraph(method={self.basis.method!r}, {len(self.edges)} sections{kept})", rows)
+
+    def flaw(self) -> str | None:
+        """What makes it no graph; None if it is one."""
+        shapes = [[b.k, a.k] for a, b in pairwise(self.basis)]
+        for name in ("edges", "signed"):
+            found = [list(matrix.shape) for matrix in getattr(self, name)]
+            if found != shapes:
+                return f"its {name} have the shapes {found}, but its features need {shapes}"
+            if not all(all_finite(_values(matrix)) for matrix in getattr(self, name)):
+                return f"its {name} are not finite"
+        if any((_values(matrix) < 0).any() for matrix in self.edges):
+            return "some of its edges are below 0"
+        try:
+            read_labels({"labels": self.labels, "modules": self.modules}, self.basis)
+        except LabelError as error:
+            return str(error).rstrip(".")
+        return self.basis.flaw()
 
     def entries(self, l: int, *, min_strength: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
         """The edges of section l stronger than ``min_strength``, ordered by output, then input feature.
@@ -128,9 +149,7 @@ class InteractionGraph:
 
     def to_networkx(self, *, min_strength: float = 0.0) -> networkx.DiGraph:
         """The graph for networkx; needs the extra ``libasis[graph]``."""
-        import networkx as nx
-
-        out = nx.DiGraph(method=self.basis.method, sites=list(self.sites))
+        out = optional("networkx", "graph", "A network").DiGraph(method=self.basis.method, sites=list(self.sites))
         for node in self.nodes():
             out.add_node(node.pop("id"), **node)
         for row in self.rows(min_strength=min_strength):
@@ -139,14 +158,12 @@ class InteractionGraph:
 
     def to_dataframe(self, *, min_strength: float = 0.0) -> pandas.DataFrame:
         """One row per edge, with the labels of both ends, for pandas; needs the extra ``libasis[graph]``."""
-        import pandas as pd
-
         columns = ["section", "source", "target", "strength", "signed"]
-        frame = pd.DataFrame(list(self.rows(min_strength=min_strength)), columns=columns)
+        table = frame_of(list(self.rows(min_strength=min_strength)), columns)
         named = {key: label.label for key, label in self.labels.items()}
         for end in ("source", "target"):
-            frame[f"{end}_label"] = [named.get(key, "") for key in frame[end]]
-        return frame
+            table[f"{end}_label"] = [named.get(key, "") for key in table[end]]
+        return table
 
     def to_json(self, path: str | Path, *, min_strength: float = 0.0) -> Path:
         """Write nodes, edges and provenance as JSON; atomically."""
@@ -212,15 +229,13 @@ class InteractionGraph:
             title: the heading; None takes ours.
             question: the question that the page answers; None takes one that these results can answer.
         """
-        from ..report import write_page
-
         return write_page(
+            self,
             path,
-            [self],
-            lang=lang,
-            edge_ablations=[edge_ablation] if edge_ablation is not None else [],
-            node_ablations=[node_ablation] if node_ablation is not None else [],
+            lang,
             cards=cards,
+            edge_ablation=edge_ablation,
+            node_ablation=node_ablation,
             communities=communities,
             title=title,
             question=question,
@@ -228,16 +243,9 @@ class InteractionGraph:
 
     def _repr_html_(self) -> str:
         """The page inside a notebook: a frame that can reach neither the notebook nor a network."""
-        from ..report import notebook_frame
+        return frame(self)
 
-        return notebook_frame(self)
 
-    def save(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write to a directory (safetensors and a JSON manifest); see `libasis.load`.
-
-        Raises:
-            StoreError: the directory exists and ``force`` is false.
-        """
-        from .store import save
-
-        return save(self, path, force=force)
+def _values(matrix: Matrix) -> Tensor:
+    """The entries that a dense or sparse matrix holds."""
+    return matrix.coalesce().values() if matrix.is_sparse else matrix

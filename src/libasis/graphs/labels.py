@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..basis import Basis
-from ..errors import LabelError
-from ..files import write_text
+from ..errors import LabelError, StoreError
+from ..files import parse_json, read_bytes, write_text
 from ..types import Plain
 
 FORMAT, VERSION = "libasis-labels", 1
@@ -79,13 +79,9 @@ def write_labels(path: str | Path, labels: Mapping[str, Label], modules: Mapping
 
 def _from_file(path: Path) -> Plain:
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise LabelError(f"{path} has {path.stat().st_size:,} bytes, but labels take at most {MAX_FILE:,}.")
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LabelError(f"{path} cannot be read as labels ({error.strerror}); give the file that was saved.") from None
-    except (ValueError, RecursionError) as error:
-        raise LabelError(f"{path} holds no labels: it is not JSON ({error}); give the file that was saved.") from None
+        plain = parse_json(read_bytes(path, MAX_FILE), path)
+    except StoreError as error:
+        raise LabelError(f"{str(error).rstrip('.')}; give the file of labels that was saved.") from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise LabelError(f'{path} holds no labels: its "format" is not "{FORMAT}"; give the file that was saved.')
     if "version" not in plain:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import OptionError
+from ..errors import optional
 from .graph import InteractionGraph
 
 Ints = NDArray[Any]
@@ -20,7 +20,7 @@ ROUNDS, BALANCE = 30, 50
 
 
 @dataclass(frozen=True, eq=False)
-class Section:
+class Bipartite:
     """The edges of one section as a bipartite network; nodes are numbered through the whole graph.
 
     Attributes:
@@ -46,7 +46,7 @@ class Network:
 
     ids: list[str]
     alone: list[str]
-    sections: list[Section]
+    sections: list[Bipartite]
 
     @cached_property
     def adjacency(self) -> tuple[Ints, Ints, Floats]:
@@ -79,7 +79,7 @@ def network_of(graph: InteractionGraph, floor: float) -> Network:
         kept = weights > 0
         i, j, weights = i[kept], j[kept], weights[kept]
         features = len(np.unique(i)) + len(np.unique(j))
-        found.append(Section(starts[l] + i, starts[l + 1] + j, weights * (features / max(weights.sum(), 1e-300))))
+        found.append(Bipartite(starts[l] + i, starts[l + 1] + j, weights * (features / max(weights.sum(), 1e-300))))
     return _without_alone([f"{site.name}:{i}" for site in graph.basis for i in range(site.k)], found)
 
 
@@ -92,12 +92,12 @@ def _relative(strengths: Floats, j: Ints, i: Ints, shape: tuple[int, int]) -> Fl
     return np.maximum(share / np.sqrt(rows[j] * columns[i]), 1e-300)
 
 
-def _without_alone(ids: list[str], sections: list[Section]) -> Network:
+def _without_alone(ids: list[str], sections: list[Bipartite]) -> Network:
     used = np.zeros(len(ids), dtype=bool)
     for section in sections:
         used[section.sources] = used[section.targets] = True
     new = np.cumsum(used) - 1
-    renamed = [Section(new[s.sources], new[s.targets], s.weights) for s in sections]
+    renamed = [Bipartite(new[s.sources], new[s.targets], s.weights) for s in sections]
     return Network(
         [name for name, there in zip(ids, used, strict=True) if there],
         [name for name, there in zip(ids, used, strict=True) if not there],
@@ -125,13 +125,7 @@ def engine() -> Any:
     Raises:
         OptionError: it is missing.
     """
-    try:
-        import graspologic_native
-    except ImportError:
-        raise OptionError(
-            "Communities are found with graspologic-native, which is missing: pip install 'libasis[graph]'"
-        ) from None
-    return graspologic_native
+    return optional("graspologic_native", "graph", "Finding communities")
 
 
 def shuffled(network: Network, generator: np.random.Generator) -> Network:
@@ -139,7 +133,7 @@ def shuffled(network: Network, generator: np.random.Generator) -> Network:
     return replace(network, sections=[_shuffle(section, generator) for section in network.sections])
 
 
-def _shuffle(section: Section, generator: np.random.Generator) -> Section:
+def _shuffle(section: Bipartite, generator: np.random.Generator) -> Bipartite:
     """Ends swapped between pairs of edges; weights, beside what both ends' strengths make likely, dealt out anew."""
     sources, targets, weights = section.sources, section.targets.copy(), section.weights
     size = 1 + max(sources.max(initial=0), targets.max(initial=0))
@@ -151,7 +145,7 @@ def _shuffle(section: Section, generator: np.random.Generator) -> Section:
     for _ in range(BALANCE):
         for ends, strength in ((sources, before[0]), (targets, before[1])):
             weights = weights * (strength[ends] / np.bincount(ends, weights, size)[ends])
-    return Section(sources, targets, weights)
+    return Bipartite(sources, targets, weights)
 
 
 def _swap(sources: Ints, targets: Ints, size: int, generator: np.random.Generator) -> None:

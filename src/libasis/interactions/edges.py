@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..basis import Basis, check_same_sites
-from ..cut import Record, Traced
+from ..cut import Traced
 from ..errors import ON_TRACE, renamed
 from ..graphs.graph import InteractionGraph
-from ..measure import DEFAULT_MEMORY, Records
-from ..measure.records import check_memory
+from ..measure import DEFAULT_MEMORY, Records, check_memory, measure_all
 from ..provenance import versions
+from .edge_sums import EdgeSums
 from .effects import Path
 from .strongest import Jobs, Strongest, check_top_k, facts, passes
-from .totals import Totals
 
 
 @renamed(**ON_TRACE, nodes="it is n_steps now", seed="nothing there is random")
@@ -62,17 +62,11 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
     check_top_k(top_k)
     check_memory(memory)
     check_same_sites(traced, basis)
-    shapes = [(target.k, source.k) for source, target in zip(basis.sites[:-1], basis.sites[1:], strict=True)]
-    plan = [_all(shapes)] if top_k is None else passes(shapes, memory)
-    sections = [Strongest(shape, top_k) for shape in shapes]
-    records = Records.of(
-        traced, batches, memory if len(plan) > 1 else 1, progress=progress
-    )  # what is read once is not kept
-    for number, jobs in enumerate(plan, 1):
-        label = "interactions" if len(plan) == 1 else f"interactions, pass {number} of {len(plan)}"
-        totals = [Totals(basis, l, outputs, path, memory) for l, outputs in jobs]
-        for total in _measured(totals, records.stream(label=label)):
-            sections[total.l].add(total)
+    plan = plan_of(basis, top_k, memory)
+    # what is read once is not kept
+    records = Records.of(traced, batches, memory if len(plan) > 1 else 1, progress=progress)
+    sections = list(measured_sections(records, basis, path, plan, top_k=top_k, memory=memory))
+    strongest = [section.parts[0] for section in sections]
     info = {
         "method": basis.method,
         "interactions": method,
@@ -80,22 +74,68 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
         "quadrature": None
         if method == "gradient"
         else {"rule": "Gauss-Legendre", "n_steps": n_steps, "baseline": baseline},
-        "top_k": facts(sections, top_k, len(plan)),
+        "top_k": facts(strongest, top_k, len(plan)),
         "data": records.facts(),
         "traced": traced.facts(),
         "versions": versions(),
         "fit": basis.info,
     }
-    matrices = [section.matrices() for section in sections]
+    matrices = [one.matrices() for one in strongest]
     return InteractionGraph(basis, tuple(e for e, _ in matrices), tuple(s for _, s in matrices), info)
 
 
-def _measured(totals: list[Totals], stream: Iterable[Record]) -> list[Totals]:
-    for record in stream:
-        for total in totals:
-            total.add(record)
-    return totals
+@dataclass(frozen=True)
+class MeasuredSection:
+    """The edges of one section.
+
+    Attributes:
+        parts: of each part of the data.
+        rule: how effects were computed.
+    """
+
+    parts: list[Strongest]
+    rule: str
 
 
-def _all(shapes: Sequence[tuple[int, int]]) -> Jobs:
-    return [(l, slice(0, k_out)) for l, (k_out, _) in enumerate(shapes)]
+def measured_sections(  # noqa: PLR0913 - what is measured, and how
+    records: Records,
+    basis: Basis,
+    path: Path,
+    plan: Sequence[Jobs],
+    *,
+    top_k: int | None,
+    memory: int,
+    parts: int = 1,
+) -> Iterator[MeasuredSection]:
+    """One section after the other.
+
+    Args:
+        records: the data.
+        basis: the features.
+        path: where derivatives are taken.
+        plan: from `plan_of`.
+        top_k: edges to keep for each output feature.
+        memory: bound in bytes for what one batch's products may hold.
+        parts: of the data: batch i is in part i modulo their number.
+    """
+    found: list[Strongest] = []
+    for number, jobs in enumerate(plan, 1):
+        label = "interactions" if len(plan) == 1 else f"interactions, pass {number} of {len(plan)}"
+        sums = [EdgeSums(basis, l, outputs, path, memory, parts) for l, outputs in jobs]
+        measure_all(records, sums, label)
+        while sums:
+            total = sums.pop(0)
+            if not total.outputs.start:
+                found = [Strongest((total.target.k, total.source.k), top_k) for _ in range(parts)]
+            for strongest, (edges, signed) in zip(found, total.finish(), strict=True):
+                strongest.add(edges, signed)
+            if total.outputs.stop == total.target.k:
+                yield MeasuredSection(found, total.rule)
+
+
+def plan_of(basis: Basis, top_k: int | None, memory: int, parts: int = 1) -> list[Jobs]:
+    """Passes that measure the edges of all sections, of so many parts of the data: one where nothing is dropped."""
+    shapes = [(target.k, source.k) for source, target in zip(basis.sites[:-1], basis.sites[1:], strict=True)]
+    if top_k is None and parts == 1:
+        return [[(l, slice(0, k_out)) for l, (k_out, _) in enumerate(shapes)]]
+    return passes([(k_out, parts * k_in) for k_out, k_in in shapes], memory)

@@ -15,7 +15,7 @@ from ..cut import Record
 from ..errors import OptionError
 from ..importance import one_hot, pull_back
 from ..numerics import gauss_legendre, slices
-from .closed import ClosedEffects, Sizes
+from .closed_form import ClosedEffects, Sizes
 
 
 @dataclass(frozen=True)

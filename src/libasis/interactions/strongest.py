@@ -11,7 +11,6 @@ from torch import Tensor
 from ..errors import OptionError
 from ..graphs import sparse
 from ..types import Matrix
-from .totals import Totals
 
 Jobs = list[tuple[int, slice]]
 """What is measured in one pass over the data: sections, each with some of its output features."""
@@ -63,19 +62,15 @@ class Strongest:
 
     Attributes:
         strength: sum of all edges measured, those not kept included.
-        rule: how effects were computed.
     """
 
     def __init__(self, shape: tuple[int, int], top_k: int | None) -> None:
         self.shape, self.top_k = shape, top_k
         self.strength = 0.0
-        self.rule = ""
         self._blocks: list[tuple[Tensor, Matrix, Matrix]] = []
 
-    def add(self, total: Totals) -> None:
+    def add(self, edges: Matrix, signed: Matrix) -> None:
         """Add the output features that follow those added before; ties go to the lower index."""
-        edges, signed = total.means()
-        self.rule = total.rule
         self.strength += float(edges.sum())
         sources = torch.zeros(0)
         if self.top_k is not None:
@@ -85,10 +80,11 @@ class Strongest:
 
     def matrices(self) -> tuple[Matrix, Matrix]:
         """Squared and signed edges ``[k_out, k_in]``: dense, or sparse (COO) with entries in the same places."""
-        if self.top_k is None:
-            ((_, edges, signed),) = self._blocks  # measured in one pass
-            return edges, signed
+        if len(self._blocks) == 1 and self.top_k is None:  # measured in one pass
+            return self._blocks[0][1:]
         sources, edges, signed = (torch.cat(parts) for parts in zip(*self._blocks, strict=True))
+        if self.top_k is None:
+            return edges, signed
         targets = torch.arange(len(sources))[:, None].expand_as(sources)
         places = torch.stack([targets, sources]).flatten(1)
         return sparse(places, edges.flatten(), self.shape), sparse(places, signed.flatten(), self.shape)

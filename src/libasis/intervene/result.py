@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..numerics import Estimate, paired
+from ..store import Stored
 from ..types import Matrix, Plain, Vector
 from .intervention import Intervention
 
-if TYPE_CHECKING:
-    import pandas
 
-
-@dataclass(frozen=True, eq=False)
-class InterventionResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class InterventionResult(Stored, kind="interventions"):
     """What each sample scores, untouched and under each intervention.
 
     Attributes:
@@ -54,12 +52,6 @@ class InterventionResult:
             }
             for one, effect in zip(self.interventions, self.effects, strict=True)
         ]
-
-    def to_dataframe(self) -> pandas.DataFrame:
-        """The rows, for pandas; needs the extra ``libasis[graph]``."""
-        import pandas as pd
-
-        return pd.DataFrame(self.rows())
 
     def __repr__(self) -> str:
         return (

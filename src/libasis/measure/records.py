@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 from tqdm import tqdm
 
 from ..cut import Record, Traced
-from ..data import Roll, check_reiterable, describe, replayed, sample_digests
+from ..data import Replayed, Roll, check_reiterable, describe, replayed, sample_digests
 from ..data.replay import State, random_state
 from ..errors import OptionError
 from ..types import Plain
@@ -165,7 +165,7 @@ class Records:
         kept: list[Record] | None = None if self._kept.how == AGAIN else []
         call, size, positions = self._kept.roll.call(), 0, [0] * len(self.traced.sites)
         lasting = isinstance(self.batches, (list, tuple))  # the user holds these inputs anyway
-        for record in self.traced.stream(_Replayed(self.batches, self._kept.random)):
+        for record in self.traced.stream(Replayed(self.batches, self._kept.random)):
             digests = sample_digests(record.batch, record.size)
             record = replace(record, numbers=call.numbers(digests, record.index))  # noqa: PLW2901
             yield record
@@ -247,16 +247,6 @@ class Records:
         """
         roll = self._complete().roll
         return {"source": describe(self.batches), "samples": len(roll), "digest": roll.digest, "order": roll.order}
-
-
-class _Replayed:
-    """A re-iterable that starts each time from the same random state."""
-
-    def __init__(self, batches: Iterable[Any], state: State) -> None:
-        self.batches, self.state = batches, state
-
-    def __iter__(self) -> Iterator[Any]:
-        return replayed(self.batches, self.state)
 
 
 def keep(

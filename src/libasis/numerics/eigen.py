@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import OptionError
 from ..types import Matrix, Vector
+from .moments import StreamingMoments
 
 EPS64 = torch.finfo(torch.float64).eps
 
@@ -125,7 +126,18 @@ def gram_noise(top: float, size: int, mean_square: float, dtype: torch.dtype) ->
         dtype: the dtype the vectors were computed in.
     """
     eps = torch.finfo(dtype).eps
-    return 4 * size * EPS64 * max(top, 0.0) + 16 * eps**2 * max(mean_square, 0.0)
+    return accumulation_noise(top, size) + 16 * eps**2 * max(mean_square, 0.0)
+
+
+def accumulation_noise(top: float, size: int) -> float:
+    r"""What float64 sums and the eigen-solver can make of a zero eigenvalue, :math:`4 d\,\epsilon_{64}\,g_{max}`."""
+    return 4 * size * EPS64 * max(top, 0.0)
+
+
+def coordinate_noise(moments: StreamingMoments, dtype: torch.dtype) -> Vector:
+    r"""Variance that rounding gives each coordinate, by its own size: :math:`16\,\epsilon^2 E f_i^2` ``[d]``."""
+    square = moments.scatter.diagonal() / max(moments.n, 1) + moments.mean.square()
+    return 16 * torch.finfo(dtype).eps ** 2 * square
 
 
 def symmetric(A: Tensor) -> Tensor:

@@ -1,28 +1,33 @@
-"""The page to explore a graph in, and figures for papers; only the figures need ``libasis[figures]``.
+"""The page to explore results in, and figures for papers; only the figures need ``libasis[figures]``.
 
 Nothing here imports matplotlib before a figure is drawn.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from .canvas import FiguresError, to_svg
-    from .diff import write_diff
-    from .figures import draw_edge_curves, draw_node_curves, draw_spectra
-    from .layout import Layout, arrange
-    from .page import notebook_frame, write_page
-    from .picture import draw_graph
-    from .suggest import suggested_groups
+from .. import pages
+from ..evaluate import GraphDiff
+from ..graphs import InteractionGraph
+from .canvas import FiguresError, to_svg
+from .diff import write_diff
+from .evaluation import draw_needed, draw_recovered, draw_sensitivity
+from .figures import draw_edge_curves, draw_node_curves, draw_spectra
+from .page import notebook_frame, write_page
+from .picture import draw_graph
+from .results import Results, suggested_groups
 
 __all__ = [
     "FiguresError",
-    "Layout",
-    "arrange",
+    "Results",
     "draw_edge_curves",
     "draw_graph",
+    "draw_needed",
     "draw_node_curves",
+    "draw_recovered",
+    "draw_sensitivity",
     "draw_spectra",
     "notebook_frame",
     "suggested_groups",
@@ -31,29 +36,18 @@ __all__ = [
     "write_page",
 ]
 
-_HOMES = {
-    "FiguresError": "canvas",
-    "Layout": "layout",
-    "arrange": "layout",
-    "draw_edge_curves": "figures",
-    "draw_graph": "picture",
-    "draw_node_curves": "figures",
-    "draw_spectra": "figures",
-    "notebook_frame": "page",
-    "suggested_groups": "suggest",
-    "to_svg": "canvas",
-    "write_diff": "diff",
-    "write_page": "page",
-}
+
+@pages.write_page.register
+def _(result: InteractionGraph, path: str | Path, lang: str = "en", **options: Any) -> Path:
+    several = {f"{kind}s": [given] for kind in ("edge_ablation", "node_ablation") if (given := options.pop(kind, None))}
+    return write_page(path, Results([result], **several, **options), lang)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+@pages.write_page.register
+def _(result: GraphDiff, path: str | Path, lang: str = "en", **options: Any) -> Path:
+    return write_diff(path, result, lang, **options)
 
 
-def __dir__() -> list[str]:
-    return __all__
+@pages.frame.register
+def _(result: InteractionGraph) -> str:
+    return notebook_frame(Results([result]))

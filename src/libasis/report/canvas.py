@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import math
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import LibasisError, OptionError
+from .words import Words, clean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,21 +20,6 @@ WIDTH = 720
 INK, GREY, FAINT = "#1d1b26", "#5f5b6b", "#d9d6e0"
 POSITIVE, NEGATIVE = "#1a6fd6", "#d41159"
 NODE = "#3b3650"
-
-SERIES: dict[str, dict[str, Any]] = {
-    "lib": {"color": "#5d3a9b", "linestyle": "-", "marker": "o"},
-    "pca": {"color": "#d95700", "linestyle": (0, (5, 2)), "marker": "s"},
-    "neuron": {"color": "#00796b", "linestyle": (0, (5, 1.5, 1, 1.5)), "marker": "^"},
-    "global": {"color": "#7a6a00", "linestyle": (0, (1.2, 1.4)), "marker": "v"},
-    "sparse": {"color": "#1f4e9c", "linestyle": (0, (8, 1.5)), "marker": "D"},
-    "random": {"color": "#7d7788", "linestyle": (0, (2.5, 2.5)), "marker": "*"},
-}
-OTHER: list[dict[str, Any]] = [
-    {"color": "#43404f", "linestyle": (0, (7, 2, 1, 2, 1, 2)), "marker": "P"},
-    {"color": "#0b7285", "linestyle": (0, (3, 1.2)), "marker": "X"},
-    {"color": "#a3195b", "linestyle": (0, (9, 3)), "marker": "p"},
-]
-"""Colour, line and marker per method: any two differ in all three."""
 
 FAMILIES = {
     "en": ["DejaVu Sans"],
@@ -80,8 +64,7 @@ def drawing(lang: str = "en") -> Iterator[None]:
         FiguresError: matplotlib is not installed.
         OptionError: the language is not one of ours.
     """
-    if lang not in FAMILIES:
-        raise OptionError(f"lang is {lang!r}; it must be one of {sorted(FAMILIES)}.")
+    Words(lang, "figures")
     try:
         import matplotlib
         from matplotlib import font_manager
@@ -124,29 +107,6 @@ def to_svg(figure: Figure, *, text: Literal["text", "paths"] = "text", lang: str
     return buffer.getvalue()
 
 
-def clean(text: object) -> str:
-    """Text that every format can carry: control characters and lone surrogates become U+FFFD."""
-    return "".join(
-        " " if c in "\n\r\t" else "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c
-        for c in str(text)
-    )
-
-
-def series_styles(methods: list[str]) -> list[dict[str, Any]]:
-    """Colour, line and marker of each series; a method that comes twice, or is unknown, gets one of its own."""
-    taken: set[str] = set()
-    spare = 0
-    styles = []
-    for method in methods:
-        if method in SERIES and method not in taken:
-            taken.add(method)
-            styles.append(SERIES[method])
-        else:
-            styles.append(OTHER[spare % len(OTHER)])
-            spare += 1
-    return styles
-
-
 def fit_name(name: str, width: int, lines: int = 2) -> str:
     """A name broken at its dots and colons into ``lines`` lines of ``width`` letters, or cut in the middle."""
     name = clean(name)
@@ -171,13 +131,3 @@ def _parts(name: str, width: int) -> list[str]:
         if c in ".:_/+- ":
             parts.append("")
     return [p for p in parts if p]
-
-
-def power_of_ten(value: float, _: object = None) -> str:
-    """A tick label for a logarithmic axis, without mathematics markup: 1, 10, 100, 10⁻³."""
-    exponent = round(math.log10(value)) if value > 0 else 0
-    if value <= 0 or not math.isclose(value, 10.0**exponent, rel_tol=1e-6):
-        return f"{value:g}"
-    if -2 <= exponent <= 3:
-        return f"{value:,.0f}" if exponent >= 0 else f"{value:g}"
-    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -6,28 +6,21 @@ The panels hold numbers and names only, so that one drawing serves every languag
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-
-from .canvas import GREY, INK, power_of_ten
-from .markup import escape, name
-from .series import Series, score, section_name, series_of
-
-if TYPE_CHECKING:
-    from ..ablation.results import Curve, EdgeAblation, NodeAblation
-    from ..graphs.graph import InteractionGraph
-
-MAX_PANELS = 24
-"""Panels of a figure; a line of words counts the rest."""
-MAX_POINTS = 200
-"""Points of a line; of more, geometrically spread ones are drawn, with the first and the last."""
+from ..ablation.results import Curve, EdgeAblation, NodeAblation
+from ..graphs.graph import InteractionGraph
+from . import curves
+from .canvas import GREY, INK
+from .curves import MAX_PANELS, names_of, thinned, worst_passing
+from .markup import both, escape, name
+from .numbers import power_of_ten, score
+from .series import Series, section_name, series_of
+from .words import LANGUAGES, Words
 
 WIDTH, LEFT, RIGHT, TOP, BELOW = 250.0, 46.0, 8.0, 6.0, 18.0
-CLOSE_UP = (-1.5, 4.5)
-"""The close-up ends this many allowed drops above and below the base score."""
 
 Points = Sequence[tuple[float, float]]
 
@@ -71,63 +64,50 @@ def _round_values(low: float, high: float, most: int = 5) -> list[float]:
     return [step * k for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def spectra(graphs: Sequence[InteractionGraph], lang: str = "en") -> tuple[list[str], int]:
+def spectra(graphs: Sequence[InteractionGraph]) -> tuple[list[str], int]:
     """Importances per site against their rank, each method's over its largest.
 
     Returns:
         The panels as HTML, and how many there are in all.
     """
-    series = series_of(graphs, lang)
+    series = series_of(graphs)
     names = list(dict.fromkeys(site for graph in graphs for site in graph.sites))
-    falling = {(k, s.name): _falling(s.importances) for k, graph in enumerate(graphs) for s in graph.basis}
-    lowest = min((v[-1] for v in falling.values() if v), default=0.1)
-    widest = max((len(v) for v in falling.values()), default=1)
+    lines = {(k, s.name): curves.falling(s.importances) for k, graph in enumerate(graphs) for s in graph.basis}
+    lowest = min((points[-1][1] for points in lines.values() if points), default=0.1)
+    widest = max((len(points) for points in lines.values()), default=1)
     x = Scale("log", 0.9, max(widest, 2) * 1.15, LEFT, WIDTH - RIGHT)
     y = Scale("log", max(min(lowest, 0.1), 1e-300) / 2, 1.6, 120.0, TOP)
 
     def panel(site: str) -> str:
-        lines = []
+        drawn = []
         for k, s in enumerate(series):
-            points = [(rank + 1.0, v) for rank, v in enumerate(falling.get((k, site), []))]
-            lines += [_line(s, points, x, y), _marks(s, points[-1:], x, y)]
-        return _panel([site], [_plot(x, y, lines, power_of_ten)], [_kept(s, site) for s in series])
+            points = lines.get((k, site), [])
+            drawn += [_line(s, points, x, y), _marks(s, points[-1:], x, y)]
+        keys = [
+            (s, f"{s.result.basis[site].k:,} / {s.result.basis[site].d:,}") for s in series if site in s.result.sites
+        ]
+        return _panel([site], [_plot(x, y, drawn, power_of_ten)], keys)
 
     return _panels(names, panel)
 
 
-def _falling(importances: torch.Tensor) -> list[float]:
-    """The positive importances over the largest, falling."""
-    values = torch.sort(importances.double().cpu(), descending=True).values
-    values = values[values > 0]
-    return (values / values[0]).tolist() if len(values) else []
-
-
-def _kept(series: Series, site: str) -> tuple[Series, str] | None:
-    graph: InteractionGraph = series.result
-    if site not in graph.sites:
-        return None
-    found = graph.basis[site]
-    return series, f"{found.k:,} / {found.d:,}"
-
-
-def edge_curves(results: Sequence[EdgeAblation], sites: Sequence[str], lang: str = "en") -> tuple[list[str], int]:
+def edge_curves(results: Sequence[EdgeAblation], sites: Sequence[str]) -> tuple[list[str], int]:
     """Score against edges kept, per section, and beneath it a close-up of the allowed drop.
 
     Returns:
         The panels as HTML, and how many there are in all.
     """
-    series = series_of(results, lang)
-    names = list(dict.fromkeys(section for r in results for section in r.curves))
+    series = series_of(results)
 
     def panel(section: str) -> str:
         members = [s for s in series if section in s.result.curves]
-        plots = [_whole_curves(members, section)]
+        plots = [_whole(members, section, worst_passing(members[0].result))]
         if results[0].max_drop > 0:
             plots.append(_close_up(members, section))
         keys = [(s, _counts(s.result, section)) for s in members]
         return _panel(section_name(section, sites).split(" → "), plots, keys)
 
-    return _panels(names, panel)
+    return _panels(names_of(results), panel)
 
 
 def _counts(result: EdgeAblation, section: str) -> str:
@@ -135,21 +115,39 @@ def _counts(result: EdgeAblation, section: str) -> str:
     return " · ".join("–" if count is None else f"{count:,}" for count in (required, stable))
 
 
-def _whole_curves(members: Sequence[Series], section: str) -> str:
-    curves = [_points(m.result.curves[section]) for m in members]
-    x, y = _x(curves), _y(curves, members[0].result.base_score)
-    lines = [_line(m, points, x, y) for m, points in zip(members, curves, strict=True)]
-    return _plot(x, y, [*_references(members[0].result, x, y), *lines], _plain)
+def node_curves(results: Sequence[NodeAblation]) -> tuple[list[str], int]:
+    """Score against features kept, per site, the most important first.
+
+    Returns:
+        The panels as HTML, and how many there are in all.
+    """
+    series = series_of(results)
+
+    def panel(site: str) -> str:
+        return _panel([site], [_whole([s for s in series if site in s.result.curves], site)], [])
+
+    return _panels(names_of(results), panel)
+
+
+def _whole(members: Sequence[Series], name: str, worst: float | None = None) -> str:
+    """The whole curves of one site or section."""
+    base, lines = members[0].result.base_score, [_points(m.result.curves[name]) for m in members]
+    most = max((points[-1][0] for points in lines if points), default=1.0)
+    values = [base, *(v for points in lines for _, v in points)]
+    pad = 0.06 * (max(values) - min(values)) or max(abs(max(values)), 1.0) * 0.1
+    x = Scale("log1p", 0.0, max(most, 1.0) * 1.1, LEFT, WIDTH - RIGHT)
+    y = Scale("linear", min(values) - pad, max(values) + pad, 120.0, TOP)
+    drawn = [_line(m, points, x, y) for m, points in zip(members, lines, strict=True)]
+    return _plot(x, y, [*_references(base, worst, x, y), *drawn], _plain)
 
 
 def _close_up(members: Sequence[Series], section: str) -> str:
     """The counts around the numbers needed and the scores around the allowed band."""
     first: EdgeAblation = members[0].result
-    base, limit = first.base_score, _limit(first)
-    ends = sorted((base + CLOSE_UP[0] * (limit - base), base + CLOSE_UP[1] * (limit - base)))
-    low, high = _window([m.result for m in members], section)
+    base, limit = first.base_score, worst_passing(first)
+    low, high = curves.close_up_counts([m.result for m in members], section)
     x = Scale("log", low, high, LEFT, WIDTH - RIGHT)
-    y = Scale("linear", ends[0], ends[1], 80.0, TOP)
+    y = Scale("linear", *curves.close_up_scores(first), 80.0, TOP)
     lines = []
     for m in members:
         curve: Curve = m.result.curves[section]
@@ -160,55 +158,37 @@ def _close_up(members: Sequence[Series], section: str) -> str:
                 lines.append(_marks(m, [(float(count), curve[count])], x, y, hollow=hollow))
     top, bottom = sorted((y(base), y(limit)))
     band = f'<rect x="{LEFT}" y="{top:.1f}" width="{WIDTH - LEFT - RIGHT}" height="{bottom - top:.1f}" fill="#e4dff0"/>'
-    ticks = {base: score(base, first.max_drop), limit: score(limit, first.max_drop)}
-    marks = [m * 10.0**p for p in range(10) for m in (1, 2, 5) if low <= m * 10.0**p <= high]
-    return _plot(x, y, [band, *_references(first, x, y), *lines], _plain, y_ticks=ticks, x_ticks=marks)
+    ticks = {value: score(value, first.max_drop) for value in (base, limit)}
+    marks = curves.round_counts(low, high)
+    return _plot(x, y, [band, *_references(base, limit, x, y), *lines], _plain, y_ticks=ticks, x_ticks=marks)
 
 
-def _window(results: Sequence[EdgeAblation], section: str) -> tuple[float, float]:
-    kinds = [d for r in results for d in (r.edges_required, r.edges_required_stable)]
-    counts = [c for d in kinds if (c := d.get(section))]
-    most = max(2, *(max(r.curves[section], default=2) for r in results))
-    return (max(1.0, min(counts) / 2.5), min(max(counts) * 2.5, most * 1.1)) if counts else (1.0, most * 1.1)
-
-
-def node_curves(results: Sequence[NodeAblation], lang: str = "en") -> tuple[list[str], int]:
-    """Score against features kept, per site, the most important first.
-
-    Returns:
-        The panels as HTML, and how many there are in all.
-    """
-    series = series_of(results, lang)
-    names = list(dict.fromkeys(site for r in results for site in r.curves))
-
-    def panel(site: str) -> str:
-        members = [s for s in series if site in s.result.curves]
-        curves = [_points(m.result.curves[site]) for m in members]
-        x, y = _x(curves), _y(curves, results[0].base_score)
-        lines = [_line(m, points, x, y) for m, points in zip(members, curves, strict=True)]
-        return _panel([site], [_plot(x, y, [*_references(results[0], x, y), *lines], _plain)], [])
-
-    return _panels(names, panel)
-
-
-def key(results: Sequence[Any], lang: str = "en") -> str:
+def key(results: Sequence[Any], words: Words) -> str:
     """Line, marker and name of each method."""
-    return f'<ul class="key">{"".join(_key(s, "") for s in series_of(results, lang))}</ul>'
+    return f'<ul class="key">{"".join(_key(s, escape(s.label(words))) for s in series_of(results))}</ul>'
 
 
 def _key(series: Series, text: str) -> str:
     stroke = _line(series, [(2.0, 0.0), (26.0, 0.0)], Scale("linear", 0, 28, 0, 28), Scale("linear", 0, 1, 6, 0))
     mark = _marks(series, [(14.0, 0.0)], Scale("linear", 0, 28, 0, 28), Scale("linear", 0, 1, 6, 0))
     picture = f'<svg class="swatch wide" viewBox="0 0 28 12" aria-hidden="true">{stroke}{mark}</svg>'
-    return f"<li>{picture}{escape(series.label)}{f' <b>{escape(text)}</b>' if text else ''}</li>"
+    return f"<li>{picture}{text}</li>"
+
+
+def _named(series: Series, text: str) -> str:
+    """The method's name, in both languages only where they differ, and a text."""
+    labels = {series.label(Words(lang, "page")) for lang in LANGUAGES}
+    several = len(labels) > 1
+    label = both(lambda words: escape(series.label(words)), "page", "span") if several else escape(labels.pop())
+    return f"{label} <b>{escape(text)}</b>"
 
 
 def _panels(names: Sequence[str], panel: Callable[[str], str]) -> tuple[list[str], int]:
     return [panel(site) for site in names[:MAX_PANELS]], len(names)
 
 
-def _panel(title: Sequence[str], plots: Sequence[str], keys: Sequence[tuple[Series, str] | None]) -> str:
-    entries = "".join(_key(*entry) for entry in keys if entry)
+def _panel(title: Sequence[str], plots: Sequence[str], keys: Sequence[tuple[Series, str]]) -> str:
+    entries = "".join(_key(series, _named(series, text)) for series, text in keys)
     head = " → ".join(name(part) for part in title)
     listed = f'<ul class="key">{entries}</ul>' if entries else ""
     return f'<div class="panel-chart"><p class="chart-title">{head}</p>{listed}{"".join(plots)}</div>'
@@ -218,27 +198,11 @@ def _points(curve: Curve) -> list[tuple[float, float]]:
     return [(float(count), value) for count, value in curve.items() if math.isfinite(value)]
 
 
-def _x(curves: Sequence[Points]) -> Scale:
-    most = max((points[-1][0] for points in curves if points), default=1.0)
-    return Scale("log1p", 0.0, max(most, 1.0) * 1.1, LEFT, WIDTH - RIGHT)
-
-
-def _y(curves: Sequence[Points], base: float) -> Scale:
-    values = [base, *(v for points in curves for _, v in points)]
-    low, high = min(values), max(values)
-    pad = 0.06 * (high - low) or max(abs(high), 1.0) * 0.1
-    return Scale("linear", low - pad, high + pad, 120.0, TOP)
-
-
-def _limit(result: EdgeAblation) -> float:
-    return result.base_score - result.max_drop * (1 if result.higher_is_better else -1)
-
-
-def _references(result: EdgeAblation | NodeAblation, x: Scale, y: Scale) -> Iterator[str]:
-    """The model's own score and, of an edge ablation, the worst that still passes."""
-    yield _level(y(result.base_score), x, INK, "")
-    if hasattr(result, "max_drop"):
-        yield _level(y(_limit(result)), x, GREY, ' stroke-dasharray="1.5 2"')  # pyright: ignore[reportArgumentType]
+def _references(base: float, worst: float | None, x: Scale, y: Scale) -> Iterator[str]:
+    """The model's own score and, where an allowance is known, the worst that still passes."""
+    yield _level(y(base), x, INK, "")
+    if worst is not None:
+        yield _level(y(worst), x, GREY, ' stroke-dasharray="1.5 2"')
 
 
 def _level(height: float, x: Scale, color: str, dash: str) -> str:
@@ -248,12 +212,18 @@ def _level(height: float, x: Scale, color: str, dash: str) -> str:
     )
 
 
-def _plain(value: float, _: object = None) -> str:
+def _plain(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
 def _plot(
-    x: Scale, y: Scale, body: Sequence[str], write: Callable[..., str], *, y_ticks: Any = None, x_ticks: Any = None
+    x: Scale,
+    y: Scale,
+    body: Sequence[str],
+    write: Callable[[float], str],
+    *,
+    y_ticks: Mapping[float, str] | None = None,
+    x_ticks: Sequence[float] = (),
 ) -> str:
     """A frame with ticks; the body is clipped to it."""
     heights = y_ticks or {v: write(v) for v in y.ticks()}
@@ -283,17 +253,10 @@ def _plot(
 def _line(series: Series, points: Points, x: Scale, y: Scale) -> str:
     if len(points) < 2:
         return ""
-    d = "".join(f"{'M' if k == 0 else 'L'}{x(a):.1f} {y(b):.1f}" for k, (a, b) in enumerate(_thinned(points)))
+    d = "".join(f"{'M' if k == 0 else 'L'}{x(a):.1f} {y(b):.1f}" for k, (a, b) in enumerate(thinned(points)))
     style = series.style["linestyle"]
     dash = "" if style == "-" else f' stroke-dasharray="{" ".join(f"{v * 1.5:g}" for v in style[1])}"'
     return f'<path d="{d}" fill="none" stroke="{series.style["color"]}" stroke-width="1.6"{dash}/>'
-
-
-def _thinned(points: Points) -> Points:
-    if len(points) <= MAX_POINTS:
-        return points
-    last = len(points) - 1
-    return [points[k] for k in sorted({round(last ** (j / (MAX_POINTS - 1))) for j in range(MAX_POINTS)} | {0, last})]
 
 
 CORNERS = {

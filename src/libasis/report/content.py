@@ -2,106 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from . import charts
-from .finding import kept_edges
 from .markup import Group, both, escape, facts, paragraph, table
+from .numbers import percent
+from .results import Results
 from .series import method_of, series_of
-from .tables import MAX_SITES, TOP, allowance, edge_groups, feature_groups, node_groups, settings
-from .words import texts
+from .tables import MAX_SITES, TOP, edge_groups, feature_groups, node_groups, settings
+from .words import Words
 
-if TYPE_CHECKING:
-    from ..ablation.results import EdgeAblation, NodeAblation
-    from ..graphs.graph import InteractionGraph
+EDGES = {"col_section": False, "col_method": False, "col_edges": True, "col_required": True, "col_stable": True}
+NODES = {"col_site": False, "col_method": False, "col_features": True, "col_kept": True, "col_none_kept": True}
+FEATURES = {"col_site": False} | dict.fromkeys(
+    ("col_feature", "col_importance", "col_share", "col_in", "col_out"), True
+)
+"""The columns of the tables: key of the heading, whether they hold numbers."""
 
-EDGE_COLUMNS = [
-    ("col_section", False),
-    ("col_method", False),
-    ("col_edges", True),
-    ("col_required", True),
-    ("col_stable", True),
-]
-NODE_COLUMNS = [
-    ("col_site", False),
-    ("col_method", False),
-    ("col_features", True),
-    ("col_kept", True),
-    ("col_none_kept", True),
-]
-FEATURE_COLUMNS = [
-    ("col_site", False),
-    ("col_feature", True),
-    ("col_importance", True),
-    ("col_share", True),
-    ("col_in", True),
-    ("col_out", True),
-]
 CURVE_LEGEND = ("base", "allowed", "required", "stable")
 MEASURED = ("metric", "base_score", "higher_is_better", "max_drop", "samples")
 
 Pieces = Iterator[str]
 
 
-@dataclass(frozen=True)
-class Results:
-    """What the page shows: graphs, the first of which leads, and what was measured of them."""
-
-    graphs: Sequence[InteractionGraph]
-    nodes: Sequence[NodeAblation] = ()
-    edges: Sequence[EdgeAblation] = ()
-    cards: dict[str, Any] | None = None
-    communities: Any = None
-    question: dict[str, str | None] = field(default_factory=dict)
-
-
-def lead(results: Results, lang: str) -> str:
-    """What the page is about, for a reader who never heard of it."""
-    words = texts(lang)
-    methods = dict.fromkeys(method_of(graph) for graph in results.graphs)
-    about = [words[f"about_{method}"] for method in methods if f"about_{method}" in words]
-    sentences = [words["lead"].format(sites=f"{len(results.graphs[0].sites):,}"), *about]
-    return paragraph(("" if lang == "ja" else " ").join(sentences), "lead")
-
-
-def graph_intro(results: Results, lang: str) -> Pieces:
+def graph_intro(results: Results, words: Words) -> Pieces:
     """What the page is about, how to read the graph, and what a graph measured with ``top_k`` leaves out."""
-    yield lead(results, lang)
-    yield paragraph(texts(lang)["graph_intro"])
-    yield from (paragraph(line, "note") for line in kept_edges(results.graphs, lang))
+    about = [f"about_{method}" for method in dict.fromkeys(map(method_of, results.graphs))]
+    lead = words("lead", sites=len(results.graph.sites))
+    yield paragraph(words.joined([lead, *(words(key) for key in about if key in words.all)]), "lead")
+    yield paragraph(words("graph_intro"))
+    for s in series_of(results.graphs):
+        if kept := s.result.info.get("top_k"):
+            share = percent(min(kept["kept_share"], default=1.0))
+            yield paragraph(words("graph_kept", method=s.label(words), k=kept["k"], share=share), "note")
 
 
-def ablation_tables(results: Results, lang: str) -> Pieces:
+def ablation_tables(results: Results, words: Words) -> Pieces:
     """What can be removed, as tables."""
-    words = texts(lang)
-    if not results.nodes and not results.edges:
-        yield paragraph(words["tables_none"])
-    if results.edges:
-        yield from _table("edges_table", EDGE_COLUMNS, edge_groups(results.edges, results.graphs[0].sites, lang), lang)
-        yield from (paragraph(line, "note") for line in settings(results.edges, lang))
-        yield paragraph(words["edges_note"], "note")
-    if results.nodes:
-        yield from _table("nodes_table", NODE_COLUMNS, node_groups(results.nodes, results.graphs, lang), lang)
-        yield from (paragraph(line, "note") for line in settings(results.nodes, lang))
-        yield paragraph(words["nodes_note"].format(drop=f"{allowance(results.nodes):g}"), "note")
+    edges, nodes = results.edge_ablations, results.node_ablations
+    if not nodes and not edges:
+        yield paragraph(words("tables_none"))
+    if edges:
+        yield from _table("edges_table", EDGES, edge_groups(results, words), words)
+        yield from (paragraph(line, "note") for line in [*settings(edges, words), words("edges_note")])
+    if nodes:
+        yield from _table("nodes_table", NODES, node_groups(results, words), words)
+        note = words("nodes_note", drop=f"{nodes[0].max_drop:g}")
+        yield from (paragraph(line, "note") for line in [*settings(nodes, words), note])
 
 
-def _table(key: str, columns: Sequence[tuple[str, bool]], groups: Sequence[Group], lang: str) -> Pieces:
-    words = texts(lang)
-    heads = [(words[column], number) for column, number in columns]
-    if key != "features":
-        yield f"<h3>{escape(words[key])}</h3>"
-    yield table(words[key], heads, groups, words["scrolls"].format(title=words[key]))
+def _table(key: str, columns: Mapping[str, bool], groups: Sequence[Group], words: Words) -> Pieces:
+    yield f"<h3>{escape(words(key))}</h3>"
+    yield table(key, columns, groups, words)
 
 
 def curves(results: Results) -> Pieces:
     """Spectra and score curves; the drawings serve both languages."""
     yield _figure("spectra", charts.spectra(results.graphs))
-    for group in _by_metric(results.edges):
-        yield _figure("edge_curves", charts.edge_curves(group, results.graphs[0].sites), legend=CURVE_LEGEND)
-    for group in _by_metric(results.nodes):
+    for group in _by_metric(results.edge_ablations):
+        yield _figure("edge_curves", charts.edge_curves(group, results.graph.sites), legend=CURVE_LEGEND)
+    for group in _by_metric(results.node_ablations):
         yield _figure("node_curves", charts.node_curves(group), keyed=group, legend=("base",))
 
 
@@ -117,25 +78,23 @@ def _by_metric(results: Sequence[Any]) -> list[list[Any]]:
 def _figure(key: str, drawn: tuple[list[str], int], *, keyed: Sequence[Any] = (), legend: Sequence[str] = ()) -> str:
     panels, total = drawn
 
-    def head(lang: str) -> str:
-        return f"<h3>{escape(texts(lang)[f'{key}_title'])}</h3>"
+    def head(words: Words) -> str:
+        return f"<h3>{escape(words(f'{key}_title'))}</h3>"
 
-    def foot(lang: str) -> str:
-        words = texts(lang)
-        cut = words["fig_panels"].format(shown=f"{len(panels):,}", total=f"{total:,}")
-        lines = [words[f"{key}_note"], *([cut] if total > len(panels) else [])]
-        return escape(("" if lang == "ja" else " ").join(lines))
+    def foot(words: Words) -> str:
+        cut = words("panels_shown", shown=len(panels), total=total) if total > len(panels) else ""
+        return escape(words.joined([words(f"{key}_note"), cut]))
 
-    def named(lang: str) -> str:
-        return f"{charts.key(keyed, lang) if keyed else ''}{_reference_key(legend, lang)}"
+    def named(words: Words) -> str:
+        return (charts.key(keyed, words) if keyed else "") + _reference_key(legend, words)
 
     return (
-        f'<figure class="charts">{both(head)}{both(named) if keyed or legend else ""}'
-        f'<div class="panels">{"".join(panels)}</div><figcaption>{both(foot)}</figcaption></figure>'
+        f'<figure class="charts">{both(head, "page")}{both(named, "page") if keyed or legend else ""}'
+        f'<div class="panels">{"".join(panels)}</div><figcaption>{both(foot, "page")}</figcaption></figure>'
     )
 
 
-def _reference_key(legend: Sequence[str], lang: str) -> str:
+def _reference_key(legend: Sequence[str], words: Words) -> str:
     line, dot = '<line x1="1" x2="27" y1="6" y2="6" stroke="#1d1b26"', '<circle cx="14" cy="6" r="3.4" stroke="#5f5b6b"'
     looks = {
         "base": f"{line}/>",
@@ -145,51 +104,38 @@ def _reference_key(legend: Sequence[str], lang: str) -> str:
     }
     entries = (
         f'<li><svg class="swatch wide" viewBox="0 0 28 12" aria-hidden="true">{looks[part]}</svg>'
-        f"{escape(texts(lang)[f'legend_{part}'])}</li>"
+        f"{escape(words(f'legend_{part}'))}</li>"
         for part in legend
     )
     return f'<ul class="key">{"".join(entries)}</ul>' if legend else ""
 
 
-def features(results: Results, lang: str) -> Pieces:
+def features(results: Results, words: Words) -> Pieces:
     """The most important features of the first graph."""
-    words, graph = texts(lang), results.graphs[0]
-    yield paragraph(words["features_note"].format(method=series_of([graph], lang)[0].label, limit=TOP))
-    yield from _table("features", FEATURE_COLUMNS, feature_groups(graph, lang), lang)
+    graph = results.graph
+    yield paragraph(words("features_note", method=series_of([graph])[0].label(words), limit=TOP))
+    yield table("features", FEATURES, feature_groups(graph, words), words)
     if len(graph.sites) > MAX_SITES:
-        yield paragraph(words["features_sites"].format(shown=f"{MAX_SITES:,}", total=f"{len(graph.sites):,}"), "note")
+        yield paragraph(words("features_sites", shown=MAX_SITES, total=len(graph.sites)), "note")
 
 
-def provenance(results: Results, lang: str) -> Pieces:
+def provenance(results: Results, words: Words) -> Pieces:
     """How every number was computed, as recorded with the results."""
-    words = texts(lang)
-    yield paragraph(words["provenance_note"])
-    for s in series_of(results.graphs, lang):
-        ranks = {site.name: {"kept": f"{site.k:,} / {site.d:,}", **site.rank_report} for site in s.result.basis}
-        for key, info in (("prov_basis", s.result.basis.info), ("prov_ranks", ranks), ("prov_edges", s.result.info)):
-            yield _details(words[key].format(method=s.label), info, lang)
-    for key, ablations in (("prov_edge_ablation", results.edges), ("prov_node_ablation", results.nodes)):
-        for s in series_of(ablations, lang):
+
+    def details(key: str, info: Mapping[str, Any], **blanks: str) -> str:
+        return f"<details><summary>{escape(words(key, **blanks))}</summary>{facts(info, words)}</details>"
+
+    yield paragraph(words("provenance_note"))
+    for s in series_of(results.graphs):
+        basis = s.result.basis
+        ranks = {site.name: {"kept": f"{site.k:,} / {site.d:,}", **site.rank_report} for site in basis}
+        for key, info in (("prov_basis", basis.info), ("prov_ranks", ranks), ("prov_edges", s.result.info)):
+            yield details(key, info, method=s.label(words))
+    ablations = {"prov_edge_ablation": results.edge_ablations, "prov_node_ablation": results.node_ablations}
+    for key, found in ablations.items():
+        for s in series_of(found):
             measured = {name: getattr(s.result, name) for name in MEASURED if hasattr(s.result, name)}
-            yield _details(words[key].format(method=s.label), {**measured, **s.result.info}, lang)
-    if results.cards:
-        yield _details(words["prov_cards"], results.cards.get("info") or {}, lang)
-    if results.communities is not None:
-        yield _details(words["prov_communities"], results.communities.info, lang)
-
-
-def _details(summary: str, info: dict[str, Any], lang: str) -> str:
-    return f"<details><summary>{escape(summary)}</summary>{facts(info, lang)}</details>"
-
-
-def section(key: str, content: str, *, kind: str = "") -> str:
-    """A section of the page under its heading in both languages; the key is also its anchor."""
-    heading = both(lambda lang: escape(texts(lang)[key]), "span")
-    extra = f' class="{kind}"' if kind else ""
-    head = f'<h2 id="{key}-title">{heading}</h2>'
-    return f'<section id="{key}"{extra} aria-labelledby="{key}-title">{head}{content}</section>'
-
-
-def said(pieces: Callable[[str], Pieces | str]) -> str:
-    """`both` for content that comes in pieces."""
-    return both(lambda lang: "".join(pieces(lang)))
+            yield details(key, {**measured, **s.result.info}, method=s.label(words))
+    for key, result in (("prov_cards", results.cards), ("prov_communities", results.communities)):
+        if result is not None:
+            yield details(key, result.info)

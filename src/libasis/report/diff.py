@@ -4,165 +4,120 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..evaluate import GraphDiff
 from ..files import write_text
-from .markup import Cell, Group, both, escape, paragraph, table
-from .page import safe_json, strict_policy, web_file
-from .words import LANGUAGES, texts
-from .words.diff import DIFF
-
-if TYPE_CHECKING:
-    from ..evaluate.difference import GraphDiff
-
-Part = Callable[["GraphDiff", Mapping[str, str], str], str]
+from .markup import Cell, Group, number, paragraph, table
+from .numbers import percent
+from .results import Text
+from .shell import document, section
+from .words import Words
 
 MOST = 200
 """Rows of a table."""
 
-STYLES = ("page.css", "workbench.css", "print.css")
+NUMBERS = {
+    "matched", "only_a", "only_b", "importance_a", "importance_b", "similarity", "compared", "gained", "lost",
+    "changed", "same", "unmatched_a", "unmatched_b", "a", "b", "noise", "share_a", "share_b", "share",
+}  # fmt: skip
+"""Columns that hold numbers."""
 
 
-def write_diff(path: str | Path, diff: GraphDiff, *, lang: str = "en", title: str | None = None) -> Path:
+def write_diff(path: str | Path, diff: GraphDiff, lang: str = "en", *, title: Text = None) -> Path:
     """Write one self-contained page of a comparison; the same comparison gives the same bytes.
 
     Args:
         path: the file to write; folders are made as needed.
         diff: what `libasis.diff` returned.
         lang: the language that the page opens in, ``"en"`` or ``"ja"``; it can be switched in the page.
-        title: the heading; None takes ours.
+        title: the heading, or one for each language; None takes ours.
 
     Raises:
         OptionError: the language is unknown.
     """
-    texts(lang)
-    titles = {one: DIFF[one]["title"] if title is None else title for one in LANGUAGES}
-    style, script = "".join(map(web_file, STYLES)), web_file("diff.js")
-    body = "".join(_section(diff, key, make) for key, make in PARTS.items())
-    return write_text(
-        path,
-        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{strict_policy(style, script)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{escape(titles[lang])}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f"{_header(titles, lang)}\n<main>{body}</main>\n"
-        f'<script type="application/json" id="titles">{safe_json(titles)}</script>\n'
-        f"<script>{script}</script>\n</body>\n</html>\n",
-    )
+    body = "".join(section(key, "diff", lambda words, make=make: make(diff, words)) for key, make in PARTS.items())
+    styles = ("page", "workbench", "print")
+    return write_text(path, document(lang, "diff", title, body, data={}, styles=styles, scripts=("diff",)))
 
 
-def _header(titles: Mapping[str, str], lang: str) -> str:
-    choice = "".join(
-        f'<label lang="{one}"><input type="radio" name="lang" value="{one}"{" checked" if one == lang else ""}>'
-        f"<span>{escape(texts(one)['language'])}</span></label>"
-        for one in LANGUAGES
-    )
-    return (
-        f'<header><div class="top"><p class="kicker">{both(lambda one: escape(DIFF[one]["kicker"]), "span")}</p>'
-        '<fieldset id="languages" class="switch" hidden><legend class="away">Language · 言語</legend>'
-        f"{choice}</fieldset>"
-        f"</div><h1>{both(lambda one: escape(titles[one]), 'span')}</h1></header>"
-    )
-
-
-def _section(diff: GraphDiff, key: str, make: Part) -> str:
-    title = both(lambda one: escape(DIFF[one][key]), "span")
-    return f'<section id="{key}"><h2>{title}</h2>{both(lambda one: make(diff, DIFF[one], one))}</section>'
-
-
-def _finding(diff: GraphDiff, words: Mapping[str, str], _: str) -> str:
+def _finding(diff: GraphDiff, words: Words) -> str:
     info = diff.info
     kinds = {kind: sum(row["kind"] == kind for row in diff.edges) for kind in ("gained", "lost", "changed")}
     matched = sum(len(row["a"]) for row in diff.features)
-    claim = words["claim"].format(matched=matched, only_a=len(diff.only_a), only_b=len(diff.only_b), **kinds)
+    claim = words("claim", matched=matched, only_a=len(diff.only_a), only_b=len(diff.only_b), **kinds)
     if info["compared_by"] == "directions":
-        how = words["how_directions"]
+        how = words("how_directions")
     else:
         parts = info["noise_parts"]
-        noise = words["noise_measured" if parts else "noise_missing"].format(parts=parts)
-        how = words["how_values"].format(noise=noise)
-    rules = words["rules"].format(least=info["least"], threshold=f"{info['threshold']:.1%}", factor=info["factor"])
+        how = words("how_values", noise=words("noise_measured" if parts else "noise_missing", parts=parts))
+    rules = words("rules", least=info["least"], threshold=percent(info["threshold"]), factor=info["factor"])
     return paragraph(claim, "claim") + paragraph(how) + paragraph(rules, "note")
 
 
-def _sites(diff: GraphDiff, words: Mapping[str, str], lang: str) -> str:
+def _sites(diff: GraphDiff, words: Words) -> str:
     heads = ("site", "matched", "only_a", "only_b", "importance_a", "importance_b", "similarity")
     groups = [
         Group(
             row["site"],
             [
                 [
-                    *(_count(row[key]) for key in ("matched", "only_a", "only_b")),
-                    *(_percent(row[f"importance_matched_{side}"]) for side in "ab"),
-                    _decimal(row["similarity"]),
+                    *(number(f"{row[key]:,}") for key in ("matched", "only_a", "only_b")),
+                    *(_share(row[f"importance_matched_{side}"]) for side in "ab"),
+                    _similarity(row),
                 ]
             ],
         )
         for row in diff.sites()
     ]
-    return _table("sites", heads, groups, words, lang)
+    return _table("sites", heads, groups, words)
 
 
-def _sections(diff: GraphDiff, words: Mapping[str, str], lang: str) -> str:
+def _sections(diff: GraphDiff, words: Words) -> str:
     counts = ("compared", "gained", "lost", "changed", "same")
     shares = ("unmatched_a", "unmatched_b")
     groups = [
-        Group(row["section"], [[*(_count(row[key]) for key in counts), *(_percent(row[key]) for key in shares)]])
+        Group(row["section"], [[*(number(f"{row[key]:,}") for key in counts), *(_share(row[key]) for key in shares)]])
         for row in diff.sections
     ]
-    return _table("sections", ("section", *counts, *shares), groups, words, lang)
+    return _table("sections", ("section", *counts, *shares), groups, words)
 
 
-def _edges(diff: GraphDiff, words: Mapping[str, str], lang: str) -> str:
-    groups = [
-        Group(
-            _edge(row, "a", diff),
-            [[Cell(_edge(row, "b", diff)), Cell(words[row["kind"]]), *(_percent(row[k]) for k in ("a", "b", "noise"))]],
+def _edges(diff: GraphDiff, words: Words) -> str:
+    def group(row: Mapping[str, Any]) -> Group:
+        a, b = (
+            f"{_names(row[f'source_{side}'], side, diff)} → {_names(row[f'target_{side}'], side, diff)}"
+            for side in "ab"
         )
-        for row in diff.edges[:MOST]
-    ]
-    heads = ("edge", "edge_b", "kind", "a", "b", "noise")
-    return _table("edges", heads, groups, words, lang) + _more(diff.edges, words)
+        return Group(a, [[Cell(b), Cell(words(row["kind"])), *(_share(row[key]) for key in ("a", "b", "noise"))]])
+
+    return _first("edges", ("edge", "edge_b", "kind", "a", "b", "noise"), diff.edges, group, words)
 
 
-def _features(diff: GraphDiff, words: Mapping[str, str], lang: str) -> str:
-    groups = [
-        Group(
-            _names(row["a"], diff.info["labels_a"]),
-            [
-                [
-                    Cell(_names(row["b"], diff.info["labels_b"])),
-                    _decimal(row["similarity"]),
-                    *(_percent(row[f"importance_{side}"]) for side in "ab"),
-                ]
-            ],
-        )
-        for row in diff.features[:MOST]
-    ]
+def _features(diff: GraphDiff, words: Words) -> str:
+    def group(row: Mapping[str, Any]) -> Group:
+        shares = (_share(row[f"importance_{side}"]) for side in "ab")
+        return Group(_names(row["a"], "a", diff), [[Cell(_names(row["b"], "b", diff)), _similarity(row), *shares]])
+
     heads = ("feature_a", "feature_b", "similarity", "share_a", "share_b")
-    return _table("features", heads, groups, words, lang) + _more(diff.features, words)
+    return _first("features", heads, diff.features, group, words)
 
 
-def _alone(diff: GraphDiff, words: Mapping[str, str], lang: str) -> str:
-    rows = [("A", "a", row) for row in diff.only_a] + [("B", "b", row) for row in diff.only_b]
-    groups = [
-        Group(
-            _names([row["id"]], diff.info[f"labels_{side}"]),
-            [[Cell(graph), _percent(row["importance"]), Cell(row["nearest"]), _decimal(row["similarity"])]],
-        )
-        for graph, side, row in rows[:MOST]
-    ]
-    return _table("alone", ("feature", "where", "share", "nearest", "similarity"), groups, words, lang) + _more(
-        rows, words
-    )
+def _alone(diff: GraphDiff, words: Words) -> str:
+    def group(entry: tuple[str, Mapping[str, Any]]) -> Group:
+        side, row = entry
+        cells = [Cell(side.upper()), _share(row["importance"]), Cell(row["nearest"]), _similarity(row)]
+        return Group(_names([row["id"]], side, diff), [cells])
+
+    rows = [("a", row) for row in diff.only_a] + [("b", row) for row in diff.only_b]
+    return _first("alone", ("feature", "where", "share", "nearest", "similarity"), rows, group, words)
 
 
-def _limits(_: GraphDiff, words: Mapping[str, str], __: str) -> str:
-    return "".join(paragraph(words[key]) for key in ("limit_1", "limit_2"))
+def _limits(_: GraphDiff, words: Words) -> str:
+    return "".join(paragraph(words(key)) for key in ("limit_1", "limit_2"))
 
 
-PARTS: dict[str, Part] = {
+PARTS: dict[str, Callable[[GraphDiff, Words], str]] = {
     "finding": _finding,
     "sites": _sites,
     "sections": _sections,
@@ -171,42 +126,30 @@ PARTS: dict[str, Part] = {
     "alone": _alone,
     "limits": _limits,
 }
-NUMBERS = {
-    "matched", "only_a", "only_b", "importance_a", "importance_b", "similarity", "compared", "gained", "lost",
-    "changed", "same", "unmatched_a", "unmatched_b", "a", "b", "noise", "share_a", "share_b", "share",
-}  # fmt: skip
 
 
-def _table(key: str, heads: Sequence[str], groups: Sequence[Group], words: Mapping[str, str], lang: str) -> str:
+def _table(key: str, heads: Sequence[str], groups: Sequence[Group], words: Words) -> str:
     if not groups:
-        return paragraph(words["none"])
-    columns = [(words[head], head in NUMBERS) for head in heads]
-    return table(words[key], columns, groups, texts(lang)["scrolls"].format(title=words[key]))
+        return paragraph(words("none"))
+    return table(key, {head: head in NUMBERS for head in heads}, groups, words)
 
 
-def _more(rows: Sequence[Any], words: Mapping[str, str]) -> str:
-    if len(rows) <= MOST:
-        return ""
-    return paragraph(words["more"].format(shown=MOST, total=f"{len(rows):,}"), "note")
+def _first(key: str, heads: Sequence[str], rows: Sequence[Any], group: Callable[[Any], Group], words: Words) -> str:
+    """A table of the first `MOST` rows, and a line that counts the rest."""
+    rest = paragraph(words("more", shown=MOST, total=len(rows)), "note") if len(rows) > MOST else ""
+    return _table(key, heads, [group(row) for row in rows[:MOST]], words) + rest
 
 
-def _edge(row: Mapping[str, Any], side: str, diff: GraphDiff) -> str:
+def _names(ids: Sequence[str], side: str, diff: GraphDiff) -> str:
+    """At most four of them, with their labels."""
     labels = diff.info[f"labels_{side}"]
-    return f"{_names(row[f'source_{side}'], labels)} → {_names(row[f'target_{side}'], labels)}"
-
-
-def _names(ids: Sequence[str], labels: Mapping[str, str]) -> str:
     named = [f"{key} ({labels[key]})" if labels.get(key) else key for key in ids[:4]]
     return ", ".join(named) + (f" + {len(ids) - 4}" if len(ids) > 4 else "")
 
 
-def _count(value: int) -> Cell:
-    return Cell(f"{value:,}", number=True)
+def _share(value: float | None) -> Cell:
+    return number("–" if value is None else percent(round(value, 12)))  # sums of shares miss 1 by rounding
 
 
-def _percent(value: float | None) -> Cell:
-    return Cell("–" if value is None else f"{value:.1%}", number=True)
-
-
-def _decimal(value: float | None) -> Cell:
-    return Cell("–" if value is None else f"{value:.3f}", number=True)
+def _similarity(row: Mapping[str, Any]) -> Cell:
+    return number("–" if row["similarity"] is None else f"{row['similarity']:.3f}")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .canvas import GREY, INK, WIDTH, drawing, fit_name, new_figure, power_of_ten, series_styles
-from .series import method_label
+from ..evaluate import Sensitivity
+from .canvas import GREY, INK, WIDTH, drawing, fit_name, new_figure
+from .numbers import power_of_ten
+from .series import method_label, series_styles
+from .words import Words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WORDS = Words("en", "figures")
 KINDS = {"edges": ("section", "edges required (stable)"), "nodes": ("site", "features required (stable)")}
 
 
@@ -59,7 +63,7 @@ def _needed(axes: Axes, rows: Mapping[str, Any], methods: Sequence[str], styles:
             axes.plot(row["counts"], [y] * len(row["counts"]), linestyle="none", marker="|", color=colour, markersize=6)
         axes.plot([row["mean"]], [y], linestyle="none", marker=marker, color=colour, markersize=6)
     axes.set(xscale="log", ylim=(len(methods) - 0.5, -0.5))
-    axes.set_yticks(range(len(methods)), [method_label(m, "en") for m in methods])
+    axes.set_yticks(range(len(methods)), [method_label(m, WORDS) for m in methods])
     axes.xaxis.set_major_formatter(power_of_ten)
     axes.grid(axis="x", color="#eceaf1", linewidth=0.6)
     axes.tick_params(axis="y", length=0)
@@ -86,7 +90,7 @@ def draw_recovered(summary: Mapping[str, Any]) -> Figure:
                 axes.plot(
                     [count for count, _ in points],
                     [share for _, share in points],
-                    label=method_label(row["method"], "en"),
+                    label=method_label(row["method"], WORDS),
                     **{**styles[row["method"]], "marker": None},
                 )
             axes.axhline(1, color=GREY, linewidth=0.7)
@@ -101,7 +105,7 @@ def draw_recovered(summary: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def draw_sensitivity(result: Mapping[str, Any]) -> Figure:
+def draw_sensitivity(result: Sensitivity) -> Figure:
     """The largest change of an importance by threshold, sample size and seed, one line per site.
 
     Solid lines are of the leading features (99% of the importance), dotted ones of all features kept in both fits.
@@ -110,14 +114,14 @@ def draw_sensitivity(result: Mapping[str, Any]) -> Figure:
         result: of `libasis.evaluate.sensitivity`.
     """
     titles = {"threshold": "times the automatic threshold", "samples": "share of the samples", "seed": "half, by seed"}
-    sites = list(dict.fromkeys(row["site"] for row in result["rows"]))
+    sites = list(dict.fromkeys(row["site"] for row in result.fits))
     looks = series_styles([f"site {i}" for i in range(len(sites))])
     colours = dict(zip(sites, (look["color"] for look in looks), strict=True))
     with drawing():
         figure = new_figure(WIDTH, 260)
         for axes, (varied, title) in zip(figure.subplots(1, 3, sharey=True), titles.items(), strict=True):
             for site in sites:
-                rows = [r for r in result["rows"] if r["varied"] == varied and r["site"] == site]
+                rows = [r for r in result.fits if r["varied"] == varied and r["site"] == site]
                 x = [row["value"] for row in rows]
                 for key, line in (("change_leading", "-"), ("change", ":")):
                     y = [max(row[key], 1e-16) for row in rows]

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..errors import OptionError
+from ..graphs import InteractionGraph
 from .ordering import SWEEPS, order
-
-if TYPE_CHECKING:
-    from ..graphs.graph import InteractionGraph
 
 MAX_FEATURES = 30
 MAX_EDGES = 60
@@ -66,7 +63,7 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Section:
+class DrawnSection:
     """What is drawn of one section.
 
     Attributes:
@@ -88,19 +85,15 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Arrangement:
     """Positions, the edges kept and the counts of what is not drawn."""
 
     columns: tuple[Column, ...]
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
-    sections: tuple[Section, ...]
+    sections: tuple[DrawnSection, ...]
     crossings: int
     rows: float
-
-    def node(self, column: int, index: int) -> Node:
-        """The placed feature ``index`` of a column."""
-        return next(n for n in self.nodes if n.column == column and n.index == index)
 
 
 def arrange(
@@ -110,7 +103,7 @@ def arrange(
     max_features: int | None = MAX_FEATURES,
     max_edges: int | None = None,
     sweeps: int = SWEEPS,
-) -> Layout:
+) -> Arrangement:
     """Choose and place the features and edges of a graph.
 
     Args:
@@ -134,7 +127,7 @@ def arrange(
     links = [[(e.source, e.target, e.relative**0.5) for e in section] for section in edges]
     orders, crossings = order(placed, links, sweeps=sweeps)
     rows = max((len(column) for column in orders), default=0)
-    return Layout(
+    return Arrangement(
         columns=tuple(Column(s.name, float(c), len(orders[c]), s.k) for c, s in enumerate(graph.basis)),
         nodes=tuple(_nodes(graph, orders, links, rows)),
         edges=tuple(edge for section in edges for edge in section),
@@ -204,9 +197,9 @@ def _inside(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return matrix.index_select(0, rows).index_select(1, columns).to_dense().cpu()
 
 
-def _section(graph: InteractionGraph, at: int, edges: list[Edge], mask: Tensor | None) -> Section:
+def _section(graph: InteractionGraph, at: int, edges: list[Edge], mask: Tensor | None) -> DrawnSection:
     total = graph.strength(at)
-    return Section(
+    return DrawnSection(
         source=graph.sites[at],
         target=graph.sites[at + 1],
         shown=len(edges),

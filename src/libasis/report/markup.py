@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .canvas import clean
-from .words import LANGUAGES, texts
+from .words import LANGUAGES, Words, clean
 
 MAX_VALUES, MAX_TEXT = 12, 2000
 """Values of a list and characters of a text that are written out; the rest is counted."""
@@ -44,9 +43,16 @@ def name(text: object) -> str:
     return f"<code>{re.sub(r'(?<=[._/])(?=[^._/])', '<wbr>', escape(text))}</code>"
 
 
-def both(content: Callable[[str], str], tag: str = "div") -> str:
-    """The same content in both languages; the style sheet shows the one of the page."""
-    return "".join(f'<{tag} class="in-{lang}" lang="{lang}">{content(lang)}</{tag}>' for lang in LANGUAGES)
+def both(content: Callable[[Words], str | Iterable[str]], topic: str, tag: str = "div") -> str:
+    """The same content in the words of both languages; the style sheet shows those of the page's language."""
+    return "".join(
+        f'<{tag} class="in-{lang}" lang="{lang}">{"".join(content(Words(lang, topic)))}</{tag}>' for lang in LANGUAGES
+    )
+
+
+def word(key: str, topic: str) -> str:
+    """One text in both languages."""
+    return both(lambda words: escape(words(key)), topic, "span")
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -54,24 +60,27 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
-def table(caption: str, heads: Sequence[tuple[str, bool]], groups: Sequence[Group], label: str) -> str:
-    """A table whose first column heads groups of rows.
+def number(text: str, *, bar: float | None = None, color: str = "") -> Cell:
+    """A cell with a number."""
+    return Cell(text, True, bar, color)
+
+
+def table(key: str, columns: Mapping[str, bool], groups: Sequence[Group], words: Words) -> str:
+    """A table, in a box that scrolls sideways, whose first column heads groups of rows.
 
     Args:
-        caption: the table's heading.
-        heads: label of each column and whether it holds numbers.
+        key: of the words of its heading.
+        columns: the key of each column's heading, and whether it holds numbers.
         groups: the rows.
-        label: the name of the box that scrolls.
+        words: of the page.
     """
-    head = "".join(f'<th scope="col"{_kind(number)}>{escape(text)}</th>' for text, number in heads)
-    body = "".join(_group(group) for group in groups)
-    inner = f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>{body}</table>"
-    return scroll(inner, label)
-
-
-def scroll(content: str, label: str) -> str:
-    """A box that scrolls sideways, also from the keyboard."""
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">{content}</div>'
+    head = "".join(f'<th scope="col"{_kind(number)}>{escape(words(key))}</th>' for key, number in columns.items())
+    inner = (
+        f"<table><caption>{escape(words(key))}</caption><thead><tr>{head}</tr></thead>"
+        f"{''.join(_group(group) for group in groups)}</table>"
+    )
+    label = escape(words("scrolls", title=words(key)))
+    return f'<div class="scroll" role="region" tabindex="0" aria-label="{label}">{inner}</div>'
 
 
 def _kind(number: bool) -> str:
@@ -80,16 +89,10 @@ def _kind(number: bool) -> str:
 
 def _group(group: Group) -> str:
     note = f"<small>{escape(group.note)}</small>" if group.note else ""
-    first = f'<th scope="rowgroup" rowspan="{max(1, len(group.rows))}">{_heading(group.heading)}{note}</th>'
-    rows = [
-        first + "".join(_cell(c) for c in row) if k == 0 else "".join(_cell(c) for c in row)
-        for k, row in enumerate(group.rows)
-    ]
-    return "<tbody>" + "".join(f"<tr>{row}</tr>" for row in rows or [first]) + "</tbody>"
-
-
-def _heading(text: str) -> str:
-    return " → ".join(name(part) for part in text.split(" → "))
+    heading = " → ".join(name(part) for part in group.heading.split(" → "))
+    first = f'<th scope="rowgroup" rowspan="{max(1, len(group.rows))}">{heading}{note}</th>'
+    start, *rest = ["".join(_cell(cell) for cell in row) for row in group.rows] or [""]
+    return f"<tbody>{''.join(f'<tr>{row}</tr>' for row in [first + start, *rest])}</tbody>"
 
 
 def _cell(cell: Cell) -> str:
@@ -105,29 +108,26 @@ def _cell(cell: Cell) -> str:
     return f"<td{_kind(cell.number)}>{content}</td>"
 
 
-def facts(value: Any, lang: str) -> str:
+def facts(value: Any, words: Words) -> str:
     """Anything JSON can hold as readable HTML: every key, long lists and texts cut with words."""
     if isinstance(value, Mapping):
-        if not value:
-            return escape(texts(lang)["prov_empty"])
-        rows = "".join(f"<div><dt>{name(k)}</dt><dd>{facts(v, lang)}</dd></div>" for k, v in value.items())
-        return f"<dl>{rows}</dl>"
+        rows = "".join(f"<div><dt>{name(k)}</dt><dd>{facts(v, words)}</dd></div>" for k, v in value.items())
+        return f"<dl>{rows}</dl>" if value else escape(words("prov_empty"))
     if isinstance(value, list | tuple):
-        return _list(value, lang)
-    return _scalar(value, lang)
+        return _list(value, words)
+    return _scalar(value, words)
 
 
-def _list(values: Sequence[Any], lang: str) -> str:
+def _list(values: Sequence[Any], words: Words) -> str:
     shown = values[:MAX_VALUES]
     more = len(values) - len(shown)
-    rest = texts(lang)["more_values"].format(count=f"{more:,}") if more else ""
+    entries = [facts(v, words) for v in shown] + ([escape(words("more_values", count=more))] if more else [])
     if any(isinstance(v, Mapping | list | tuple) for v in shown):
-        items = "".join(f"<li>{facts(v, lang)}</li>" for v in shown) + (f"<li>{escape(rest)}</li>" if rest else "")
-        return f"<ol>{items}</ol>"
-    return ", ".join([_scalar(v, lang) for v in shown] + ([escape(rest)] if rest else [])) or "–"
+        return f"<ol>{''.join(f'<li>{entry}</li>' for entry in entries)}</ol>"
+    return ", ".join(entries) or "–"
 
 
-def _scalar(value: Any, lang: str) -> str:
+def _scalar(value: Any, words: Words) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -138,5 +138,4 @@ def _scalar(value: Any, lang: str) -> str:
         return f"{value:.10g}"
     text = clean(value)
     more = len(text) - MAX_TEXT
-    rest = " " + texts(lang)["more_text"].format(count=f"{more:,}") if more > 0 else ""
-    return escape(text[:MAX_TEXT] + rest)
+    return escape(text[:MAX_TEXT] + (" " + words("more_text", count=more) if more > 0 else ""))

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from ..graphs import InteractionGraph
 from .canvas import FAINT, GREY, INK, NEGATIVE, NODE, POSITIVE, WIDTH, drawing, fit_name, new_figure
-from .layout import MAX_FEATURES, Edge, Layout, Node, arrange
-from .series import percent, quantity
-from .words import texts
+from .layout import MAX_FEATURES, Arrangement, Edge, Node, arrange
+from .numbers import percent, quantity
+from .words import Words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from torch import Tensor
-
-    from ..graphs.graph import InteractionGraph
 
 ROW, HEAD, FOOT, LEGEND, SIDE, GAP = 15.0, 40.0, 36.0, 46.0, 84.0, 158.0
 LABEL = 24.0
@@ -30,7 +30,7 @@ DASHED: Dash = (0.0, (4.0, 2.0))
 class _Frame:
     """Points on the figure for the layout's columns and rows."""
 
-    layout: Layout
+    layout: Arrangement
     width: float
     height: float
     gap: float
@@ -68,12 +68,8 @@ def draw_graph(
         max_edges: edges per section, the strongest first; None: 60, or all edges of a mask.
         lang: ``"en"`` or ``"ja"``.
     """
+    words = Words(lang, "figures")
     layout = arrange(graph, masks=masks, max_features=max_features, max_edges=max_edges)
-    return draw_layout(layout, lang=lang)
-
-
-def draw_layout(layout: Layout, *, lang: str = "en") -> Figure:
-    """Draw a layout that `arrange` made."""
     gaps = max(1, len(layout.columns) - 1)
     gap = min(380.0, max(GAP, (WIDTH - 2 * SIDE) / gaps))
     width = max(float(WIDTH), 2 * SIDE + gap * (len(layout.columns) - 1))
@@ -86,9 +82,9 @@ def draw_layout(layout: Layout, *, lang: str = "en") -> Figure:
         axes.set(xlim=(0, width), ylim=(height, 0))
         axes.set_axis_off()
         _draw_edges(axes, frame)
-        _draw_nodes(axes, frame, lang)
-        _draw_names(axes, frame, lang)
-        _draw_legend(axes, frame, lang)
+        _draw_nodes(axes, frame, words)
+        _draw_names(axes, frame, words)
+        _draw_legend(axes, frame, words)
     return figure
 
 
@@ -129,7 +125,7 @@ def _stroke(edge: Edge) -> dict[str, Any]:
     }
 
 
-def _edge_title(layout: Layout, edge: Edge) -> str:
+def _edge_title(layout: Arrangement, edge: Edge) -> str:
     section = layout.sections[edge.section]
     ends = f"{section.source}:{edge.source} → {section.target}:{edge.target}"
     return f"{ends} · {quantity(edge.strength)} ({'−' if edge.signed < 0 else '+'})"
@@ -139,7 +135,7 @@ def _radius(node: Node) -> float:
     return 2.0 + 4.2 * node.relative**0.25
 
 
-def _draw_nodes(axes: Axes, frame: _Frame, lang: str) -> None:
+def _draw_nodes(axes: Axes, frame: _Frame, words: Words) -> None:
     from matplotlib.patches import Circle
 
     for k, node in enumerate(frame.layout.nodes):
@@ -154,7 +150,7 @@ def _draw_nodes(axes: Axes, frame: _Frame, lang: str) -> None:
             clip_on=False,
         )
         dot.set_gid(f"node{k}")
-        dot.set_label(f"{node.id} · {texts(lang)['importance']} {quantity(node.importance)} ({percent(node.share)})")
+        dot.set_label(f"{node.id} · {words('importance')} {quantity(node.importance)} ({percent(node.share)})")
         axes.add_artist(dot)
         left = node.column == 0 and len(frame.layout.columns) > 1
         axes.text(
@@ -163,35 +159,32 @@ def _draw_nodes(axes: Axes, frame: _Frame, lang: str) -> None:
         )  # fmt: skip
 
 
-def _draw_names(axes: Axes, frame: _Frame, lang: str) -> None:
-    words = texts(lang)
+def _draw_names(axes: Axes, frame: _Frame, words: Words) -> None:
     for column in frame.layout.columns:
         x = frame.x(column.x)
         for up, line in enumerate(reversed(fit_name(column.site, _room(frame.gap)).split("\n"))):
             axes.text(x, 11 - 11 * up + frame.shift, line, ha="center", va="baseline", fontsize=8.5)
-        count = words["fig_features"].format(shown=f"{column.shown:,}", total=f"{column.total:,}")
+        count = words("fig_features", shown=column.shown, total=column.total)
         axes.text(x, 22 + frame.shift, count, ha="center", va="baseline", fontsize=7.5, color=GREY)
     for at, section in enumerate(frame.layout.sections):
         x = (frame.x(at) + frame.x(at + 1)) / 2
         key = "fig_edges" if section.needed is None else "fig_edges_needed"
-        needed = "" if section.needed is None else f"{section.needed:,}"
-        count = words[key].format(shown=f"{section.shown:,}", total=f"{section.total:,}", needed=needed)
+        count = words(key, shown=section.shown, total=section.total, needed=section.needed)
         axes.text(x, frame.bottom + 16, count, ha="center", va="center", fontsize=7.5, color=INK)
-        share = words["fig_share"].format(share=percent(section.share))
+        share = words("fig_share", share=percent(section.share))
         axes.text(x, frame.bottom + 27, share, ha="center", va="center", fontsize=7.5, color=GREY)
 
 
-def _draw_legend(axes: Axes, frame: _Frame, lang: str) -> None:
+def _draw_legend(axes: Axes, frame: _Frame, words: Words) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Circle
 
-    words = texts(lang)
     top = frame.bottom + FOOT + 14
     axes.add_line(Line2D([12, frame.width - 12], [top - 14] * 2, color=FAINT, linewidth=0.7))
     left = 30.0
     spots = [(left + 230 * (k % 3), top + 17 * (k // 3)) for k in range(5)]
     for spot, key in zip(spots, ("positive", "negative", "strength", "size", "hollow"), strict=True):
-        axes.text(spot[0] + 38, spot[1], words[f"legend_{key}"], va="center", fontsize=8, color=INK)
+        axes.text(spot[0] + 38, spot[1], words(f"legend_{key}"), va="center", fontsize=8, color=INK)
 
     def line(spot: tuple[float, float], up: float, **style: Any) -> None:
         axes.add_line(Line2D([spot[0], spot[0] + 30], [spot[1] + up] * 2, **style))

@@ -8,17 +8,15 @@ first ones. Coordinates come from barycentre sweeps in which the needed edges we
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from ..ablation import EdgeAblation
+from ..graphs import InteractionGraph
 from .ordering import Links, untangle
 from .series import method_of
-
-if TYPE_CHECKING:
-    from ..ablation.results import EdgeAblation
-    from ..graphs.graph import InteractionGraph
 
 MAX_EDGES, MAX_FEATURES = 20_000, 3_000
 """Edges and features of one graph that the page holds."""

@@ -1,61 +1,19 @@
-"""The command ``libasis``: options, output and exit codes; the work is in `libasis.run.pipeline`."""
+"""The command ``libasis``: exit codes, and errors as sentences; the verbs are in `libasis.run.commands`."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import time
 import warnings
-from collections.abc import Callable
-from functools import partial
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import typer
 
+from ..data import from_seed
 from ..errors import LibasisError
-from ..files import write_text
-from ..provenance import versions
-from . import show
-from .errors import MissingDataError, RunError
-
-if TYPE_CHECKING:
-    from .config import Config
-
-app = typer.Typer(
-    name="libasis",
-    help="The Local Interaction Basis of any torch model: features, the graph of their interactions, and its ablation.",
-    epilog="Start with: libasis demo. With your own model: libasis init, fill in libasis.toml, libasis sites, "
-    "libasis graph, libasis ablate, libasis report.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from .commands import app
 
 STOPPED = 130
-FILE = "libasis.toml"
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The settings; libasis init writes them.")]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change one setting, for instance --set fit.method=pca; can be given several times.",
-    ),
-]
-Files = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="FILE...", help="One or more settings files; by default libasis.toml."),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="DIR", help="The folder for the results; of several files, a folder each in it."),
-]
-Work = Callable[[Any, Path, Callable[[str], None] | None], dict[str, Any]]
-Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
 def run(arguments: list[str]) -> int:
@@ -67,7 +25,8 @@ def run(arguments: list[str]) -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     try:
-        code = app(args=arguments, prog_name="libasis", standalone_mode=False)
+        with from_seed(0):  # data that are shuffled or augmented are the same in every command
+            code = app(args=arguments, prog_name="libasis", standalone_mode=False)
         sys.stdout.flush()
         if code == STOPPED:  # typer has caught Ctrl-C
             raise KeyboardInterrupt
@@ -110,252 +69,3 @@ EXTRAS = {
     "sklearn": "demo",
     "transformers": "hf",
 }
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"libasis {versions()['libasis']}")
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-
-
-def _read(file: Path, changes: list[str] | None) -> Config:
-    from .config import read_config
-
-    return read_config(file, changes or [])
-
-
-@app.command(epilog="Example: libasis demo --out my-demo")
-def demo(
-    name: Annotated[str, typer.Argument(metavar="NAME", help='The model: "modadd" or "digits".')] = "modadd",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder for page and graph.")] = Path(
-        "libasis-demo"
-    ),
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Run the whole method on a small model that comes with libasis."""
-    from ..demo.run import run as run_demo
-
-    say = None if as_json else partial(print, flush=True)
-    result = run_demo(out, name=name, force=force, progress=None, say=say)
-    show.as_json(result) if as_json else show.demo(result)
-
-
-@app.command(epilog="Example: libasis init my-model.toml")
-def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path(FILE),
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Write a settings file with comments, to fill in."""
-    if file.exists() and not force:
-        raise RunError(f"{file} already exists; give --force to replace it, or another name.")
-    write_text(file, template())
-    if as_json:
-        show.as_json({"command": "init", "file": file})
-    else:
-        print(f"Wrote {file}. Fill in sites, model.source and data.source, then: libasis sites {file}")
-
-
-def template() -> str:
-    """The commented settings that ``libasis init`` writes."""
-    return resources.files("libasis.run").joinpath("init.toml").read_text(encoding="utf-8")
-
-
-@app.command(epilog="Example: libasis sites libasis.toml")
-def sites(file: File = Path(FILE), changes: Changes = None, as_json: Json = False) -> None:
-    """List every place at which the model can be cut."""
-    from . import pipeline
-
-    table = pipeline.sites(_read(file, changes))
-    show.as_json({"command": "sites", "sites": table.to_dicts()}) if as_json else print(table)
-
-
-@app.command(epilog="Example: libasis fit libasis.toml --set fit.method=pca --set output=pca-run")
-def fit(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
-    """Fit the basis at each site, on the training data."""
-    from . import pipeline
-
-    config, start = _read(file, changes), time.perf_counter()
-    basis = pipeline.fit(config, force=force)
-    paths = pipeline.Output(config)
-    facts = {"command": "fit", "basis": paths.basis, "method": basis.method, "sites": basis.describe()}
-    if as_json:
-        show.as_json({**facts, "seconds": time.perf_counter() - start})
-    else:
-        show.basis(basis)
-        print(f"Basis saved in {paths.basis}. Next: libasis graph {file}")
-
-
-@app.command(epilog="Example: libasis graph libasis.toml --set interactions.method=integrated")
-def graph(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
-    """Measure the interactions of the features; fits the basis first if none is saved."""
-    from . import pipeline
-
-    config, start = _read(file, changes), time.perf_counter()
-    measured = pipeline.graph(config, force=force)
-    paths = pipeline.Output(config)
-    if as_json:
-        rows = show.section_rows(measured)
-        facts = {"command": "graph", "graph": paths.graph, "method": measured.basis.method, "sections": rows}
-        show.as_json({**facts, "sites": measured.basis.describe(), "seconds": time.perf_counter() - start})
-    else:
-        show.graph(measured)
-        print(f"Graph saved in {paths.graph}. Next: libasis ablate {file}, or libasis report {file}")
-
-
-@app.command(epilog="Example: libasis ablate libasis.toml --set ablate.metric=cross_entropy --set ablate.max_drop=0.01")
-def ablate(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
-    """Count how many features and edges the model needs, on the test data; needs a saved graph."""
-    from . import pipeline
-
-    config, start = _read(file, changes), time.perf_counter()
-    result = pipeline.ablate(config, force=force)
-    paths = pipeline.Output(config)
-    if as_json:
-        facts = show.ablation_facts(result, config.ablate.max_drop)
-        show.as_json({"command": "ablate", "file": paths.ablation, **facts, "seconds": time.perf_counter() - start})
-    else:
-        show.ablations(result, config.ablate.max_drop)
-        print(f"Scores saved in {paths.ablation}. Next: libasis report {file}")
-
-
-@app.command(epilog="Example: libasis report libasis.toml --set report.lang=ja")
-def report(
-    file: File = Path(FILE),
-    labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="FILE", help="Names of features, saved from the page.")
-    ] = None,
-    changes: Changes = None,
-    as_json: Json = False,
-) -> None:
-    """Write the page that shows the graph, and the ablation if there is one; replaces an older page."""
-    from . import pipeline
-
-    named = [f"report.labels={json.dumps(str(labels), ensure_ascii=False)}"] if labels else []
-    page = pipeline.report(_read(file, [*(changes or []), *named]))
-    show.as_json({"command": "report", "page": page}) if as_json else print(f"Page written to {page}")
-
-
-@app.command(name="compare", epilog="Example: libasis compare experiments/*.toml --out build/results")
-def compare_bases(
-    files: Files = None, changes: Changes = None, out: Out = None, force: Force = False, as_json: Json = False
-) -> None:
-    """Compare bases by the features and edges that the model needs, with intervals; goes on where it was stopped."""
-    from .compare import run_comparison
-
-    found = _each(
-        files, changes, out, lambda c, folder, say: run_comparison(c, out=folder, force=force, say=say), as_json
-    )
-    show.as_json({"command": "compare", "experiments": found}) if as_json else show.comparisons(found)
-
-
-@app.command(epilog="Example: libasis sensitivity experiments/digits.toml --set sensitivity.shares=[0.1,1]")
-def sensitivity(
-    files: Files = None, changes: Changes = None, out: Out = None, force: Force = False, as_json: Json = False
-) -> None:
-    """Measure how much importances and counts depend on the threshold, the sample size and the seed."""
-    from .sensitivity import run_sensitivity
-
-    found = _each(
-        files, changes, out, lambda c, folder, say: run_sensitivity(c, out=folder, force=force, say=say), as_json
-    )
-    show.as_json({"command": "sensitivity", "experiments": found}) if as_json else show.sensitivities(found)
-
-
-def _each(
-    files: list[Path] | None, changes: list[str] | None, out: Path | None, work: Work, quiet: bool
-) -> list[dict[str, Any]]:
-    """What each settings file gives; one whose data are missing is passed over if there are others."""
-    files = files or [Path(FILE)]
-    found = []
-    for file in files:
-        config = _read(file, changes)
-        folder = (out / file.stem if len(files) > 1 else out) if out is not None else Path(config.output)
-        say = None if quiet else partial(print, f"{file.stem}:", flush=True)
-        start = time.process_time()
-        try:
-            found.append({"file": file, "folder": folder, **work(config, folder, say)})
-        except MissingDataError as error:
-            if len(files) == 1:
-                raise
-            found.append({"file": file, "skipped": str(error)})
-        found[-1]["cpu_seconds_now"] = time.process_time() - start
-    return found
-
-
-@app.command(epilog="Example: libasis export libasis.toml --to edges.csv --to graph.graphml")
-def export(
-    file: File = Path(FILE),
-    to: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--to",
-            metavar="FILE",
-            help="What to write, replacing an older one: .csv (or a folder of tables), .graphml or .json; can be given "
-            "several times.",
-        ),
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="NAME",
-            help='"csv", "graphml", "json", or "attribution": the JSON of attribution graphs that circuit-tracer and '
-            "Neuronpedia show.",
-        ),
-    ] = None,
-    changes: Changes = None,
-    as_json: Json = False,
-) -> None:
-    """Write the saved graph for other programs."""
-    from . import pipeline
-
-    if not to:
-        raise RunError("libasis export needs --to FILE, for instance --to graph.graphml.")
-    files = pipeline.export(_read(file, changes), to, kind)
-    if as_json:
-        show.as_json({"command": "export", "files": files})
-    else:
-        print("\n".join(f"Wrote {path}" for path in files))
-
-
-@app.command(epilog="Example: libasis diff before-run after-run --out diff.html")
-def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A saved graph, or the folder of a run.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The graph to compare it with.")],
-    out: Annotated[
-        Path,
-        typer.Option("--out", metavar="FILE", help="The page to write; with the ending .json, the numbers instead."),
-    ] = Path("libasis-diff.html"),
-    lang: Annotated[str, typer.Option("--lang", help='"en" or "ja".')] = "en",
-    least: Annotated[float, typer.Option("--least", help="Similarity from which features match.")] = 0.8,
-    threshold: Annotated[
-        float, typer.Option("--threshold", help="Share of the input from which an edge counts.")
-    ] = 0.01,
-    as_json: Json = False,
-) -> None:
-    """Compare two saved graphs by the directions of their features; an older page is replaced.
-
-    The models must have the same coordinates at each site. In Python, libasis.diff also compares by data.
-    """
-    from . import pipeline
-
-    found = pipeline.diff(a, b, least=least, threshold=threshold)
-    page = found.to_json(out) if out.suffix == ".json" else found.to_html(out, lang)
-    if as_json:
-        show.as_json({"command": "diff", "page": page, "sites": found.sites(), **found.to_plain()})
-    else:
-        show.diff(found)
-        print(f"Page written to {page}")

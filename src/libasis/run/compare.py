@@ -1,8 +1,8 @@
 """``libasis compare``: bases compared on a model or on several seeds of it, each result written as soon as it is there.
 
-The output folder gets ``compare/MODEL/METHOD.json`` (all that was measured, with the settings that made it),
-``compare.json`` (means and intervals), ``edges.csv`` and ``features.csv``, and ``figures/``. A result of the same
-settings is not computed again.
+The output folder gets ``compare/MODEL/METHOD/`` (a `Comparison` of one basis, and what it was made of), for other
+programs ``compare.json`` (means and intervals), ``edges.csv`` and ``features.csv``, and ``figures/``. What is there and
+was made of the same settings, data and weights is not computed again.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from torch import Tensor
-from torch.utils import _pytree as pytree
+from typing import Any, TypeVar
 
 from ..cut import Traced
-from ..evaluate import Bootstrap, Study, compare, summarise
+from ..errors import StoreError
+from ..evaluate import Bootstrap, Comparison, Sensitivity, Study, compare, summarise
 from ..files import write_text
-from ..measure import keep
+from ..measure import Records, keep
 from ..provenance import versions
+from ..report import draw_needed, draw_recovered, to_svg
+from ..store import check_target
 from ..types import Plain
-from .ablations import finite
+from .config import Config
 from .errors import RunError
+from .made_of import MadeOf
 from .objects import load_object
-from .pipeline import Opened, open_run
-
-if TYPE_CHECKING:
-    from .config import Config
+from .opened import Opened
+from .pipeline import rule_of
+from .show import finite
 
 FORMAT = "libasis-comparison"
 Say = Callable[[str], None]
+R = TypeVar("R", Comparison, Sensitivity)
 
 
 def run_comparison(config: Config, *, out: Path, force: bool = False, say: Say | None = None) -> Plain:
@@ -42,11 +42,11 @@ def run_comparison(config: Config, *, out: Path, force: bool = False, say: Say |
     Args:
         config: the settings.
         out: the folder for the results.
-        force: compute again what was computed with other settings.
+        force: compute again what was made of something else.
         say: told in a line what was measured.
 
     Raises:
-        RunError: a result was made with other settings and ``force`` is false.
+        RunError: a result was made with other settings, data or weights and ``force`` is false.
         LibasisError: whatever is wrong with model, data or settings.
     """
     say = say or (lambda line: None)
@@ -73,20 +73,22 @@ def run_comparison(config: Config, *, out: Path, force: bool = False, say: Say |
 
 
 def study_of(config: Config) -> Study:
-    """The settings as a study; options that do not change results stay out of what is compared with saved ones."""
+    """The settings as a study."""
     section, ablate = config.compare, config.ablate
-    metric = load_object(ablate.metric, "ablate.metric") if ":" in ablate.metric else ablate.metric
-    shared = ablate.model_dump(include={"dtype", "device", "seed", "memory"})
+    shared = ablate.model_dump(include={"memory"})
     return Study(
-        metric=metric,
+        metric=load_object(ablate.metric, "ablate.metric") if ":" in ablate.metric else ablate.metric,
         max_drop=ablate.max_drop,
         nodes=ablate.nodes,
         edges=ablate.edges,
         bootstrap=Bootstrap(section.replicates, section.confidence, ablate.seed),
         seed=config.fit.seed,
-        fit=config.fit.model_dump(exclude={"method", "sparse", "progress"}),
+        fit={
+            **config.fit.model_dump(exclude={"method", "sparse", "progress", "spill"}),
+            "moments": rule_of(config.fit.moments),
+        },
         interactions=config.interactions.model_dump(exclude={"progress"}),
-        ablate_nodes={**shared, **ablate.model_dump(include={"sites", "schedule", "replacement"})},
+        ablate_nodes={**shared, **ablate.model_dump(include={"sites", "schedule", "replacement", "where", "seed"})},
         ablate_edges={**shared, **ablate.model_dump(include={"sections", "search", "stable"})},
     )
 
@@ -114,108 +116,58 @@ class _Member:
     """One model of the comparison and its files."""
 
     def __init__(self, name: str, config: Config, study: Study, out: Path, say: Say) -> None:
-        self.name, self.config, self.study, self.say = name, config, study, say
+        self.name, self.study, self.say = name, study, say
         self.folder = out / "compare" / name
-        self.settings = json.loads(json.dumps(deciding(config)))
+        self.opened = Opened(config).at_most(config.compare.train_samples, config.compare.test_samples)
+        self.made_of = self.opened.made_of("comparison")
 
     def run(self, methods: Sequence[str], *, force: bool) -> dict[str, Plain]:
-        done = {method: result for method in methods if (result := self._saved(method, force=force)) is not None}
-        if len(done) < len(methods):
-            opened = cut_to(open_run(self.config), self.config)
-            compare(
-                opened.traced,
-                opened.data.train,
-                opened.data.test,
-                methods,
-                self.study,
-                done=done,
-                each=lambda method, result: done.__setitem__(method, self._save(method, result)),
-                describe=self._describe(),
-            )
-        return {method: done[method] for method in methods}
+        saved = {m: read_made(Comparison, self.folder / m, self.made_of, force=force) for m in methods}
+        done = {m: found.runs[self.name][m] for m, found in saved.items() if found is not None}
+        if len(done) == len(methods):
+            return done
+        found = compare(*kept(self.opened), methods, self.study, done=done, each=self._save, describe=self._describe())
+        return found.runs["model"]
 
-    def _saved(self, method: str, *, force: bool) -> Plain | None:
-        path = self.folder / f"{method}.json"
-        if not path.exists():
-            return None
-        try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
-            settings, result = saved["settings"], saved["result"]
-        except (ValueError, KeyError, TypeError):
-            settings, result = None, {}
-        if settings == self.settings:
-            return result
-        if not force:
-            changed = difference(settings, self.settings)
-            raise RunError(f"{path} was made with other settings: {changed}; give --force or another --out.")
-        return None
-
-    def _save(self, method: str, result: Plain) -> Plain:
-        result = finite(result)
-        write_json(self.folder / f"{method}.json", {"settings": self.settings, "result": result})
+    def _save(self, method: str, result: Plain) -> None:
+        runs = {self.name: {method: result}}
+        info = {"made_of": self.made_of.to_plain(), "versions": versions()}
+        Comparison(runs, summarise(runs, self.study.bootstrap), info).save(self.folder / method, force=True)
         self.say(f"{self.name}, {method}: {sum(result['cpu_seconds'].values()):.1f} s")
-        return result
 
     def _describe(self) -> Callable[[Traced, Any], Plain] | None:
-        name = self.config.compare.describe
+        name = self.opened.config.compare.describe
         return load_object(name, "compare.describe") if name else None
 
 
-def cut_to(opened: Opened, config: Config) -> Opened:
-    """With at most as many samples as the settings say, and the activations kept in memory."""
-    section, memory, data = config.compare, config.fit.memory, opened.data
-    train, test = at_most(data.train, section.train_samples), at_most(data.test, section.test_samples)
-    train, test = (keep(opened.traced, part, memory=memory) for part in (train, test))
-    return Opened(replace(data, train=train, test=test), opened.traced)
+def read_made(kind: type[R], path: Path, made_of: MadeOf, *, force: bool) -> R | None:
+    """The result in a folder, if it was made of the same; None where there is none, or one to be replaced.
+
+    Raises:
+        RunError: it was made of something else, and ``force`` is false.
+    """
+    if not path.exists():
+        return None
+    try:
+        saved = kind.load(path)
+        changed = made_of.difference(saved.info.get("made_of"))
+    except StoreError as error:
+        saved, changed = None, f"something that cannot be read ({error})"
+    if changed and not force:
+        raise RunError(f"{path} was made with {changed}; give --force or another --out.")
+    check_target(path, force=True)
+    return None if changed else saved
 
 
-def at_most(batches: Iterable[Any], samples: int | None) -> Iterable[Any]:
-    """The first batches, the last one cut, as many as hold ``samples`` samples; all of them for None."""
-    if samples is None:
-        return batches
-    taken, left = [], samples
-    for batch in batches:
-        tensors = [leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim]
-        size = len(tensors[0])
-        taken.append(batch if size <= left else pytree.tree_map(lambda x, n=left: x[:n], batch))
-        left -= min(size, left)
-        if not left:
-            break
-    return taken
-
-
-def deciding(config: Config) -> Plain:
-    """The settings that decide a result: all but how it is shown, where it is stored, and which others are computed."""
-    data = config.model_dump(include={"sites", "model", "data", "fit", "interactions", "ablate", "compare"})
-    for section in ("fit", "interactions", "ablate"):
-        for key in ("device", "progress", "memory", "spill"):
-            data[section].pop(key, None)
-    for key in ("methods", "controls", "seeds", "title"):
-        data["compare"].pop(key)
-    for key in ("method", "sparse"):  # the comparison sets them
-        del data["fit"][key]
-    return data
-
-
-def difference(old: Any, new: Mapping[str, Any]) -> str:
-    """The first setting that differs, in words."""
-    if not isinstance(old, Mapping):
-        return "it cannot be read"
-    for name, value in new.items():
-        before = old.get(name)
-        if before != value:
-            if isinstance(before, Mapping) and isinstance(value, Mapping):
-                key = next(k for k in {**before, **value} if before.get(k) != value.get(k))
-                return f"{name}.{key} was {before.get(key)!r} and is {value.get(key)!r} now"
-            return f"{name} was {before!r} and is {value!r} now"
-    return "it has settings that no longer exist"
+def kept(opened: Opened) -> tuple[Traced, Records, Records]:
+    """The cut model and its training and test data, with the activations kept."""
+    fit, data = opened.config.fit, opened.data
+    train, test = (keep(opened.traced, part, memory=fit.memory, spill=fit.spill) for part in (data.train, data.test))
+    return opened.traced, train, test
 
 
 def draw(folder: Path, summary: Plain) -> None:
     """The figures of a summary, as SVG; needs the extra ``libasis[figures]``."""
-    from ..report import to_svg
-    from ..report.evaluation import draw_needed, draw_recovered
-
     for kind in ("edges", "nodes"):
         if summary[kind]:
             write_text(folder / f"{kind}.svg", to_svg(draw_needed(summary, kind), text="paths"))

@@ -1,7 +1,7 @@
 """The schema of the settings file: what every verb reads.
 
-The sections ``fit``, ``interactions`` and ``ablate`` hold the keyword arguments of the Python calls, with the same
-names and defaults. A field's description says what its value must be; error messages quote it.
+The sections ``trace``, ``fit``, ``interactions`` and ``ablate`` hold the keyword arguments of the Python calls, with
+the same names and defaults. A field's description says what its value must be; error messages quote it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ FACTORY = '"package.module:factory"'
 MODEL = f'{FACTORY}, "hf:DIRECTORY" or a FILE.pt2'
 DATA = f"{FACTORY}, a file (.npz, .safetensors, .csv, .parquet, .txt, .jsonl) or a folder of images"
 
-Dtype = Annotated[Literal["float32", "float64"] | None, Field(description='"float32" or "float64"')]
-Device = Annotated[str | None, Field(description='a device of torch, such as "cpu" or "cuda:0"')]
+MOMENTS = (
+    '"auto", "closed_form", "probes", "exact", "sketch", or a table of a rule, a relative_error between 0 and 1 and a '
+    'seed, such as { rule = "sketch", relative_error = 0.05, seed = 0 }'
+)
+
 Progress = Annotated[bool | None, Field(description="true or false")]
+Yes = Annotated[bool, Field(description="true or false")]
 Seed = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
 Memory = Annotated[int, Field(ge=2**20, description="a number of bytes, at least 1048576")]
 Names = Annotated[list[str] | None, Field(min_length=1, description="a list of names, at least one")]
@@ -35,23 +39,24 @@ Arguments = Annotated[
 ]
 Method = Literal["lib", "sparse", "pca", "neuron", "global", "random"]
 METHODS = 'a list of "lib", "sparse", "pca", "neuron", "global" and "random"'
+CALLS = ("fit", "interactions", "ablate")
 Count = Annotated[int | None, Field(ge=1, description="a whole number, 1 or more")]
 
 
-class Section(BaseModel):
+class Table(BaseModel):
     """A table of the file: unknown keys are refused, values are never converted silently."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ModelSection(Section):
+class ModelSection(Table):
     """Where the model comes from."""
 
     source: str = Field(min_length=1, description=MODEL)
     arguments: Arguments = {}
 
 
-class DataSection(Section):
+class DataSection(Table):
     """Where the data come from and how they are cut into batches."""
 
     source: str = Field(min_length=1, description=DATA)
@@ -63,50 +68,59 @@ class DataSection(Section):
     test_fraction: float | None = Field(default=None, ge=0, lt=1, description="a number from 0 to below 1")
     seed: Seed = 0
     sequence_length: int = Field(default=128, ge=2, description="a whole number, 2 or more")
-    max_sequences: int | None = Field(default=None, ge=1, description="a whole number, 1 or more")
+    max_sequences: Count = None
+
+
+class TraceSection(Table):
+    """Keyword arguments of `libasis.trace`."""
+
     mask: Text = None
+    dtype: Literal["float32", "float64"] | None = Field(default=None, description='"float32" or "float64"')
+    device: str | None = Field(default=None, description='a device of torch, such as "cpu" or "cuda:0"')
 
 
-class FitSection(Section):
+class RuleTable(Table):
+    """An importance rule with options, those of its class in `libasis.rules`."""
+
+    rule: Literal["auto", "closed_form", "probes", "exact", "sketch"] = "auto"
+    relative_error: float | None = Field(default=None, gt=0, lt=1)
+    seed: int | None = Field(default=None, ge=0)
+
+
+class FitSection(Table):
     """Keyword arguments of `libasis.fit`."""
 
     method: Literal["lib", "pca", "neuron", "global"] = Field(
         default="lib", description='"lib", "pca", "neuron" or "global"'
     )
-    sparse: bool = Field(default=False, description="true or false")
-    rotate_final: bool = Field(default=False, description="true or false")
+    sparse: Yes = False
+    rotate_final: Yes = False
     truncation: str = Field(default="auto", description='"auto", "relative:1e-10" or "absolute:1e-6"')
-    moments: Literal["auto", "closed_form", "probes", "exact", "sketch"] = Field(
-        default="auto", description='"auto", "closed_form", "probes", "exact" or "sketch"'
+    moments: Literal["auto", "closed_form", "probes", "exact", "sketch"] | RuleTable = Field(
+        default="auto", description=MOMENTS
     )
-    relative_error: float = Field(default=0.01, gt=0, lt=1, description="a number between 0 and 1")
-    dtype: Dtype = None
-    device: Device = None
     seed: Seed = 0
     progress: Progress = None
     memory: Memory = 2**30
     spill: Text = None
 
 
-class InteractionsSection(Section):
+class InteractionsSection(Table):
     """Keyword arguments of `libasis.interactions`."""
 
     method: Literal["gradient", "integrated"] = Field(default="gradient", description='"gradient" or "integrated"')
-    nodes: int = Field(default=8, ge=1, description="a whole number, 1 or more")
+    n_steps: int = Field(default=8, ge=1, description="a whole number, 1 or more")
     baseline: Literal["mean", "zero"] = Field(default="mean", description='"mean" or "zero"')
-    top_k: int | None = Field(default=None, ge=1, description="a whole number, 1 or more")
-    dtype: Dtype = None
-    device: Device = None
-    seed: Seed = 0
+    top_k: Count = None
     progress: Progress = None
     memory: Memory = 2**30
 
 
-class AblateSection(Section):
+class AblateSection(Table):
     """Keyword arguments of `libasis.ablate_nodes` and `libasis.ablate_edges`, and which of the two to run."""
 
-    nodes: bool = Field(default=True, description="true or false")
-    edges: bool = Field(default=True, description="true or false")
+    nodes: Yes = True
+    edges: Yes = True
     metric: str = Field(
         default="accuracy", min_length=1, description='"accuracy", "cross_entropy", "mse" or "package.module:function"'
     )
@@ -116,17 +130,16 @@ class AblateSection(Section):
         default="auto", description='"auto", "linear", "exponential", "bisect" or a list of counts'
     )
     replacement: Literal["mean", "zero", "resample"] = Field(default="mean", description='"mean", "zero" or "resample"')
+    where: Literal["counted", "all"] = Field(default="counted", description='"counted" or "all"')
     sections: Names = None
     search: Literal["bisect", "bisect-kept"] = Field(default="bisect", description='"bisect" or "bisect-kept"')
-    stable: bool = Field(default=True, description="true or false")
-    dtype: Dtype = None
-    device: Device = None
+    stable: Yes = True
     seed: Seed = 0
     progress: Progress = None
     memory: Memory = 2**30
 
 
-class ReportSection(Section):
+class ReportSection(Table):
     """How the page is written, and the options of `libasis.collect` for its cards."""
 
     lang: Literal["en", "ja"] = Field(default="en", description='"en" or "ja"')
@@ -134,7 +147,7 @@ class ReportSection(Section):
     title: Text = None
     question: Text = None
     labels: Text = None
-    cards: bool = Field(default=True, description="true or false")
+    cards: Yes = True
     features: int = Field(default=24, ge=1, description="a whole number, 1 or more")
     examples: int = Field(default=8, ge=0, description="a whole number, 0 or more")
     effects: int = Field(default=10, ge=0, description="a whole number, 0 or more")
@@ -153,7 +166,7 @@ class ReportSection(Section):
     seed: Seed = 0
 
 
-class CompareSection(Section):
+class CompareSection(Table):
     """What ``libasis compare`` measures; fit, interactions and ablate say how.
 
     With ``seeds`` the factories of model and data are called with ``seed=…``, once for each; ``controls`` are methods
@@ -171,7 +184,7 @@ class CompareSection(Section):
     title: Text = None
 
 
-class SensitivitySection(Section):
+class SensitivitySection(Table):
     """What ``libasis sensitivity`` varies: factors of the automatic threshold, shares of the data, seeds of halves."""
 
     factors: list[float] = Field(
@@ -181,16 +194,17 @@ class SensitivitySection(Section):
         default=[0.1, 0.25, 0.5, 1.0], min_length=1, description="a list of numbers from above 0 to 1"
     )
     seeds: list[int] = Field(default=[0, 1, 2, 3], description="a list of whole numbers")
-    edges: bool = Field(default=True, description="true or false")
+    edges: Yes = True
 
 
-class Config(Section):
+class Config(Table):
     """The whole file."""
 
     sites: SiteList = Field(default=[], description=SITES)
     output: str = Field(default="libasis-run", min_length=1, description="the name of a folder")
     model: ModelSection = Field(description="a section")
     data: DataSection = Field(description="a section")
+    trace: TraceSection = Field(default=TraceSection(), description="a section")
     fit: FitSection = Field(default=FitSection(), description="a section")
     interactions: InteractionsSection = Field(default=InteractionsSection(), description="a section")
     ablate: AblateSection = Field(default=AblateSection(), description="a section")
@@ -228,7 +242,7 @@ def parse_config(settings: dict[str, Any], *, where: str = "settings", changed: 
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
-        problems = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        problems = sorted(error.errors(), key=lambda e: not _is_unknown(e))
         keys = _keys(problems[0]["loc"])
         origin = f"--set {'.'.join(keys)}" if ".".join(keys) in (changed or set()) else where
         raise ConfigError(_sentence(problems[0], keys, origin)) from None
@@ -240,8 +254,13 @@ def _keys(location: Sequence[str | int]) -> list[str]:
     return [first, str(location[1])] if first in SECTIONS and len(location) > 1 else [first]
 
 
+def _is_unknown(problem: Any) -> bool:
+    """Whether it is a key that there is not, outside of any value."""
+    return problem["type"] == "extra_forbidden" and len(problem["loc"]) <= 2
+
+
 def _sentence(problem: Any, keys: list[str], origin: str) -> str:
-    if problem["type"] == "extra_forbidden":
+    if _is_unknown(problem):
         return _unknown(keys, origin)
     description = _field(keys).description
     if problem["type"] == "missing":
@@ -249,11 +268,13 @@ def _sentence(problem: Any, keys: list[str], origin: str) -> str:
         must = 'with the key "source"' if len(keys) == 1 else f"it must be {description}"
         return f"{origin} lacks {named}; {must}."
     value = problem["input"]
-    shown = "a section" if isinstance(value, dict) else repr(value)
+    shown = "a section" if isinstance(value, dict) and len(keys) == 1 else repr(value)
     return f"{origin}: {'.'.join(keys)} is {shown}, but it must be {description}."
 
 
 def _unknown(keys: list[str], origin: str) -> str:
+    if now := RENAMED.get(".".join(keys)):
+        return f"{origin} has the key {keys[1]!r} in [{keys[0]}], which there is no more: {now}."
     *section, key = keys
     allowed = list(Config.model_fields) if not section else list(SECTIONS[section[0]].model_fields)
     near = difflib.get_close_matches(key, allowed, n=1, cutoff=0.6)
@@ -269,8 +290,17 @@ def _field(keys: list[str]) -> Any:
     return table.model_fields[keys[-1]]
 
 
-SECTIONS: dict[str, type[Section]] = {
+SECTIONS: dict[str, type[Table]] = {
     name: field.annotation
     for name, field in Config.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Table)
 }
+
+RENAMED = {
+    "data.mask": "write mask in [trace]",
+    **{f"{name}.{key}": f"write {key} in [trace]" for name in CALLS for key in ("dtype", "device")},
+    "fit.relative_error": 'write moments = { rule = "auto", relative_error = ... }',
+    "interactions.nodes": "it is n_steps now",
+    "interactions.seed": "nothing there is random",
+}
+"""What to write now in place of keys of older versions."""

@@ -2,81 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from ..data.batches import check_reiterable
-from .errors import SourceError
+from ..data import FileBatches, check_reiterable, read
+from ..data.files import OPTIONS, SUFFIXES, TEXTS, kind_of
+from ..errors import SourceError
+from .models import open_tokenizer
 from .objects import call_factory
 
 if TYPE_CHECKING:
     from .config import Config, DataSection
 
 TEST_FRACTION = 0.25
-ARRAYS = (".npz", ".safetensors")
-TABLES = (".csv", ".parquet")
-TEXTS = (".txt", ".jsonl")
-FILES = (*ARRAYS, *TABLES, *TEXTS)
-USES = {
-    **dict.fromkeys(ARRAYS + TABLES, ("columns", "target")),
-    **dict.fromkeys(TEXTS, ("sequence_length", "max_sequences")),
-    "factory": ("arguments",),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class FileBatches:
-    """Rows of tensors in memory, in batches; can be read any number of times.
-
-    Attributes:
-        inputs: a tensor, or tensors by the name of the model's input; first dimension the samples.
-        targets: one per sample, or None.
-        batch_size: samples in each batch but the last.
-        scale: what inputs of bytes are divided by, as they are turned to float32 batch by batch.
-        columns: names of the inputs' columns, where they have any.
-        classes: names of the targets, where they have any.
-    """
-
-    inputs: Tensor | dict[str, Tensor]
-    targets: Tensor | None
-    batch_size: int = 256
-    scale: float | None = None
-    columns: list[str] | None = None
-    classes: list[str] | None = None
-
-    @property
-    def rows(self) -> int:
-        """Number of samples."""
-        return len(self.inputs if isinstance(self.inputs, Tensor) else next(iter(self.inputs.values())))
-
-    def __len__(self) -> int:
-        return -(-self.rows // self.batch_size)
-
-    def __iter__(self) -> Iterator[Any]:
-        for start in range(0, self.rows, self.batch_size):
-            part = slice(start, start + self.batch_size)
-            inputs = self._inputs(part)
-            yield inputs if self.targets is None else (inputs, self.targets[part])
-
-    def example(self) -> Any:
-        """The inputs of the first batch."""
-        return self._inputs(slice(0, self.batch_size))
-
-    def take(self, rows: Tensor) -> FileBatches:
-        """These rows only."""
-        inputs = {k: v[rows] for k, v in self.inputs.items()} if isinstance(self.inputs, dict) else self.inputs[rows]
-        return replace(self, inputs=inputs, targets=None if self.targets is None else self.targets[rows])
-
-    def _inputs(self, part: slice) -> Any:
-        if isinstance(self.inputs, dict):
-            return {name: tensor[part] for name, tensor in self.inputs.items()}
-        inputs = self.inputs[part]
-        return inputs if self.scale is None else inputs.to(torch.float32) / self.scale
+USES = {**OPTIONS, "factory": ("arguments",)}
 
 
 @dataclass(frozen=True)
@@ -132,18 +75,16 @@ def open_data(config: Config) -> Data:
 def _check_options(section: DataSection) -> None:
     """No option may be given that no source uses."""
     sources = [source for source in (section.source, section.test_source) if source is not None]
-    used = {key for source in sources for key in USES.get(_kind(source), ())}
-    for key in sorted({key for keys in USES.values() for key in keys} - used):
-        if getattr(section, key) != type(section).model_fields[key].default:
+    used = {key for source in sources for key in USES.get(_kind(source) or "", ())}
+    fields = type(section).model_fields
+    for key in sorted({key for keys in USES.values() for key in keys} & set(fields) - used):
+        if getattr(section, key) != fields[key].default:
             raise SourceError(f"data.{key} is given, but {' and '.join(map(repr, sources))} cannot use it; remove it.")
 
 
-def _kind(source: str) -> str:
-    """``"folder"``, the suffix of a file, or ``"factory"``."""
-    path = Path(source)
-    if path.is_dir():
-        return "folder"
-    return "factory" if ":" in source and path.suffix.lower() not in FILES else path.suffix.lower()
+def _kind(source: str) -> str | None:
+    """``"folder"``, the suffix of a file, ``"factory"``, or None."""
+    return kind_of(source) or ("factory" if ":" in source else None)
 
 
 def train_and_test(opened: Any) -> tuple[Any, Any] | None:
@@ -158,15 +99,11 @@ def _split(data: FileBatches, section: DataSection) -> Data:
     fraction = TEST_FRACTION if section.test_fraction is None else section.test_fraction
     if fraction == 0:
         return Data(data, data, held_out=False)
-    count = round(data.rows * fraction)
-    if not 0 < count < data.rows:
-        raise SourceError(
-            f"{section.source} has {data.rows} samples, of which data.test_fraction = {fraction} would "
-            f"hold out {count}; give more data, or set data.test_fraction or data.test_source."
-        )
-    order = torch.randperm(data.rows, generator=torch.Generator().manual_seed(section.seed))
-    test, train = order[:count].sort().values, order[count:].sort().values
-    return Data(data.take(train), data.take(test), held_out=True)
+    try:
+        return Data(*data.split(fraction, section.seed), held_out=True)
+    except SourceError as error:
+        reason = str(error).rstrip(".")
+        raise SourceError(f"data.source is {section.source!r}: {reason}, or set data.test_source.") from None
 
 
 def open_source(source: str, config: Config, key: str) -> Any:
@@ -175,32 +112,20 @@ def open_source(source: str, config: Config, key: str) -> Any:
     Raises:
         SourceError: as `open_data`.
     """
-    path, kind = Path(source), _kind(source)
-    if kind not in ("folder", *FILES):
-        if kind == "factory":
-            return _from_factory(source, key, config.data.arguments)
+    kind = _kind(source)
+    if kind == "factory":
+        return _from_factory(source, key, config.data.arguments)
+    if kind is None:
         raise SourceError(
             f'{key} is {source!r}; it must be "package.module:factory", a folder of images, or a file that ends in '
-            f"{', '.join(FILES)}."
+            f"{', '.join(SUFFIXES)}."
         )
-    if not path.exists():
+    if not Path(source).exists():
         raise SourceError(f"{key} is {source!r}, but there is no such file in {Path.cwd()}.")
-    return replace(_open_file(path, kind, config), batch_size=config.data.batch_size)
-
-
-def _open_file(path: Path, kind: str, config: Config) -> FileBatches:
-    section = config.data
+    options = config.data.model_dump(include=set(OPTIONS[kind]))
     if kind in TEXTS:
-        from .text import open_text
-
-        return open_text(path, config)
-    if kind == "folder":
-        from .images import open_images
-
-        return open_images(path)
-    from . import tables
-
-    return tables.open_arrays(path, section) if kind in ARRAYS else tables.open_table(path, section)
+        options["tokenizer"] = open_tokenizer(config.model.source, f"Reading {source}")
+    return read(source, batch_size=config.data.batch_size, **options)
 
 
 def _from_factory(source: str, key: str, arguments: Mapping[str, Any]) -> Any:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from ..errors import LibasisError, OptionError
+from ..errors import LibasisError, OptionError, SourceError
+
+__all__ = ["ConfigError", "MissingDataError", "RunError", "SourceError"]
 
 
 class ConfigError(OptionError):
     """The settings file, or a ``--set`` on the command line, is wrong."""
-
-
-class SourceError(LibasisError):
-    """A model or data source cannot be opened."""
 
 
 class MissingDataError(SourceError):

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from ..cut import Traced
-from .errors import SourceError
-from .objects import call_factory, first_line, library
+from ..errors import SourceError, first_line, optional
+from .objects import call_factory
 
 KEY = "model.source"
 
@@ -57,10 +57,30 @@ def hugging_face_directory(source: str) -> Path | None:
     return Path(source[3:]) if source.startswith("hf:") else None
 
 
+def open_tokenizer(source: str, purpose: str) -> Any:
+    """The tokenizer of a model source, if that is a local Hugging Face folder.
+
+    Raises:
+        SourceError: it is none, or has no tokenizer that can be opened.
+    """
+    directory = hugging_face_directory(source)
+    if directory is None:
+        raise SourceError(
+            f'{purpose} needs the tokenizer of {KEY} = "hf:DIRECTORY", but {KEY} is {source!r}; give token numbers by '
+            "a factory or a .npz file instead."
+        )
+    transformers = optional("transformers", "hf", purpose)
+    try:
+        with quiet_transformers(transformers):
+            return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+    except Exception as error:
+        raise SourceError(f"{directory} holds no tokenizer that can be opened: {first_line(error)}.") from error
+
+
 def _open_hugging_face(directory: Path) -> nn.Module:
     """The architecture that config.json names, in float32 with eager attention, weights from safetensors only."""
     name = _architecture(directory)
-    transformers = library("transformers", "hf", f'{KEY} = "hf:..."')
+    transformers = optional("transformers", "hf", f'{KEY} = "hf:..."')
     kind: Any = getattr(transformers, name, None) if name else transformers.AutoModel
     if name and not (isinstance(kind, type) and any(base is nn.Module for base in kind.__mro__)):
         raise SourceError(f"{directory} names the architecture {name!r}, which transformers does not have.")

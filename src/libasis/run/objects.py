@@ -1,4 +1,4 @@
-"""Objects that the user names by ``"package.module:name"``, and libraries that come with an extra."""
+"""Objects that the user names by ``"package.module:name"``."""
 
 from __future__ import annotations
 
@@ -11,19 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import MissingDataError, SourceError
-
-
-def library(name: str, extra: str, purpose: str) -> ModuleType:
-    """An optional library.
-
-    Raises:
-        SourceError: it is not installed; names the extra that brings it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise SourceError(f"{purpose} needs {error.name}: pip install 'libasis[{extra}]'") from error
+from ..errors import SourceError, first_line
+from .errors import MissingDataError
 
 
 def load_object(name: str, key: str) -> Any:
@@ -95,9 +84,3 @@ def _where(error: Exception) -> str:
     theirs = [f for f in frames if f.filename != __file__ and f.filename != importlib.__file__]
     place = f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
     return f"{type(error).__name__}: {first_line(error)}{place}."
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message that is not empty, without a full stop."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__

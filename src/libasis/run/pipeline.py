@@ -1,43 +1,33 @@
 """The verbs as functions of the settings. Each stage reads what the stage before it saved, and saves its own.
 
-The output folder holds ``basis/``, ``graph/``, ``ablation.json``, ``cards.json``, ``report.html`` and ``config.toml``,
-the settings of the last command with every default written out. ``basis/`` and ``graph/`` carry the settings that made
-them in a ``config.toml`` of their own, ablation.json at its key "settings": no stage goes on from results of other
-settings; it says which setting differs. Nothing is ever deleted.
+The output folder holds ``basis/``, ``graph/``, ``ablation/``, ``cards/``, ``report.html`` and ``config.toml``, the
+settings of the last command with every default written out. Every result says what it was made of (`MadeOf`), and no
+stage goes on from one that was made of other settings, data or weights: it says what changed. Nothing is ever deleted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torch import nn
-
-from ..cut import SiteRow, SiteTable, Traced, find_sites, trace
-from ..data.batches import first_inputs
-from ..errors import LibasisError
+from ..ablation import Ablations, ablate_edges, ablate_nodes
+from ..basis import Basis
+from ..build import fit as fit_basis
+from ..cut import SiteRow, SiteTable, Traced, find_sites
+from ..errors import StoreError
 from ..files import write_text
-from . import toml
-from .ablations import Ablations, load_ablations, save_ablations
-from .config import Config, parse_config
-from .data import Data, FileBatches, open_data
+from ..graphs import InteractionGraph
+from ..importance import rules
+from ..interactions import interactions
+from ..store import check_target
+from ..store.folder import read
+from .config import Config, RuleTable
 from .errors import ConfigError, RunError
-from .models import open_model
+from .made_of import MadeOf, deciding
 from .objects import load_object
-
-if TYPE_CHECKING:
-    from ..basis import Basis
-    from ..cards import FeatureCards
-    from ..evaluate import GraphDiff
-    from ..graphs import InteractionGraph
-
-BASIS_SECTIONS = ("sites", "model", "data", "fit")
-GRAPH_SECTIONS = (*BASIS_SECTIONS, "interactions")
-WRITERS = {"csv": "to_csv", "graphml": "to_graphml", "json": "to_json", "attribution": "to_attribution_json"}
-ENDINGS = {".csv": "csv", ".graphml": "graphml", ".json": "json"}
-FREE = {"device", "progress", "memory", "batch_size"}  # may change between stages: they do not change what is computed
+from .opened import Opened
 
 
 class Output:
@@ -51,39 +41,46 @@ class Output:
         self.root = Path(config.output)
         self.basis = self.root / "basis"
         self.graph = self.root / "graph"
-        self.ablation = self.root / "ablation.json"
-        self.cards = self.root / "cards.json"
+        self.ablation = self.root / "ablation"
+        self.cards = self.root / "cards"
         self.report = Path(config.report.path) if config.report.path else self.root / "report.html"
         if self.root.exists() and not self.root.is_dir():
             raise RunError(f"output is {config.output!r}, which is a file; name a folder.")
 
-    def record(self, config: Config, folder: Path) -> None:
-        """Save the settings that made what is in the folder."""
-        text = "# The settings of these results, written by libasis; every default is spelled out.\n\n"
-        for place in (folder, self.root):
-            write_text(place / "config.toml", text + config.to_toml())
+    def record(self, config: Config) -> None:
+        """Save the settings of a command."""
+        text = "# The settings of the last command, written by libasis; every default is spelled out.\n\n"
+        write_text(self.root / "config.toml", text + config.to_toml())
 
     def refuse(self, path: Path, force: bool) -> None:
-        """Raise where ``path`` would be overwritten without ``force``."""
+        """Raise where ``path`` would be overwritten without ``force``, or is no result: before any work is done."""
         if path.exists() and not force:
             raise RunError(f"{path} already exists; give --force to replace it, or another output.")
+        check_target(path, force=force)
 
+    def saved_graph(self) -> InteractionGraph:
+        """The graph.
 
-@dataclass(frozen=True)
-class Opened:
-    """Model and data of the settings, and the model cut at the sites."""
+        Raises:
+            RunError: there is none.
+        """
+        if not self.graph.exists():
+            raise RunError(f"{self.graph} does not exist; run libasis graph first.")
+        return InteractionGraph.load(self.graph)
 
-    data: Data
-    traced: Traced
+    def digest_of_graph(self) -> str:
+        """Of the numbers of the saved graph; labels do not count."""
+        return str(read(self.graph)[0].tensors)
 
 
 def sites(config: Config) -> SiteTable:
     """Every place at which the model can be cut."""
-    model, data = open_model(config.model.source, config.model.arguments), open_data(config)
+    opened = Opened(config)
+    model = opened.model
     if isinstance(model, Traced):
-        model.record(_example(model, data))
+        model.record(opened.example)
         return SiteTable([SiteRow(s.name, (s.features,), "Chain", True, "") for s in model.sites])
-    return find_sites(model, _example(model, data))
+    return find_sites(model, opened.example)
 
 
 def fit(config: Config, *, force: bool = False) -> Basis:
@@ -94,230 +91,125 @@ def fit(config: Config, *, force: bool = False) -> Basis:
     """
     output = Output(config)
     output.refuse(output.basis, force)
-    return _fit(config, output, open_run(config), force=force)
+    return _fit(output, Opened(config), force=force)
 
 
 def graph(config: Config, *, force: bool = False) -> InteractionGraph:
     """Measure the interactions and save them in ``graph/``, fitting the basis first if none is saved.
 
     Raises:
-        RunError: there is a graph already, or a basis of other settings, and ``force`` is false.
+        RunError: there is a graph already, or a basis of other settings, data or weights, and ``force`` is false.
     """
-    import libasis
-
     output = Output(config)
     output.refuse(output.graph, force)
-    changed = _changed_since(output.basis, config, BASIS_SECTIONS) if output.basis.exists() else None
-    if changed and not force:
-        raise RunError(f"{output.basis} was made with other settings: {changed}; give --force or another output.")
-    opened = open_run(config)
-    reuse = output.basis.exists() and not changed
-    basis: Any = libasis.load(output.basis) if reuse else _fit(config, output, opened, force=force)
-    found = libasis.interactions(opened.traced, basis, opened.data.train, **config.interactions.model_dump())
+    opened = Opened(config)
+    basis = _saved_basis(output, opened, force=force) or _fit(output, opened, force=force)
+    found = interactions(opened.traced, basis, opened.data.train, **config.interactions.model_dump())
+    found = made(found, opened.made_of("graph"))
     found.save(output.graph, force=force)
-    output.record(config, output.graph)
+    output.record(config)
     return found
 
 
 def ablate(config: Config, *, force: bool = False) -> Ablations:
-    """Ablate nodes and edges of the saved graph on the test data and save the scores in ``ablation.json``.
+    """Ablate nodes and edges of the saved graph on the test data and save the scores in ``ablation/``.
 
     Raises:
-        RunError: there is no graph, or one of other settings, or there are scores already and ``force`` is false.
+        RunError: there is no graph, or one of other settings, data or weights, or there are scores already and
+            ``force`` is false.
         ConfigError: neither nodes nor edges are asked for.
     """
-    import libasis
-
     section = config.ablate
     if not (section.nodes or section.edges):
         raise ConfigError("ablate.nodes and ablate.edges are both false; set at least one of them to true.")
     output = Output(config)
-    measured = _saved_graph(output)
-    if changed := _changed_since(output.graph, config, GRAPH_SECTIONS):
-        raise RunError(
-            f"{output.graph} was made with other settings: {changed}; repeat that setting, run libasis graph "
-            "--force, or name another output."
-        )
+    measured = output.saved_graph()
+    opened = Opened(config)
+    advice = "put that back, run libasis graph --force, or name another output"
+    check(opened, "graph", measured, output.graph, advice)
     output.refuse(output.ablation, force)
-    opened = open_run(config)
-    test = opened.data.test
-    shared = section.model_dump(include={"max_drop", "dtype", "device", "seed", "progress"})
+    digest, test = output.digest_of_graph(), opened.data.test
+    shared = section.model_dump(include={"max_drop", "progress", "memory"})
     shared["metric"] = load_object(section.metric, "ablate.metric") if ":" in section.metric else section.metric
     nodes = edges = None
     if section.nodes:
-        options = section.model_dump(include={"sites", "schedule", "replacement"})
-        nodes = libasis.ablate_nodes(opened.traced, measured, test, **options, **shared)
+        options = section.model_dump(include={"sites", "schedule", "replacement", "where", "seed"})
+        found = ablate_nodes(opened.traced, measured, test, **options, **shared)
+        nodes = made(found, opened.made_of("nodes", graph=digest))
     if section.edges:
-        options = section.model_dump(include={"sections", "search", "stable", "memory"})
-        edges = libasis.ablate_edges(opened.traced, measured, test, **options, **shared)
+        options = section.model_dump(include={"sections", "search", "stable"})
+        found = ablate_edges(opened.traced, measured, test, **options, **shared)
+        edges = made(found, opened.made_of("edges", graph=digest))
     result = Ablations(nodes, edges, opened.data.held_out)
-    save_ablations(output.ablation, result, config.model_dump(exclude_none=True))
-    output.record(config, output.root)
+    result.save(output.ablation, force=force)
+    output.record(config)
     return result
 
 
-def report(config: Config) -> Path:
-    """Write the page of the saved graph, with the ablation if there is one; an older page is replaced.
-
-    Its cards are collected on the test data, unless ``cards.json`` has those of these settings and this graph.
+def saved_ablations(output: Output) -> Ablations:
+    """The scores of the saved graph, as far as there are any.
 
     Raises:
-        RunError: there is no graph, or it or the ablation is of other settings.
-        LabelError: the labels do not fit the graph.
+        RunError: they are those of another graph.
     """
-    from ..report import suggested_groups, write_page
-
-    output = Output(config)
-    measured = labelled_graph(config)
-    saved = _saved_ablations(output)
-    cards = _cards(config, output, measured) if config.report.cards else None
-    return write_page(
-        output.report,
-        [measured],
-        lang=config.report.lang,
-        node_ablations=[saved.nodes] if saved.nodes else [],
-        edge_ablations=[saved.edges] if saved.edges else [],
-        title=config.report.title,
-        question=config.report.question,
-        cards=cards,
-        communities=suggested_groups(measured),
-    )
-
-
-def labelled_graph(config: Config) -> InteractionGraph:
-    """The saved graph, with the labels that the settings name.
-
-    Raises:
-        RunError: there is no graph.
-        LabelError: the labels do not fit it.
-    """
-    measured = _saved_graph(Output(config))
-    return measured.with_labels(config.report.labels) if config.report.labels else measured
-
-
-def export(config: Config, paths: Sequence[Path], kind: str | None = None) -> list[Path]:
-    """Write the saved graph for other programs, in the format of each file's ending or that of ``kind``.
-
-    Raises:
-        RunError: there is no graph, or a format is unknown.
-    """
-    kinds = [kind or ENDINGS.get(path.suffix.lower(), "csv" if not path.suffix else "") for path in paths]
-    for path, found in zip(paths, kinds, strict=True):
-        if found not in WRITERS:
-            raise RunError(
-                f"{path} has no format that libasis writes: end it in one of {sorted(ENDINGS)}, name a folder for "
-                f"tables, or give --format with one of {sorted(WRITERS)}."
-            )
-    measured = labelled_graph(config)
-    return [getattr(measured, WRITERS[found])(path) for path, found in zip(paths, kinds, strict=True)]
-
-
-def _cards(config: Config, output: Output, measured: InteractionGraph) -> FeatureCards:
-    from .cards import cards_of
-
-    if changed := _changed_since(output.graph, config, GRAPH_SECTIONS):
-        raise RunError(
-            f"{output.graph} was made with other settings: {changed}; repeat that setting, run libasis graph --force, "
-            "or leave the cards out: --set report.cards=false."
-        )
-    return cards_of(config, output.cards, output.graph, measured, lambda: open_run(config))
-
-
-def diff(a: Path, b: Path, **options: Any) -> GraphDiff:
-    """What differs between two saved graphs, each given as its folder or as the folder of its run.
-
-    Raises:
-        StoreError: there is no saved result, or it is damaged.
-        RunError: it is a basis without edges.
-    """
-    import libasis
-
-    graphs: list[Any] = []
-    for path in (a, b):
-        folder = path / "graph" if (path / "graph" / "manifest.json").is_file() else path
-        graphs.append(libasis.load(folder))
-        if not isinstance(graphs[-1], libasis.InteractionGraph):
-            raise RunError(f"{folder} holds a basis and no graph; give what libasis graph saved.")
-    return libasis.diff(*graphs, **options)
-
-
-def _saved_ablations(output: Output) -> Ablations:
     if not output.ablation.exists():
         return Ablations(None, None, False)
-    saved, settings = load_ablations(output.ablation)
-    made_with = parse_config(settings, where=str(output.ablation))
-    if changed := _changed_since(output.graph, made_with, GRAPH_SECTIONS):
-        raise RunError(
-            f"{output.ablation} belongs to a graph of other settings: {changed}; run libasis ablate --force first."
-        )
+    saved = Ablations.load(output.ablation)
+    now = MadeOf({}, results={"graph": output.digest_of_graph()})
+    for result in (saved.nodes, saved.edges):
+        if result is not None and (changed := now.difference(result.info.get("made_of"))):
+            raise RunError(f"{output.ablation} was made with {changed}; run libasis ablate --force first.")
     return saved
 
 
-def open_run(config: Config) -> Opened:
-    """Open model and data and cut the model.
+def made(result: Any, of: MadeOf) -> Any:
+    """A result that says what it was made of."""
+    return replace(result, info={**result.info, "made_of": of.to_plain()})
+
+
+def check(opened: Opened, stage: str, result: Any, path: Path, advice: str) -> None:
+    """Refuse to go on from a result that was made of something else; settings are compared before anything is opened.
 
     Raises:
-        ConfigError: the settings name no sites.
-        LibasisError: whatever is wrong with the model, the data or the sites.
+        RunError: says what differs, and ``advice``.
     """
-    model, data = open_model(config.model.source, config.model.arguments), open_data(config)
-    if isinstance(model, Traced):
-        if config.sites:
-            raise ConfigError("sites is given, but the model is a libasis.Chain, which has its own; remove sites.")
-        return Opened(data, model)
-    if not config.sites:
-        raise ConfigError("sites is empty; list at least two sites (the command libasis sites shows all names).")
-    return Opened(data, trace(model, _example(model, data), config.sites, mask=config.data.mask))
+    for now in (lambda: MadeOf(deciding(stage, opened.config)), lambda: opened.made_of(stage)):
+        if changed := now().difference(result.info.get("made_of")):
+            raise RunError(f"{path} was made with {changed}; {advice}.")
 
 
-def _example(model: nn.Module | Traced, data: Data) -> Any:
-    if isinstance(data.train, FileBatches):
-        return data.train.example()
-    return first_inputs(model if isinstance(model, nn.Module) else nn.Identity(), data.train)
+def rule_of(moments: str | RuleTable) -> Any:
+    """What `libasis.fit` takes as ``moments``: a name, or a rule with its options."""
+    if isinstance(moments, str):
+        return moments
+    kind = getattr(rules, "".join(part.capitalize() for part in moments.rule.split("_")))
+    try:
+        return kind(**moments.model_dump(exclude={"rule"}, exclude_none=True))
+    except TypeError:
+        raise ConfigError(
+            f'fit.moments gives options to the rule "{moments.rule}", which has none; leave them out.'
+        ) from None
 
 
-def _fit(config: Config, output: Output, opened: Opened, *, force: bool) -> Basis:
-    import libasis
-
-    basis = libasis.fit(opened.traced, opened.data.train, **config.fit.model_dump())
+def _fit(output: Output, opened: Opened, *, force: bool) -> Basis:
+    section = opened.config.fit
+    check_target(output.basis, force=force)
+    options: Mapping[str, Any] = {**section.model_dump(), "moments": rule_of(section.moments)}
+    basis = made(fit_basis(opened.traced, opened.data.train, **options), opened.made_of("basis"))
     basis.save(output.basis, force=force)
-    output.record(config, output.basis)
+    output.record(opened.config)
     return basis
 
 
-def _saved_graph(output: Output) -> InteractionGraph:
-    import libasis
-
-    if not output.graph.exists():
-        raise RunError(f"{output.graph} does not exist; run libasis graph first.")
-    loaded: Any = libasis.load(output.graph)
-    return loaded
-
-
-def _changed_since(folder: Path, config: Config, sections: tuple[str, ...]) -> str | None:
-    """The first setting that is not as it was when a folder was filled, in words."""
-    path = folder / "config.toml"
+def _saved_basis(output: Output, opened: Opened, *, force: bool) -> Basis | None:
+    """The saved basis; None where there is none, or one to be replaced."""
+    if not output.basis.exists():
+        return None
     try:
-        saved = parse_config(toml.read(path), where=str(path))
-    except LibasisError:
-        return f"{path} is missing or cannot be read"
-    return _difference(saved, config, sections)
-
-
-def _difference(saved: Config, config: Config, sections: tuple[str, ...]) -> str | None:
-    old, new = _deciding(saved, sections), _deciding(config, sections)
-    for key in old:
-        if old[key] != new[key]:
-            return f"{key} was {old[key]!r} and is {new[key]!r} now"
-    return None
-
-
-def _deciding(config: Config, sections: tuple[str, ...]) -> dict[str, Any]:
-    """The settings that decide what a stage computes, by dotted key."""
-    out: dict[str, Any] = {}
-    for section, value in config.model_dump(include=set(sections)).items():
-        table = value if isinstance(value, dict) else {"": value}
-        out.update({f"{section}.{key}".rstrip("."): item for key, item in table.items() if key not in FREE})
-    if "data.test_source" in out:  # which data the ablation uses is free; whether some are held out is not
-        out["data.test_source"] = "given" if out["data.test_source"] else "not given"
-    return out
+        basis = Basis.load(output.basis)
+        check(opened, "basis", basis, output.basis, "give --force or another output")
+    except (RunError, StoreError):
+        if not force:
+            raise
+        return None
+    return basis

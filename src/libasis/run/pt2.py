@@ -25,8 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.pt2_archive import PT2ArchiveReader
 
-from .errors import SourceError
-from .objects import first_line
+from ..errors import SourceError, first_line
 
 OPERATOR = re.compile(
     r"torch\.ops\.[A-Za-z]\w*\.(?!__init__|__class__)\w+(\.[A-Za-z]\w*)?"

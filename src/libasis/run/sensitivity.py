@@ -1,27 +1,23 @@
 """``libasis sensitivity``: how much importances and counts depend on threshold, sample size and seed.
 
-The output folder gets ``sensitivity.json`` (with the settings that made it), ``sensitivity.csv`` and
-``figures/sensitivity.svg``.
+The output folder gets ``sensitivity/`` (a `Sensitivity`, and what it was made of), ``sensitivity.json`` and
+``sensitivity.csv`` for other programs, and ``figures/sensitivity.svg``.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..evaluate import Variation, sensitivity
+from ..evaluate import Sensitivity, Variation, sensitivity
 from ..files import write_text
-from ..provenance import versions
+from ..report import draw_sensitivity, to_svg
 from ..types import Plain
-from .compare import cut_to, deciding, difference, study_of, with_seed, write_csv, write_json
-from .errors import RunError
-from .pipeline import open_run
-
-if TYPE_CHECKING:
-    from .config import Config
+from .compare import kept, read_made, study_of, with_seed, write_csv, write_json
+from .config import Config
+from .opened import Opened
 
 FORMAT = "libasis-sensitivity"
 
@@ -31,48 +27,34 @@ def run_sensitivity(
 ) -> Plain:
     """Vary threshold, sample size and seed for the model of the settings (of several seeds the first), write and give.
 
-    Results of the same settings are read instead of computed again.
+    Results that are there and were made of the same are read instead of computed again.
 
     Raises:
-        RunError: there are results of other settings and ``force`` is false.
+        RunError: there are results of other settings, data or weights and ``force`` is false.
         LibasisError: whatever is wrong with model, data or settings.
     """
-    path = out / "sensitivity.json"
     if config.compare.seeds:
         config = with_seed(config, config.compare.seeds[0])
-    settings = json.loads(json.dumps({**deciding(config), "sensitivity": config.sensitivity.model_dump()}))
-    settings["compare"] = {key: settings["compare"][key] for key in ("train_samples", "test_samples")}
-    if path.exists():
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        if saved.get("settings") == settings:
-            return saved
-        if not force:
-            changed = difference(saved.get("settings"), settings)
-            raise RunError(f"{path} was made with other settings: {changed}; give --force or another --out.")
-    start = time.process_time()
-    opened = cut_to(open_run(config), config)
-    section = config.sensitivity
-    variation = Variation(section.factors, section.shares, section.seeds, section.edges)
-    found = sensitivity(opened.traced, opened.data.train, opened.data.test, variation, study_of(config), say=say)
-    result = {
+    opened = Opened(config).at_most(config.compare.train_samples, config.compare.test_samples)
+    made_of = opened.made_of("sensitivity")
+    found = read_made(Sensitivity, out / "sensitivity", made_of, force=force)
+    if found is None:
+        section, start = config.sensitivity, time.process_time()
+        variation = Variation(section.factors, section.shares, section.seeds, section.edges)
+        found = sensitivity(*kept(opened), variation, study_of(config), say=say)
+        info = {**found.info, "cpu_seconds": time.process_time() - start, "made_of": made_of.to_plain()}
+        found = replace(found, info=info)
+        found.save(out / "sensitivity", force=True)
+    summary = {
         "format": FORMAT,
         "version": 1,
         "title": config.compare.title or out.name,
-        "max_drop": config.ablate.max_drop,
-        **found,
-        "cpu_seconds": time.process_time() - start,
-        "settings": settings,
-        "versions": versions(),
+        "samples": found.samples,
+        "reference": found.reference,
+        "rows": found.fits,
+        **found.info,
     }
-    write_json(path, result)
-    write_csv(out / "sensitivity.csv", result["rows"])
-    draw(out / "figures" / "sensitivity.svg", result)
-    return result
-
-
-def draw(path: Path, result: Plain) -> None:
-    """The figure, as SVG; needs the extra ``libasis[figures]``."""
-    from ..report import to_svg
-    from ..report.evaluation import draw_sensitivity
-
-    write_text(path, to_svg(draw_sensitivity(result), text="paths"))
+    write_json(out / "sensitivity.json", summary)
+    write_csv(out / "sensitivity.csv", found.fits)
+    write_text(out / "figures" / "sensitivity.svg", to_svg(draw_sensitivity(found), text="paths"))
+    return summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,16 +13,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .ablations import Ablations, finite, to_dict
-
 if TYPE_CHECKING:
-    from ..ablation.results import Curve, NodeAblation
+    from ..ablation import Ablations, NodeAblation
     from ..basis import Basis
     from ..evaluate import GraphDiff
     from ..graphs import InteractionGraph
 
 
-EDGE_TITLES = {"edges_total": "edges", "edges_required": "required", "edges_required_stable": "required (stable)"}
+EDGE_TITLES = {
+    "edges_total": "edges",
+    "edges_required": "required",
+    "edges_required_stable": "required (stable)",
+    "score_of_none": "score without edges",
+    "score_of_all": "score with all",
+}
 NODE_TITLES = {
     "features_required_stable": "required (stable)",
     "score": "score with them",
@@ -33,6 +38,17 @@ NODE_TITLES = {
 def as_json(facts: Mapping[str, Any]) -> None:
     """One JSON object on stdout."""
     print(json.dumps(finite(facts), default=_plain, ensure_ascii=False, allow_nan=False))
+
+
+def finite(value: Any) -> Any:
+    """The same with numbers that are not finite as texts, for JSON."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
 
 
 def _plain(value: Any) -> Any:
@@ -98,17 +114,17 @@ def diff(found: GraphDiff) -> None:
         print("The noise of the sample was not measured: a difference of edges may be chance.")
 
 
-def ablation_facts(result: Ablations, max_drop: float) -> dict[str, Any]:
+def ablation_facts(result: Ablations) -> dict[str, Any]:
     """Both ablations as plain data."""
     nodes = edges = None
     if result.nodes:
-        nodes = {"rows": node_rows(result.nodes, max_drop), **to_dict(result.nodes)}
+        nodes = {"rows": node_rows(result.nodes), **result.nodes.to_plain()}
     if result.edges:
-        edges = {"rows": result.edges.rows(), **to_dict(result.edges)}
+        edges = {"rows": result.edges.rows(), **result.edges.to_plain()}
     return {"held_out": result.held_out, "nodes": nodes, "edges": edges}
 
 
-def ablations(result: Ablations, max_drop: float) -> None:
+def ablations(result: Ablations) -> None:
     """Edges required per section, features required per site, and the score of the whole model."""
     first = result.edges or result.nodes
     if first is None:
@@ -116,20 +132,20 @@ def ablations(result: Ablations, max_drop: float) -> None:
     if result.edges:
         table(result.edges.rows(), "Edges that the model needs", EDGE_TITLES)
     if result.nodes:
-        table(node_rows(result.nodes, max_drop), "Features that the model needs, one site at a time", NODE_TITLES)
+        table(node_rows(result.nodes), "Features that the model needs, one site at a time", NODE_TITLES)
     print(
         f"The whole model's {first.metric} is {first.base_score:.6g} on {first.samples} samples; it was allowed to get "
-        f"worse by {max_drop:g}."
+        f"worse by {first.max_drop:g}."
     )
     if not result.held_out:
         print("Measured on the data of the fit: no test data were given.")
 
 
-def node_rows(result: NodeAblation, max_drop: float) -> list[dict[str, Any]]:
+def node_rows(result: NodeAblation) -> list[dict[str, Any]]:
     """Per site: features measured, the number needed, the score with them, with none, and without the mean too."""
     rows = []
     for site, curve in result.curves.items():
-        needed = features_required(curve, result, max_drop)
+        needed = result.features_required_stable[site]
         rows.append(
             {
                 "site": site,
@@ -141,17 +157,6 @@ def node_rows(result: NodeAblation, max_drop: float) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def features_required(curve: Curve, result: NodeAblation, max_drop: float) -> int | None:
-    """The smallest count measured from which every larger one measured is within ``max_drop`` of the whole model."""
-    sign = 1 if result.higher_is_better else -1
-    needed = None
-    for count in reversed(curve.counts):
-        if not sign * (result.base_score - curve[count]) <= max_drop + 1e-12:
-            break
-        needed = count
-    return needed
 
 
 def demo(result: Mapping[str, Any]) -> None:

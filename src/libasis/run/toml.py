@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
+
+
+def template() -> str:
+    """The commented settings that ``libasis init`` writes."""
+    return resources.files("libasis.run").joinpath("init.toml").read_text(encoding="utf-8")
 
 
 def read(path: Path) -> dict[str, Any]:

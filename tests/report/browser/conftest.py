@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from libasis.graphs.labels import Label
-from libasis.report import write_page
+from libasis import Communities, Label
+from libasis.report import Results, write_page
 from report.browser.viewer import Viewer
 from report.decide.cards import ablation, make_cards
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
@@ -57,32 +57,20 @@ def needed(graphs):
     return make_edge_ablation(graphs[0], (40, 30, 20), (50, 33, 25))
 
 
-class Groups:
-    """Communities as the page reads them."""
-
-    stability = (0.9, 0.6)
-    modular = True
-    agreement = 0.9
-    count = 2
-    info = {"resolution": 1.0}
-
-    def __init__(self, graph):
-        self.modules = {f"{s.name}:{i}": i % 2 for s in graph.basis for i in range(s.k) if i < 8}
-
-
 @pytest.fixture(scope="session")
 def file(graphs, needed, tmp_path_factory):
     """The page with everything that it can show."""
     tested = {"blocks.0.ln2:in:0": ablation(), "unembed:in:1": ablation(-0.001, passed=False)}
-    return write_page(
-        tmp_path_factory.mktemp("page") / "report.html",
+    groups = {f"{s.name}:{i}": i % 2 for s in graphs[0].basis for i in range(s.k) if i < 8}
+    results = Results(
         graphs,
         edge_ablations=[needed, make_edge_ablation(graphs[1], (40, 30, 20), (50, 33, 25))],
         node_ablations=[make_node_ablation(graphs[0])],
         cards=make_cards(graphs[0], "text", ablations=tested, outputs=[f"class {i}" for i in range(6)]),
-        communities=Groups(graphs[0]),
+        communities=Communities(groups, [0.9, 0.6], 0.9, True, {"resolution": 1.0}),
         title={"en": "A test", "ja": "テスト"},
     )
+    return write_page(tmp_path_factory.mktemp("page") / "report.html", results)
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from libasis.graphs.labels import Label
-from libasis.report import write_page
-from libasis.report.words import VIEW
+from libasis import Communities, Label
+from libasis.report import Results, write_page
+from libasis.report.words import LANGUAGES
 from report.decide.cards import make_cards
 from report.synthetic import make_edge_ablation, make_graph
 
@@ -84,7 +84,8 @@ def test_one_switch_changes_every_word(viewer):
     japanese = visible_words(viewer)
     assert viewer.page.title() == "テスト"
     assert "undefined" not in english + japanese
-    left = set(VIEW["en"].values()) - set(VIEW["ja"].values())
+    english_words, japanese_words = (set(LANGUAGES[lang].TOPICS["graph"].values()) for lang in ("en", "ja"))
+    left = english_words - japanese_words
     for tab in ("view", "feature", "groups"):
         viewer.tab(tab)
         assert not left & {line.strip() for line in visible_words(viewer).split("\n")}
@@ -116,13 +117,8 @@ def test_text_that_means_harm_is_only_text(open_page, tmp_path):
             "target": EVIL,
             "content": {"kind": "text", "tokens": [EVIL, RTL], "values": [1, -1], "at": 0},
         }
-    file = write_page(
-        tmp_path / "evil.html",
-        [graph],
-        cards=cards,
-        title=EVIL,
-        edge_ablations=[make_edge_ablation(graph, (9, 8, 6), (9, 8, 6))],
-    )
+    results = Results([graph], [make_edge_ablation(graph, (9, 8, 6), (9, 8, 6))], cards=cards, title=EVIL)
+    file = write_page(tmp_path / "evil.html", results)
     viewer = open_page(file)
     for tab in ("groups", "view"):
         viewer.tab(tab)
@@ -174,11 +170,8 @@ def test_a_graph_alone_says_what_is_missing(open_page, tmp_path):
 
 def test_groups_that_chance_gives_are_not_offered(open_page, tmp_path):
     graph = make_graph((6, 5), ("a", "output"))
-
-    class Groups:
-        modules, stability, modular, agreement, count, info = {"a:0": 0}, [1.0], False, 1.0, 1, {}
-
-    viewer = open_page(graph.to_html(tmp_path / "chance.html", communities=Groups()), "#/suggested=true")
+    groups = Communities({"a:0": 0}, [1.0], 1.0, False)
+    viewer = open_page(graph.to_html(tmp_path / "chance.html", communities=groups), "#/suggested=true")
     viewer.tab("groups")
     assert "beyond what chance gives" in viewer.page.locator(".groups").inner_text()
     assert viewer.page.locator('[data-key="suggested"]').count() == 0

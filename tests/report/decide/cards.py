@@ -4,6 +4,8 @@ import base64
 import struct
 import zlib
 
+from libasis import FeatureCards
+
 
 def png(width=8, height=8):
     """A grey ramp as a PNG file, in base64."""
@@ -93,3 +95,8 @@ def make_cards(graph, kind="image", *, ablations=(), groups=False, outputs=("0",
         "groups": found if groups else [],
         "cards": entries,
     }
+
+
+def as_cards(plain):
+    """The same as `libasis.collect` returns it."""
+    return FeatureCards(**{key: plain[key] for key in ("kind", "outputs", "cards", "groups", "info")})

@@ -4,9 +4,17 @@ import math
 import pytest
 import torch
 
-from libasis.report.decide.facts import PER_SITE, SHOWN, facts_of
-from report.decide.cards import ablation, card, make_cards
+from libasis import Label
+from libasis.report import Results
+from libasis.report.decide import facts as room
+from libasis.report.decide.facts import PER_SITE, SHOWN, Feature
+from libasis.report.words import Words
+from report.decide.cards import ablation, as_cards, card, make_cards
 from report.synthetic import make_graph
+
+
+def facts_of(graph, cards=None):
+    return room.facts_of(Results([graph], cards=cards))
 
 
 def test_without_cards_nothing_but_importance_is_known(lib):
@@ -77,18 +85,37 @@ def test_one_group_is_no_comparison_and_more_than_two_are_counted(lib):
     assert facts_of(lib, {**cards, "groups": cards["groups"] * 2}).groups.more == 2
 
 
-def test_cards_of_another_graph_and_missing_cards_count_for_nothing(lib):
+def test_missing_cards_and_those_of_the_last_site_count_for_nothing(lib):
     cards = make_cards(lib)
-    some = {k: v for k, v in cards["cards"].items() if k.endswith(":0")} | {"elsewhere:0": cards["cards"]["output:0"]}
-    facts = facts_of(lib, {**cards, "cards": some})
-    assert facts.cards == 3
-    assert all(f.site != "elsewhere" for f in facts.features)
+    some = {k: v for k, v in cards["cards"].items() if k.endswith(":0")}
+    assert facts_of(lib, {**cards, "cards": some}).cards == 3
 
 
-def test_an_object_with_to_plain_is_as_good_as_plain_data(lib):
+def test_plain_data_are_as_good_as_cards(lib):
     cards = make_cards(lib, groups=True)
-    holder = type("Cards", (), {"to_plain": lambda self: cards})()
-    assert facts_of(lib, holder) == facts_of(lib, cards)
+    assert facts_of(lib, as_cards(cards)) == facts_of(lib, cards)
+
+
+def test_a_note_alone_is_no_name(lib):
+    cards = make_cards(lib)
+    cards["cards"] = {key: card(suggestion=("class", "7", "AUC", 0.02)) for key in cards["cards"]}
+    noted = lib.with_labels({"unembed:in:0": Label("", "seen by eye")})
+    feature = next(f for f in facts_of(noted, cards).features if f.id == "unembed:in:0")
+    assert (feature.label, feature.low, feature.name(Words("en", "first"))) == ("", True, "class 7 (low end)")
+
+
+def test_the_users_label_comes_before_the_suggestion_and_that_before_the_id():
+    words, suggestion = Words("en", "first"), {"kind": "class", "value": "7"}
+    assert Feature("a:0", "a", label="loops", suggestion=suggestion).name(words) == "loops"
+    assert Feature("a:0", "a", suggestion=suggestion).name(words) == "class 7"
+    assert Feature("a:0", "a", suggestion=suggestion, low=True).name(words) == "class 7 (low end)"
+    assert Feature("a:0", "a", suggestion={"kind": "new", "value": "x"}).name(words) == "x"
+    wave = Feature("a:0", "a", suggestion={"kind": "frequency", "value": "14 of 113"})
+    assert [wave.name(Words(lang, "first")) for lang in ("en", "ja")] == ["frequency 14 of 113", "周波数 14/113"]
+    plain = Feature("a:0", "a")
+    assert plain.name(words) == plain.reference(words).strip("“”") == "a:0"
+    assert Feature("a:0", "a", label="loops").reference(words) == "“loops” (a:0)"
+    assert Feature("a:0", "a", suggestion=suggestion).reference(Words("ja", "first")) == "「クラス 7」（a:0）"
 
 
 def test_importances_that_are_all_zero_and_a_single_site():

@@ -1,15 +1,14 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 
+from libasis import Communities
 from libasis.report.decide.modules import LEAST, MOST, modules_of, path_through
 from report.synthetic import make_graph
 
 
 def communities(graph, count, modular=True):
     ids = [f"{site.name}:{i}" for site in graph.basis.sites for i in range(site.k)]
-    return SimpleNamespace(modules={key: n % count for n, key in enumerate(ids)}, modular=modular)
+    return Communities({key: n % count for n, key in enumerate(ids)}, [1.0] * count, 1.0, modular)
 
 
 def chain():

@@ -1,12 +1,14 @@
+import dataclasses
+import itertools
 import re
-from types import SimpleNamespace
 
 import pytest
 
-from libasis.errors import OptionError
-from libasis.report.decide import first_screen
-from libasis.report.decide.svg import shorten, width_of
-from report.decide.cards import ablation, make_cards
+from libasis import Communities
+from libasis.report import Results, decide
+from libasis.report.decide.svg import WIDTH, shorten, width_of
+from libasis.report.words import Words
+from report.decide.cards import ablation, as_cards, make_cards
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
 from report.test_page import EVIL, Reader
 
@@ -16,6 +18,10 @@ LANGS = pytest.mark.parametrize("lang", ["en", "ja"])
 @pytest.fixture(scope="module")
 def tests():
     return {"unembed:in:0": ablation(), "blocks.0.ln2:in:0": ablation(-0.002, passed=False)}
+
+
+def first_screen(graphs, lang="en", **results):
+    return decide.first_screen(Results(graphs, **results), Words(lang, "first"))
 
 
 def marks(text):
@@ -39,7 +45,9 @@ def test_every_claim_has_one_mark_and_one_interval_or_the_words_that_there_is_no
 
 @LANGS
 def test_nothing_runs_and_no_style_is_inline(lib, edge_ablations, tests, lang):
-    page = Reader(first_screen([lib], edge_ablations=edge_ablations, cards=make_cards(lib, ablations=tests), lang=lang))
+    page = Reader(
+        first_screen([lib], edge_ablations=edge_ablations[:1], cards=make_cards(lib, ablations=tests), lang=lang)
+    )
     assert not {"script", "style", "link", "iframe", "form"} & set(page.tags)
     assert not [key for _, key, _ in page.attributes if key in ("style", "id") or key.startswith("on")]
     assert all(v.startswith("data:image/png;base64,") for _, key, v in page.attributes if key == "src")
@@ -72,7 +80,6 @@ def test_hostile_names_and_contents_are_only_text(lang):
     graph = make_graph((5, 4, 3), (EVIL, 'x" onload="alert(1)', "a\x00\ud800\u2028"), method=EVIL)
     for kind in ("text", "image", "table", "number"):
         cards = make_cards(graph, kind, groups=True, outputs=(EVIL, "b"))
-        cards["kind"] = EVIL
         for group in cards["groups"]:
             group["name"] = EVIL
         for entry in cards["cards"].values():
@@ -86,8 +93,9 @@ def test_hostile_names_and_contents_are_only_text(lang):
                 if kind == "table":
                     shown["content"] = {"kind": "table", "columns": [EVIL], "values": [EVIL], "z": [None]}
         edges = [make_edge_ablation(graph, (3, 2), (3, 2), metric=EVIL)]
+        cards = dataclasses.replace(as_cards(cards), kind=EVIL)
         results = {"cards": cards, "edge_ablations": edges, "node_ablations": [make_node_ablation(graph)]}
-        together = SimpleNamespace(modules={f"{EVIL}:0": 0}, agreement=0.5, modular=True)
+        together = Communities({f"{EVIL}:0": 0}, [1.0], 0.5, True)
         text = first_screen([graph], **results, communities=together, question=EVIL, lang=lang)
         page = Reader(text)
         assert "script" not in page.tags
@@ -109,10 +117,12 @@ def test_one_site_many_sites_and_features_without_strength(lang):
         Reader(first_screen([graph], cards=make_cards(graph), lang=lang))
 
 
-def test_a_question_of_ones_own_and_an_unknown_language(lib):
+def test_a_question_of_ones_own(lib):
     assert "Why &lt;so&gt;?" in first_screen([lib], question="Why <so>?")
-    with pytest.raises(OptionError, match="'fr'"):
-        first_screen([lib], lang="fr")
+    asked = {"en": "Why <so>?", "ja": "なぜか。"}
+    assert "なぜか。" in first_screen([lib], "ja", question=asked)
+    assert "なぜか。" not in first_screen([lib], "en", question=asked)
+    assert "なぜか。" in first_screen([lib], "en", question={"ja": "なぜか。"})
 
 
 def test_labels_of_pictures_are_cut_to_their_room():
@@ -121,3 +131,28 @@ def test_labels_of_pictures_are_cut_to_their_room():
         cut = shorten(text, 80)
         assert cut.endswith("…")
         assert width_of(cut) <= 80
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("fc1:in", "fc2:in", "fc3:in", "output"),
+        (*(f"transformer.h.{k}.mlp:out" for k in range(5)), "output"),
+        tuple(f"block.{k}:in" for k in range(30)),
+        ("a", "a site with a name that is wider than the whole picture is, and then some more of it"),
+    ],
+)
+def test_names_in_the_picture_stay_inside_and_apart(names):
+    """Of sites above their columns, and of features below their dots."""
+    text = first_screen([make_graph((6,) * len(names), names)])
+    found = re.findall(r'class="d-(site|name)" x="([\d.]+)" y="([\d.]+)" text-anchor="middle">([^<]*)<', text)
+    assert found
+    rows = {}
+    for kind, x, y, label in found:
+        half = width_of(label) / 2
+        assert float(x) - half >= -0.1
+        assert float(x) + half <= WIDTH + 0.1
+        rows.setdefault((kind, float(y) // 8), []).append((float(x) - half, float(x) + half))
+    for ends in rows.values():
+        ends.sort()
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(ends))

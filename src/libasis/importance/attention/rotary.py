@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...anatomy import Turn
 from .head_pairs import HeadPair, HeadPairSums, SharedByPairs, add_to, bands_of, gram, in_cache
-from .heads import HeadStates, Turn
+from .heads import HeadStates
 
 
 class RotaryPairSums(HeadPairSums):

@@ -3,116 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
-from ..series import metric_name, series_of
+from ...ablation import EdgeAblation, NodeAblation
+from ..results import Results
+from ..series import method_of, series_of
+from ..words import Words
 from .claims import differs_most
-from .facts import Facts, Feature
-from .words import Words
-
-if TYPE_CHECKING:
-    from ...ablation.results import EdgeAblation, NodeAblation
-    from ...graphs.graph import InteractionGraph
+from .facts import Feature, KnownFacts
 
 MOST = 4
 """Things to do next that are listed."""
 
 
-def question_of(facts: Facts, edge_ablations: Sequence[EdgeAblation], words: Words) -> str:
+def question_of(facts: KnownFacts, results: Results, words: Words) -> str:
     """The question that these results can answer, for a page that was given none."""
     if facts.groups:
-        first, second = (words.quote(name) for name in facts.groups.names)
+        first, second = map(words.quote, facts.groups.names)
         return words("question_groups", first=first, second=second)
-    return words("question_edges" if edge_ablations else "question_plain")
+    return words("question_edges" if results.edge_ablations else "question_plain")
 
 
-def how_sure(
-    facts: Facts, graphs: Sequence[InteractionGraph], ablations: Sequence[Any], communities: Any, words: Words
-) -> Iterator[str]:
+def how_sure(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]:
     """Which claims were tested, on how many scores, and where numbers are estimates."""
     if facts.tested:
-        yield words("sure_passed", passed=f"{len(facts.passed):,}", tested=f"{len(facts.tested):,}")
+        yield words("sure_passed", passed=len(facts.passed), tested=len(facts.tested))
     else:
         yield words("sure_none")
-    if ablations:
-        counts = list(dict.fromkeys(f"{r.samples:,}" for r in ablations))
+    counts = dict.fromkeys(f"{r.samples:,}" for r in [*results.edge_ablations, *results.node_ablations])
+    if counts:
         yield words("sure_samples", samples=words("comma").join(counts))
-    rules = graphs[0].basis.info.get("rules")
+    rules = results.graph.basis.info.get("rules")
     if isinstance(rules, list) and rules and all(isinstance(r, dict) and "stderr" in r for r in rules):
         sampled = sum(r["stderr"] is not None for r in rules)
-        blanks = {"sampled": f"{sampled:,}", "sections": f"{len(rules):,}"}
-        yield words("sure_sampled", **blanks) if sampled else words("sure_exact")
-    if communities is not None and communities.modular:
-        yield words("sure_stability", agreement=f"{communities.agreement:.2f}")
-    elif communities is not None:
-        yield words("sure_no_groups")
+        yield words("sure_sampled", sampled=sampled, sections=len(rules)) if sampled else words("sure_exact")
+    groups = results.communities
+    if groups is not None:
+        agreement = f"{groups.agreement:.2f}"
+        yield words("sure_stability", agreement=agreement) if groups.modular else words("sure_no_groups")
 
 
-def what_was_tested(
-    facts: Facts, edges: Sequence[EdgeAblation], nodes: Sequence[NodeAblation], words: Words
-) -> Iterator[str]:
+def what_was_tested(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]:
     """Every kind of test with its metric and its counts."""
+    edges, nodes, groups = results.edge_ablations, results.node_ablations, facts.groups
     if not (facts.tested or edges or nodes):
         yield words("tested_nothing")
     if facts.tested:
         yield _single(facts, words)
-    for key, count, results in (("edges", "sections", _alike(edges)), ("nodes", "sites", _alike(nodes))):
-        for same in results:
-            yield _ablation(key, count, same, words)
-    if facts.groups:
-        first, second = (words.quote(name) for name in facts.groups.names)
-        a, b = (f"{n:,}" for n in facts.groups.samples)
+    yield from _ablations("tested_edges", edges, words)
+    yield from _ablations("tested_nodes", nodes, words)
+    if groups:
+        (first, second), (a, b) = map(words.quote, groups.names), groups.samples
         yield words("tested_groups", first=first, second=second, n_first=a, n_second=b)
-        if facts.groups.more:
-            yield words("tested_more_groups", more=f"{facts.groups.more:,}")
+        if groups.more:
+            yield words("tested_more_groups", more=groups.more)
 
 
-def _single(facts: Facts, words: Words) -> str:
+def _single(facts: KnownFacts, words: Words) -> str:
     measured = [f.ablated for f in facts.tested if f.ablated]
-    metrics = list(dict.fromkeys(words.metric(a.metric) for a in measured))
+    metrics = dict.fromkeys(words.named("metric", a.metric) for a in measured)
     controls = sorted({a.controls for a in measured})
     return words(
         "tested_cards",
-        tested=f"{len(measured):,}",
-        cards=f"{facts.total:,}",
+        tested=len(measured),
+        cards=facts.total,
         controls=words("comma").join(f"{n:,}" for n in controls),
-        metric=words.listed(metrics),
+        metric=words.listed(list(metrics)),
     )
 
 
-def _alike(results: Sequence[Any]) -> list[list[Any]]:
-    """Results with the same metric, samples and allowance, which one sentence can describe."""
-    groups: dict[tuple[Any, ...], list[Any]] = {}
+def _ablations(key: str, results: Sequence[EdgeAblation] | Sequence[NodeAblation], words: Words) -> Iterator[str]:
+    """One sentence for all results with the same metric, samples, allowance and number of places."""
+    alike: dict[tuple[str, int, str, int], list[EdgeAblation | NodeAblation]] = {}
     for result in results:
-        key = (result.metric, result.samples, getattr(result, "max_drop", None), len(_parts(result)))
-        groups.setdefault(key, []).append(result)
-    return list(groups.values())
+        edges = isinstance(result, EdgeAblation)
+        places, drop = (result.edges_required, f"{result.max_drop:g}") if edges else (result.curves, "")
+        alike.setdefault((result.metric, result.samples, drop, len(places)), []).append(result)
+    for (metric, samples, drop, places), same in alike.items():
+        methods = words("comma").join(s.label(words) for s in series_of(same))
+        blanks = {"samples": samples, "drop": drop, "sections": places, "sites": places}
+        yield words(key, methods=methods, metric=words.named("metric", metric), **blanks)
 
 
-def _parts(result: Any) -> Any:
-    return result.edges_required if hasattr(result, "edges_required") else result.curves
-
-
-def _ablation(key: str, count: str, results: Sequence[Any], words: Words) -> str:
-    first = results[0]
-    blanks = {count: f"{len(_parts(first)):,}", "samples": f"{first.samples:,}"}
-    if key == "edges":
-        blanks["drop"] = f"{first.max_drop:g}"
-    methods = words("comma").join(s.label for s in series_of(results, words.lang))
-    return words(f"tested_{key}", methods=methods, metric=metric_name(results, words.lang), **blanks)
-
-
-def what_next(facts: Facts, graphs: Sequence[Any], edges: Sequence[EdgeAblation], words: Words) -> list[str]:
+def what_next(facts: KnownFacts, results: Results, words: Words) -> list[str]:
     """What would make the claims surer, the most urgent first; at most `MOST`."""
-    return list(_next(facts, graphs, edges, words))[:MOST]
+    return list(_next(facts, results, words))[:MOST]
 
 
-def _next(facts: Facts, graphs: Sequence[Any], edges: Sequence[EdgeAblation], words: Words) -> Iterator[str]:
+def _next(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]:
     def about(key: str, features: Sequence[Feature]) -> Iterator[str]:
         if features:
-            yield words(key, names=words.listed([words.reference(f) for f in features]))
+            yield words(key, names=words.listed([f.reference(words) for f in features]))
 
-    shown = facts.features
+    shown, edges = facts.features, results.edge_ablations
     most = differs_most(facts)
     if facts.passed:
         yield words("next_confirm")
@@ -122,9 +104,9 @@ def _next(facts: Facts, graphs: Sequence[Any], edges: Sequence[EdgeAblation], wo
         yield words("next_cards")
     elif not facts.tested:
         yield words("next_test")
-    if graphs[0].edges and not edges:
+    if results.graph.edges and not edges:
         yield words("next_ablate")
     if any(f.examples and not f.label for f in shown):
         yield words("next_label")
-    if edges and {series.method for series in series_of(edges, words.lang)} == {"lib"}:
+    if edges and {method_of(result) for result in edges} == {"lib"}:
         yield words("next_compare")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..markup import escape
-from .numbers import fixed
-from .words import Words
+from ..numbers import fixed
+from ..words import Words
 
 EXAMPLES = 3
 """Examples of a feature on the first screen."""
@@ -23,25 +23,18 @@ def example(entry: Mapping[str, Any], words: Words) -> str:
     content = entry.get("content") or {}
     show = {"text": _text, "image": _image, "table": _table, "number": _numbers}.get(str(content.get("kind")))
     body = show(content, entry, words) if show else ""
-    parts = [part for part in (_short(entry["value"]), _answer(entry, words)) if part]
+    value = fixed(entry["value"], 2 if abs(entry["value"]) < 1000 else 0)
+    parts = [part for part in (value, _answer(entry, words)) if part]
     note = " ".join(f"<span>{escape(part)}</span>" for part in parts)
     return f"<li>{body}<small>{note}</small></li>"
 
 
 def _answer(entry: Mapping[str, Any], words: Words) -> str:
     """What was wanted and what came out, as far as it is known."""
-    target, prediction = entry.get("target"), entry.get("prediction")
-    if target is not None and target == prediction:
-        return words("example_right", target=target)
-    if target is not None and prediction is not None:
-        return words("example_wrong", target=target, prediction=prediction)
-    if target is not None:
-        return words("example_target", target=target)
-    return "" if prediction is None else words("example_prediction", prediction=prediction)
-
-
-def _short(value: float) -> str:
-    return fixed(value, 2) if abs(value) < 1000 else fixed(value, 0)
+    given = {key: str(entry[key]) for key in ("target", "prediction") if entry.get(key) is not None}
+    if len(given) == 2:
+        return words("example_right" if given["target"] == given["prediction"] else "example_wrong", **given)
+    return words(f"example_{next(iter(given))}", **given) if given else ""
 
 
 def _text(content: Mapping[str, Any], _: Mapping[str, Any], __: Words) -> str:
@@ -59,8 +52,8 @@ def _image(content: Mapping[str, Any], entry: Mapping[str, Any], words: Words) -
         base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return ""
-    blanks = {"sample": entry.get("sample"), "width": content["width"], "height": content["height"]}
-    alt = escape(words("example_image", **blanks))
+    sample = str(entry.get("sample"))  # its number is a name, not a count
+    alt = escape(words("example_image", sample=sample, width=content["width"], height=content["height"]))
     return f'<img class="d-image" alt="{alt}" src="data:image/png;base64,{data}">'
 
 

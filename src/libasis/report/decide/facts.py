@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ...graphs.graph import InteractionGraph
+from ...cards import FeatureCards
+from ..numbers import Bounded
+from ..results import Results
+from ..words import Words, clean
 
 SHOWN, PER_SITE = 4, 2
 """Features on the first screen, and of one site where nothing but importance ranks them."""
@@ -19,28 +22,14 @@ NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval, where one was measured."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def half(self) -> float | None:
-        """Half the width of the interval."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
-
-@dataclass(frozen=True)
 class Ablated:
     """The score with one feature held at its mean, beside random directions held at theirs."""
 
     metric: str
     base: float
     without: float
-    change: Estimate
-    control: Estimate
+    change: Bounded
+    control: Bounded
     controls: int
     passed: bool
 
@@ -49,9 +38,9 @@ class Ablated:
 class Contrast:
     """A mean in two groups; ``size`` is the difference in standard deviations, where a deviation is known."""
 
-    first: Estimate
-    second: Estimate
-    difference: Estimate
+    first: Bounded
+    second: Bounded
+    difference: Bounded
     size: float | None = None
 
 
@@ -78,7 +67,7 @@ class Feature:
     suggestion: Mapping[str, Any] | None = None
     share: float = 0.0
     ablated: Ablated | None = None
-    effect: tuple[str, Estimate] | None = None
+    effect: tuple[str, Bounded] | None = None
     contrast: Contrast | None = None
     low: bool = False
     examples: tuple[Mapping[str, Any], ...] = ()
@@ -88,9 +77,29 @@ class Feature:
         """Whether an intervention on it alone did more than its controls."""
         return self.ablated is not None and self.ablated.passed
 
+    def name(self, words: Words) -> str:
+        """The user's label, else the suggestion, else the id."""
+        if self.label:
+            return clean(self.label)
+        if not self.suggestion:
+            return self.id
+        kind, value = self.suggestion.get("kind"), clean(self.suggestion["value"])
+        wave = re.fullmatch(r"(\d+) of (\d+)", value) if kind == "frequency" else None
+        if wave:
+            name = words("wave", value=wave[1], modulus=wave[2])
+        else:
+            name = words(f"suggests_{kind}", value=value) if f"suggests_{kind}" in words.all else value
+        return words("low_end", name=name) if self.low else name
+
+    def reference(self, words: Words) -> str:
+        """The name with the id beside it, for sentences where several features may have one name."""
+        name = self.name(words)
+        quoted = words.quote(name)
+        return quoted if name == self.id else words("reference", name=quoted, id=self.id)
+
 
 @dataclass(frozen=True)
-class Groups:
+class TwoGroups:
     """Two groups of samples side by side: the first two of the cards.
 
     Attributes:
@@ -107,7 +116,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Facts:
+class KnownFacts:
     """What the first screen knows.
 
     Attributes:
@@ -122,7 +131,7 @@ class Facts:
     total: int
     cards: int | None = None
     tested: tuple[Feature, ...] = ()
-    groups: Groups | None = None
+    groups: TwoGroups | None = None
 
     @property
     def passed(self) -> tuple[Feature, ...]:
@@ -130,56 +139,41 @@ class Facts:
         return tuple(f for f in self.tested if f.verified)
 
 
-def plain(cards: Any) -> Mapping[str, Any] | None:
-    """Cards as plain data, whether given so or as an object."""
-    return cards.to_plain() if hasattr(cards, "to_plain") else cards
-
-
-def facts_of(graph: InteractionGraph, cards: Any = None) -> Facts:
-    """The facts of a graph and its cards; cards of features that the graph lacks are not counted.
+def facts_of(results: Results) -> KnownFacts:
+    """The facts of the first graph and its cards.
 
     Shown first are the features verified by intervention, the largest change of the score leading. Then comes the
     difference between two groups, in standard deviations, or, without groups, the share of the importance of a site.
     Features of the last site are the outputs themselves and are shown only where there is no other site.
     """
-    data = plain(cards)
-    known = data["cards"] if data else {}
-    groups = _groups(data) if data else None
-    pairs = (data.get("groups") or [])[:2] if data and groups else []
-    columns = graph.basis.sites[:-1] or graph.basis.sites
+    graph, cards = results.graph, results.cards
+    groups = _groups(cards) if cards else None
     features = []
-    for site in columns:
+    for site in graph.basis.sites[:-1] or graph.basis.sites:
         total = float(site.importances.sum())
         for index, importance in enumerate(site.importances.tolist()):
-            key = f"{site.name}:{index}"
             share = importance / total if total > 0 else 0.0
-            features.append(_feature(graph, key, share, known.get(key) or {}, pairs))
-    ids = {f.id for f in features}
-    return Facts(
+            features.append(_feature(results, site.name, index, share))
+    return KnownFacts(
         features=_shown(features, bool(groups)),
         total=len(features),
-        cards=sum(key in ids for key in known) if data else None,
+        cards=sum(f.id in cards.cards for f in features) if cards else None,
         tested=tuple(f for f in features if f.ablated),
         groups=groups,
     )
 
 
-def label_of(graph: InteractionGraph, key: str) -> str:
-    """The user's label of a feature, empty where there is none."""
-    entry = getattr(graph, "labels", {}).get(key)
-    return entry.label if entry else ""
-
-
-def _feature(
-    graph: InteractionGraph, key: str, share: float, card: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]
-) -> Feature:
+def _feature(results: Results, site: str, index: int, share: float) -> Feature:
+    key, cards = f"{site}:{index}", results.cards
+    card = cards.cards.get(key, {}) if cards else {}
     effects, suggestions, ablation = card.get("effects"), card.get("suggestions"), card.get("ablation")
-    means = [pair.get("features", {}).get(key) for pair in pairs]
-    suggestion, label = suggestions[0] if suggestions else None, label_of(graph, key)
+    means = [group.get("features", {}).get(key) for group in cards.groups[:2]] if cards else []
+    suggestion, named = suggestions[0] if suggestions else None, results.graph.labels.get(key)
+    label = named.label if named else ""
     low = suggestion is not None and not label and _low(suggestion)
     return Feature(
         id=key,
-        site=key.rpartition(":")[0],
+        site=site,
         label=label,
         suggestion=suggestion,
         share=share,
@@ -209,17 +203,17 @@ def _ablated(entry: Mapping[str, Any]) -> Ablated:
     )
 
 
-def _bounded(entry: Mapping[str, Any], value: str, low: str, high: str) -> Estimate:
-    return Estimate(entry[value], _finite(entry.get(low)), _finite(entry.get(high)))
+def _bounded(entry: Mapping[str, Any], value: str, low: str, high: str) -> Bounded:
+    return Bounded(entry[value], _finite(entry.get(low)), _finite(entry.get(high)))
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _around(mean: float, stderr: float | None) -> Estimate:
+def _around(mean: float, stderr: float | None) -> Bounded:
     error = _finite(stderr)
-    return Estimate(mean) if error is None else Estimate(mean, mean - NORMAL_95 * error, mean + NORMAL_95 * error)
+    return Bounded(mean) if error is None else Bounded(mean, mean - NORMAL_95 * error, mean + NORMAL_95 * error)
 
 
 def _contrast(first: Sequence[Any], second: Sequence[Any], std: float | None = None) -> Contrast:
@@ -231,19 +225,18 @@ def _contrast(first: Sequence[Any], second: Sequence[Any], std: float | None = N
     return Contrast(_around(first[0], errors[0]), _around(second[0], errors[1]), _around(difference, error), size)
 
 
-def _groups(data: Mapping[str, Any]) -> Groups | None:
-    found = data.get("groups") or []
-    if len(found) < 2:
+def _groups(cards: FeatureCards) -> TwoGroups | None:
+    if len(cards.groups) < 2:
         return None
-    first, second = found[:2]
-    columns = zip(data.get("outputs") or [], first.get("outputs") or [], second.get("outputs") or [], strict=False)
+    first, second = cards.groups[:2]
+    columns = zip(cards.outputs, first.get("outputs") or [], second.get("outputs") or [], strict=False)
     outputs = [(str(name), _contrast(a, b)) for name, a, b in columns]
     outputs.sort(key=lambda pair: -abs(pair[1].difference.value))
-    return Groups(
+    return TwoGroups(
         names=(str(first["name"]), str(second["name"])),
         samples=(int(first["samples"]), int(second["samples"])),
         outputs=tuple(outputs),
-        more=len(found) - 2,
+        more=len(cards.groups) - 2,
     )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from ...graphs.graph import InteractionGraph
+from ...graphs import Communities, InteractionGraph
 
 MOST, COLUMNS = 12, 12
 """Modules and sites drawn."""
@@ -69,7 +68,7 @@ class Modules:
         return len(self.spots) if self.source == "features" else len(self.names)
 
 
-def modules_of(graph: InteractionGraph, communities: Any = None, through: str | None = None) -> Modules:
+def modules_of(graph: InteractionGraph, communities: Communities | None = None, through: str | None = None) -> Modules:
     """The user's modules, else the communities, else the most important features grouped by site.
 
     Args:
@@ -80,12 +79,11 @@ def modules_of(graph: InteractionGraph, communities: Any = None, through: str | 
     """
     path = path_through(graph, through or f"{graph.sites[0]}:{int(graph.basis.sites[0].importances.argmax())}")
     first = max(0, len(graph.sites) - COLUMNS)
-    named: Mapping[str, Any] = getattr(graph, "modules", None) or {}
-    suggested: Mapping[str, Any] = communities.modules if communities is not None and communities.modular else {}
-    assigned = named or suggested
+    suggested = communities.modules if communities is not None and communities.modular else {}
+    assigned = graph.modules or suggested
     names, leaders, spots = _lanes(graph, assigned, path, first) if assigned else _ranks(graph, path, first)
     return Modules(
-        source="user" if named else "communities" if suggested else "features",
+        source="user" if graph.modules else "communities" if suggested else "features",
         names=names,
         leaders=leaders,
         sites=graph.sites[first:],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 
-from ..canvas import clean
 from ..markup import escape
-from .facts import OUTPUTS, Contrast, Estimate, Groups
+from ..numbers import Bounded, fixed, places
+from ..words import Words, clean
+from .facts import OUTPUTS, Contrast, TwoGroups
 from .modules import Modules, Spot
-from .numbers import fixed, places
-from .words import Words
 
 WIDTH = 480
 """Width of a picture in units; a letter is 12 of them high."""
@@ -19,8 +19,6 @@ EDGE = 46.0
 """Room to the right of the last column."""
 LARGEST = 9.0
 """Radius of the dot of a module that has all of a site's importance."""
-
-
 NAMES, PITCH = 110.0, 31.0
 """Room for the names of outputs, and height of one output's pair of bars."""
 
@@ -59,11 +57,10 @@ def picture(modules: Modules, name: Callable[[str], str], rows: Mapping[int, str
 
     depth = 1 + max((spot.row for spot in modules.spots), default=0)
     body = [*_columns(modules, gutter, step), *_lines(modules, at)]
-    ends = {key for key in modules.path}
     for number, spot in enumerate(modules.spots):
         ids = [f"{modules.sites[spot.column]}:{i}" for i in spot.members]
-        on_path = bool(ends & set(ids))
-        label = "" if lanes else shorten(name(modules.leaders[number]), min(150.0, max(60.0, step - 8)))
+        on_path = not set(ids).isdisjoint(modules.path)
+        label = "" if lanes else _label(modules.leaders[number], name, min(150.0, step - 8))
         body.append(_dot(at(spot), spot, label, rows.get(spot.row, "") if lanes else name(ids[0]), on_path))
     if lanes:
         for row, label in rows.items():
@@ -71,22 +68,22 @@ def picture(modules: Modules, name: Callable[[str], str], rows: Mapping[int, str
             body.append(f'<text class="d-row" x="0" y="{top + spacing * row + 4:.1f}">{text}</text>')
     height = top + spacing * (depth - 1) + 24
     path = " → ".join(name(key) for key in modules.path)
-    alt = words("picture_alt", modules=f"{modules.count:,}", sites=f"{len(modules.sites):,}", path=path)
+    alt = words("picture_alt", modules=modules.count, sites=len(modules.sites), path=path)
     return _svg(height, alt, body)
 
 
 def _columns(modules: Modules, gutter: float, step: float) -> Iterator[str]:
     """Site names above the columns, staggered where they would touch, every n-th where there are many."""
-    every = max(1, math.ceil(len(modules.sites) / 6))
-    stagger = max(width_of(site) for site in modules.sites) > step * every
-    for column, site in enumerate(modules.sites):
-        if column % every == 0 or column == len(modules.sites) - 1:
-            low = (column // every) % 2 if stagger else 1
-            text = escape(shorten(site, min(2 * step * every - 10, 150)))
-            place = "start" if column == 0 and gutter < 100 else "end" if column == len(modules.sites) - 1 else "middle"
-            shift = {"start": -gutter, "end": EDGE, "middle": 0.0}[place]
-            x = max(0.0, gutter + step * column + shift)
-            yield f'<text class="d-site" x="{x:.1f}" y="{12 + 14 * low}" text-anchor="{place}">{text}</text>'
+    every, last = max(1, math.ceil(len(modules.sites) / 6)), len(modules.sites) - 1
+    names = []
+    for column in sorted({*range(0, last, every), last}):
+        text = shorten(modules.sites[column], min(2 * step * every - 10, 150))
+        half = width_of(text) / 2
+        names.append((text, min(max(gutter + step * column, half), WIDTH - half), half))
+    stagger = any(left[1] + left[2] > right[1] - right[2] for left, right in pairwise(names))
+    for k, (text, x, _) in enumerate(names):
+        low = k % 2 if stagger else 1
+        yield f'<text class="d-site" x="{x:.1f}" y="{12 + 14 * low}" text-anchor="middle">{escape(text)}</text>'
 
 
 def _lines(modules: Modules, at: Callable[[Spot], tuple[float, float]]) -> Iterator[str]:
@@ -101,6 +98,12 @@ def _lines(modules: Modules, at: Callable[[Spot], tuple[float, float]]) -> Itera
         )
 
 
+def _label(key: str, name: Callable[[str], str], room: float) -> str:
+    """A feature's name; of one without a name its id, or where that is too wide its number: its site stands above."""
+    text = name(key)
+    return key.rpartition(":")[2] if text == key and width_of(key) > room else shorten(text, room)
+
+
 def _dot(place: tuple[float, float], spot: Spot, label: str, title: str, on_path: bool) -> str:
     x, y = place
     radius = 3.0 + (LARGEST - 3.0) * math.sqrt(min(1.0, spot.share))
@@ -112,7 +115,7 @@ def _dot(place: tuple[float, float], spot: Spot, label: str, title: str, on_path
     )
 
 
-def bars(groups: Groups, words: Words) -> str:
+def bars(groups: TwoGroups, words: Words) -> str:
     """Two bars per output, in its own units, from zero; a whisker is the 95% interval."""
     shown = groups.outputs[:OUTPUTS]
     ends = [0.0] + [v for _, c in shown for e in (c.first, c.second) for v in (e.value, e.low, e.high) if v is not None]
@@ -131,14 +134,14 @@ def bars(groups: Groups, words: Words) -> str:
     return _svg(bottom + 6, words.joined([_bar_words(groups, o, c, words) for o, c in shown]), body)
 
 
-def _legend(groups: Groups) -> Iterator[str]:
+def _legend(groups: TwoGroups) -> Iterator[str]:
     for k, name in enumerate(groups.names):
         y = 2 + 15 * k
         yield f'<rect class="d-bar{k}" x="0" y="{y}" width="26" height="11"/>'
         yield f'<text class="d-row" x="34" y="{y + 10}">{escape(shorten(name, WIDTH - 40))}</text>'
 
 
-def _bar(estimate: Estimate, group: int, y: float, zero: float, unit: float, digits: int) -> str:
+def _bar(estimate: Bounded, group: int, y: float, zero: float, unit: float, digits: int) -> str:
     end = zero + estimate.value * unit
     left, right = min(zero, end), max(zero, end)
     out = f'<rect class="d-bar{group}" x="{left:.1f}" y="{y:.1f}" width="{max(0.8, right - left):.1f}" height="12"/>'
@@ -149,7 +152,7 @@ def _bar(estimate: Estimate, group: int, y: float, zero: float, unit: float, dig
     return out + f'<text class="d-value" x="{right + 6:.1f}" y="{y + 10.5:.1f}">{fixed(estimate.value, digits)}</text>'
 
 
-def _bar_words(groups: Groups, output: str, contrast: Contrast, words: Words) -> str:
+def _bar_words(groups: TwoGroups, output: str, contrast: Contrast, words: Words) -> str:
     digits = places(contrast.difference)
     return words(
         "bars_alt",

@@ -94,7 +94,7 @@ function suggestions(app, v, card) {
     el("ul", {}, card.suggestions.map((found) => el("li", {},
       el("span", {}, suggestionText(found, isolated(shortened(String(found.value), 60))), " ",
         el("span", { class: "hint" }, t("statistic", {
-          statistic: found.statistic, effect: quantity(found.effect), n: whole(found.n),
+          statistic: named("statistic", found.statistic), effect: quantity(found.effect), n: whole(found.n),
           p: found.p === null || found.p === undefined ? "" : `, p ${found.p < 1e-300 ? "< 1e−300" : `= ${quantity(found.p)}`}`,
         }))),
       button(t("take_over"), () => {

@@ -77,13 +77,12 @@ function effects(card) {
 /** The ablation of this feature alone, beside that of random directions. */
 function ablation({ ablation: found }) {
   if (!found) return null;
-  const metric = DATA.words[lang()][`metric_${found.metric}`] ?? found.metric;
   return el("section", {}, el("h4", {}, t("ablation"), el("span", { class: found.passed ? "tag good" : "tag" }, t(found.passed ? "verified" : "not_verified"))),
     intervals([
       { name: t("without_it"), value: found.change, low: found.low, high: found.high },
       { name: t("without_random", { controls: whole(found.controls) }), value: found.control, low: found.control_low, high: found.control_high },
     ]),
-    el("p", { class: "note" }, t("ablation_note", { metric: isolated(metric), base: quantity(found.base), without: quantity(found.without) })));
+    el("p", { class: "note" }, t("ablation_note", { metric: isolated(named("metric", found.metric)), base: quantity(found.base), without: quantity(found.without) })));
 }
 
 function direction({ direction: found }) {

@@ -12,6 +12,11 @@ function t(key, blanks = {}) {
   return DATA.words[lang()][key].replace(/\{(\w+)\}/g, (_, name) => blanks[name]);
 }
 
+/** The word for a method, metric or other thing of a kind; what has none keeps its own name. */
+function named(kind, name) {
+  return DATA.words[lang()][`${kind}_${name}`] ?? name;
+}
+
 function whole(number) {
   return number.toLocaleString("en-US");
 }

@@ -1,24 +1,55 @@
-"""Every word of the report: one dictionary per language, with the same keys and the same blanks."""
+"""Every word of the report: a folder for each language, in it a file for each topic, with the same keys and blanks."""
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
+
 from ...errors import OptionError
-from .en import EN
-from .ja import JA
-from .view_en import VIEW_EN
-from .view_ja import VIEW_JA
+from . import en, ja
 
-LANGUAGES = {"en": EN, "ja": JA}
-VIEW = {"en": VIEW_EN, "ja": VIEW_JA}
-"""The words of the script."""
+LANGUAGES = {"en": en, "ja": ja}
 
 
-def texts(lang: str) -> dict[str, str]:
-    """The words of a language.
+class Words:
+    """The words of one topic in one language, and what its grammar does with names. Topics share the common words.
 
     Raises:
         OptionError: the language is not one of ours.
     """
-    if lang not in LANGUAGES:
-        raise OptionError(f'lang is {lang!r}; it must be "en" or "ja".')
-    return LANGUAGES[lang]
+
+    def __init__(self, lang: str, topic: str) -> None:
+        if lang not in LANGUAGES:
+            raise OptionError(f'lang is {lang!r}; it must be "en" or "ja".')
+        self.lang = lang
+        self.all: dict[str, str] = {**LANGUAGES[lang].COMMON, **LANGUAGES[lang].TOPICS[topic]}
+
+    def __call__(self, key: str, **blanks: object) -> str:
+        """The text of a key, its blanks filled; a whole number is a count and gets its commas."""
+        filled = {name: f"{value:,}" if type(value) is int else value for name, value in blanks.items()}
+        return self.all[key].format(**filled) if filled else self.all[key]
+
+    def named(self, kind: str, name: object) -> str:
+        """The word for a method, metric or other thing of a kind; what has none keeps its own name."""
+        return self.all.get(f"{kind}_{name}") or clean(name)
+
+    def quote(self, text: object) -> str:
+        """Text between the marks of the language."""
+        return self("quote", text=clean(text))
+
+    def listed(self, names: Sequence[str]) -> str:
+        """A, B and C."""
+        *head, last = names
+        return self("and").join([self("comma").join(head), last]) if head else last
+
+    def joined(self, sentences: Sequence[str]) -> str:
+        """Sentences one after the other."""
+        return self("space").join(s for s in sentences if s)
+
+
+def clean(text: object) -> str:
+    """Text that every format can carry: control characters and lone surrogates become U+FFFD."""
+    return "".join(
+        " " if c in "\n\r\t" else "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or c in "\ufffe\uffff" else c
+        for c in str(text)
+    )

@@ -1,0 +1,90 @@
+"""Samples of a file in memory, as batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import SourceError
+
+
+@dataclass(frozen=True, eq=False)
+class FileBatches:
+    """Samples in memory, in batches; can be gone through any number of times.
+
+    Attributes:
+        inputs: a tensor, or tensors by the name of the model's input; first dimension the samples.
+        targets: one per sample, or None.
+        batch_size: samples in each batch but the last.
+        scale: what inputs of bytes are divided by, as they are turned to float32 batch by batch.
+        columns: names of the inputs' columns, where they have any.
+        classes: names of the targets, where they have any.
+        places: where in the source each sample stands, counted from 0, int64 ``[n]``.
+        files: of images, the file of each place.
+    """
+
+    inputs: Tensor | dict[str, Tensor]
+    targets: Tensor | None
+    batch_size: int = 256
+    scale: float | None = None
+    columns: list[str] | None = None
+    classes: list[str] | None = None
+    places: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    files: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.places) != self.samples:
+            object.__setattr__(self, "places", torch.arange(self.samples))
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.inputs if isinstance(self.inputs, Tensor) else next(iter(self.inputs.values())))
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, self.samples, self.batch_size):
+            part = slice(start, start + self.batch_size)
+            inputs = self._inputs(part)
+            yield inputs if self.targets is None else (inputs, self.targets[part])
+
+    def example(self) -> Any:
+        """The inputs of the first batch."""
+        return self._inputs(slice(0, self.batch_size))
+
+    def take(self, samples: Tensor) -> FileBatches:
+        """Some samples only, int64 ``[m]``."""
+        inputs = self.inputs
+        return replace(
+            self,
+            inputs={k: v[samples] for k, v in inputs.items()} if isinstance(inputs, dict) else inputs[samples],
+            targets=None if self.targets is None else self.targets[samples],
+            places=self.places[samples],
+        )
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[FileBatches, FileBatches]:
+        """Two parts drawn at random, each in the order of the source: all but a fraction, and that fraction.
+
+        Raises:
+            SourceError: one of them would be empty.
+        """
+        count = round(self.samples * fraction)
+        if not 0 < count < self.samples:
+            raise SourceError(
+                f"of {self.samples} samples a fraction of {fraction} would hold out {count}; give more data or another "
+                "fraction."
+            )
+        order = torch.randperm(self.samples, generator=torch.Generator().manual_seed(seed))
+        return self.take(order[count:].sort().values), self.take(order[:count].sort().values)
+
+    def _inputs(self, part: slice) -> Any:
+        if isinstance(self.inputs, dict):
+            return {name: tensor[part] for name, tensor in self.inputs.items()}
+        inputs = self.inputs[part]
+        return inputs if self.scale is None else inputs.to(torch.float32) / self.scale

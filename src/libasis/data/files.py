@@ -1,0 +1,80 @@
+"""Samples in files: tables, arrays, folders of images and text, read into memory as batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import OptionError, SourceError
+from .file_batches import FileBatches
+from .images import read_images
+from .tables import read_arrays, read_table
+from .text import read_text
+
+ARRAYS = (".npz", ".safetensors")
+TABLES = (".csv", ".parquet")
+TEXTS = (".txt", ".jsonl")
+SUFFIXES = (*ARRAYS, *TABLES, *TEXTS)
+OPTIONS = {
+    **dict.fromkeys(ARRAYS + TABLES, ("target", "columns")),
+    **dict.fromkeys(TEXTS, ("tokenizer", "sequence_length", "max_sequences")),
+    "folder": (),
+}
+"""By what is read the options of `read` that say how, `batch_size` aside."""
+
+SEQUENCE_LENGTH = 128
+
+
+def kind_of(path: str | Path) -> str | None:
+    """How a path is read: ``"folder"`` or its suffix; None where it is not."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    return "folder" if path.is_dir() else suffix if suffix in SUFFIXES else None
+
+
+def read(
+    path: str | Path,
+    target: str | None = None,
+    columns: Sequence[str] | None = None,
+    *,
+    batch_size: int = 256,
+    tokenizer: Any = None,
+    sequence_length: int = SEQUENCE_LENGTH,
+    max_sequences: int | None = None,
+) -> FileBatches:
+    """The samples of a file or a folder, for every call that takes batches. Values are never scaled or filled in.
+
+    Args:
+        path: a table (.csv, .parquet: a sample each row), arrays (.npz, .safetensors: first dimension the samples),
+            text (.txt, .jsonl) or a folder of images of one size, with a sub-folder for each class or none.
+        target: the column or array of the targets; of arrays ``y``, ``Y`` or ``targets`` where it is not given.
+        columns: of a table the columns that are the inputs, side by side (all but the target by default). Of arrays
+            the inputs, several by the names of the model's inputs (``x``, ``X`` or ``inputs`` by default).
+        batch_size: samples in a batch.
+        tokenizer: for text: called as those of transformers are, with their ``eos_token_id``.
+        sequence_length: for text: tokens in a sample.
+        max_sequences: for text: so many samples at most.
+
+    Raises:
+        SourceError: there is nothing that can be read, or a value is missing, not finite or no number.
+        OptionError: an option is given that such a file cannot use.
+    """
+    path, kind = Path(path), kind_of(path)
+    if kind is None:
+        raise SourceError(f"{path} is no folder of images and does not end in {', '.join(SUFFIXES)}; give such a file.")
+    if not path.exists():
+        raise SourceError(f"{str(path)!r}: there is no such file in {Path.cwd()}.")
+    given = {"target": target, "columns": columns, "tokenizer": tokenizer, "max_sequences": max_sequences}
+    given["sequence_length"] = None if sequence_length == SEQUENCE_LENGTH else sequence_length
+    for name, value in given.items():
+        if value is not None and name not in OPTIONS[kind]:
+            raise OptionError(f"{name} is given, but {path} cannot use it; leave it out.")
+    if kind == "folder":
+        found = read_images(path)
+    elif kind in TEXTS:
+        found = read_text(path, tokenizer, sequence_length, max_sequences)
+    else:
+        found = (read_arrays if kind in ARRAYS else read_table)(path, target, columns)
+    return replace(found, batch_size=batch_size)

@@ -1,0 +1,133 @@
+"""What a page shows, as one value: graphs and all that was measured of them, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from typing import Any
+
+from ..ablation import EdgeAblation, NodeAblation
+from ..cards import FeatureCards
+from ..errors import OptionError
+from ..graphs import Communities, InteractionGraph, communities
+from .series import method_of
+
+MOST_EDGES = 300_000
+"""Of graphs with more edges the search for groups takes minutes, and is left to the user."""
+
+Text = str | Mapping[str, str] | None
+"""One text for every language, or one for each by ``"en"`` and ``"ja"``; None takes ours."""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Graphs and what was measured of them.
+
+    Attributes:
+        graphs: one for each basis. The first one leads: its sites order the tables, its features are listed.
+        edge_ablations: of these graphs, each of the one whose basis method its ``info["basis"]`` names.
+        node_ablations: the same.
+        cards: feature cards of the first graph, or the same as plain data.
+        communities: groups of features suggested for the first graph.
+        title: the heading.
+        question: the question that the page answers; None takes one that these results can answer.
+
+    Raises:
+        OptionError: there is no graph, or a result belongs to none of the graphs.
+    """
+
+    graphs: Sequence[InteractionGraph]
+    edge_ablations: Sequence[EdgeAblation] = ()
+    node_ablations: Sequence[NodeAblation] = ()
+    cards: FeatureCards | None = None
+    communities: Communities | None = None
+    title: Text = None
+    question: Text = None
+
+    def __post_init__(self) -> None:
+        for name, kind in KINDS.items():
+            object.__setattr__(self, name, _all_of(kind, name, getattr(self, name)))
+        if not self.graphs:
+            raise OptionError("The results have no graph; give at least one InteractionGraph.")
+        if isinstance(self.cards, Mapping):
+            object.__setattr__(self, "cards", _cards(self.cards))
+        for edges in self.edge_ablations:
+            graph = self.graph_of(edges)
+            sizes = {site: matrix.numel() for site, matrix in zip(graph.sites[:-1], graph.edges, strict=True)}
+            _check(edges, sizes, edges.edges_total, "edges")
+        for nodes in self.node_ablations:
+            sizes = {site.name: site.k for site in self.graph_of(nodes).basis}
+            _check(nodes, sizes, {site: max(curve, default=0) for site, curve in nodes.curves.items()}, "features")
+        _check_ids(self.graph, self.cards.cards if self.cards else {}, "card")
+        _check_ids(self.graph, self.communities.modules if self.communities else {}, "group")
+
+    @property
+    def graph(self) -> InteractionGraph:
+        """The one that leads."""
+        return self.graphs[0]
+
+    def graph_of(self, ablation: EdgeAblation | NodeAblation) -> InteractionGraph:
+        """The graph that an ablation belongs to; the first one, where the ablation does not name a basis.
+
+        Raises:
+            OptionError: there is none.
+        """
+        method, methods = method_of(ablation), [method_of(graph) for graph in self.graphs]
+        if method and method not in methods:
+            raise OptionError(
+                f"An ablation is of the basis {method!r}, the graphs are of {methods}; give the graph it ablates too."
+            )
+        return self.graphs[methods.index(method) if method else 0]
+
+
+KINDS: dict[str, type] = {"graphs": InteractionGraph, "edge_ablations": EdgeAblation, "node_ablations": NodeAblation}
+
+
+def _all_of(kind: type, name: str, given: Any) -> tuple[Any, ...]:
+    if isinstance(given, kind):
+        raise OptionError(f"{name} is one {kind.__name__}; give a list of them.")
+    if wrong := next((entry for entry in given if not isinstance(entry, kind)), None):
+        raise OptionError(f"{name} has a {type(wrong).__name__}; it must be a list of {kind.__name__}.")
+    return tuple(given)
+
+
+def _cards(plain: Mapping[str, Any]) -> FeatureCards:
+    names = [field.name for field in fields(FeatureCards)]
+    if missing := [name for name in names if name not in plain]:
+        raise OptionError(f"cards has no {missing[0]!r}; give what libasis.collect returned, or its to_plain().")
+    return FeatureCards(**{name: plain[name] for name in names})
+
+
+def _check(result: EdgeAblation | NodeAblation, sizes: Mapping[str, int], found: Mapping[str, int], what: str) -> None:
+    """Refuse an ablation with sites that the graph does not have, or with more features or edges there."""
+    for site, count in found.items():
+        if count > sizes.get(site, -1):
+            there = f"{sizes[site]:,}" if site in sizes else f"only the sites {list(sizes)}"
+            raise OptionError(
+                f"An ablation of the basis {method_of(result)!r} has {count:,} {what} at {site!r} and its graph has "
+                f"{there}; give the graph that it ablates."
+            )
+
+
+def _check_ids(graph: InteractionGraph, ids: Iterable[str], what: str) -> None:
+    known = {f"{site.name}:{i}" for site in graph.basis for i in range(site.k)}
+    if unknown := next((key for key in ids if key not in known), None):
+        raise OptionError(
+            f"There is a {what} for {unknown!r}, which is no feature of the first graph; give its own {what}s."
+        )
+
+
+def in_language(text: Text, lang: str) -> str | None:
+    """A text in a language: the one for all, or its own, or another's where its own is missing."""
+    if text is None or isinstance(text, str):
+        return text
+    return text.get(lang) or next(iter(text.values()), None)
+
+
+def suggested_groups(graph: InteractionGraph) -> Communities | None:
+    """`communities` of the graph, or None where ``libasis[graph]`` is missing or the graph has too many edges."""
+    edges = sum(len(graph.entries(l)[1]) for l in range(len(graph.edges)))
+    if find_spec("graspologic_native") is None or edges > MOST_EDGES:
+        return None
+    return communities(graph)

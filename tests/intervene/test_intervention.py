@@ -19,7 +19,7 @@ ALL = [
     Intervention("fc2:in", (), "keep_only"),
     Intervention("fc2:in", [0], "keep_only", "resample"),
     Intervention("fc2:in", [0], "swap", donors=range(3)),
-    Intervention("fc2:in", directions=torch.eye(2, 4)),
+    Intervention("fc2:in", directions=torch.eye(2, 4, dtype=torch.float64) / 3),
 ]
 
 
@@ -28,12 +28,19 @@ def test_what_is_written_down_is_read_back(one):
     again = Intervention.from_plain(json.loads(json.dumps(one.to_plain(), allow_nan=False)))
     assert again == one
     assert hash(again) == hash(one)
+    assert Intervention.from_plain(one.to_plain()) == one
 
 
 def test_plain_data_say_what_is_not_as_by_default():
     assert ALL[0].to_plain() == {"site": "fc2:in", "features": [3, 7], "to": "mean"}
     assert ALL[1].to_plain() == {"site": "fc2:in", "features": [3], "to": "zero", "where": "all", "name": "three"}
     assert ALL[8].to_plain()["donors"] == [0, 1, 2]
+
+
+def test_directions_keep_all_their_digits():
+    third = Intervention("a", directions=[[1 / 3, 0.1]])
+    assert third.directions == ((1 / 3, 0.1),)
+    assert third == Intervention("a", directions=torch.tensor([[1 / 3, 0.1]], dtype=torch.float64))
 
 
 def test_names_say_what_is_done():

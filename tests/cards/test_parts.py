@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chains import F64, random
+from libasis.cards.drawn import DrawnSamples
 from libasis.cards.extremes import Extremes, extreme_positions
 from libasis.cards.histogram import BINS, Histogram
-from libasis.cards.rows import Rows
 from libasis.cut import Record
 from libasis.data import Batch
 from libasis.numerics.means import Mean, Range
@@ -115,7 +115,7 @@ def drawn(*batches, count=99):
         size = len(batch.args[0])
         numbers = torch.arange(first, first + size)
         record = Record((batch.args[0][:, None],), (), None, (None,), batch.targets, batch, numbers)
-        rows = rows or Rows(batch, size, count, 0)
+        rows = rows or DrawnSamples(batch, size, count, 0)
         rows.add(record)
         first += size
     return rows, list(rows.batches())
@@ -155,10 +155,10 @@ def test_drawn_samples_are_those_of_a_merge_and_of_what_was_written_down():
     whole, (again, *_) = drawn(*batches, count=5)
     parts = []
     for i, batch in enumerate(batches):
-        rows = Rows(batches[0], 4, 5, 0)
+        rows = DrawnSamples(batches[0], 4, 5, 0)
         numbers = torch.arange(4) + 4 * i
         rows.add(Record((batch.args[0][:, None],), (), None, (None,), batch.targets, batch, numbers))
-        resumed = Rows(batches[0], 4, 5, 0)
+        resumed = DrawnSamples(batches[0], 4, 5, 0)
         resumed.load(rows.state())
         parts.append(resumed)
     parts[2].merge(parts[0])

@@ -3,7 +3,10 @@ import torch
 from torch import nn
 
 import libasis
-from libasis.evaluate.superposition import feature_statistics, participation, recovered
+from ablation.setting import Setting
+from cards.collecting import same
+from libasis.evaluate.superposition import FeatureTails, feature_statistics, participation, recovered
+from measure.laws import assert_merges, assert_resumes
 
 
 def test_participation_counts_equal_values():
@@ -45,3 +48,25 @@ def test_a_dip_postpones_the_recovery():
 def test_no_recovery_where_there_is_nothing_to_recover():
     assert recovered({0: 1.0, 1: 1.0}, 1.0, 1) == {}
     assert recovered({1: 1.0}, 1.0, 1) == {}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_statistics_are_those_of_counted_vectors_however_they_are_cut(masked):
+    setting = Setting("attention", "lib", masked)
+    rows = feature_statistics(setting.traced, setting.basis, setting.batches("mse"))
+    for again in (
+        setting.batches("mse", (1, 30, 9)),
+        libasis.keep(setting.traced, setting.reshuffled("mse"), memory=1),
+    ):
+        for row, other in zip(rows, feature_statistics(setting.traced, setting.basis, again), strict=True):
+            same(row, other)
+    z = setting.basis[0].encode(setting.x)[setting.counted]
+    tails = z.pow(4).mean(0) / z.square().mean(0).square()
+    assert rows[0]["kurtosis_median"] == pytest.approx(float(tails.median()), rel=1e-10)
+
+
+def test_parts_of_the_statistics_merge():
+    setting = Setting("attention", "lib", masked=True)
+    records = list(setting.traced.stream(setting.batches("mse", (9, 1, 20, 10))))
+    for law in (assert_merges, assert_resumes):
+        law(lambda: FeatureTails(1, setting.basis[1]), records, same)

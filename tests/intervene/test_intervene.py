@@ -146,6 +146,21 @@ def test_the_result_is_plain_data():
     assert found.info["basis"] == "lib"
 
 
+def test_a_saved_result_says_the_same(tmp_path):
+    setting = Setting("mlp", "lib")
+    asked = [
+        Intervention("s0", directions=setting.basis[0].C_pinv[:2]),
+        Intervention("s0", [1, 0], "set", [0.1, 0.2]),
+        Intervention("s1", [1], "swap", donors=[3, 5]),
+        Intervention("s1", [1], "keep_only", "zero", where="all", name="one"),
+    ]
+    found = intervene(setting.traced, setting.basis, setting.batches("mse"), asked, "mse", progress=False)
+    again = libasis.load(found.save(tmp_path / "found"))
+    assert again.interventions == found.interventions == tuple(asked)
+    assert torch.equal(again.scores, found.scores)
+    assert again.effects == found.effects
+
+
 @pytest.mark.parametrize(
     ("asked", "options", "told"),
     [

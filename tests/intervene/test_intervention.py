@@ -19,7 +19,7 @@ ALL = [
     Intervention("fc2:in", (), "keep_only"),
     Intervention("fc2:in", [0], "keep_only", "resample"),
     Intervention("fc2:in", [0], "swap", donors=range(3)),
-    Intervention("fc2:in", directions=torch.eye(2, 4)),
+    Intervention("fc2:in", directions=torch.eye(2, 4, dtype=torch.float64) / 3),
 ]
 
 
@@ -28,12 +28,19 @@ def test_what_is_written_down_is_read_back(one):
     again = Intervention.from_plain(json.loads(json.dumps(one.to_plain(), allow_nan=False)))
     assert again == one
     assert hash(again) == hash(one)
+    assert Intervention.from_plain(one.to_plain()) == one
 
 
 def test_plain_data_say_what_is_not_as_by_default():
     assert ALL[0].to_plain() == {"site": "fc2:in", "features": [3, 7], "to": "mean"}
     assert ALL[1].to_plain() == {"site": "fc2:in", "features": [3], "to": "zero", "where": "all", "name": "three"}
     assert ALL[8].to_plain()["donors"] == [0, 1, 2]
+
+
+def test_directions_keep_all_their_digits():
+    third = Intervention("a", directions=[[1 / 3, 0.1]])
+    assert third.directions == ((1 / 3, 0.1),)
+    assert third == Intervention("a", directions=torch.tensor([[1 / 3, 0.1]], dtype=torch.float64))
 
 
 def test_names_say_what_is_done():
@@ -69,13 +76,19 @@ def test_names_say_what_is_done():
         ({"features": [1], "to": "median"}, r"to is 'median'; use one of \['mean', 'zero', "),
         ({"features": [1], "value": 1}, 'to="mean" takes no value, but value is 1.0'),
         ({"features": [1], "donors": [1]}, 'to="mean" takes no donors; write to="swap"'),
-        ({"features": [1], "to": "set"}, 'to="set" needs a value, but it is None; give a number, or 1 of them'),
-        ({"features": [1], "to": "set", "value": [1, 2]}, r"it is \(1.0, 2.0\); give a number, or 1 of them"),
-        ({"features": [1], "to": "set", "value": "q2"}, "value is 'q2'; give numbers, or a quantile"),
+        (
+            {"features": [1], "to": "set"},
+            'to="set" takes a number, one for each, or a quantile such as "q0.9", but value is None',
+        ),
+        ({"features": [1], "to": "set", "value": [1, 2]}, r"but value is \(1.0, 2.0\)"),
+        ({"features": [1], "to": "set", "value": "q2"}, "but value is 'q2'"),
         ({"features": [1], "to": "set", "value": float("inf")}, "value is inf; give a finite number"),
-        ({"features": [1], "to": "shift", "value": "q0.5"}, 'to="shift" needs a value'),
-        ({"features": [1], "to": "keep_only", "value": "median"}, "got the value 'median'; what is not kept can stand"),
-        ({"features": [1], "to": "swap"}, 'to="swap" got donors of type NoneType'),
+        ({"features": [1], "to": "shift", "value": "q0.5"}, 'to="shift" takes a number or one for each, but value is'),
+        (
+            {"features": [1], "to": "keep_only", "value": "median"},
+            'takes no value, "mean", "zero" or "resample", but value is',
+        ),
+        ({"features": [1], "to": "swap"}, 'to="swap" got the donors None; give numbers of samples, or batches'),
         ({"features": [1], "to": "swap", "donors": [-1]}, r"samples are numbered from 0"),
         ({"features": [1], "to": "swap", "donors": [1], "value": 2}, 'to="swap" takes no value'),
         ({"features": [1], "where": "some"}, "where is 'some'"),

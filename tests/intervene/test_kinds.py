@@ -8,10 +8,11 @@ import libasis
 from ablation.setting import Setting, squared_error
 from chains import F64, SECTIONS, random
 from libasis.errors import BatchError, OptionError
-from libasis.intervene import Intervention, intervene, kind
+from libasis.intervene import Intervention, Place, intervene, kind
 from libasis.intervene.donors import Donors
 from libasis.intervene.registry import KINDS
 from libasis.measure import Records, measure
+from libasis.types import Activations
 
 CASES = [*SECTIONS, "pointwise", "causal"]
 
@@ -273,16 +274,20 @@ def test_donors_that_are_not_there_are_told():
 
 
 def test_a_kind_is_one_function():
-    @kind("mirror")
-    def mirror(place):
-        """The value with the other sign."""
-        return place.write(-place.now)
+    """Word for word what CONTRIBUTING.md shows."""
+
+    @kind("clip", takes="a number or one for each", needs="deviation")
+    def clip(place: Place) -> Activations:
+        """No further from the mean than so many standard deviations."""
+        most = place.value * place.deviation
+        return place.write(place.now.clamp(-most, most))
 
     try:
         setting = Setting("attention", "lib", masked=True)
-        found = run(setting, [Intervention("s0", [1], to="mirror")])
-        basis, x, z, _ = at(setting, "s0")[1:]
-        output = setting.replaced(0, x - 2 * z[..., [1]] @ basis.C_pinv[[1]])
+        found = run(setting, [Intervention("s0", [1], to="clip", value=0.5)])
+        basis, x, z, counted = at(setting, "s0")[1:]
+        most = 0.5 * float(z[counted][:, 1].std(correction=0))
+        output = setting.replaced(0, x + (z[..., [1]].clamp(-most, most) - z[..., [1]]) @ basis.C_pinv[[1]])
         torch.testing.assert_close(found.scores[0], squared_error(output, setting.targets), rtol=1e-9, atol=0)
     finally:
-        del KINDS["mirror"]
+        del KINDS["clip"]

@@ -65,7 +65,8 @@ def assert_unchanged(state, before):
     """What was written down stays as it was, whatever is added afterwards."""
     assert state.keys() == before.keys()
     for name, value in state.items():
-        assert torch.equal(torch.as_tensor(value), torch.as_tensor(before[name])), name
+        same = torch.allclose(torch.as_tensor(value), torch.as_tensor(before[name]), rtol=0, atol=0, equal_nan=True)
+        assert same, name
 
 
 def _go_on(accumulator, records, start):

@@ -3,14 +3,17 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import chains
 import libasis
+from libasis.basis import fit_basis
 from libasis.errors import BatchError, OptionError
-from libasis.sparse.judge import carriers
+from libasis.measure import Records
+from libasis.sparse.judge import ByAblation, carriers
 from libasis.sparse.objective import Objective, orthogonal, strengths
-from libasis.sparse.responses import Response, sample, to_fit, to_judge
-from libasis.sparse.rotate import leading, rotated
+from libasis.sparse.responses import Response, drawn, sample, to_fit, to_judge
+from libasis.sparse.rotate import leading, turned
 
 BLOCKS, SAMPLES = 3, 400
 
@@ -127,34 +130,34 @@ def test_does_not_depend_on_the_coordinates(pair):
 
 
 def test_the_strengths_are_those_of_the_interactions(pair):
+    """Matrix by matrix, on the samples that they were fitted to; rotated features are sorted by importance."""
     sections, x, lib, _ = pair
     traced = chains.chain(sections)
-    records = libasis.keep(traced, [x])
-    list(records.stream(progress=False))
+    records = Records.of(traced, [x], progress=False)
     sizes = [site.k for site in lib.sites[:-1]]
-    fitted, _ = sample(records, lib.sites, sizes, seed=0, memory=2**30, progress=False)
+    fitted, _ = sample(records, lib.sites, sizes, seed=0, memory=2**30)
+    which = torch.cat([record.numbers[to_fit(chances[:, 0], 300, SAMPLES)] for record, chances in drawn(records, 0)])
     R = [orthogonal_matrix(size, seed=size) for size in sizes]
-    turned = [rotated(site, r) for site, r in zip(lib.sites, R, strict=False)] + [lib.sites[-1]]
     found = strengths(fitted, [s.importances for s in lib.sites[:-1]], [*R, None])
-    basis = libasis.Basis(tuple(turned), "sparse")
-    edges = libasis.interactions(traced, basis, [x], progress=False).edges
-    for mine, truth in zip(found, edges, strict=True):
-        # sampled, so close; features sorted and signed, so compared as sorted
-        assert (mine.sum() / truth.sum() - 1).abs() < 0.25
-        assert torch.corrcoef(torch.stack([mine.flatten().sort().values, truth.flatten().sort().values]))[0, 1] > 0.98
+    edges = libasis.interactions(traced, turned(lib, [*R, None]), [x[which]], progress=False).edges
+    order = [(r.square().T @ site.importances).argsort(descending=True) for r, site in zip(R, lib.sites, strict=False)]
+    order.append(torch.arange(lib.sites[-1].k))
+    assert len(which) == fitted[0].rows > 100
+    for l, truth in enumerate(edges):
+        torch.testing.assert_close(found[l][order[l + 1]][:, order[l]], truth, rtol=1e-8, atol=1e-12)
 
 
 def test_forward_and_reverse_give_the_same_responses():
+    """Few input features are pushed forward, many are reached from the outputs: the same derivatives."""
     sections, x = chains.SECTIONS["attention"](), chains.data("attention")
     traced = chains.chain(sections)
     lib = libasis.fit(traced, [x], progress=False)
-    records = libasis.keep(traced, [x])
-    list(records.stream(progress=False))
-    few, _ = sample(records, lib.sites, [1, 1], seed=0, memory=2**30, progress=False)
-    all_, _ = sample(records, lib.sites, [lib[0].k, lib[1].k], seed=0, memory=1, progress=False)
-    for l in range(2):
-        a, b = ((r.J * r.y[:, None]).sum(2) for r in (few[l], all_[l]))
-        torch.testing.assert_close(a[:, :1, 0], b[:, :1, 0], rtol=1e-9, atol=1e-12)
+    records = Records.of(traced, [x], progress=False)
+    few, _ = sample(records, lib.sites, [1, 1], seed=0, memory=2**30)
+    every, _ = sample(records, lib.sites, [lib[0].k, lib[1].k], seed=0, memory=1)
+    for l, outputs in enumerate((1, lib[2].k)):
+        a, b = (r.J * r.y[:, None] for r in (few[l], every[l]))
+        torch.testing.assert_close(a[:, :outputs, :, 0].sum(2), b[:, :outputs, :, 0].sum(2), rtol=1e-9, atol=1e-12)
 
 
 def test_an_affine_section_needs_no_samples():
@@ -186,11 +189,8 @@ def test_positions_not_counted_are_never_looked_at():
     mask[:, -1] = False
     loud = x.clone()
     loud[:, -1] = 1e3
-    found = [
-        libasis.fit(chains.chain([lambda z: torch.tanh(z), lambda z: torch.tanh(z) ** 2]), [batch], sparse=True,
-                    mask=lambda _: mask, progress=False)
-        for batch in (x, loud)
-    ]  # fmt: skip
+    traced = chains.chain([torch.tanh, lambda z: torch.tanh(z) ** 2]).to(mask=lambda _: mask)
+    found = [libasis.fit(traced, [batch], sparse=True, progress=False) for batch in (x, loud)]
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a.C, b.C, rtol=1e-9, atol=1e-9)
 
@@ -202,6 +202,56 @@ def test_samples_to_fit_and_to_judge_never_meet():
         assert len(fitted)
         assert len(judged)
         assert not set(fitted.tolist()) & set(judged.tolist())
+
+
+def classifier():
+    """A model with classes, and a loader that gives another order in every pass."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+    x = torch.randn(300, 6)
+    data = TensorDataset(x, model(x).argmax(-1))
+    loader = DataLoader(data, 32, shuffle=True, generator=torch.Generator().manual_seed(1))
+    return libasis.trace(model, x, ["1:in", "3:in", "output"]), x, loader
+
+
+@pytest.mark.parametrize("memory", [1000, 2**30])
+def test_the_judge_never_sees_a_sample_that_was_fitted(memory):
+    """Where the activations do not fit into memory the data are drawn again, in another order each time."""
+    traced, x, loader = classifier()
+    records = Records.of(traced, loader, memory, progress=False)
+    basis = fit_basis(records)
+    assert records.lasting == (memory > 1000)
+    judged = ByAblation(records, basis, seed=0, memory=2**20).samples
+    seen = torch.cat([record.batch.args[0] for record in judged.stream()])
+    fitted = []
+    for record, chances in drawn(records, 0):
+        fitted.append(record.batch.args[0][to_fit(chances[:, 0], 300, 300)])
+    both = torch.cat([seen, *fitted])
+    assert 90 < len(torch.cat(fitted)) < 110
+    assert len(seen) > 190
+    assert len(both.unique(dim=0)) == len(both)
+    assert len(torch.cat([both, x]).unique(dim=0)) == len(x)
+
+
+def test_a_shuffled_loader_may_be_beyond_memory():
+    traced, _, loader = classifier()
+    found = libasis.fit(traced, loader, sparse=True, progress=False, memory=1000).info["sparse"]
+    assert all(found["interactions"][s] <= found["interactions_lib"][s] for s in ("1:in", "3:in"))
+    assert found["judged_by"]["samples"] > 190
+
+
+def test_samples_that_change_between_passes_are_refused():
+    traced, x, _ = classifier()
+    noise = torch.Generator().manual_seed(3)
+
+    class Augmented:
+        def __iter__(self):
+            for part in x.split(32):
+                yield part + 0.01 * torch.randn(part.shape, generator=noise), torch.zeros(len(part)).long()
+
+    with pytest.raises(BatchError, match="The data changed between two passes"):
+        libasis.fit(traced, Augmented(), sparse=True, progress=False, memory=1000)
+    libasis.fit(traced, Augmented(), sparse=True, progress=False)  # read once, and kept
 
 
 def test_minimising_lowers_the_objective_and_stays_orthogonal():

@@ -17,9 +17,9 @@ from ..provenance import versions
 from .choice import Features, chosen_features
 from .compose import cards, facts
 from .contents import Naming
-from .effects import Effects, SiteEffects, moved_and_held, random_units
+from .effects import CardEffects, SiteEffects, moved_and_held, random_units
 from .gather import Asked, Gathered, Limits
-from .groups import Group
+from .groups import GroupMeans
 from .result import FeatureCards
 
 
@@ -126,13 +126,13 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     gathered = measure(records, Gathered(basis, chosen, limits, asked, seed), "cards")
     sites = _to_measure(gathered, basis, limits, memory=memory, seed=seed)
     if records.lasting or gathered.fixed:
-        acting = measure(records, Effects(sites, gathered.metric, gathered.rows.numbers), "effects")
+        acting = measure(records, CardEffects(sites, gathered.metric, gathered.rows.numbers), "effects")
     else:  # only the samples drawn are run
         drawn = Records(traced, list(gathered.rows.batches()), 1, progress=progress)
-        acting = measure(drawn, Effects(sites, gathered.metric, None), "effects")
+        acting = measure(drawn, CardEffects(sites, gathered.metric, None), "effects")
     found, used = cards(gathered, acting, limits, names, len(basis) - 1)
     listed = gathered.answers.listed(used)
-    beside = [measure(own, Group(name, gathered.sites, listed), f"group {name}") for name, own in others.items()]
+    beside = [measure(own, GroupMeans(name, gathered.sites, listed), f"group {name}") for name, own in others.items()]
     info = {**facts(gathered, acting, limits), "basis": basis.method, "data": records.facts(), "seed": seed}
     info.update(traced=traced.facts(), versions=versions())
     return FeatureCards(gathered.contents.kind, [gathered.answers.name(o) for o in listed], found, beside, info)

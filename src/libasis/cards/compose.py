@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..numerics import holm
 from ..types import Plain
-from .effects import Effects, ablation_facts, effect_facts
+from .effects import CardEffects, ablation_facts, effect_facts
 from .gather import Gathered, Limits
 from .site_features import SiteFeatures
 from .suggest import LEVEL, single_output, strongest
@@ -22,7 +22,7 @@ PASSED = 0.05
 
 
 def cards(
-    gathered: Gathered, effects: Effects, limits: Limits, names: Mapping[str, Sequence[str]], last: int
+    gathered: Gathered, effects: CardEffects, limits: Limits, names: Mapping[str, Sequence[str]], last: int
 ) -> tuple[dict[str, Plain], set[int]]:
     """The cards by feature, and the outputs that they speak of.
 
@@ -57,7 +57,7 @@ def cards(
     return out, used
 
 
-def _ablations(gathered: Gathered, effects: Effects, limits: Limits) -> dict[str, Plain]:
+def _ablations(gathered: Gathered, effects: CardEffects, limits: Limits) -> dict[str, Plain]:
     """Ablations by feature, corrected for their number."""
     found: dict[str, Plain] = {}
     for site, measured in zip(gathered.sites, effects.sites, strict=True):
@@ -87,7 +87,7 @@ def _direction(change: Tensor, names: Sequence[str] | None) -> list[Plain]:
     ]
 
 
-def facts(gathered: Gathered, effects: Effects, limits: Limits) -> Plain:
+def facts(gathered: Gathered, effects: CardEffects, limits: Limits) -> Plain:
     """How the cards were made, for the record."""
     drawn = len(gathered.rows.draw)
     return {

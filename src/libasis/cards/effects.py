@@ -84,7 +84,7 @@ class SiteEffects(Sums):
         self.change.add(torch.stack(changes, 1)[which], scored[which], counts[which])
 
 
-class Effects(Accumulator["Effects"]):
+class CardEffects(Accumulator["CardEffects"]):
     """Effects and ablations at all sites, on some samples.
 
     Args:
@@ -110,7 +110,7 @@ class Effects(Accumulator["Effects"]):
         for site in self.sites:
             site.add(record, self.metric, which.to(record.activations[0].device))
 
-    def finish(self) -> Effects:
+    def finish(self) -> CardEffects:
         """See `Accumulator`."""
         return self
 

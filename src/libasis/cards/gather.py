@@ -18,9 +18,9 @@ from ..measure.draw import Item
 from ..numerics import State
 from .answers import Answers
 from .contents import Contents, Naming
+from .drawn import DrawnSamples
 from .effects import outputs_of
 from .evidence import Evidence
-from .rows import Rows
 from .site_features import SiteFeatures
 
 
@@ -107,7 +107,7 @@ class Gathered(Accumulator["Gathered"]):
         shown = self.contents.of(first.batch)
         length = shown.shape[1] if self.contents.kind == "text" and shown.ndim > 1 else 1
         self.evidence = Evidence(self.contents, length, self.seed)
-        self.rows = Rows(first.batch, first.size, self.limits.samples, self.seed)
+        self.rows = DrawnSamples(first.batch, first.size, self.limits.samples, self.seed)
         self.input_sites = [l for l, x in enumerate(first.activations) if _holds(x, shown)]
         self.fixed = any(context.fixed_batch is not None for context in first.contexts)
 

@@ -15,7 +15,7 @@ from .effects import outputs_of, per_sample
 from .site_features import SiteFeatures
 
 
-class Group(Accumulator[Plain]):
+class GroupMeans(Accumulator[Plain]):
     """Mean and standard error over samples of each feature with a card and of the outputs listed.
 
     A sample's feature or output is its mean over the counted positions; samples without one are left out.

@@ -84,8 +84,8 @@ class SiteFeatures(Sums):
                 if z.shape[1] > 1:
                     item["position"] = torch.tensor(at)
                 if text and z.shape[1] > 1 and item["raw"].numel() == z.shape[1]:
-                    line = z[row, :, feature].clone()
-                    item["values"] = line if counted is None else line.masked_fill(~counted[row], torch.nan)
+                    item["values"] = z[row, :, feature].clone()
+                    item.update({} if counted is None else {"counted": counted[row].clone()})
                 return item
 
             extremes.add(values, record.numbers, make)
@@ -123,7 +123,8 @@ def _plain(number: int, item: dict[str, Any], contents: Contents, answers: Answe
     position = None if "position" not in item else int(item["position"])
     values = None
     if "values" in item:
-        values = [None if v != v else v for v in item["values"].tolist()]
+        counted = item["counted"].tolist() if "counted" in item else [True] * len(item["values"])
+        values = [v if c else None for v, c in zip(item["values"].tolist(), counted, strict=True)]
     return {
         "value": float(item["value"]),
         "sample": number,

@@ -188,7 +188,7 @@ def _numbers(name: str, given: Any) -> tuple[int, ...]:
 def _rows(given: Any) -> tuple[tuple[float, ...], ...]:
     """Directions as plain numbers."""
     try:
-        found = torch.as_tensor(given).detach().to("cpu", torch.float64)
+        found = torch.as_tensor(given, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
         found = torch.zeros(0)
     if found.ndim != 2 or not found.numel() or not bool(found.isfinite().all()) or not bool(found.any(1).all()):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..types import Activations
-from .intervention import Intervention
 from .place import Place
-from .registry import is_quantile, kind
+from .registry import kind
 
 
 @kind("mean")
@@ -17,34 +16,30 @@ def mean(place: Place) -> Activations:
 @kind("zero")
 def zero(place: Place) -> Activations:
     """The value at a zero activation."""
-    return place.write(place.amounts(place.other("zero")))
+    return place.write(place.amounts(place.zero))
 
 
 @kind("resample", needs="donors")
-@kind("swap", takes="donors", needs="donors")
+@kind("swap", needs="given")
 def resample(place: Place) -> Activations:
     """The value in another sample."""
-    return place.write(place.amounts(place.other("resample")))
+    return place.write(place.amounts(place.donated))
 
 
-@kind("set", takes="numbers or a quantile", needs=lambda asked: "quantile" if is_quantile(asked.value) else None)
+@kind("set", takes='a number, one for each, or a quantile such as "q0.9"')
 def fixed(place: Place) -> Activations:
     """A value."""
     return place.write(place.value)
 
 
-@kind("shift", takes="numbers", needs="deviation")
+@kind("shift", takes="a number or one for each", needs="deviation")
 def shift(place: Place) -> Activations:
     """So many standard deviations more."""
     return place.add(place.value * place.deviation)
 
 
-def _needs_of_filler(intervention: Intervention) -> str | None:
-    return "donors" if intervention.value == "resample" else None
-
-
-@kind("keep_only", takes="a filler", needs=_needs_of_filler)
+@kind("keep_only", takes='no value, "mean", "zero" or "resample"')
 def keep_only(place: Place) -> Activations:
     """Everything else is replaced; what the basis leaves out stands at its mean."""
-    filler = place.filler()
+    filler = {"zero": place.zero, "resample": place.donated}.get(str(place.asked.value)) or place.mean
     return place.add(place.now - place.amounts(filler), to=filler.decoded)

@@ -22,14 +22,14 @@ class Prepared:
     """An intervention with what it needs to know.
 
     Attributes:
-        intervention: as it was asked for.
+        asked: the intervention.
         lines: what is replaced.
         value: numbers ``[m]``, where it has some.
         deviation: standard deviation of each line ``[m]``, where it is needed.
         donors: where they are needed.
     """
 
-    intervention: Intervention
+    asked: Intervention
     lines: Lines
     value: Vector | None = None
     deviation: Vector | None = None
@@ -37,53 +37,58 @@ class Prepared:
 
     def run(self, batch: SiteBatch) -> Activations:
         """The activation to go on with, at positions that don't count too only where that was asked for."""
-        replaced = KINDS[self.intervention.to].replace(Place(self, batch))
+        replaced = KINDS[self.asked.to].replace(Place(self, batch))
         counted = batch.record.counted[batch.index]
-        if counted is None or self.intervention.where == "all":
+        if counted is None or self.asked.where == "all":
             return replaced.expand_as(batch.x)
         return torch.where(counted[..., None], replaced, batch.x)
 
 
 class SiteBatch(AtSite):
-    """One batch at one site, with what stands in there; all interventions share it."""
+    """One batch at one site, with what stands in there; all interventions share it.
+
+    Attributes:
+        mean: that of the fit, ``[d]``.
+        zero: a zero activation, ``[d]``.
+    """
 
     def __init__(self, record: Record, index: int, site: SiteBasis) -> None:
         super().__init__(site, record.activations[index])
         self.record, self.index = record, index
-        self._others: dict[object, AtSite] = {}
+        self.mean, self.zero = AtSite(site, site.mean.to(self.x)), AtSite(site, self.x.new_zeros(site.d))
+        self._donated: dict[object, AtSite] = {}
 
     def donated(self, donors: Donors, *, counted: bool) -> AtSite:
         """The activations of each sample's donor."""
         key = (id(donors), counted)
-        if key not in self._others:
-            self._others[key] = AtSite(self.site, donors.stand_ins(self.record, self.index, counted=counted))
-        return self._others[key]
-
-    @cached_property
-    def mean(self) -> AtSite:
-        """The mean of the fit, ``[d]``."""
-        return AtSite(self.site, self.site.mean.to(self.x))
-
-    @cached_property
-    def zero(self) -> AtSite:
-        """Nothing, ``[d]``."""
-        return AtSite(self.site, self.x.new_zeros(self.site.d))
+        if key not in self._donated:
+            self._donated[key] = AtSite(self.site, donors.stand_ins(self.record, self.index, counted=counted))
+        return self._donated[key]
 
 
 class Place:
     """What a kind of intervention sees of a batch.
 
     Attributes:
+        asked: the intervention.
         x: the activation, ``[batch, position, d]``.
+        mean: the mean of the fit, which can stand in for it.
+        zero: a zero activation, likewise.
     """
 
     def __init__(self, prepared: Prepared, batch: SiteBatch) -> None:
         self._prepared, self._batch = prepared, batch
-        self.x = batch.x
+        self.asked, self.x, self.mean, self.zero = prepared.asked, batch.x, batch.mean, batch.zero
+
+    @property
+    def donated(self) -> AtSite | None:
+        """The activations of each sample's donor; None where there are no donors."""
+        donors = self._prepared.donors
+        return None if donors is None else self._batch.donated(donors, counted=self.asked.where == "counted")
 
     @cached_property
     def now(self) -> Tensor:
-        """The amounts of the features (or directions) to be replaced, ``[batch, position, m]``."""
+        """How much there is of each of the features (or directions) to be replaced, ``[batch, position, m]``."""
         return self.amounts(self._batch)
 
     @property
@@ -97,23 +102,12 @@ class Place:
         return self._known(self._prepared.deviation)
 
     def _known(self, found: Vector | None) -> Tensor:
-        assert found is not None  # noqa: S101 - the kind said that it needs it
+        assert found is not None  # noqa: S101 - the kind says that it takes or needs it
         return found.to(self.x)
 
-    def other(self, name: str) -> AtSite:
-        """Activations that can stand in: ``"mean"``, ``"zero"`` or ``"resample"`` (each sample's donor)."""
-        if name != "resample":
-            return self._batch.mean if name == "mean" else self._batch.zero
-        prepared = self._prepared
-        assert prepared.donors is not None  # noqa: S101 - the kind said that it needs them
-        return self._batch.donated(prepared.donors, counted=prepared.intervention.where == "counted")
-
-    def filler(self) -> AtSite:
-        """What the intervention's value names to stand in for all that is not kept."""
-        return self.other(str(self._prepared.intervention.value or "mean"))
-
-    def amounts(self, other: AtSite) -> Tensor:
-        """The amounts in other activations, ``[..., m]``."""
+    def amounts(self, other: AtSite | None) -> Tensor:
+        """How much there is of each in other activations, ``[..., m]``."""
+        assert other is not None  # noqa: S101 - the kind says that it needs donors
         return self._prepared.lines.amounts(other)
 
     def write(self, amounts: Tensor | float) -> Activations:

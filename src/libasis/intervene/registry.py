@@ -16,55 +16,10 @@ if TYPE_CHECKING:
     from .intervention import Intervention
     from .place import Place
 
+Replace = Callable[["Place"], Activations]
+
 FILLERS = ("mean", "zero", "resample")
 """What can stand in for all that is not kept."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of intervention.
-
-    Attributes:
-        replace: gives the activation to go on with, ``[batch, position, d]``, at every position.
-        check: refuses a value or donors that it does not take.
-        needs: what of the data it has to know beforehand, of `NEEDS`, or None.
-    """
-
-    replace: Callable[[Place], Activations]
-    check: Callable[[Intervention], None]
-    needs: Callable[[Intervention], str | None]
-
-
-KINDS: dict[str, Kind] = {}
-
-NEEDS = ("donors", "deviation", "quantile")
-
-
-def kind(
-    name: str,
-    *,
-    takes: str | Callable[[Intervention], None] = "nothing",
-    needs: str | Callable[[Intervention], str | None] | None = None,
-) -> Callable[[Callable[[Place], Activations]], Callable[[Place], Activations]]:
-    """Make a function a kind of intervention, ``Intervention(..., to=name)``.
-
-    Args:
-        name: of the kind.
-        takes: ``"nothing"``, ``"numbers"``, ``"numbers or a quantile"``, ``"a filler"`` or ``"donors"``, or a function
-            that refuses an intervention whose ``value`` or ``donors`` are not allowed.
-        needs: ``"donors"``, ``"deviation"`` or ``"quantile"``, if it has to know these of the data, or a function that
-            says so of an intervention.
-    """
-
-    def says(_: Intervention) -> str | None:
-        return needs if isinstance(needs, str) else None
-
-    def add(replace: Callable[[Place], Activations]) -> Callable[[Place], Activations]:
-        check = takes if callable(takes) else _CHECKS[takes]
-        KINDS[name] = Kind(replace, check, needs if callable(needs) else says)
-        return replace
-
-    return add
 
 
 def is_quantile(value: Any) -> bool:
@@ -75,71 +30,75 @@ def is_quantile(value: Any) -> bool:
         return False
 
 
+def _numbers(value: Any, count: int) -> bool:
+    return isinstance(value, float) or (isinstance(value, tuple) and len(value) == count)
+
+
+TAKES: dict[str, Callable[[Any, int], bool]] = {
+    "no value": lambda value, _: value is None,
+    "a number or one for each": _numbers,
+    'a number, one for each, or a quantile such as "q0.9"': lambda value, n: is_quantile(value) or _numbers(value, n),
+    'no value, "mean", "zero" or "resample"': lambda value, _: value in (None, *FILLERS),
+}
+"""What a kind can ask of ``value``, in words, and whether a value is that for so many features."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of intervention.
+
+    Attributes:
+        replace: gives the activation to go on with, ``[batch, position, d]``, at every position.
+        takes: what ``value`` must be, of `TAKES`.
+        needs: what it has to know of the data: ``"deviation"``, ``"donors"`` (other samples of the data), ``"given"``
+            (donors that the user gives), or None.
+    """
+
+    replace: Replace
+    takes: str
+    needs: str | None
+
+    def check(self, asked: Intervention) -> None:
+        """Refuse a value or donors that it does not take.
+
+        Raises:
+            OptionError: it got such.
+        """
+        if not TAKES[self.takes](asked.value, asked.count):
+            raise OptionError(f'to="{asked.to}" takes {self.takes}, but value is {asked.value!r}.')
+        donors, numbers = asked.donors, donor_numbers(asked.donors)
+        if self.needs != "given":
+            if donors is not None:
+                raise OptionError(f'to="{asked.to}" takes no donors; write to="swap", or leave them out.')
+        elif numbers is None and not isinstance(donors, Iterable):
+            raise OptionError(f'to="{asked.to}" got the donors {donors!r}; give numbers of samples, or batches.')
+        elif numbers is None:
+            check_reiterable(donors)
+        elif min(numbers) < 0:
+            raise OptionError(f"donors is {donors!r}; samples are numbered from 0.")
+
+    def needs_of(self, asked: Intervention) -> str | None:
+        """What an intervention has to know of the data; quantiles and a filler may need other samples."""
+        return self.needs or ("donors" if asked.value == "resample" or is_quantile(asked.value) else None)
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def kind(name: str, *, takes: str = "no value", needs: str | None = None) -> Callable[[Replace], Replace]:
+    """Make a function a kind of intervention, ``Intervention(..., to=name)``; see `Kind`."""
+
+    def add(replace: Replace) -> Replace:
+        KINDS[name] = Kind(replace, takes, needs)
+        return replace
+
+    return add
+
+
 def donor_numbers(donors: Any) -> tuple[int, ...] | None:
-    """Numbers of samples as a tuple; None where donors are batches."""
+    """Numbers of samples as a tuple; None where donors are batches, or there are none."""
     listed = [donors] if isinstance(donors, (int, np.integer)) else donors
     if not isinstance(listed, (list, tuple, range, np.ndarray)) or not len(listed):
         return None
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in listed)
     return tuple(sorted({int(n) for n in listed})) if whole else None
-
-
-def _nothing(intervention: Intervention) -> None:
-    if intervention.value is not None:
-        raise OptionError(f'to="{intervention.to}" takes no value, but value is {intervention.value!r}; leave it out.')
-    _no_donors(intervention)
-
-
-def _no_donors(intervention: Intervention) -> None:
-    if intervention.donors is not None:
-        raise OptionError(f'to="{intervention.to}" takes no donors; write to="swap", or leave them out.')
-
-
-def _numbers(intervention: Intervention) -> None:
-    value, count = intervention.value, intervention.count
-    if not isinstance(value, float) and not (isinstance(value, tuple) and len(value) == count):
-        raise OptionError(
-            f'to="{intervention.to}" needs a value, but it is {value!r}; give a number, or {count} of them.'
-        )
-    _no_donors(intervention)
-
-
-def _numbers_or_quantile(intervention: Intervention) -> None:
-    if is_quantile(intervention.value):
-        _no_donors(intervention)
-    elif isinstance(intervention.value, str):
-        raise OptionError(f'value is {intervention.value!r}; give numbers, or a quantile from "q0" to "q1".')
-    else:
-        _numbers(intervention)
-
-
-def _filler(intervention: Intervention) -> None:
-    if intervention.value not in (None, *FILLERS):
-        raise OptionError(
-            f'to="{intervention.to}" got the value {intervention.value!r}; what is not kept can stand at one of '
-            f"{list(FILLERS)}."
-        )
-    _no_donors(intervention)
-
-
-def _donors(intervention: Intervention) -> None:
-    if intervention.value is not None:
-        raise OptionError(f'to="{intervention.to}" takes no value, but value is {intervention.value!r}; leave it out.')
-    given = intervention.donors
-    if given is None or (donor_numbers(given) is None and not isinstance(given, Iterable)):
-        raise OptionError(
-            f'to="{intervention.to}" got donors of type {type(given).__name__}; give numbers of samples, or batches.'
-        )
-    if donor_numbers(given) is None:
-        check_reiterable(given)
-    elif min(donor_numbers(given) or ()) < 0:
-        raise OptionError(f"donors is {given!r}; samples are numbered from 0.")
-
-
-_CHECKS: dict[str, Callable[[Intervention], None]] = {
-    "nothing": _nothing,
-    "numbers": _numbers,
-    "numbers or a quantile": _numbers_or_quantile,
-    "a filler": _filler,
-    "donors": _donors,
-}

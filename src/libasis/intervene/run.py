@@ -65,7 +65,7 @@ def intervene(
     for one in asked:
         one.check(basis)
     check_same_sites(traced, basis)
-    twice = any(KINDS[one.to].needs(one) for one in asked)
+    twice = any(KINDS[one.to].needs_of(one) for one in asked)
     records = Records.of(traced, batches, memory if twice else 1, progress=progress)  # what is read once is not kept
     known = Preparation(records, basis)
     known.learn(asked)

@@ -15,7 +15,7 @@ from ..measure.draw import Draw, Item
 from ..numerics import Sums
 
 
-class Rows(Sums):
+class DrawnSamples(Sums):
     """A draw of samples, with inputs and targets, of which batches can be made again.
 
     Args:

@@ -87,8 +87,9 @@ def test_contributing_lists_the_rooms_in_their_order():
 
 
 def test_no_class_name_stands_for_two_things():
+    """The demo's models and training scripts are users of the package, with names of their own."""
     names = {}
-    for file in FILES:
+    for file in (file for file in FILES if part_of(file) != "demo"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 names.setdefault(node.name.lstrip("_"), []).append(file.relative_to(ROOT).as_posix())
@@ -143,6 +144,9 @@ def test_importing_the_package_brings_no_optional_dependency():
 @pytest.mark.parametrize("name", libasis.__all__)
 def test_every_public_name_exists_and_is_documented(name):
     thing = getattr(libasis, name)
+    if inspect.ismodule(thing):
+        assert thing.__doc__
+        return
     own = vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__  # not the base class's
     assert own
     assert not own.startswith(f"{name}(")  # what a dataclass without a docstring gets

@@ -13,7 +13,6 @@ from libasis.ablation.results import Curve
 from libasis.errors import OptionError
 from libasis.graphs.labels import Label
 from libasis.report import Results, write_page
-from libasis.report.tables import features_needed
 from libasis.report.words import Words
 from report.decide.cards import make_cards
 from report.synthetic import make_edge_ablation, make_graph, make_node_ablation
@@ -176,11 +175,11 @@ def test_an_allowance_finer_than_one_score_is_said(tmp_path, lib, samples, said)
     assert ("a single one weighs 0.0028" in page.text) == said
 
 
-def test_features_needed_is_the_stable_count(lib):
+def test_features_needed_are_those_that_the_result_says(tmp_path, lib):
     result = make_node_ablation(lib)
-    assert features_needed(result, "unembed:in") == 9
-    result.curves["unembed:in"] = Curve({3: 0.1})
-    assert features_needed(result, "unembed:in") is None
+    needed = {**result.features_required_stable, "unembed:in": None}
+    _, page = page_of(tmp_path, [lib], node_ablations=[dataclasses.replace(result, features_required_stable=needed)])
+    assert "none" in page.text
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])

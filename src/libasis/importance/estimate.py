@@ -138,7 +138,7 @@ class Halves(Sums):
         self.groups = torch.zeros(2, self.count, d, d, dtype=torch.float64)
 
     def seats(self, numbers: Tensor) -> Seats:
-        """Which samples share a group."""
+        """Which samples share a group, on the device of their numbers; there are their vectors too."""
         return Seats.of(numbers % self.count)
 
     def add(self, left: Tensor, right: Tensor, seats: Seats, half: int, draw: int) -> None:
@@ -147,7 +147,7 @@ class Halves(Sums):
         same = left is right
         left = seats.together(left)
         right = left if same else seats.together(right)
-        group = (seats.groups + draw).to(left.device) % self.count
+        group = (seats.groups + draw) % self.count
         self.groups[half].index_add_(0, group, (left.mT @ right).to(torch.float64))
 
     def total(self) -> Matrix:
@@ -205,16 +205,15 @@ class Seats:
         """From the group of each sample ``[batch]``."""
         groups, counts = group.unique(return_counts=True)
         order = group.argsort(stable=True)
-        places = torch.full((len(groups), int(counts.max())), len(group))
-        places[torch.arange(places.shape[1]) < counts[:, None]] = order
+        places = group.new_full((len(groups), int(counts.max())), len(group))
+        places[torch.arange(places.shape[1], device=group.device) < counts[:, None]] = order
         return cls(groups, places)
 
     def together(self, x: Tensor) -> Tensor:
         """The vectors of the samples of a group next to each other: ``[batch, n, d]`` to ``[g, m n, d]``."""
-        places = self.places.flatten().to(x.device)
-        if len(places) > len(x):
+        if self.places.numel() > len(x):
             x = functional.pad(x, (0, 0, 0, 0, 0, 1))
-        return x[places].unflatten(0, self.places.shape).flatten(1, 2)
+        return x[self.places.flatten()].unflatten(0, self.places.shape).flatten(1, 2)
 
 
 def quadratic(A: Matrix, V: Matrix) -> Vector:

@@ -98,7 +98,7 @@ class SketchSums(Accumulator[Moment]):
         y, pull = torch.func.vjp(lambda z: record.forward(z, source, target) @ readout, x)[:2]
         counted_in, counted_out = record.counted[source], record.counted[target]
         probes = ProbeFamily(y, record.numbers, self.draws, self.goal, (self.rule.seed % 2**63, source))
-        seats = self.halves.seats(record.numbers)
+        seats = self.halves.seats(record.numbers.to(x.device))
         bytes_each = 3 * record.workspace(source, target) * x.element_size() + 24 * y.numel()
         numbers = torch.arange(DRAW * self.done, DRAW * self.goal, device=x.device)
         for part in numbers.split(max(1, int(self.memory // bytes_each))):

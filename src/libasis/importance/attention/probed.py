@@ -120,7 +120,7 @@ class ProbedTotals(AttentionTotals):
 
     def _probe(self, sums: AttentionSums, some: AttendedSamples) -> None:
         k, t = len(sums.heads.G), some.at_t.shape[1]
-        seats = self.halves.seats(some.numbers)
+        seats = self.halves.seats(some.numbers.to(some.u.device))
         for number in range(2 * self.done, 2 * self.goal):
             key = (self.rule.seed % 2**63, self.span.source, 2, number)
             probe = signs(some.numbers, t * k, key, like=some.u)

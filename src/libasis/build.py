@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .ambient import neutral
 from .basis import METHODS, Basis, fit_basis
 from .cut import Mask, SiteSpec, Traced, trace
 from .data import first_inputs
@@ -23,6 +24,7 @@ RELATIVE_ERROR = "it belongs to the rule: moments=libasis.rules.Auto(relative_er
 
 
 @renamed(**ON_TRACE, relative_error=RELATIVE_ERROR)
+@neutral
 def fit(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,
     batches: Iterable[Any],
@@ -102,6 +104,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     edges='write method="gradient" or "integrated"',
     nodes="it is n_steps now",
 )
+@neutral
 def build(  # noqa: PLR0913 - keyword options of the public face
     model: nn.Module,
     batches: Iterable[Any],

@@ -22,7 +22,7 @@ def test_a_loss_of_exactly_max_drop_is_allowed():
     assert Allowance(0.1).passes(base, scores).tolist() == [[True], [False]]
 
 
-@pytest.mark.parametrize("max_drop", [math.nan, "little", None])
+@pytest.mark.parametrize("max_drop", [math.nan, math.inf, -math.inf, "little", None])
 def test_what_is_no_number_is_refused(max_drop):
     with pytest.raises(OptionError, match="max_drop is"):
         Allowance(max_drop)

@@ -147,3 +147,127 @@ def test_targets_that_are_no_class_are_told():
 def test_other_metrics_are_refused(metric):
     with pytest.raises(OptionError, match=f"metric is {metric!r}"):
         parse_metric(metric)
+
+
+CLASSES = [torch.tensor(t) for t in ([0, 1, 0], [2, 0, 1], [0, -100, 2])]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "cross_entropy"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "uint32", "uint64", "int8", "int32", "float16", "float32", "float64"]
+)
+def test_whole_numbers_of_any_dtype_are_classes(metric, dtype):
+    dtype = getattr(torch, dtype)
+    for targets in CLASSES[: 3 if dtype.is_signed else 2]:
+        assert score(metric, (LOGITS, targets.to(dtype))) == score(metric, (LOGITS, targets))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "cross_entropy"])
+def test_bool_targets_are_the_classes_0_and_1(metric):
+    targets = torch.tensor([False, True, False])
+    assert score(metric, (LOGITS, targets)) == score(metric, (LOGITS, targets.long()))
+    assert score("mse", (LOGITS[:, 0], targets)) == score("mse", (LOGITS[:, 0], targets.double()))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int8", "int64", "float16"])
+def test_numbers_of_any_dtype_are_targets_of_mse(dtype):
+    targets = torch.tensor([0, 3, 120])
+    assert score("mse", (LOGITS[:, 0], targets.to(getattr(torch, dtype)))) == pytest.approx(
+        score("mse", (LOGITS[:, 0], targets.double()))
+    )
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "cross_entropy"])
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (torch.tensor([0.0, 1.7, 2.0]), r"no whole numbers of classes, such as 1\.7"),
+        (torch.tensor([0.9, 1.9, 2.9]), "no whole numbers of classes, such as 0.9"),
+        (
+            torch.tensor([0, 1, 2**63 + 1], dtype=torch.uint64),
+            r"no whole numbers of classes, such as 9\.22337e\+18",
+        ),
+        (torch.tensor([0, 1, 2**64 - 100], dtype=torch.uint64), "no whole numbers of classes"),
+        (torch.tensor([0.0, 1.0, 1e30]), "no whole numbers of classes"),
+        (torch.tensor([0, 255, 1], dtype=torch.uint8), "targets from 0 to 255, but the outputs have 3 classes"),
+        (torch.tensor([0, 1, -1]), "targets from -1 to 1"),
+        (torch.eye(3), r"soft or one-hot labels give targets\.argmax\(-1\)"),
+    ],
+)
+def test_targets_that_are_no_class_numbers_are_told(metric, targets, told):
+    with pytest.raises(BatchError, match=told):
+        score(metric, (LOGITS, targets))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "cross_entropy", "mse"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_targets_that_are_not_finite_are_told(metric, bad):
+    outputs = LOGITS[:, 0] if metric == "mse" else LOGITS
+    with pytest.raises(BatchError, match=f"targets of which sample 1 .* not finite .*({bad})"):
+        score(metric, (outputs, torch.tensor([0.0, bad, 1.0])))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "cross_entropy", "mse"])
+@pytest.mark.parametrize("targets", [[0, 1, 2], torch.zeros(3).numpy(), (torch.zeros(3),), 3, torch.zeros(3) * 1j])
+def test_targets_that_are_no_tensor_of_real_numbers_are_told(metric, targets):
+    with pytest.raises(BatchError, match="got targets of .*give a tensor of real numbers"):
+        score(metric, (LOGITS, targets))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "cross_entropy", "mse"])
+def test_outputs_that_are_not_finite_are_told(metric):
+    outputs = LOGITS.clone()
+    outputs[2, 1] = torch.nan
+    targets = torch.zeros(3, 3) if metric == "mse" else torch.zeros(3, dtype=torch.long)
+    with pytest.raises(BatchError, match="output of sample 2 .* not finite"):
+        score(metric, (outputs, targets))
+    outputs[2, 1] = -torch.inf  # a class that is masked out
+    if metric != "mse":
+        assert score(metric, (outputs, targets)) == score(metric, (outputs.nan_to_num(neginf=-1e300), targets))
+    if metric == "cross_entropy":
+        with pytest.raises(BatchError, match="score of sample 2 .* not finite"):
+            score(metric, (outputs, torch.ones(3, dtype=torch.long)))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "cross_entropy"])
+@pytest.mark.parametrize("shapes", [((4, 1), (4,)), ((4, 1), (4, 1)), ((4,), (4,)), ((4, 5, 1), (4, 5))])
+def test_a_model_of_one_logit_is_told_the_function_to_give(name, shapes):
+    """What the sentence says to write is right, and scores what two logits would."""
+    outputs = random(*shapes[0])
+    targets = (random(*shapes[1], seed=1) > 0).long()
+    with pytest.raises(BatchError, match=f'"{name}" got .*one logit give a function as metric: lambda') as caught:
+        score(name, (outputs, targets))
+    if len(shapes[0]) > 2:
+        return
+    function = eval(str(caught.value).split("as metric: ")[1].rstrip("."), vars(torch.nn.functional))  # noqa: S307
+    two = torch.stack([torch.zeros(4, dtype=F64), outputs.flatten()], 1)
+    expected = score(name, (two, targets.flatten()))
+    assert score(function, (outputs, targets)) == pytest.approx(-expected if name == "cross_entropy" else expected)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_a_function_whose_scores_are_not_finite_is_told(bad):
+    def ratio(outputs, targets):
+        return torch.tensor([1.0, bad, 1.0])
+
+    with pytest.raises(BatchError, match=f"metric 'ratio': the score of sample 1 .* not finite .*{bad}.*finite number"):
+        score(ratio, (LOGITS, None))
+
+
+@pytest.mark.parametrize(
+    "returned", [torch.zeros(3, 0), torch.zeros(3) * 1j, (torch.zeros(3), 1), None, LOGITS.numpy()]
+)
+def test_a_function_that_returns_something_else_is_told(returned):
+    with pytest.raises(OptionError, match="returned .*, but must return a tensor of one score per sample"):
+        score(lambda o, t: returned, (LOGITS, None))
+
+
+@pytest.mark.parametrize("function", [lambda: 0, lambda o: o, lambda o, t, w: o, lambda *, o, t: o])
+def test_a_function_of_other_arguments_is_told_before_anything_is_run(function):
+    with pytest.raises(OptionError, match=r"cannot be called with two arguments; give a function \(outputs, targets\)"):
+        parse_metric(function)
+
+
+@pytest.mark.parametrize("function", [lambda o, t, w=1: o[:, 0], lambda *both: both[0][:, 0], torch.nn.L1Loss(), max])
+def test_a_function_of_two_arguments_may_take_more(function):
+    assert parse_metric(function).name

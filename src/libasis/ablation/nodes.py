@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ambient import neutral
 from ..basis import Basis, SiteBasis, check_same_sites
 from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
@@ -33,6 +34,7 @@ from .schedules import Schedule, bisect_kept, node_counts
 
 
 @renamed(**ON_TRACE)
+@neutral
 def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,
     graph_or_basis: InteractionGraph | Basis,

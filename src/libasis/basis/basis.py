@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..ambient import neutral
 from ..cut import Traced
 from ..errors import OptionError, SiteError
 from ..importance import Moments
@@ -136,6 +137,7 @@ class Basis(Stored, kind="basis"):
         ]
 
     @classmethod
+    @neutral
     def from_directions(  # noqa: PLR0913 - keyword options of the public face
         cls,
         decoder: Mapping[str, Tensor],

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..ambient import neutral
 from ..basis import Basis, check_same_sites
 from ..cut import Traced
 from ..errors import ON_TRACE, BatchError, OptionError, renamed
@@ -24,6 +25,7 @@ from .result import FeatureCards
 
 
 @renamed(**ON_TRACE)
+@neutral
 def collect(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,
     graph_or_basis: InteractionGraph | Basis,

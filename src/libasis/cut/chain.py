@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..ambient import as_outside
 from ..data.batches import Batch, Structure, to_device
 from ..errors import BatchError, SiteError
 from ..types import Activations, Plain
@@ -82,7 +83,8 @@ class Chain(Traced):
         raw = [x]
         for i, function in enumerate(self.functions):
             try:
-                raw.append(function(raw[-1].clone()))  # a section may work in place
+                with as_outside():
+                    raw.append(function(raw[-1].clone()))  # a section may work in place
             except Exception as error:
                 raise BatchError(
                     f"Section {i} of the Chain ({self.names[i]!r} to {self.names[i + 1]!r}) does not run on its input "
@@ -123,6 +125,7 @@ def _section(
     function: Callable[[Tensor], Tensor], source: Layout, target: Layout
 ) -> Callable[[Activations, tuple[Tensor, ...]], Activations]:
     def run(x: Activations, _: tuple[Tensor, ...]) -> Activations:
-        return target.canonical(function(source.original(x).clone()))
+        with as_outside():
+            return target.canonical(function(source.original(x).clone()))
 
     return run

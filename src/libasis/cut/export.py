@@ -17,6 +17,8 @@ from torch.export import Dim
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
+from ..ambient import as_outside
+from ..data.batches import own
 from ..errors import BatchError, ExportError
 from .program import InputLeaf, Program
 from .state import attributes_kept, cache_off, rng_kept, run_model
@@ -184,7 +186,7 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], bat
     paths, spec = pytree.tree_flatten_with_path((args, kwargs))
     leaves = [leaf for _, leaf in paths]
     names = [_leaf_name(model, path) for path, leaf in paths if isinstance(leaf, Tensor)]
-    tensors = [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
+    tensors = [own(leaf.detach()) for leaf in leaves if isinstance(leaf, Tensor)]
     batched = [t.ndim > 0 and t.shape[0] == batch for t in tensors]
     if dynamic and batch == 1:  # sizes 0 and 1 are always specialised: show the export two samples
         tensors = [torch.cat([t, t]) if b else t for t, b in zip(tensors, batched, strict=True)]
@@ -196,7 +198,10 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], bat
 
 
 def _run_export(model: nn.Module, entry: _Entry, tensors: list[Tensor], shapes: list[Any], marks: _Marks) -> Any:
-    with attributes_kept(model), _quiet(), rng_kept(), cache_off(model), torch.no_grad(), marks.attached():
+    with contextlib.ExitStack() as stack:
+        for held in (attributes_kept(model), _quiet(), rng_kept(), cache_off(model), torch.no_grad(), as_outside()):
+            stack.enter_context(held)
+        stack.enter_context(marks.attached())
         try:
             exported = torch.export.export(entry, (tensors,), dynamic_shapes=(shapes,), strict=False)
             return exported if _is_functional(exported.graph) else exported.run_decompositions({})
@@ -279,8 +284,20 @@ def _leaf_name(model: nn.Module, path: tuple[Any, ...]) -> str:
     return name + "".join(str(key) for key in rest)
 
 
+def _settle(node: fx.Node) -> None:
+    """Write dtype and device into an operation that makes a tensor by defaults: those of the export, not of later."""
+    if not isinstance(node.target, torch._ops.OpOverload) or not isinstance(node.meta.get("val"), Tensor):
+        return
+    makes = not any(isinstance(n.meta.get("val"), Tensor) for n in node.all_input_nodes)
+    if makes and {"dtype", "device"} <= {argument.name for argument in node.target._schema.arguments}:
+        made = node.meta["val"]
+        node.kwargs = {**node.kwargs, "dtype": made.dtype, "device": made.device}
+
+
 def _to_program(exported: Any, entry: _Entry, marks: _Marks, names: list[str]) -> Program:
     graph: fx.Graph = exported.graph
+    for node in graph.nodes:
+        _settle(node)
     constants: dict[str, Tensor] = {}
     learned: set[str] = set()
     inputs: list[InputLeaf] = []

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate
 
+from ..data.batches import own
 from ..errors import ExportError
 from .program import Program, is_float, is_size, known_size
 from .steps import Slot, Steps
@@ -102,7 +103,7 @@ class Functions:
         if node not in self._constants:
             if node.op == "placeholder":
                 value: Any = self.program.constants[node.name].detach()
-                value = value.to(device=self.device, dtype=self.dtype if value.is_floating_point() else None)
+                value = own(value).to(device=self.device, dtype=self.dtype if value.is_floating_point() else None)
             else:
                 args = self._convert(fx.map_arg(node.args, self.constant))
                 kwargs = self._convert(fx.map_arg(node.kwargs, self.constant))

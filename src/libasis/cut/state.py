@@ -11,15 +11,22 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from ..ambient import as_outside
 from ..errors import ModelStateError
 
 
 def check_eval(model: nn.Module) -> None:
-    """Refuse a model with any module in training mode.
+    """Refuse a model with any module in training mode, or with weights that cannot be differentiated.
 
     Raises:
-        ModelStateError: names the first such module.
+        ModelStateError: names the first such module or weight.
     """
+    made = next((name for name, weight in model.named_parameters() if weight.is_inference()), None)
+    if made is not None:
+        raise ModelStateError(
+            f"The model ({type(model).__name__}) cannot be measured: its weight {made!r} was made in inference mode; "
+            "make or load the model outside torch.inference_mode()."
+        )
     if isinstance(model, fx.GraphModule) and "eval" in vars(model):
         return  # made by torch.export: its mode is written in its graph and its training flag means nothing
     for name, module in model.named_modules():
@@ -51,7 +58,7 @@ def run_model(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], t
     """
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     outputs = []
-    with torch.no_grad(), rng_kept(), attributes_kept(model):
+    with torch.no_grad(), rng_kept(), attributes_kept(model), as_outside():
         for _ in range(times):
             own_args, own_kwargs = pytree.tree_map_only(Tensor, torch.clone, (args, kwargs))
             outputs.append(torch.func.functional_call(model, buffers, own_args, own_kwargs))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ..ambient import neutral
 from ..data.batches import Batch, structure_of_example, to_device
 from ..errors import BatchError, SiteError
 from ..types import Plain
@@ -24,6 +25,7 @@ from .state import check_eval
 from .traced import Mask, Site, Traced, parse_device, parse_dtype
 
 
+@neutral
 def find_sites(model: nn.Module, example: Any) -> SiteTable:
     """Every place at which a model can be cut.
 
@@ -44,6 +46,7 @@ def find_sites(model: nn.Module, example: Any) -> SiteTable:
     return site_table(export_program(model, args, kwargs))
 
 
+@neutral
 def trace(
     model: nn.Module,
     example: Any,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ambient import as_outside
 from ..data import Batch, Structure, read_batches
 from ..errors import ActivationError, BatchError, OptionError
 from ..types import Activations, Counted, Plain
@@ -172,8 +173,8 @@ class Traced(abc.ABC):
 
     def _mask_of(self, batch: Batch) -> Tensor:
         if callable(self.mask):
-            mask = self.mask(batch.kwargs if self.structure.kind == "dict" else batch.args)
-            return torch.as_tensor(mask)
+            with as_outside():
+                return torch.as_tensor(self.mask(batch.kwargs if self.structure.kind == "dict" else batch.args))
         if self.mask not in batch.kwargs:
             raise OptionError(
                 f"mask is {self.mask!r}, but the inputs have the names {list(batch.kwargs)}; name one of them or give "

@@ -192,4 +192,9 @@ def to_device(value: Any, device: torch.device | None, dtype: torch.dtype | None
     """A tensor moved, and cast if it is floating; anything else unchanged."""
     if not isinstance(value, Tensor):
         return value
-    return value.to(device=device, dtype=dtype if value.is_floating_point() else None)
+    return own(value).to(device=device, dtype=dtype if value.is_floating_point() else None)
+
+
+def own(tensor: Tensor) -> Tensor:
+    """A tensor that can be differentiated: one made in inference mode is copied."""
+    return tensor.clone() if tensor.is_inference() else tensor

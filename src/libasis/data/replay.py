@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..ambient import as_outside
+
 State = tuple[Any, Any, Any]
 
 
@@ -52,8 +54,9 @@ def replayed(batches: Iterable[Any], state: State) -> Iterator[Any]:
         outside = random_state()
         set_random_state(state)
         try:
-            source = iter(batches) if source is None else source
-            item = next(source)
+            with as_outside():
+                source = iter(batches) if source is None else source
+                item = next(source)
             state = random_state()
         except StopIteration:
             return

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..ablation import EdgeAblation, NodeAblation, SampleScores, ablate_edges, ablate_nodes
+from ..ambient import neutral
 from ..basis import Basis
 from ..build import fit
 from ..cut import Traced
@@ -57,6 +58,7 @@ class Study:
     ablate_edges: Plain = field(default_factory=dict)
 
 
+@neutral
 def compare(
     traced: Traced,
     train: Iterable[Any],

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ambient import neutral
 from ..basis import SiteBasis, check_same_sites
 from ..cut import Traced
 from ..errors import OptionError
@@ -85,6 +86,7 @@ class GraphDiff(Stored, kind="diff"):
         return f"GraphDiff({matched} features matched, {alone}; edges: {counts})"
 
 
+@neutral
 def diff(
     a: InteractionGraph,
     b: InteractionGraph,

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..ablation import ablate_edges
+from ..ambient import neutral
 from ..basis import Basis, SiteBasis
 from ..build import fit
 from ..cut import Traced
@@ -80,6 +81,7 @@ class Sensitivity(Stored, kind="sensitivity"):
         return f"Sensitivity({len(self.fits)} fits and sites, {self.samples} samples)"
 
 
+@neutral
 def sensitivity(
     traced: Traced,
     train: Iterable[Any],

@@ -28,15 +28,15 @@ class Allowance:
         higher_is_better: whether a larger score is a better one.
 
     Raises:
-        OptionError: ``max_drop`` is no number.
+        OptionError: ``max_drop`` is no finite number.
     """
 
     max_drop: float
     higher_is_better: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_drop, (int, float)) or math.isnan(self.max_drop):
-            raise OptionError(f"max_drop is {self.max_drop!r}; give a number, in the units of the metric.")
+        if not isinstance(self.max_drop, (int, float)) or not math.isfinite(self.max_drop):
+            raise OptionError(f"max_drop is {self.max_drop!r}; give a finite number, in the units of the metric.")
 
     def drop(self, base: Number, score: Number) -> Number:
         """By how much a score is worse than the base score; numbers, or tensors of them."""

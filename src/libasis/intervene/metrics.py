@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..ambient import as_outside
 from ..cut import Record
 from ..errors import BatchError, OptionError
 from ..types import Vector
@@ -48,10 +50,12 @@ class Metric:
 def parse_metric(metric: MetricSpec) -> Metric:
     """``"accuracy"``, ``"cross_entropy"``, ``"mse"``, ``"output_mse"`` or ``(outputs, targets) -> scores [batch]``.
 
-    A callable's scores are better when higher, unless it has an attribute ``higher_is_better = False``.
+    Targets of ``"accuracy"`` and ``"cross_entropy"`` are class numbers in any dtype; floats count where they are whole
+    (1.0 is class 1), and bool is 0 and 1. Those of ``"mse"`` are numbers. A callable's scores are better when higher,
+    unless it has an attribute ``higher_is_better = False``.
 
     Raises:
-        OptionError: anything else.
+        OptionError: anything else, or a function that does not take two arguments.
     """
     if isinstance(metric, str) and metric in _NAMED:
         function, higher = _NAMED[metric]
@@ -64,25 +68,63 @@ def parse_metric(metric: MetricSpec) -> Metric:
 
 def _with_targets(name: str, function: Callable[[Tensor, Tensor], SampleSums]) -> Callable[[Tensor, Any], SampleSums]:
     def scores(outputs: Tensor, targets: Any) -> SampleSums:
-        if not isinstance(targets, Tensor):
+        if targets is None:
             raise BatchError(f'metric "{name}" needs targets; give batches as pairs (inputs, targets).')
-        return function(outputs, targets)
+        if not isinstance(targets, Tensor) or targets.is_complex():
+            kind = targets.dtype if isinstance(targets, Tensor) else f"type {type(targets).__name__}"
+            raise BatchError(f'metric "{name}" got targets of {kind}; give a tensor of real numbers (torch.as_tensor).')
+        _refuse_not_finite(targets, f'metric "{name}" got targets of which', "remove that sample or repair its target")
+        if name != OUTPUT_CHANGE and outputs.isnan().any():
+            _refuse_not_finite(outputs, "The model's output of", "clean the data or compute in float64")
+        sums, counts = function(outputs, targets)
+        _refuse_not_finite(sums, f'metric "{name}": the score of', "compute in float64, or repair that sample")
+        return sums, counts
 
     return scores
 
 
+def _refuse_not_finite(numbers: Tensor, what: str, advice: str) -> None:
+    """Refuse NaN and infinite numbers ``[batch, ...]`` with the first such sample.
+
+    Raises:
+        BatchError: there is one.
+    """
+    if numbers.is_floating_point() and not (finite := numbers.isfinite()).all():
+        sample = int((~finite).nonzero()[0, 0])
+        raise BatchError(f"{what} sample {sample} of its batch is not finite ({numbers[~finite][0].item()}); {advice}.")
+
+
 def _checked(name: str, function: Callable[[Tensor, Any], Any]) -> Callable[[Tensor, Any], SampleSums]:
+    """A user's function, whose scores are checked: finite real numbers, one or several for each sample."""
+    if not _takes_two(function):
+        raise OptionError(
+            f"The metric {name!r} cannot be called with two arguments; give a function (outputs, targets) -> scores."
+        )
+
     def scores(outputs: Tensor, targets: Any) -> SampleSums:
-        found = function(outputs, targets)
-        if not isinstance(found, Tensor) or found.ndim == 0 or len(found) != len(outputs):
-            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        with as_outside():
+            found = function(outputs, targets)
+        fits = isinstance(found, Tensor) and found.ndim > 0 and len(found) == len(outputs) and found.numel() > 0
+        if not fits or found.is_complex():
+            shape = found.dtype if fits else list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise OptionError(
                 f"The metric {name!r} returned {shape}, but must return a tensor of one score per sample, "
                 f"[{len(outputs)}]."
             )
+        _refuse_not_finite(found, f"The metric {name!r}: the score of", "return a finite number for every sample")
         return _all_of(found.detach())
 
     return scores
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except ValueError:  # a builtin that does not tell
+        return True
+    except TypeError:
+        return False
+    return True
 
 
 def _all_of(scores: Tensor) -> SampleSums:
@@ -94,14 +136,14 @@ def _all_of(scores: Tensor) -> SampleSums:
 def _of_targets(
     outputs: Tensor, targets: Tensor, name: str, function: Callable[[Tensor, Tensor], Tensor]
 ) -> SampleSums:
-    """Of a function of logits ``[n, classes]`` and integer targets ``[n]``, those of -100 left out."""
-    if outputs.shape[:-1] != targets.shape:
-        raise BatchError(
-            f'metric "{name}" got outputs of shape {list(outputs.shape)} and targets of shape {list(targets.shape)}; '
-            "targets need the outputs' shape without its last dimension (the classes)."
-        )
-    counted = targets != IGNORED
-    logits, labels = outputs[counted], targets[counted].long()
+    """Of a function of logits ``[n, classes]`` and class numbers ``[n]``, those of -100 left out."""
+    _check_classes(outputs, targets, name)
+    labels = targets.long()
+    lost = labels.to(targets.dtype) != targets if targets.is_floating_point() else labels < 0
+    if targets.is_floating_point() or not targets.dtype.is_signed:  # a fraction, or a number above those of int64
+        _refuse_no_class(targets, lost, name)
+    counted = labels != IGNORED
+    logits, labels = outputs[counted], labels[counted]
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < logits.shape[1]):
         raise BatchError(
             f'metric "{name}" got targets from {int(labels.min())} to {int(labels.max())}, but the outputs have '
@@ -111,6 +153,38 @@ def _of_targets(
     scores[counted] = function(logits, labels).to(torch.float64)
     size = len(targets)
     return scores.reshape(size, -1).sum(1), counted.reshape(size, -1).sum(1).to(torch.float64)
+
+
+def _refuse_no_class(targets: Tensor, lost: Tensor, name: str) -> None:
+    if lost.any():
+        given = targets.flatten().tolist()[int(lost.flatten().nonzero()[0])]
+        raise BatchError(
+            f'metric "{name}" got targets that are no whole numbers of classes, such as {given:.6g}; give the number '
+            'of each sample\'s class as int64, or use the metric "mse" for targets that are numbers.'
+        )
+
+
+def _check_classes(outputs: Tensor, targets: Tensor, name: str) -> None:
+    """Refuse outputs and targets that are no logits of several classes and class numbers.
+
+    Raises:
+        BatchError: the model has one output, or the shapes do not fit.
+    """
+    shapes = f"outputs of shape {list(outputs.shape)} and targets of shape {list(targets.shape)}"
+    if outputs.shape[-1] == 1 or (outputs.ndim == 1 and outputs.shape == targets.shape):
+        scorer = "(outputs.flatten() > 0) == targets.flatten()"
+        if name == "cross_entropy":
+            scorer = "-binary_cross_entropy_with_logits(outputs.flatten(), targets.flatten().float(), reduction='none')"
+        raise BatchError(
+            f'metric "{name}" got {shapes}, but needs an output for each of two or more classes; for two classes told '
+            f"apart by one logit give a function as metric: lambda outputs, targets: {scorer}."
+        )
+    if outputs.shape[:-1] != targets.shape:
+        hint = "; of soft or one-hot labels give targets.argmax(-1)" if outputs.shape == targets.shape else ""
+        raise BatchError(
+            f'metric "{name}" got {shapes}; targets need the outputs\' shape without its last dimension (the classes)'
+            f"{hint}."
+        )
 
 
 def _accuracy(outputs: Tensor, targets: Tensor) -> SampleSums:
@@ -128,6 +202,8 @@ def _mse(outputs: Tensor, targets: Tensor) -> SampleSums:
             f'metric "mse" got outputs of shape {list(outputs.shape)} and targets of shape {list(targets.shape)}; they '
             "must be equal."
         )
+    if not targets.is_floating_point():
+        targets = targets.to(outputs.dtype)
     return _all_of((outputs - targets.reshape(outputs.shape)).square().reshape(len(outputs), -1).mean(1))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ambient import neutral
 from ..basis import Basis, check_same_sites
 from ..cut import Record, Traced
 from ..errors import OptionError
@@ -21,6 +22,7 @@ from .result import InterventionResult
 from .scores import Scores
 
 
+@neutral
 def intervene(
     traced: Traced,
     basis_or_graph: Any,

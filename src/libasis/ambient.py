@@ -1,0 +1,103 @@
+"""States of torch that are set around a call: none of them changes a number, and each is as before when it is over."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CASTING = ("cpu", "cuda", "mps", "xpu")
+"""Kinds of devices on which autocast is looked for."""
+
+
+@dataclass(frozen=True)
+class _Outside:
+    """What the caller's own code (data, model) goes on to see."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+
+_outside: contextvars.ContextVar[_Outside | None] = contextvars.ContextVar("outside", default=None)
+
+
+def neutral(function: Callable[P, T]) -> Callable[P, T]:
+    """For a public call: inside, torch is as it is when started.
+
+    Neither autocast, inference mode, disabled gradients, deterministic algorithms, a lower precision of products in
+    float32, a default dtype nor a default device changes what is computed; afterwards, also after an error, all of them
+    are as they were. The caller's data and model are still run with the caller's default dtype and device.
+    """
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        if _outside.get() is not None:
+            return function(*args, **kwargs)
+        with contextlib.ExitStack() as stack:
+            _enter(stack)
+            return function(*args, **kwargs)
+
+    return called
+
+
+def _enter(stack: contextlib.ExitStack) -> None:
+    outside = _Outside(torch.get_default_dtype(), torch.get_default_device())
+    stack.callback(_outside.reset, _outside.set(outside))
+    stack.enter_context(torch.inference_mode(False))
+    stack.enter_context(torch.enable_grad())
+    for kind in CASTING:
+        if torch.is_autocast_enabled(kind):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+    stack.enter_context(_defaults(torch.float32, torch.device("cpu")))
+    stack.enter_context(_full_precision())
+    if torch.are_deterministic_algorithms_enabled():
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        stack.callback(torch.use_deterministic_algorithms, True, warn_only=warn_only)
+        torch.use_deterministic_algorithms(False)
+
+
+def as_outside() -> contextlib.AbstractContextManager[None]:
+    """For the caller's own code inside a `neutral` call: the default dtype and device are the caller's."""
+    outside = _outside.get()
+    return contextlib.nullcontext() if outside is None else _defaults(outside.dtype, outside.device)
+
+
+@contextlib.contextmanager
+def _defaults(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with contextlib.nullcontext() if torch.get_default_device() == device else device:
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Products in float32 without TF32 or bfloat16; each backend's own setting is put back too, where there are any."""
+    backends: list[Any] = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
+    own = [(b, b.fp32_precision) for b in backends if hasattr(b, "fp32_precision")]
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set for each backend alone
+        before = None
+    if before == "highest":
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        if before is not None:
+            torch.set_float32_matmul_precision(before)
+        for backend, precision in own:
+            backend.fp32_precision = precision

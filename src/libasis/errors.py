@@ -77,9 +77,15 @@ class SourceError(LibasisError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message that is not empty, without a full stop."""
+    """The first line of an error's message that is not empty, without a full stop, cut where it is very long."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return lines[0].rstrip(".")[:300] if lines else type(error).__name__
+
+
+def short(value: object, most: int = 60) -> str:
+    """What was given, in quotes, for a sentence: of a long text the beginning and its length."""
+    text = str(value)
+    return repr(text) if len(text) <= most else f"{text[:most]!r}... ({len(text)} characters)"
 
 
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

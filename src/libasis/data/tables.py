@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from ..errors import SourceError, first_line, optional
+from ..errors import SourceError, first_line, optional, short
+from .exact import as_float32, as_int64
 from .file_batches import FileBatches
 
 INPUTS = ("x", "X", "inputs")
@@ -26,7 +29,8 @@ def read_arrays(path: Path, target: str | None, columns: Sequence[str] | None) -
     ``X`` or ``inputs`` and ``y``, ``Y`` or ``targets`` are taken. Floating numbers become float32, whole numbers int64.
 
     Raises:
-        SourceError: the file cannot be read, lacks an array, or holds numbers that are not finite.
+        SourceError: the file cannot be read, lacks an array, or holds numbers that are not finite or that would be
+            others in float32 or int64.
     """
     arrays = _read_arrays(path)
     target = target or _default(arrays, TARGETS, path, "target")
@@ -74,9 +78,9 @@ def _tensor(array: np.ndarray, what: str) -> Tensor:
         if len(bad):
             where = [int(i) for i in bad[0]]
             raise SourceError(f"{what} holds {array[tuple(where)]} at {where}; remove or repair that sample first.")
-    kind = np.float32 if array.dtype.kind == "f" else np.int64
-    out = np.ascontiguousarray(array, dtype=np.bool_ if array.dtype.kind == "b" else kind)
-    return torch.from_numpy(out)
+    if array.dtype.kind != "b":
+        array = (as_float32 if array.dtype.kind == "f" else as_int64)(array, lambda index: f"{what} at {index}")
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def _check_names(columns: Sequence[str], target: str | None, known: Any, has: str) -> None:
@@ -96,29 +100,63 @@ def _check_lengths(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_table(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
-    """Rows of a .csv or .parquet file; see `libasis.data.read`.
+    """Rows of a .csv or .parquet file, as float32; see `libasis.data.read`.
+
+    A .csv is UTF-8, with commas and a first line of names; empty lines are left out.
 
     Raises:
-        SourceError: the file cannot be read, lacks a column, or has a cell that is no finite number.
+        SourceError: the file cannot be read, lacks a column, has a row of another length than the first line or two
+            columns of one name, or a cell that is no finite number or would be another in float32.
     """
     pandas = optional("pandas", "data", f"Reading {path}")
     try:
-        table = pandas.read_csv(path) if path.suffix.lower() == ".csv" else pandas.read_parquet(path)
+        if path.suffix.lower() == ".csv":
+            _check_rows(path)
+            table = pandas.read_csv(path, index_col=False, encoding="utf-8-sig")
+        else:
+            table = pandas.read_parquet(path)
+    except SourceError:
+        raise
     except ImportError as error:
         raise SourceError(f"Reading {path} needs pyarrow: pip install 'libasis[data]'") from error
     except Exception as error:
         raise SourceError(f"{path} cannot be read as {path.suffix[1:]}: {first_line(error)}.") from error
     table.columns = [str(name) for name in table.columns]
+    _check_twice(path, table.columns)
     columns = list(columns or [name for name in table.columns if name != target])
     _check_names(columns, target, table.columns, f"{path} has the columns")
     if not columns or not len(table):
         raise SourceError(f"{path} has no {'rows' if columns else 'columns besides the target'}.")
-    inputs = np.stack([_numbers(table[name], f"{path}: column {name!r}", pandas) for name in columns], 1)
-    targets = None
-    if target is not None:
-        column = _numbers(table[target], f"{path}: column {target!r}", pandas)
-        targets = torch.from_numpy(column.astype(np.float32 if column.dtype.kind == "f" else np.int64))
-    return FileBatches(torch.from_numpy(inputs.astype(np.float32)), targets, columns=columns)
+
+    def numbers(name: str, *, classes: bool) -> np.ndarray:
+        what = f"{path}: column {short(name)}"
+        found = _numbers(table[name], what, pandas)
+        hold = as_int64 if classes and found.dtype.kind != "f" else as_float32
+        return hold(found, lambda index: f"{what}, row {index[0] + 1}")
+
+    inputs = np.stack([numbers(name, classes=False) for name in columns], 1)
+    targets = None if target is None else torch.from_numpy(numbers(target, classes=True))
+    return FileBatches(torch.from_numpy(inputs), targets, columns=columns)
+
+
+def _check_twice(path: Path, names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SourceError(f"{path} has two columns called {short(twice[0])}; rename one of them.")
+
+
+def _check_rows(path: Path) -> None:
+    """Refuse a .csv whose rows do not all have a cell for each name; an empty line is none."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        names = next((row for row in rows if row), [])
+        _check_twice(path, names)
+        for row in rows:
+            if row and len(row) != len(names):
+                raise SourceError(
+                    f"{path}, line {rows.line_num} has {len(row)} values, but the first line has {len(names)} names; "
+                    'repair that line (a value with a comma is written in quotes: "1,5").'
+                )
 
 
 def _numbers(column: Any, what: str, pandas: Any) -> np.ndarray:
@@ -130,7 +168,7 @@ def _numbers(column: Any, what: str, pandas: Any) -> np.ndarray:
     if kinds.is_bool_dtype(column):
         return column.to_numpy(bool)
     if kinds.is_integer_dtype(column):
-        return column.to_numpy(np.int64)
+        return column.to_numpy(column.dtype if isinstance(column.dtype, np.dtype) else column.dtype.numpy_dtype)
     if not (kinds.is_numeric_dtype(column) or kinds.is_string_dtype(column) or kinds.is_object_dtype(column)):
         raise SourceError(f"{what} holds {column.dtype}, not numbers; turn it into numbers or leave it out.")
     numbers = pandas.to_numeric(column.astype(object), errors="coerce").to_numpy(np.float64)
@@ -138,8 +176,8 @@ def _numbers(column: Any, what: str, pandas: Any) -> np.ndarray:
     if text.any():
         row = int(text.argmax())
         raise SourceError(
-            f"{what}, row {row + 1} holds {column.iloc[row]!r}, which is no number; turn the column into numbers or "
-            "leave it out of columns."
+            f"{what}, row {row + 1} holds {short(column.iloc[row])}, which is no number; turn the column into numbers "
+            "or leave it out of columns."
         )
     infinite = ~np.isfinite(numbers)
     if infinite.any():
@@ -148,5 +186,5 @@ def _numbers(column: Any, what: str, pandas: Any) -> np.ndarray:
 
 
 def _list(names: Any) -> str:
-    shown = [repr(str(name)) for name in names]
+    shown = [short(name) for name in names]
     return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")

@@ -284,3 +284,13 @@ def test_too_few_samples():
     sections, x = planted()
     with pytest.raises(BatchError, match="too few"):
         libasis.fit(chains.chain(sections), [x[:2]], sparse=True, progress=False)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_targets_that_do_not_number_the_outputs_are_no_classes(wide):
+    """A binary classifier of one logit is rotated too, by the strength of its interactions."""
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1)).eval()
+    x = chains.random(80, 4).float()
+    y = (x[:, :1] > 0).long() if wide else (x[:, 0] > 0).long()
+    traced = libasis.trace(model, x, ["0:in", "2:in", "output"])
+    assert libasis.fit(traced, [(x, y)], sparse=True, progress=False).method == "sparse"

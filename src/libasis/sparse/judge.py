@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ..ablation import ablate_edges
 from ..basis import Basis
+from ..errors import BatchError
 from ..interactions import interactions
+from ..intervene import parse_metric
 from ..measure import Records
 from ..types import Matrix, Plain, Vector
 from .objective import strengths
@@ -44,9 +46,14 @@ class Judge(Protocol):
 
 def ablatable(records: Records, basis: Basis) -> bool:
     """Whether `ByAblation` can judge: the batches have classes as targets, and the sections are not too large."""
-    targets = records.first().targets
-    classes = isinstance(targets, Tensor) and not targets.is_floating_point()
-    return classes and max(a.k * b.k for a, b in zip(basis.sites[:-1], basis.sites[1:], strict=True)) <= MOST
+    first = records.first()
+    if not isinstance(first.targets, Tensor) or first.targets.is_floating_point():
+        return False
+    try:
+        parse_metric("accuracy").scores(first.output, first.targets)
+    except BatchError:  # one logit, say
+        return False
+    return max(a.k * b.k for a, b in zip(basis.sites[:-1], basis.sites[1:], strict=True)) <= MOST
 
 
 class ByStrength:

@@ -116,7 +116,7 @@ def neurons(weight, n=4000, seed=0):
     model = Cross(weight).eval()
     batches = list(random(n, 3, seed=seed).split(n // 8))
     traced = libasis.trace(model, batches[0], ["input", "output"])
-    return traced, libasis.build(model, batches, ["input", "output"], method="neuron", progress=False), batches
+    return traced, libasis.build(model, batches, ["input", "output"], basis="neuron", progress=False), batches
 
 
 def test_edges_that_changed_are_named():

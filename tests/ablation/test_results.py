@@ -96,20 +96,12 @@ def test_both_in_one(tmp_path):
 
 def test_tables():
     rows = edge_ablation().rows()
-    assert rows[0] == {
-        "section": "a",
-        "edges_required": 7,
-        "edges_required_stable": 9,
-        "edges_total": 33,
-        "score_of_none": 0.1,
-        "score_of_all": 0.9,
-    }
+    assert rows[0] == {"section": "a", "edges_required": 7, "edges_required_stable": 9, "edges_total": 33}
     assert rows[1]["edges_required"] is None
-    assert rows[1]["score_of_none"] is None
     frame = node_ablation().to_dataframe()
     assert list(frame.site) == ["a", "b"]
     assert list(frame.features) == [5, 3]
-    assert (frame.features_required[0], frame.score_of_all[0]) == (2, 0.9)
+    assert frame.features_required[0] == 2
 
 
 def test_what_they_say_of_themselves_is_short():

@@ -200,13 +200,9 @@ class MaskedAnatomy:
         self.branches = [MaskedBranch(branch, self.space, C) for branch in anatomy.pointwise]
         self.attention = None if anatomy.attention is None else MaskedAttention(anatomy, self.space, C)
 
-    def on(self, record: Record) -> AnatomyRows:
-        """Ready to be run on the rows of one batch."""
-        return AnatomyRows(self, record)
-
 
 class AnatomyRows:
-    """See `masked_section.SectionRows`."""
+    """Such a section on one batch, see `masked_section.SectionRows`."""
 
     def __init__(self, section: MaskedAnatomy, record: Record) -> None:
         self.section = section

@@ -13,7 +13,7 @@ from ..anatomy import Anatomy, read
 from ..basis import SiteBasis
 from ..cut import Record
 from ..types import Activations, Matrix
-from .masked_anatomy import MaskedAnatomy
+from .masked_anatomy import AnatomyRows, MaskedAnatomy
 from .ranking import Ranking, rows_alike
 
 
@@ -136,4 +136,4 @@ class MaskedSection:
         if anatomy not in self._forms:
             x = record.activations[self.l]
             self._forms[anatomy] = MaskedAnatomy(self.l, self.source, self.target, anatomy, x)
-        return self._forms[anatomy].on(record)
+        return AnatomyRows(self._forms[anatomy], record)

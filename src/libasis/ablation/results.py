@@ -83,17 +83,9 @@ class _Ablation(Stored):
     samples: int
 
     def rows(self) -> list[Plain]:
-        """One plain row per site or section: its name, its counts, and the scores with none and with all kept."""
+        """One plain row per site or section: its name and its counts."""
         counts = [name for name, hint in get_type_hints(type(self)).items() if hint in _COUNTS]
-        return [
-            {
-                self.place: name,
-                **{key: getattr(self, key)[name] for key in counts},
-                "score_of_none": curve.get(0),
-                "score_of_all": curve.scores[-1] if curve else None,
-            }
-            for name, curve in self.curves.items()
-        ]
+        return [{self.place: name, **{key: getattr(self, key)[name] for key in counts}} for name in self.curves]
 
     def __repr__(self) -> str:
         return (
@@ -141,7 +133,7 @@ class NodeAblation(_Ablation, kind="node-ablation"):
     per_sample: SampleScores | None = None
 
     def rows(self) -> list[Plain]:
-        """One plain row per site: its name, features measured and needed, and the scores with none and with all."""
+        """One plain row per site: its name, and the features needed and measured."""
         return [{**row, "features": self.curves[row["site"]].counts[-1]} for row in super().rows()]
 
 

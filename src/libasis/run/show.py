@@ -20,13 +20,7 @@ if TYPE_CHECKING:
     from ..graphs import InteractionGraph
 
 
-EDGE_TITLES = {
-    "edges_total": "edges",
-    "edges_required": "required",
-    "edges_required_stable": "required (stable)",
-    "score_of_none": "score without edges",
-    "score_of_all": "score with all",
-}
+EDGE_TITLES = {"edges_total": "edges", "edges_required": "required", "edges_required_stable": "required (stable)"}
 NODE_TITLES = {
     "features_required_stable": "required (stable)",
     "score": "score with them",

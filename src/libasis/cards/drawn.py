@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..cut import Record
-from ..data import Batch
+from ..data import Batch, by_sample, joined, select
 from ..measure.draw import Draw, Item
 from ..numerics import Sums
 
@@ -29,7 +29,7 @@ class DrawnSamples(Sums):
 
     def __init__(self, first: Batch, size: int, count: int, seed: int) -> None:
         leaves, self.spec = pytree.tree_flatten((first.args, first.kwargs))
-        self.own = [i for i, leaf in enumerate(leaves) if _has_samples(leaf, size)]
+        self.own = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and by_sample(leaf, size)]
         self.shared = [None if i in self.own else leaf for i, leaf in enumerate(leaves)]
         self.size = size
         self.draw = Draw(count, seed)
@@ -41,10 +41,8 @@ class DrawnSamples(Sums):
 
         def make(row: int) -> Item:
             item: Item = {str(i): leaves[i][row : row + 1].clone() for i in self.own}
-            if _has_samples(targets, record.size):
-                item["target"] = targets[row : row + 1].clone()
-            elif isinstance(targets, (list, tuple)) and len(targets) == record.size:
-                item["target"] = [targets[row]]
+            if targets is not None:
+                item["target"] = select(targets, torch.tensor([row]), record.size)
             return item
 
         self.draw.add(record.numbers, make)
@@ -68,18 +66,11 @@ class DrawnSamples(Sums):
         for i in self.own:
             leaves[i] = torch.cat([item[str(i)] for item in items])
         args, kwargs = pytree.tree_unflatten(leaves, self.spec)
-        targets: Any = None
-        if isinstance(items[0].get("target"), Tensor):
-            targets = torch.cat([item["target"] for item in items])
-        elif "target" in items[0]:
-            targets = [target for item in items for target in item["target"]]
+        targets = joined([item["target"] for item in items]) if "target" in items[0] else None
         return Batch(args, kwargs, targets, 0)
-
-
-def _has_samples(leaf: Any, size: int) -> bool:
-    return isinstance(leaf, Tensor) and leaf.ndim > 0 and len(leaf) == size
 
 
 def _shape(item: Item) -> Any:
     """What samples of one batch have in common."""
-    return tuple((k, tuple(t.shape), t.dtype) if isinstance(t, Tensor) else k for k, t in item.items())
+    leaves, spec = pytree.tree_flatten(dict(item))
+    return (str(spec), tuple((tuple(t.shape), t.dtype) if isinstance(t, Tensor) else None for t in leaves))

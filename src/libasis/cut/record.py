@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.batches import Batch
+from ..data import Batch, select
 from ..types import Activations, Counted
 from .subgraph import Subgraph
 
@@ -123,7 +123,7 @@ class Record:
             contexts=tuple(context.select(samples) for context in self.contexts),
             tail=self.tail.select(samples),
             counted=tuple(None if c is None else c[samples] for c in self.counted),
-            targets=self.targets[samples] if isinstance(self.targets, Tensor) else self.targets,
+            targets=select(self.targets, samples, self.size),
             batch=self.batch.select(samples, self.size),
             numbers=self.numbers[samples.cpu()],
         )

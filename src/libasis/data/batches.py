@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from ..errors import BatchError
 from .replay import random_state, replayed
@@ -26,17 +26,55 @@ class Batch:
 
     def select(self, samples: Tensor, size: int) -> Batch:
         """Some samples ``[m]`` of the batch, which has ``size``; what all samples share stays as it is."""
+        args, kwargs, targets = (select(part, samples, size) for part in (self.args, self.kwargs, self.targets))
+        return Batch(args, kwargs, targets, self.index)
 
-        def of(leaf: Any) -> Any:
-            if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == size:
-                return leaf[samples.to(leaf.device)]
-            return leaf
 
-        args, kwargs = pytree.tree_map(of, (self.args, self.kwargs))
-        targets = self.targets
-        if isinstance(targets, (list, tuple)) and len(targets) == size:
-            targets = [targets[i] for i in samples.tolist()]
-        return Batch(args, kwargs, of(targets), self.index)
+def by_sample(value: Any, size: int) -> bool:
+    """Whether something has one entry for each of ``size`` samples."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return value.ndim > 0 and len(value) == size
+    own = isinstance(value, (list, tuple)) and len(value) == size
+    return own and not all(isinstance(part, (Tensor, np.ndarray)) and by_sample(part, size) for part in value)
+
+
+def select(value: Any, samples: Tensor, size: int) -> Any:
+    """Some samples of what a batch holds, in dicts, tuples and lists too; what all samples share stays as it is."""
+    if by_sample(value, size):
+        if isinstance(value, Tensor):
+            return value[samples.to(value.device)]
+        numbers = samples.cpu()
+        return value[numbers.numpy()] if isinstance(value, np.ndarray) else [value[i] for i in numbers.tolist()]
+    if isinstance(value, Mapping):
+        return {key: select(part, samples, size) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        parts = [select(part, samples, size) for part in value]
+        return parts if isinstance(value, list) else tuple(parts)
+    return value
+
+
+def entries(value: Any, size: int) -> Iterator[Any]:
+    """The parts of what a batch holds: each has one entry for each sample, or belongs to all of them."""
+    if isinstance(value, (list, tuple, Mapping)) and not by_sample(value, size):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from entries(part, size)
+    else:
+        yield value
+
+
+def joined(values: Sequence[Any], size: int = 1) -> Any:
+    """Batches of ``size`` samples each, selected from one kind of batch, as one; what all share is that of the first."""
+    first = values[0]
+    if by_sample(first, size):
+        if isinstance(first, Tensor):
+            return torch.cat(list(values))
+        return np.concatenate(values) if isinstance(first, np.ndarray) else [one for value in values for one in value]
+    if isinstance(first, Mapping):
+        return {key: joined([value[key] for value in values], size) for key in first}
+    if isinstance(first, (list, tuple)):
+        parts = [joined(parts, size) for parts in zip(*values, strict=True)]
+        return parts if isinstance(first, list) else tuple(parts)
+    return first
 
 
 @dataclass(frozen=True)

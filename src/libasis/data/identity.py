@@ -7,12 +7,13 @@ from collections import defaultdict, deque
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..errors import BatchError
-from .batches import Batch
+from .batches import Batch, by_sample, entries
 
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 MIX = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64), (31, 1))
@@ -35,16 +36,21 @@ def sample_digests(batch: Batch, size: int) -> Tensor:
     found = torch.zeros(size, dtype=torch.int64)
     leaves, spec = pytree.tree_flatten((batch.args, batch.kwargs))
     common = hashlib.blake2b(str(spec).encode(), digest_size=8)
-    for place, leaf in enumerate([*leaves, batch.targets]):
+    for place, leaf in enumerate([*leaves, *entries(batch.targets, size)]):
+        leaf = torch.from_numpy(leaf) if _numeric(leaf) else leaf  # noqa: PLW2901
         if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == size:
             common.update(f"{place}:{tuple(leaf.shape[1:])}{leaf.dtype}".encode())
             found += _rows(leaf.detach(), place).cpu()
-        elif isinstance(leaf, (list, tuple)) and len(leaf) == size:
+        elif by_sample(leaf, size):
             own = [_number(hashlib.blake2b(_plain(x), digest_size=8)) for x in leaf]
             found += torch.tensor(own) * _keys(place, 1)
         else:
             common.update(f"{place}:".encode() + _plain(leaf))
     return _mixed(found ^ _number(common))
+
+
+def _numeric(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "bif"
 
 
 def _plain(value: Any) -> bytes:

@@ -66,7 +66,7 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
     if roles not in (("b", "f", "t", "f"), ("b", "t", "f")):
         raise NoMatch("has attention over something else than positions")
     plain_query, plain_key = (_plain(reader, n, roles) for n in (query, key))
-    if not reader.shallow(value).steady or reader.shallow(value).read is not None:
+    if not _is_plain(reader, value):
         raise NoMatch("has attention whose values differ from position to position")
     return HeadNodes(query, key, value, plain_query, plain_key, weights, scale, roles)
 
@@ -136,12 +136,9 @@ def _is_mask(node: fx.Node, dependent: fx.Node) -> bool:
 
 def _plain(reader: Reader, node: fx.Node, roles: Roles) -> fx.Node:
     """The last affine value that all of a query (or key) goes through: before it, weights; after it, a rotation."""
-    try:
-        if reader.shallow(node).steady and reader.shallow(node).read is None:
-            return node
-    except NoMatch:
-        pass
-    size = _features(node)
+    if _is_plain(reader, node):
+        return node
+    size = sizes(node)[-1]
     path, stack = set(), [node]
     while stack:
         current = stack.pop()
@@ -150,21 +147,16 @@ def _plain(reader: Reader, node: fx.Node, roles: Roles) -> fx.Node:
         path.add(current)
         stack.extend(reader.dependent(current))
     for candidate in sorted(path, key=reader.program.order.__getitem__, reverse=True):
-        if _fits(reader, candidate, roles, size) and _rotates(reader, node, candidate):
+        fits = _is_plain(reader, candidate) and reader.shallow(candidate).roles == roles
+        if fits and sizes(candidate)[-1] == size and _rotates(reader, node, candidate):
             return candidate
     raise NoMatch("has queries or keys that are not affine in its input, up to a rotation by position")
 
 
-def _features(node: fx.Node) -> int:
-    return sizes(node)[-1]
-
-
-def _fits(reader: Reader, node: fx.Node, roles: Roles, size: int) -> bool:
-    try:
-        value = reader.shallow(node)
-    except NoMatch:
-        return False
-    return value.steady and value.read is None and value.roles == roles and _features(node) == size
+def _is_plain(reader: Reader, node: fx.Node) -> bool:
+    """Whether a node is affine, the same at all positions."""
+    value = reader.maybe(node)
+    return value is not None and value.steady and value.read is None
 
 
 def _rotates(reader: Reader, node: fx.Node, start: fx.Node) -> bool:

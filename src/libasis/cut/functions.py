@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from torch.fx.node import map_aggregate
 
 from ..errors import ExportError
-from .program import Program, is_float, is_size, known_size
+from .program import Program, is_size, known_size
 from .steps import Slot, Steps
 
 Function = Callable[..., tuple[Tensor, ...]]
@@ -130,8 +130,3 @@ class Functions:
 def _replaced(arguments: Any, new: dict[fx.Node, Any]) -> Any:
     """A node's arguments with a slot, or the value itself, for each node."""
     return map_aggregate(arguments, lambda leaf: new[leaf] if isinstance(leaf, fx.Node) else leaf)
-
-
-def compute_dtype(program: Program, node: fx.Node, dtype: torch.dtype | None) -> torch.dtype:
-    """The dtype in which a node's value is computed."""
-    return dtype if dtype is not None and is_float(node) else node.meta["val"].dtype

@@ -141,10 +141,8 @@ def match(joint: Joint, importances: tuple[Tensor, Tensor], least: float, tolera
 
 
 def _assign(gain: Matrix) -> list[tuple[int, int]]:
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError:
-        raise OptionError("Features are matched with scipy, which is missing: pip install 'libasis[graph]'") from None
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(gain.numpy(), maximize=True)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 

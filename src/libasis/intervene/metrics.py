@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ def _all_of(scores: Tensor) -> SampleSums:
 
 
 def _of_targets(
-    outputs: Tensor, targets: Tensor, name: str, function: Callable[[Tensor, Tensor], Tensor]
+    name: str, function: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor
 ) -> SampleSums:
     """Of a function of logits ``[n, classes]`` and integer targets ``[n]``, those of -100 left out."""
     if outputs.shape[:-1] != targets.shape:
@@ -113,15 +114,6 @@ def _of_targets(
     return scores.reshape(size, -1).sum(1), counted.reshape(size, -1).sum(1).to(torch.float64)
 
 
-def _accuracy(outputs: Tensor, targets: Tensor) -> SampleSums:
-    return _of_targets(outputs, targets, "accuracy", lambda logits, labels: logits.argmax(-1) == labels)
-
-
-def _cross_entropy(outputs: Tensor, targets: Tensor) -> SampleSums:
-    loss = F.cross_entropy
-    return _of_targets(outputs, targets, "cross_entropy", lambda logits, labels: loss(logits, labels, reduction="none"))
-
-
 def _mse(outputs: Tensor, targets: Tensor) -> SampleSums:
     if outputs.numel() != targets.numel() or len(outputs) != len(targets):
         raise BatchError(
@@ -132,8 +124,8 @@ def _mse(outputs: Tensor, targets: Tensor) -> SampleSums:
 
 
 _NAMED: dict[str, tuple[Callable[[Tensor, Tensor], SampleSums], bool]] = {
-    "accuracy": (_accuracy, True),
-    "cross_entropy": (_cross_entropy, False),
+    "accuracy": (partial(_of_targets, "accuracy", lambda logits, labels: logits.argmax(-1) == labels), True),
+    "cross_entropy": (partial(_of_targets, "cross_entropy", partial(F.cross_entropy, reduction="none")), False),
     "mse": (_mse, False),
     OUTPUT_CHANGE: (_mse, False),
 }

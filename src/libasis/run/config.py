@@ -231,11 +231,6 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
 def parse_config(settings: dict[str, Any], *, where: str = "settings", changed: set[str] | None = None) -> Config:
     """Check settings against the schema.
 
-    Args:
-        settings: the tables.
-        where: what an error names as the place of a wrong key.
-        changed: dotted keys that came from the command line instead.
-
     Raises:
         ConfigError: as `read_config`.
     """

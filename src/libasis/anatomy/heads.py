@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, fx
 
-from ..cut.program import aten, attention_weights
+from ..cut.program import aten, attention_weights, walk
 from .norms import CASTS, uncast
 from .roles import NoMatch, Roles, sizes
 
@@ -139,14 +139,7 @@ def _plain(reader: Reader, node: fx.Node, roles: Roles) -> fx.Node:
     if _is_plain(reader, node):
         return node
     size = sizes(node)[-1]
-    path, stack = set(), [node]
-    while stack:
-        current = stack.pop()
-        if current in path:
-            continue
-        path.add(current)
-        stack.extend(reader.dependent(current))
-    for candidate in sorted(path, key=reader.program.order.__getitem__, reverse=True):
+    for candidate in sorted(walk([node], reader.dependent), key=reader.program.order.__getitem__, reverse=True):
         fits = _is_plain(reader, candidate) and reader.shallow(candidate).roles == roles
         if fits and sizes(candidate)[-1] == size and _rotates(reader, node, candidate):
             return candidate
@@ -161,12 +154,9 @@ def _is_plain(reader: Reader, node: fx.Node) -> bool:
 
 def _rotates(reader: Reader, node: fx.Node, start: fx.Node) -> bool:
     """Whether a node is linear in ``start`` within each head, the same for all heads, and in nothing else."""
-    stack, seen = [node], set()
-    while stack:
-        current = stack.pop()
-        if current is start or current in seen:
+    for current in walk([node], lambda n: () if n is start else reader.dependent(n)):
+        if current is start:
             continue
-        seen.add(current)
         dependent = reader.dependent(current)
         if current is reader.source or current.target not in _ALONG_FEATURES or not dependent:
             return False
@@ -176,7 +166,6 @@ def _rotates(reader: Reader, node: fx.Node, start: fx.Node) -> bool:
             return False
         if current.target in (aten.slice.Tensor, aten.cat.default) and not _along_last(current):
             return False
-        stack.extend(dependent)
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,7 +90,7 @@ class JointMoments(Accumulator[list[Joint]]):
         Raises:
             OptionError: B has other positions.
         """
-        twin = record if self.other is None else self.other.record(_inputs(record, self.other))
+        twin = record if self.other is None else self.other.record(self.other.structure.joined(record.batch))
         for l, (sites, moments) in enumerate(zip(self.sites, self.moments, strict=True)):
             x, y = record.vectors(l), twin.vectors(l)
             if len(x) != len(y):
@@ -110,12 +109,6 @@ class JointMoments(Accumulator[list[Joint]]):
             covariance, k = moments.covariance, a.k
             found.append(Joint(covariance[:k, :k], covariance[k:, k:], covariance[:k, k:]))
         return found
-
-
-def _inputs(record: Record, other: Traced) -> Any:
-    """The inputs of a batch as another model takes them."""
-    args, kwargs = record.batch.args, record.batch.kwargs
-    return kwargs if other.structure.kind == "dict" else args[0] if other.structure.kind == "tensor" else args
 
 
 def match(joint: Joint, importances: tuple[Tensor, Tensor], least: float, tolerance: float) -> list[Match]:

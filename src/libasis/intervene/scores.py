@@ -70,12 +70,7 @@ class Scores(Accumulator["Scores"]):
     sums = ("totals", "count", "samples")
 
     def __init__(
-        self,
-        metric: Metric,
-        outputs: Callable[[Record], Iterable[Tensor]],
-        runs: int = 1,
-        *,
-        per_sample: bool = False,
+        self, metric: Metric, outputs: Callable[[Record], Iterable[Tensor]], runs: int = 1, *, per_sample: bool = False
     ) -> None:
         self.metric = metric
         self.outputs = outputs

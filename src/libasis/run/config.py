@@ -34,8 +34,7 @@ Names = Annotated[list[str] | None, Field(min_length=1, description="a list of n
 Text = Annotated[str | None, Field(min_length=1, description="a text that is not empty")]
 SiteList = list[str | list[str]]
 Arguments = Annotated[
-    dict[str, str | int | float | bool],
-    Field(description="a table of keyword arguments for the factory"),
+    dict[str, str | int | float | bool], Field(description="a table of keyword arguments for the factory")
 ]
 Method = Literal["lib", "sparse", "pca", "neuron", "global", "random"]
 METHODS = 'a list of "lib", "sparse", "pca", "neuron", "global" and "random"'

@@ -146,15 +146,7 @@ def _bar(estimate: Bounded, group: int, y: float, zero: float, unit: float, digi
 
 
 def _bar_words(groups: TwoGroups, output: str, contrast: Contrast, words: Words) -> str:
-    digits = places(contrast.difference)
-    return words(
-        "bars_alt",
-        output=words.quote(output),
-        first=words.quote(groups.names[0]),
-        second=words.quote(groups.names[1]),
-        before=fixed(contrast.first.value, digits),
-        after=fixed(contrast.second.value, digits),
-    )
+    return words("bars_alt", output=words.quote(output), **groups.blanks(contrast, words))
 
 
 def _svg(height: float, alt: str, body: list[str]) -> str:

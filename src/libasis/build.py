@@ -99,11 +99,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         return sparsify(records, basis, seed=seed, memory=memory) if sparse else basis
 
 
-@renamed(
-    relative_error=RELATIVE_ERROR,
-    edges='write method="gradient" or "integrated"',
-    nodes="it is n_steps now",
-)
+@renamed(relative_error=RELATIVE_ERROR, edges='write method="gradient" or "integrated"', nodes="it is n_steps now")
 @neutral
 def build(  # noqa: PLR0913 - keyword options of the public face
     model: nn.Module,

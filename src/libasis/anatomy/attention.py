@@ -18,14 +18,7 @@ Positions = Tensor | slice
 
 
 class Turn:
-    """A rotation at the positions of a batch.
-
-    Args:
-        rotation: from the anatomy.
-        positions: T.
-        values: the context values of the batch.
-        like: gives dtype and device.
-    """
+    """A rotation at the positions of a batch."""
 
     def __init__(self, rotation: Rotation, positions: int, values: Values, like: Tensor) -> None:
         self.p = torch.tensor(rotation.partner, device=like.device)
@@ -62,12 +55,6 @@ class Turn:
 
 class PlacedAttention:
     """An attention at the positions of some samples.
-
-    Args:
-        anatomy: of the section.
-        positions: T.
-        values: the context values of these samples.
-        like: gives dtype and device.
 
     Attributes:
         rows: positions at which the output is read.

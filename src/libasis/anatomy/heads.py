@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, fx
 
-from ..cut.program import aten, attention_weights
+from ..cut.program import aten, attention_weights, walk
 from .norms import CASTS, uncast
 from .roles import NoMatch, Roles, sizes
 
@@ -66,7 +66,7 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
     if roles not in (("b", "f", "t", "f"), ("b", "t", "f")):
         raise NoMatch("has attention over something else than positions")
     plain_query, plain_key = (_plain(reader, n, roles) for n in (query, key))
-    if not reader.shallow(value).steady or reader.shallow(value).read is not None:
+    if not _is_plain(reader, value):
         raise NoMatch("has attention whose values differ from position to position")
     return HeadNodes(query, key, value, plain_query, plain_key, weights, scale, roles)
 
@@ -136,45 +136,27 @@ def _is_mask(node: fx.Node, dependent: fx.Node) -> bool:
 
 def _plain(reader: Reader, node: fx.Node, roles: Roles) -> fx.Node:
     """The last affine value that all of a query (or key) goes through: before it, weights; after it, a rotation."""
-    try:
-        if reader.shallow(node).steady and reader.shallow(node).read is None:
-            return node
-    except NoMatch:
-        pass
-    size = _features(node)
-    path, stack = set(), [node]
-    while stack:
-        current = stack.pop()
-        if current in path:
-            continue
-        path.add(current)
-        stack.extend(reader.dependent(current))
-    for candidate in sorted(path, key=reader.program.order.__getitem__, reverse=True):
-        if _fits(reader, candidate, roles, size) and _rotates(reader, node, candidate):
+    if _is_plain(reader, node):
+        return node
+    size = sizes(node)[-1]
+    for candidate in sorted(walk([node], reader.dependent), key=reader.program.order.__getitem__, reverse=True):
+        fits = _is_plain(reader, candidate) and reader.shallow(candidate).roles == roles
+        if fits and sizes(candidate)[-1] == size and _rotates(reader, node, candidate):
             return candidate
     raise NoMatch("has queries or keys that are not affine in its input, up to a rotation by position")
 
 
-def _features(node: fx.Node) -> int:
-    return sizes(node)[-1]
-
-
-def _fits(reader: Reader, node: fx.Node, roles: Roles, size: int) -> bool:
-    try:
-        value = reader.shallow(node)
-    except NoMatch:
-        return False
-    return value.steady and value.read is None and value.roles == roles and _features(node) == size
+def _is_plain(reader: Reader, node: fx.Node) -> bool:
+    """Whether a node is affine, the same at all positions."""
+    value = reader.maybe(node)
+    return value is not None and value.steady and value.read is None
 
 
 def _rotates(reader: Reader, node: fx.Node, start: fx.Node) -> bool:
     """Whether a node is linear in ``start`` within each head, the same for all heads, and in nothing else."""
-    stack, seen = [node], set()
-    while stack:
-        current = stack.pop()
-        if current is start or current in seen:
+    for current in walk([node], lambda n: () if n is start else reader.dependent(n)):
+        if current is start:
             continue
-        seen.add(current)
         dependent = reader.dependent(current)
         if current is reader.source or current.target not in _ALONG_FEATURES or not dependent:
             return False
@@ -184,7 +166,6 @@ def _rotates(reader: Reader, node: fx.Node, start: fx.Node) -> bool:
             return False
         if current.target in (aten.slice.Tensor, aten.cat.default) and not _along_last(current):
             return False
-        stack.extend(dependent)
     return True
 
 

@@ -17,7 +17,7 @@ from ..types import Matrix, Vector
 from .components import Anatomy, Attention, Norm, Pointwise, Values, values_batch
 from .extract import Port, linear_maps
 from .heads import HeadNodes
-from .reader import Reader, Region
+from .reader import Reader
 from .roles import NoMatch, Roles
 from .rotation import rotation
 
@@ -102,7 +102,7 @@ class _Assembly:
         for base in bases:
             leaves: list[fx.Node] = []
             if base in self.reader.regions:
-                leaves = list(self.reader.regions[base].leaves)
+                leaves = list(self.reader.regions[base])
             elif base in self.reader.heads:
                 heads = self.reader.heads[base]
                 leaves = [heads.plain_query, heads.plain_key, heads.value]
@@ -140,14 +140,15 @@ class _Assembly:
                 B = into[base] @ u.W
                 branches.append(Pointwise(eye, torch.zeros_like(eye[:, 0]), B, lambda a: a))
             elif base in self.reader.regions:
-                branches.append(self._pointwise(self.reader.regions[base], into[base]))
+                branches.append(self._pointwise(base, into[base]))
         return branches
 
-    def _pointwise(self, region: Region, B: Matrix) -> Pointwise:
-        maps = [self._of_u(leaf) for leaf in region.leaves]
-        ports = [self._port(leaf, self.reader.shallow(leaf).roles) for leaf in region.leaves]
-        end = self._port(region.node, self._roles_of(region.node))
-        run = self.subgraph.functions.build(list(region.leaves), [region.node])
+    def _pointwise(self, node: fx.Node, B: Matrix) -> Pointwise:
+        leaves = list(self.reader.regions[node])
+        maps = [self._of_u(leaf) for leaf in leaves]
+        ports = [self._port(leaf, self.reader.shallow(leaf).roles) for leaf in leaves]
+        end = self._port(node, self._roles_of(node))
+        run = self.subgraph.functions.build(leaves, [node])
 
         def activate(*a: Tensor) -> Tensor:
             spread = (port.spread(x) for port, x in zip(ports, a, strict=True))

@@ -42,22 +42,11 @@ class Value:
     steady: bool = True
 
 
-@dataclass(frozen=True)
-class Region:
-    """A pointwise part: one node, and the affine nodes that it is a pointwise function of."""
-
-    node: fx.Node
-    leaves: tuple[fx.Node, ...]
-
-
 class Reader:
     """Reads one section; every question is answered once.
 
-    Args:
-        program: the graph.
-        source: the node of the input site.
-        roles: of the source's dimensions.
-        constant: the value of a node that depends on no input.
+    Attributes:
+        regions: by the last node of each pointwise part, the affine nodes that it is a pointwise function of.
     """
 
     def __init__(self, program: Program, source: fx.Node, roles: Roles, constant: Callable[[fx.Node], Any]) -> None:
@@ -67,7 +56,7 @@ class Reader:
         self.inside = {n for n in program.descendants([source]) if not is_size(n)}
         self.values: dict[fx.Node, Value] = {source: Value(roles, frozenset([source]))}
         self.norms: dict[fx.Node, NormNodes] = {}
-        self.regions: dict[fx.Node, Region] = {}
+        self.regions: dict[fx.Node, tuple[fx.Node, ...]] = {}
         self.heads: dict[fx.Node, HeadNodes] = {}
         self._shallow: dict[fx.Node, Value | NoMatch] = {}
         self._deep: dict[fx.Node, Value] = {}
@@ -92,6 +81,13 @@ class Reader:
             raise found
         return found
 
+    def maybe(self, node: fx.Node) -> Value | None:
+        """The same, or None where there is none."""
+        try:
+            return self.shallow(node)
+        except NoMatch:
+            return None
+
     def deep(self, node: fx.Node) -> Value:
         """The value of a node that is affine in the source, its norm, pointwise parts and attention.
 
@@ -103,10 +99,8 @@ class Reader:
         return self._deep[node]
 
     def _read_deep(self, node: fx.Node) -> Value:
-        try:
-            return self.shallow(node)
-        except NoMatch:
-            pass
+        if (value := self.maybe(node)) is not None:
+            return value
         if (heads := match_heads(self, node)) is not None:
             self.heads[node] = heads
             return Value(heads.roles, frozenset([node]))
@@ -212,18 +206,11 @@ class Reader:
                 raise NoMatch(f"has a nonlinear operation that differs from position to position ({name(current)})")
         if not all(v.steady for v in found):
             raise NoMatch("adds what differs from position to position in front of a nonlinear operation")
-        self.regions[node] = Region(node, tuple(leaves))
+        self.regions[node] = tuple(leaves)
         return Value(found[0].roles, frozenset([node]), found[0].read)
 
     def _descends(self, node: fx.Node) -> bool:
         if node is self.source or node in self.norms or not self._is_pointwise(node):
             return False
         # an affine operation with one operand is left to the pointwise part too: fewer leaves
-        return len(self.dependent(node)) == 1 or not self._is_shallow(node)
-
-    def _is_shallow(self, node: fx.Node) -> bool:
-        try:
-            self.shallow(node)
-        except NoMatch:
-            return False
-        return True
+        return len(self.dependent(node)) == 1 or self.maybe(node) is None

@@ -132,13 +132,7 @@ def own_coordinates(name: str, moments: StreamingMoments) -> SiteBasis:
 
 
 def oriented(
-    name: str,
-    mean: Vector,
-    C: Matrix,
-    C_pinv: Matrix,
-    importances: Vector,
-    variances: Vector,
-    report: Plain,
+    name: str, mean: Vector, C: Matrix, C_pinv: Matrix, importances: Vector, variances: Vector, report: Plain
 ) -> SiteBasis:
     """A site basis with the sign rule applied, to each coordinate in its own spread, on the CPU."""
     spread = (variances @ C_pinv.square()).sqrt()

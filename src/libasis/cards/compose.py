@@ -24,15 +24,7 @@ PASSED = 0.05
 def cards(
     gathered: Gathered, effects: CardEffects, limits: Limits, names: Mapping[str, Sequence[str]], last: int
 ) -> tuple[dict[str, Plain], set[int]]:
-    """The cards by feature, and the outputs that they speak of.
-
-    Args:
-        gathered: in the pass.
-        effects: measured after it.
-        limits: how much is shown.
-        names: the user's, of coordinates, by site.
-        last: number of the last site.
-    """
+    """The cards by feature, and the outputs that they speak of."""
     ablations = _ablations(gathered, effects, limits)
     tests = sum(len(site.chosen) for site in gathered.sites)
     out: dict[str, Plain] = {}

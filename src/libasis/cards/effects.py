@@ -85,13 +85,7 @@ class SiteEffects(Sums):
 
 
 class CardEffects(Accumulator["CardEffects"]):
-    """Effects and ablations at all sites, on some samples.
-
-    Args:
-        sites: what to measure.
-        metric: of the ablations.
-        numbers: of the samples; None for all.
-    """
+    """Effects and ablations at all sites, on some samples."""
 
     sums = ("sites",)
 

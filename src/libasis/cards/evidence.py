@@ -26,13 +26,7 @@ PLACES = 8
 
 
 class Evidence(Sums):
-    """A draw of samples and what can be read off it: features per site, tokens or columns, classes.
-
-    Args:
-        contents: reads the samples.
-        length: tokens of a sample, 1 where there are none.
-        seed: of the draw.
-    """
+    """A draw of samples and what can be read off it: features per site, tokens or columns, classes."""
 
     sums = ("draw",)
 
@@ -67,13 +61,7 @@ class Evidence(Sums):
         self.draw.add(numbers, make)
 
     def found(self, site: int, tests: int, name: Callable[[int], str]) -> list[list[Plain | None]]:
-        """Suggestions of each kind for each feature of a site.
-
-        Args:
-            site: its place in the lists given to `add`.
-            tests: number of features tested in all.
-            name: the name of a class.
-        """
+        """Suggestions of each kind for each feature of a site."""
         drawn = [item for _, item in self.draw.items()]
         key = f"features.{site}"
         shapes = {(item[key].shape, item["shown"].shape if "shown" in item else None) for item in drawn}

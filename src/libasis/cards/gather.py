@@ -60,13 +60,7 @@ class Asked:
 class Gathered(Accumulator["Gathered"]):
     """Statistics and examples of the chosen features, and the samples drawn for suggestions and for interventions.
 
-    Args:
-        basis: whose features.
-        chosen: numbers of features by the number of their site.
-        limits: how much.
-        asked: see `Asked`.
-        seed: of the draws.
-        first: the first batch, where it is known before it is added: to go on from a state.
+    The first batch decides how they are shown; it is given beforehand (``first``) only to go on from a state.
 
     Attributes:
         sites: those with cards.

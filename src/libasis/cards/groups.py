@@ -19,11 +19,6 @@ class GroupMeans(Accumulator[Plain]):
     """Mean and standard error over samples of each feature with a card and of the outputs listed.
 
     A sample's feature or output is its mean over the counted positions; samples without one are left out.
-
-    Args:
-        name: of the group.
-        sites: say which features have a card.
-        outputs: those listed.
     """
 
     sums = ("samples", "features", "answers")

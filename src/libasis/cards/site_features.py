@@ -28,13 +28,6 @@ class SiteFeatures(Sums):
 
     The mean is kept of all features of the site (of the chosen ones alone at the last site): controls need them.
 
-    Args:
-        index: number of the site.
-        site: its basis.
-        chosen: the features with a card.
-        every: whether the means of all features are needed.
-        examples: samples to keep at each end.
-
     Attributes:
         all: mean and deviation of the features that are summed.
         range: smallest and largest values of the chosen ones.
@@ -58,11 +51,6 @@ class SiteFeatures(Sums):
 
     def add(self, record: Record, made: Made, *, text: bool) -> Tensor:
         """Add a batch.
-
-        Args:
-            record: the batch.
-            made: what an example is, besides the feature's own values.
-            text: whether the samples are texts, whose examples have the feature's value at each token.
 
         Returns:
             The chosen features, float64 ``[sample, position, chosen]``.

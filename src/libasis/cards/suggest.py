@@ -49,12 +49,9 @@ class Association:
         out: list[Plain | None] = []
         for f, (best, effect) in enumerate(zip(self.best, self.effect, strict=True)):
             p = None if self.p is None else min(1.0, self.p[f] * self.candidates * tests)
-            strength = abs(2 * effect - 1) if statistic == "AUC" else abs(effect)
-            if strength < ENOUGH[statistic] or (p is not None and p > LEVEL):
-                out.append(None)
-                continue
-            facts = {"kind": kind, "value": name(best), "statistic": statistic, "effect": effect, "p": p, "n": self.n}
-            out.append(facts)
+            found = {"kind": kind, "value": name(best), "statistic": statistic, "effect": effect, "p": p, "n": self.n}
+            weak = strength(found) < ENOUGH[statistic] or (p is not None and p > LEVEL)
+            out.append(None if weak else found)
         return out
 
 

@@ -70,12 +70,10 @@ class Chain(Traced):
         """Copies of its modules in another dtype or on another device; functions stay."""
         if dtype in (None, self.dtype) and device in (None, self.device):
             return self
-        new = copy.copy(self)
-        new.functions = [
+        functions = [
             copy.deepcopy(f).to(dtype=dtype, device=device) if isinstance(f, nn.Module) else f for f in self.functions
         ]
-        new.dtype, new.device = dtype or self.dtype, device or self.device
-        return new
+        return self._derived(functions=functions, dtype=dtype or self.dtype, device=device or self.device)
 
     def run_batch(self, batch: Batch, first: int = 0) -> Record:
         """Run one batch through the sections and record it; its samples are numbered from ``first``."""

@@ -13,7 +13,7 @@ from torch.fx.node import map_aggregate
 
 from ..data.batches import own
 from ..errors import ExportError
-from .program import Program, is_float, is_size, known_size
+from .program import Program, is_size, known_size, walk
 from .steps import Slot, Steps
 
 Function = Callable[..., tuple[Tensor, ...]]
@@ -54,16 +54,12 @@ class Functions:
 
     def _needed(self, sources: set[fx.Node], targets: Sequence[fx.Node]) -> list[fx.Node]:
         """Nodes to compute, in order; the walk stops at sources, constants and sizes."""
-        needed: set[fx.Node] = set()
-        stack = [n for n in targets if n not in sources]
-        while stack:
-            node = stack.pop()
-            if node in needed:
-                continue
-            needed.add(node)
-            if not (self._is_constant(node) or self._is_batch_size(node)):
-                stack.extend(n for n in node.all_input_nodes if n not in sources and n not in needed)
-        return sorted(needed, key=self.program.order.__getitem__)
+
+        def onward(node: fx.Node) -> list[fx.Node]:
+            known = self._is_constant(node) or self._is_batch_size(node)
+            return [] if known else [n for n in node.all_input_nodes if n not in sources]
+
+        return sorted(walk(set(targets) - sources, onward), key=self.program.order.__getitem__)
 
     def _is_constant(self, node: fx.Node) -> bool:
         return self.program.taint[node] == "" and not is_size(node)
@@ -75,12 +71,7 @@ class Functions:
         return known_size(value) is not None or value.node.expr == self.program.batch_symbol
 
     def _size(
-        self,
-        node: fx.Node,
-        sources: Sequence[fx.Node],
-        new: dict[fx.Node, Any],
-        steps: Steps,
-        sizes: dict[Any, Slot],
+        self, node: fx.Node, sources: Sequence[fx.Node], new: dict[fx.Node, Any], steps: Steps, sizes: dict[Any, Slot]
     ) -> Any:
         """The batch size is read off the sources, so that a function runs on any number of samples."""
         value = node.meta["val"]
@@ -131,8 +122,3 @@ class Functions:
 def _replaced(arguments: Any, new: dict[fx.Node, Any]) -> Any:
     """A node's arguments with a slot, or the value itself, for each node."""
     return map_aggregate(arguments, lambda leaf: new[leaf] if isinstance(leaf, fx.Node) else leaf)
-
-
-def compute_dtype(program: Program, node: fx.Node, dtype: torch.dtype | None) -> torch.dtype:
-    """The dtype in which a node's value is computed."""
-    return dtype if dtype is not None and is_float(node) else node.meta["val"].dtype

@@ -44,11 +44,6 @@ class Layout:
         """Number of positions."""
         return math.prod(self.shape) // max(self.features, 1)
 
-    @property
-    def features_last(self) -> bool:
-        """Whether the features are the tensor's last dimension."""
-        return self.feature == len(self.shape) > 0
-
     def canonical(self, x: Tensor) -> Activations:
         """The model's tensor as ``[batch, position, feature]``."""
         x = x.movedim(self.batch, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -211,6 +211,18 @@ class Program:
         if inputs:
             inputs = {"input": next(iter(inputs.values())), **inputs}
         return {**inputs, **self.marks, **self.outputs}
+
+
+def walk(starts: Iterable[fx.Node], onward: Callable[[fx.Node], Iterable[fx.Node]]) -> Iterator[fx.Node]:
+    """Each node that is reached from the starts, once; ``onward`` gives those that follow a node."""
+    seen: set[fx.Node] = set()
+    stack = list(starts)
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            stack.extend(onward(node))
 
 
 def is_float(node: fx.Node) -> bool:

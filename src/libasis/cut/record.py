@@ -46,18 +46,16 @@ class Context:
 
     def of(self, samples: slice) -> tuple[Tensor, ...]:
         """The values of some samples."""
-        return tuple(
-            v if dim is None or v.shape[dim] == 1 else v.narrow(dim, samples.start, samples.stop - samples.start)
-            for v, dim in zip(self.values, self.batch_dims, strict=True)
-        )
+        return self._each(lambda v, dim: v.narrow(dim, samples.start, samples.stop - samples.start))
 
     def select(self, samples: Tensor) -> Context:
         """For some samples ``[m]`` of the batch."""
-        values = tuple(
-            v if dim is None or v.shape[dim] == 1 else v.index_select(dim, samples)
-            for v, dim in zip(self.values, self.batch_dims, strict=True)
-        )
-        return replace(self, values=values)
+        return replace(self, values=self._each(lambda v, dim: v.index_select(dim, samples)))
+
+    def _each(self, take: Callable[[Tensor, int], Tensor]) -> tuple[Tensor, ...]:
+        """The values; ``take(value, dimension)`` of those that differ from sample to sample."""
+        pairs = zip(self.values, self.batch_dims, strict=True)
+        return tuple(v if dim is None or v.shape[dim] == 1 else take(v, dim) for v, dim in pairs)
 
     def __call__(self, x: Activations) -> Tensor:
         """Run the section on canonical activations; a graph of fixed batch size is run piece by piece."""

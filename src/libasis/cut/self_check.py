@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from ..errors import ActivationError, BatchError
 from .check import module_of
 from .export import batch_size, named_tensors, refusal
-from .program import Program, draws
+from .program import Program, draws, walk
 from .record import Record
 from .state import run_model
 
@@ -23,20 +23,13 @@ def check_not_random(program: Program, targets: Sequence[fx.Node]) -> None:
     Raises:
         ActivationError: names the operation and its module.
     """
-    seen: set[fx.Node] = set()
-    stack = list(targets)
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
+    for node in walk(targets, lambda node: node.all_input_nodes):
         if draws(node):
             where = module_of(node)
             raise ActivationError(
                 f"The model is random: {node.name!r} computed in {f'module {where!r}' if where else 'the model'} draws "
                 "random numbers even in eval mode; make it deterministic."
             )
-        stack.extend(node.all_input_nodes)
 
 
 def answers_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -115,12 +114,6 @@ class GraphTrace(Traced):
     def __repr__(self) -> str:
         rows = "\n".join(f"  {site.name}: {site.features} features" for site in self.sites)
         return f"Traced({type(self.model).__name__}, {len(self.sites)} sites)\n{rows}"
-
-    def _derived(self, **changes: Any) -> GraphTrace:
-        new = copy.copy(self)
-        for name, value in changes.items():
-            setattr(new, name, value)
-        return new
 
     def _moved(self, dtype: torch.dtype | None, device: torch.device | None) -> GraphTrace:
         dtype, device = dtype or self.dtype, device or self.device

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -97,15 +97,15 @@ class Traced(abc.ABC):
             OptionError: there is no such dtype or device.
         """
         moved = self._moved(parse_dtype(dtype), parse_device(device))
-        return moved if isinstance(mask, EllipsisType) or mask is moved.mask else moved._masked(mask)
+        return moved if isinstance(mask, EllipsisType) or mask is moved.mask else moved._derived(mask=mask)
 
     @abc.abstractmethod
     def _moved(self, dtype: torch.dtype | None, device: torch.device | None) -> Traced:
         """See `to`."""
 
-    def _masked(self, mask: Mask | None) -> Traced:
+    def _derived(self, **changes: Any) -> Self:
         new = copy.copy(self)
-        new.mask = mask
+        vars(new).update(changes)
         return new
 
     @abc.abstractmethod
@@ -190,9 +190,7 @@ def parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
         OptionError: anything else.
     """
     named = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
-    if named is not None and not (isinstance(named, torch.dtype) and named in (torch.float32, torch.float64)):
-        raise OptionError(f"dtype is {dtype!r}; use float32 or float64.")
-    if isinstance(dtype, str) and named is None:
+    if dtype is not None and not (isinstance(named, torch.dtype) and named in (torch.float32, torch.float64)):
         raise OptionError(f"dtype is {dtype!r}; use float32 or float64.")
     return named
 

@@ -107,6 +107,10 @@ class Structure:
             return (), {str(k): inputs[k] for k in sorted(inputs, key=lambda k: self.order.index(str(k)))}
         return tuple(inputs), {}
 
+    def joined(self, batch: Batch) -> Any:
+        """The inverse: the inputs of a batch."""
+        return batch.kwargs if self.kind == "dict" else batch.args[0] if self.kind == "tensor" else batch.args
+
     def __str__(self) -> str:
         if self.kind == "tensor":
             return "a tensor"

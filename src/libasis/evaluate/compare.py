@@ -28,6 +28,8 @@ from .superposition import feature_statistics, recovered
 METHODS = ("lib", "sparse", "pca", "neuron", "global", "random")
 """What `compare` knows: the methods of `libasis.fit`, LIB rotated for few edges, LIB rotated at random."""
 
+Rows = tuple[list[Plain], dict[str, list[int | None]]]
+
 
 @dataclass(frozen=True)
 class Study:
@@ -160,55 +162,49 @@ class _Method:
         self.seconds[name] = time.process_time() - start
         return out
 
-    def _nodes(self, result: NodeAblation, basis: Basis) -> tuple[list[Plain], dict[str, list[int | None]]]:
-        rows, replicates = [], {}
-        for name, curve in result.curves.items():
-            scores = _scores(result)
-            row, counts = self._needed(scores, name, result.base_score, dict(curve), result.higher_is_better)
+    def _nodes(self, result: NodeAblation, basis: Basis) -> Rows:
+        def row(name: str, needed: int | None, ends: Plain, scores: SampleScores) -> Plain:
+            site, curve = basis[name], result.curves[name]
             band = curve_band(scores, name, self.study.bootstrap)
-            points = [[count, score, *band[count]] for count, score in curve.items()]
-            site = basis[name]
-            rows.append(
-                {
-                    "site": name,
-                    "d": site.d,
-                    "k": site.k,
-                    "features_required_stable": row["count"],
-                    **{key: row[key] for key in ("low", "high")},
-                    "recovered": recovered(curve, result.base_score, site.d),
-                    "curve": points,
-                }
-            )
-            replicates[name] = _plain(counts)
-        return rows, replicates
+            return {
+                "site": name,
+                "d": site.d,
+                "k": site.k,
+                "features_required_stable": needed,
+                **ends,
+                "recovered": recovered(curve, result.base_score, site.d),
+                "curve": [[count, score, *band[count]] for count, score in curve.items()],
+            }
 
-    def _edges(self, result: EdgeAblation, basis: Basis) -> tuple[list[Plain], dict[str, list[int | None]]]:
-        rows, replicates = [], {}
+        return self._rows(result, row)
+
+    def _edges(self, result: EdgeAblation, basis: Basis) -> Rows:
         names = [site.name for site in basis]
+
+        def row(name: str, needed: int | None, ends: Plain, scores: SampleScores) -> Plain:
+            return {
+                "section": name,
+                "to": names[names.index(name) + 1],
+                "edges_total": result.edges_total[name],
+                "edges_required": result.edges_required[name],
+                "edges_required_stable": needed,
+                **ends,
+                "curve": [list(point) for point in result.curves[name].items()],
+            }
+
+        return self._rows(result, row)
+
+    def _rows(self, result: NodeAblation | EdgeAblation, row: Callable[..., Plain]) -> Rows:
+        """Rows with the smallest count from which every larger one passes and its interval, and its replicates."""
+        assert result.per_sample is not None  # asked for above
+        rows, replicates = [], {}
+        allowance, bootstrap = Allowance(self.study.max_drop, result.higher_is_better), self.study.bootstrap
         for name, curve in result.curves.items():
-            row, counts = self._needed(_scores(result), name, result.base_score, dict(curve), result.higher_is_better)
-            rows.append(
-                {
-                    "section": name,
-                    "to": names[names.index(name) + 1],
-                    "edges_total": result.edges_total[name],
-                    "edges_required": result.edges_required[name],
-                    "edges_required_stable": row["count"],
-                    **{key: row[key] for key in ("low", "high")},
-                    "curve": [[count, score] for count, score in curve.items()],
-                }
-            )
+            counts = replicate_counts(result.per_sample, name, allowance, bootstrap)
+            ends = dict(zip(("low", "high"), _plain(bootstrap.interval(counts)), strict=True))
+            rows.append(row(name, allowance.stable(result.base_score, curve), ends, result.per_sample))
             replicates[name] = _plain(counts)
         return rows, replicates
-
-    def _needed(
-        self, scores: SampleScores, name: str, base: float, curve: Mapping[int, float], higher: bool
-    ) -> tuple[Plain, np.ndarray]:
-        """The smallest count measured from which every larger one passes, its interval, its replicates."""
-        allowance = Allowance(self.study.max_drop, higher)
-        replicates = replicate_counts(scores, name, allowance, self.study.bootstrap)
-        low, high = _plain(self.study.bootstrap.interval(replicates))
-        return {"count": allowance.stable(base, curve), "low": low, "high": high}, replicates
 
 
 def _plain(counts: Iterable[float]) -> list[int | None]:
@@ -216,15 +212,5 @@ def _plain(counts: Iterable[float]) -> list[int | None]:
     return [int(c) if np.isfinite(c) else None for c in counts]
 
 
-def _scores(result: NodeAblation | EdgeAblation) -> SampleScores:
-    assert result.per_sample is not None  # asked for above
-    return result.per_sample
-
-
 def _base(result: NodeAblation | EdgeAblation) -> Plain:
-    return {
-        "metric": result.metric,
-        "higher_is_better": result.higher_is_better,
-        "base_score": result.base_score,
-        "samples": result.samples,
-    }
+    return {key: getattr(result, key) for key in ("metric", "higher_is_better", "base_score", "samples")}

@@ -151,18 +151,11 @@ def diff(
     if records is not None and parts > 1:
         compared.measure_noise(records, parts, memory)
     edges, sections = compared.edges(threshold, factor)
+    only = [[row for at in zip(matches, joints, sites, strict=True) for row in _only(*at, side)] for side in (0, 1)]
     return GraphDiff(
         [row for found, site in zip(matches, sites, strict=True) for row in _matched(found, site)],
-        [
-            row
-            for found, joint, site in zip(matches, joints, sites, strict=True)
-            for row in _only(found, joint, site, 0)
-        ],
-        [
-            row
-            for found, joint, site in zip(matches, joints, sites, strict=True)
-            for row in _only(found, joint, site, 1)
-        ],
+        only[0],
+        only[1],
         edges,
         sections,
         {

@@ -46,54 +46,37 @@ class Shares:
         return np.where(self.codes[place] == codes, self.values[place], 0.0)
 
 
-@dataclass(frozen=True, eq=False)
-class SiteMatches:
-    """The matches of a site in one of the graphs.
-
-    Attributes:
-        of: the match of each feature, -1 for none.
-        count: number of matches.
-    """
-
-    of: Array
-    count: int
-
-    @classmethod
-    def parse(cls, matches: Sequence[Match], side: int, k: int) -> SiteMatches:
-        """Those of graph ``side`` (0 or 1), whose site has k features."""
-        of = np.full(k, -1)
-        for number, one in enumerate(matches):
-            of[(one.a, one.b)[side]] = number
-        return cls(of, len(matches))
+def match_of(matches: Sequence[Match], side: int, k: int) -> Array:
+    """The match of each of the k features of a site in graph ``side`` (0 or 1), -1 for none."""
+    of = np.full(k, -1)
+    for number, one in enumerate(matches):
+        of[(one.a, one.b)[side]] = number
+    return of
 
 
-def shares_of(edges: Matrix, source: SiteMatches, target: SiteMatches) -> Shares:
+def shares_of(edges: Matrix, source: Array, target: Array) -> Shares:
     """The edges ``[k_out, k_in]`` of a section between matches; those of features that match as a group are summed."""
     edges = edges.to_sparse().coalesce()
     strengths, there = edges.values().numpy(), edges.values().numpy() > 0
     strengths, (targets, sources) = strengths[there], edges.indices().numpy()[:, there]
-    sources, targets = source.of[sources], target.of[targets]
-    whole = np.bincount(targets + 1, strengths, target.count + 1)[1:]
+    count = int(source.max(initial=-1)) + 1
+    sources, targets = source[sources], target[targets]
+    whole = np.bincount(targets + 1, strengths, 1)[1:]
     both = (sources >= 0) & (targets >= 0)
-    codes, place = np.unique((targets * source.count + sources)[both], return_inverse=True)
+    codes, place = np.unique((targets * count + sources)[both], return_inverse=True)
     values = np.bincount(place, (strengths[both] / whole[targets[both]]), len(codes))
     total = strengths.sum()
     return Shares(codes, values, float(1 - strengths[both].sum() / total) if total > 0 else 0.0)
 
 
 class Compared:
-    """The sections of two graphs.
-
-    Args:
-        graphs: A and B.
-        matches: per site.
-    """
+    """The sections of two graphs."""
 
     def __init__(self, graphs: tuple[InteractionGraph, InteractionGraph], matches: Sequence[Sequence[Match]]) -> None:
         self.graphs = graphs
         self.matches = matches
         self.groups = [
-            [SiteMatches.parse(one, side, site.k) for one, site in zip(matches, graph.basis, strict=True)]
+            [match_of(one, side, site.k) for one, site in zip(matches, graph.basis, strict=True)]
             for side, graph in enumerate(graphs)
         ]
         self.shares = [
@@ -104,13 +87,7 @@ class Compared:
         self.noise: list[Array] | None = None
 
     def measure_noise(self, records: tuple[Records, Records], parts: int, memory: int) -> None:
-        """Standard errors of the differences, from parts of the batches.
-
-        Args:
-            records: the data, for A and for B.
-            parts: how many.
-            memory: bound in bytes for what one batch's products may hold, and for what is measured in one pass.
-        """
+        """Standard errors of the differences, from parts of the batches."""
         variances = [np.zeros(len(codes)) for codes in self.codes]
         for side in (0, 1):
             graph = self.graphs[side]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,7 +90,7 @@ class JointMoments(Accumulator[list[Joint]]):
         Raises:
             OptionError: B has other positions.
         """
-        twin = record if self.other is None else self.other.record(_inputs(record, self.other))
+        twin = record if self.other is None else self.other.record(self.other.structure.joined(record.batch))
         for l, (sites, moments) in enumerate(zip(self.sites, self.moments, strict=True)):
             x, y = record.vectors(l), twin.vectors(l)
             if len(x) != len(y):
@@ -110,12 +109,6 @@ class JointMoments(Accumulator[list[Joint]]):
             covariance, k = moments.covariance, a.k
             found.append(Joint(covariance[:k, :k], covariance[k:, k:], covariance[:k, k:]))
         return found
-
-
-def _inputs(record: Record, other: Traced) -> Any:
-    """The inputs of a batch as another model takes them."""
-    args, kwargs = record.batch.args, record.batch.kwargs
-    return kwargs if other.structure.kind == "dict" else args[0] if other.structure.kind == "tensor" else args
 
 
 def match(joint: Joint, importances: tuple[Tensor, Tensor], least: float, tolerance: float) -> list[Match]:
@@ -141,10 +134,8 @@ def match(joint: Joint, importances: tuple[Tensor, Tensor], least: float, tolera
 
 
 def _assign(gain: Matrix) -> list[tuple[int, int]]:
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError:
-        raise OptionError("Features are matched with scipy, which is missing: pip install 'libasis[graph]'") from None
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(gain.numpy(), maximize=True)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 

@@ -30,15 +30,10 @@ def curve_band(scores: SampleScores, name: str, bootstrap: Bootstrap) -> dict[in
 def pooled_ratio(
     ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], bootstrap: Bootstrap
 ) -> tuple[float, float]:
-    """Interval of (sum of ours) / (sum of theirs) over models and, within each, samples.
+    """Interval of (sum of ours) / (sum of theirs), replicates ``[B]`` by model, over models and, in each, samples.
 
     Each replicate draws models with replacement and takes one replicate of each; both sides share the draw, so that
     what they have in common falls out. With one model only its samples are resampled.
-
-    Args:
-        ours: replicates ``[B]`` by the name of the model.
-        theirs: of the same models.
-        bootstrap: how to resample.
     """
     names = sorted(ours)
     one = np.stack([ours[name] for name in names])

@@ -15,7 +15,7 @@ from ..ambient import neutral
 from ..basis import Basis, SiteBasis
 from ..build import fit
 from ..cut import Traced
-from ..data import Batch, read_batches, size_of
+from ..data import read_batches, size_of
 from ..errors import OptionError
 from ..interactions import interactions
 from ..provenance import versions
@@ -190,7 +190,7 @@ class _Samples:
     """Training samples in memory, to take some of them."""
 
     def __init__(self, traced: Traced, batches: Iterable[Any]) -> None:
-        self.whole = [_inputs(batch, traced.structure.kind) for batch in read_batches(batches, traced.structure)]
+        self.whole = [traced.structure.joined(batch) for batch in read_batches(batches, traced.structure)]
         self.batch = max(size_of(batch) for batch in self.whole)
         self.all = pytree.tree_map(lambda *parts: torch.cat(parts), *self.whole)
         self.size = size_of(self.all)
@@ -205,8 +205,3 @@ class _Samples:
 
     def _rows(self, rows: Tensor) -> list[Any]:
         return [pytree.tree_map(lambda x, r=part: x[r], self.all) for part in rows.sort().values.split(self.batch)]
-
-
-def _inputs(batch: Batch, kind: str) -> Any:
-    """The inputs of a batch as they were given, without the targets."""
-    return batch.kwargs if kind == "dict" else batch.args[0] if kind == "tensor" else batch.args

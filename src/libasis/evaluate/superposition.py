@@ -48,12 +48,7 @@ def feature_statistics(traced: Traced, basis: Basis, batches: Iterable[Any]) -> 
 
 
 class FeatureTails(Accumulator[Plain]):
-    """The row of one site in `feature_statistics`.
-
-    Args:
-        index: number of the site.
-        site: its basis.
-    """
+    """The row of one site in `feature_statistics`."""
 
     sums = ("second", "fourth", "effective", "vectors")
 

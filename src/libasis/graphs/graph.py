@@ -138,9 +138,7 @@ class InteractionGraph(Stored, kind="graph"):
         """
         labels, modules = read_labels(source, self.basis)
         return replace(
-            self,
-            labels=self.labels if labels is None else labels,
-            modules=self.modules if modules is None else modules,
+            self, labels=self.labels if labels is None else labels, modules=self.modules if modules is None else modules
         )
 
     def save_labels(self, path: str | Path) -> Path:

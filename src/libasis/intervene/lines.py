@@ -20,12 +20,7 @@ def most_important(site: SiteBasis, count: int | None = None) -> list[int]:
 
 
 class AtSite:
-    """Activations at a site with their features, which all interventions there share.
-
-    Args:
-        site: the basis.
-        x: the activations, ``[..., d]``.
-    """
+    """Activations at a site with their features, which all interventions there share."""
 
     def __init__(self, site: SiteBasis, x: Activations) -> None:
         self.site, self.x = site, x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,11 +75,18 @@ class Place:
         x: the activation, ``[batch, position, d]``.
         mean: the mean of the fit, which can stand in for it.
         zero: a zero activation, likewise.
+        value: the intervention's numbers, ``[m]``, where it has some.
+        deviation: the standard deviation of each over the counted positions of the data, ``[m]``, where it is needed.
     """
+
+    value: Any
+    deviation: Any
 
     def __init__(self, prepared: Prepared, batch: SiteBatch) -> None:
         self._prepared, self._batch = prepared, batch
         self.asked, self.x, self.mean, self.zero = prepared.asked, batch.x, batch.mean, batch.zero
+        known = (prepared.value, prepared.deviation)
+        self.value, self.deviation = (None if numbers is None else numbers.to(self.x) for numbers in known)
 
     @property
     def donated(self) -> AtSite | None:
@@ -90,20 +98,6 @@ class Place:
     def now(self) -> Tensor:
         """How much there is of each of the features (or directions) to be replaced, ``[batch, position, m]``."""
         return self.amounts(self._batch)
-
-    @property
-    def value(self) -> Tensor:
-        """The intervention's numbers, ``[m]``."""
-        return self._known(self._prepared.value)
-
-    @property
-    def deviation(self) -> Tensor:
-        """The standard deviation of each over the counted positions of the data, ``[m]``."""
-        return self._known(self._prepared.deviation)
-
-    def _known(self, found: Vector | None) -> Tensor:
-        assert found is not None  # noqa: S101 - the kind says that it takes or needs it
-        return found.to(self.x)
 
     def amounts(self, other: AtSite | None) -> Tensor:
         """How much there is of each in other activations, ``[..., m]``."""

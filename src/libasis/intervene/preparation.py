@@ -25,12 +25,7 @@ from .scores import run_many
 
 
 class Preparation:
-    """Donors and standard deviations of some data, each learned once.
-
-    Args:
-        records: of the data.
-        basis: whose features are replaced.
-    """
+    """Donors and standard deviations of some data, each learned once."""
 
     def __init__(self, records: Records, basis: Basis) -> None:
         self.records, self.basis = records, basis
@@ -105,12 +100,7 @@ def _lines(intervention: Intervention) -> object:
 
 
 class Spread(Accumulator[Vector]):
-    """The standard deviation of each of some lines ``[m]``, over the counted positions.
-
-    Args:
-        index: number of the site.
-        lines: the lines.
-    """
+    """The standard deviation of each of some lines ``[m]``, over the counted positions."""
 
     sums = ("mean",)
 

@@ -70,12 +70,7 @@ class Scores(Accumulator["Scores"]):
     sums = ("totals", "count", "samples")
 
     def __init__(
-        self,
-        metric: Metric,
-        outputs: Callable[[Record], Iterable[Tensor]],
-        runs: int = 1,
-        *,
-        per_sample: bool = False,
+        self, metric: Metric, outputs: Callable[[Record], Iterable[Tensor]], runs: int = 1, *, per_sample: bool = False
     ) -> None:
         self.metric = metric
         self.outputs = outputs
@@ -116,14 +111,7 @@ class Scores(Accumulator["Scores"]):
 
 
 def run_many(record: Record, site: int, runs: Iterable[Activations], memory: int) -> Iterator[Tensor]:
-    """The model's output for each activation at a site, in its own layout; several go through the model together.
-
-    Args:
-        record: the batch.
-        site: number of the site.
-        runs: activations in place of the batch's own.
-        memory: bound in bytes for what goes through the model together.
-    """
+    """The model's output for each activation at a site, in its own layout; several go through the model together."""
     held = 2 * (record.workspace(site, len(record.contexts)) + record.output.numel())
     at_once = max(1, min(memory // max(8 * held, 1), AT_ONCE // max(record.size, 1)))
     waiting: list[Activations] = []

@@ -15,11 +15,6 @@ Result = TypeVar("Result")
 def measure(records: Records, accumulator: Accumulator[Result], label: str) -> Result:
     """Add all batches to an accumulator, as many rounds as it asks for, and give its result.
 
-    Args:
-        records: of the data.
-        accumulator: what is summed.
-        label: of the progress bar.
-
     Raises:
         BatchError: the data are empty, or changed between two passes.
     """

@@ -70,11 +70,7 @@ def _needed(axes: Axes, rows: Mapping[str, Any], methods: Sequence[str], styles:
 
 
 def draw_recovered(summary: Mapping[str, Any]) -> Figure:
-    """The share of the score that the most important features recover, per site, of the first model.
-
-    Args:
-        summary: of `libasis.evaluate.summarise`.
-    """
+    """The share of the score that the most important features recover, per site, of the first model."""
     rows = [row for row in summary["nodes"] if first(row["recovered"])]
     places = list(dict.fromkeys(row["site"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
@@ -109,9 +105,6 @@ def draw_sensitivity(result: Sensitivity) -> Figure:
     """The largest change of an importance by threshold, sample size and seed, one line per site.
 
     Solid lines are of the leading features (99% of the importance), dotted ones of all features kept in both fits.
-
-    Args:
-        result: of `libasis.evaluate.sensitivity`.
     """
     titles = {"threshold": "times the automatic threshold", "samples": "share of the samples", "seed": "half, by seed"}
     sites = list(dict.fromkeys(row["site"] for row in result.fits))

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+BASE: dict[str, Any] = {"color": INK, "linewidth": 0.7}
+ALLOWED: dict[str, Any] = {"color": GREY, "linewidth": 0.9, "linestyle": (0, (1, 2))}
+MARKER: dict[str, Any] = {"linestyle": "none", "marker": "o", "color": GREY, "markersize": 6}
+"""Looks of the base score, of the worst allowed one, and of the counts needed."""
+
 Pair = tuple["Axes", "Axes | None"]
 """A panel and its close-up."""
 
@@ -88,7 +93,12 @@ def draw_edge_curves(edge_ablations: Sequence[EdgeAblation], *, sites: Sequence[
         panel,
         words,
         labels=(words("axis_edges"), words.named("metric", metric)),
-        entries=[*_reference_entries(words, allowed=True), *_marker_entries(words)],
+        entries=[
+            _entry(words("legend_base"), **BASE),
+            _entry(words("legend_allowed"), **ALLOWED),
+            _entry(words("legend_required"), **MARKER),
+            _entry(words("legend_stable"), markerfacecolor="white", **MARKER),
+        ],
         keys=len(series),
         close_up=bool(edge_ablations) and edge_ablations[0].max_drop > 0,
         title=lambda name: section_name(name, sites),
@@ -111,7 +121,8 @@ def draw_node_curves(node_ablations: Sequence[NodeAblation], *, lang: str = "en"
         _reference_lines(axes[0], node_ablations[0].base_score, None)
 
     labels = (words("axis_features"), words.named("metric", metric))
-    entries = [*_series_entries(series, words), *_reference_entries(words, allowed=False)]
+    entries = [_entry(s.label(words), markersize=4, **s.style) for s in series]
+    entries.append(_entry(words("legend_base"), **BASE))
     return _panels(names_of(node_ablations), panel, words, labels=labels, entries=entries)
 
 
@@ -158,9 +169,9 @@ def _edge_markers(axes: Axes, series: Series, name: str) -> None:
 
 
 def _reference_lines(axes: Axes, base: float, limit: float | None) -> None:
-    axes.axhline(base, color=INK, linewidth=0.7, zorder=0)
+    axes.axhline(base, **BASE, zorder=0)
     if limit is not None:
-        axes.axhline(limit, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
+        axes.axhline(limit, **ALLOWED, zorder=0)
 
 
 def _zoom(axes: Axes | None, result: EdgeAblation, window: tuple[float, float]) -> None:
@@ -189,29 +200,11 @@ def _logarithmic(axis: Any) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _series_entries(series: Sequence[Series], words: Words) -> list[Any]:
+def _entry(label: str, **look: Any) -> Any:
+    """A line of the legend."""
     from matplotlib.lines import Line2D
 
-    return [Line2D([], [], label=s.label(words), markersize=4, **s.style) for s in series]
-
-
-def _reference_entries(words: Words, *, allowed: bool) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    lines = [Line2D([], [], color=INK, linewidth=0.7, label=words("legend_base"))]
-    if allowed:
-        lines.append(Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), label=words("legend_allowed")))
-    return lines
-
-
-def _marker_entries(words: Words) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    look = {"linestyle": "none", "marker": "o", "color": GREY, "markersize": 6}
-    return [
-        Line2D([], [], label=words("legend_required"), **look),
-        Line2D([], [], label=words("legend_stable"), markerfacecolor="white", **look),
-    ]
+    return Line2D([], [], label=label, **look)
 
 
 def _panels(

@@ -66,14 +66,7 @@ def number(text: str, *, bar: float | None = None, color: str = "") -> Cell:
 
 
 def table(key: str, columns: Mapping[str, bool], groups: Sequence[Group], words: Words) -> str:
-    """A table, in a box that scrolls sideways, whose first column heads groups of rows.
-
-    Args:
-        key: of the words of its heading.
-        columns: the key of each column's heading, and whether it holds numbers.
-        groups: the rows.
-        words: of the page.
-    """
+    """A table, in a box that scrolls sideways, whose first column heads groups of rows."""
     head = "".join(f'<th scope="col"{_kind(number)}>{escape(words(key))}</th>' for key, number in columns.items())
     inner = (
         f"<table><caption>{escape(words(key))}</caption><thead><tr>{head}</tr></thead>"

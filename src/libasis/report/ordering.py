@@ -28,11 +28,6 @@ def order(
 ) -> tuple[list[list[int]], int]:
     """Order the nodes of each column; the result never crosses more than the input order.
 
-    Args:
-        columns: per column its nodes in their first order.
-        links: per pair of neighbouring columns the edges ``(left node, right node, weight)``.
-        sweeps: passes, alternately to the right and to the left.
-
     Returns:
         The orders and their number of crossings.
     """

@@ -27,12 +27,6 @@ SHARED = {"memory", "progress"}
 def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str) -> FeatureCards:
     """The cards in ``folder``, or new ones where there are none or they were made of something else.
 
-    Args:
-        opened: model and data.
-        folder: where the cards are kept.
-        graph: the saved graph.
-        digest: of the graph.
-
     Raises:
         SourceError: a group cannot be opened.
         LibasisError: whatever is wrong with the model, the data or the options.

@@ -40,8 +40,7 @@ Changes = Annotated[
     ),
 ]
 Files = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="FILE...", help="One or more settings files; by default libasis.toml."),
+    list[Path] | None, typer.Argument(metavar="FILE...", help="One or more settings files; by default libasis.toml.")
 ]
 Out = Annotated[
     Path | None,

@@ -39,12 +39,6 @@ R = TypeVar("R", Comparison, Sensitivity)
 def run_comparison(config: Config, *, out: Path, force: bool = False, say: Say | None = None) -> Plain:
     """Compare the methods of the settings on every seed, write results, tables and figures, and give the summary.
 
-    Args:
-        config: the settings.
-        out: the folder for the results.
-        force: compute again what was made of something else.
-        say: told in a line what was measured.
-
     Raises:
         RunError: a result was made with other settings, data or weights and ``force`` is false.
         LibasisError: whatever is wrong with model, data or settings.

@@ -34,8 +34,7 @@ Names = Annotated[list[str] | None, Field(min_length=1, description="a list of n
 Text = Annotated[str | None, Field(min_length=1, description="a text that is not empty")]
 SiteList = list[str | list[str]]
 Arguments = Annotated[
-    dict[str, str | int | float | bool],
-    Field(description="a table of keyword arguments for the factory"),
+    dict[str, str | int | float | bool], Field(description="a table of keyword arguments for the factory")
 ]
 Method = Literal["lib", "sparse", "pca", "neuron", "global", "random"]
 METHODS = 'a list of "lib", "sparse", "pca", "neuron", "global" and "random"'
@@ -230,11 +229,6 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
 
 def parse_config(settings: dict[str, Any], *, where: str = "settings", changed: set[str] | None = None) -> Config:
     """Check settings against the schema.
-
-    Args:
-        settings: the tables.
-        where: what an error names as the place of a wrong key.
-        changed: dotted keys that came from the command line instead.
 
     Raises:
         ConfigError: as `read_config`.

@@ -84,11 +84,7 @@ class MadeOf:
         return json.loads(json.dumps(asdict(self)))
 
     def difference(self, saved: Any) -> str | None:
-        """In what a saved result was made of something else, in words that follow "was made with"; None if in nothing.
-
-        Args:
-            saved: what `to_plain` gave then.
-        """
+        """In what a saved result was made of something else, in words that follow "was made with"; None for nothing."""
         then = dict(saved) if isinstance(saved, Mapping) else {}
         settings, data, results = (then.get(key) for key in ("settings", "data", "results"))
         if not (isinstance(settings, Mapping) and isinstance(data, Mapping) and isinstance(results, Mapping)):

@@ -18,10 +18,6 @@ from .errors import MissingDataError
 def load_object(name: str, key: str) -> Any:
     """The callable named by ``"package.module:name"``; modules of the current folder can be named.
 
-    Args:
-        name: what the user wrote.
-        key: the settings key it stands at, for messages.
-
     Raises:
         SourceError: the module cannot be imported, has no such attribute, or the attribute is not callable.
     """

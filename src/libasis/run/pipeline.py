@@ -21,8 +21,7 @@ from ..files import write_text
 from ..graphs import InteractionGraph
 from ..importance import rules
 from ..interactions import interactions
-from ..store import check_target
-from ..store.folder import read
+from ..store import check_target, digest_of
 from .config import Config, RuleTable
 from .errors import ConfigError, RunError
 from .made_of import MadeOf, deciding
@@ -70,7 +69,7 @@ class Output:
 
     def digest_of_graph(self) -> str:
         """Of the numbers of the saved graph; labels do not count."""
-        return str(read(self.graph)[0].tensors)
+        return digest_of(self.graph)
 
 
 def sites(config: Config) -> SiteTable:

@@ -60,13 +60,7 @@ class _Ends:
 
 
 def sample(
-    records: Records,
-    sites: Sequence[SiteBasis],
-    sizes: Sequence[int],
-    *,
-    seed: int,
-    memory: int,
-    held_out: bool = True,
+    records: Records, sites: Sequence[SiteBasis], sizes: Sequence[int], *, seed: int, memory: int, held_out: bool = True
 ) -> tuple[list[Response], list[Response]]:
     """The responses of every section to its leading features, of samples to fit to and of others held out.
 

@@ -49,20 +49,12 @@ def to_plain(value: Any, name: str, tensors: Tensors) -> Any:
     raise MisfitError(f"{name or 'it'} is of type {type(value).__name__}, which is not stored")
 
 
-@to_plain.register
-def _(value: None, name: str, tensors: Tensors) -> None:
-    return None
-
-
-@to_plain.register
-def _(value: str, name: str, tensors: Tensors) -> str:
-    return str(value)
-
-
+@to_plain.register(str)
 @to_plain.register(bool)
 @to_plain.register(np.bool_)
-def _(value: Any, name: str, tensors: Tensors) -> bool:
-    return bool(value)
+@to_plain.register(type(None))
+def _(value: Any, name: str, tensors: Tensors) -> Any:
+    return value if value is None else str(value) if isinstance(value, str) else bool(value)
 
 
 @to_plain.register

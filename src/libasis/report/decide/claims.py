@@ -78,16 +78,7 @@ def feature_claims(feature: Feature, groups: TwoGroups | None, words: Words) -> 
 
 def _between(key: str, contrast: Contrast, groups: TwoGroups, words: Words, **blanks: str) -> Claim:
     """A mean in the two groups, and their difference."""
-    digits = places(contrast.difference)
-    text = words(
-        key,
-        first=words.quote(groups.names[0]),
-        second=words.quote(groups.names[1]),
-        before=fixed(contrast.first.value, digits),
-        after=fixed(contrast.second.value, digits),
-        change=signed(contrast.difference.value, digits),
-        **blanks,
-    )
+    text = words(key, **groups.blanks(contrast, words), **blanks)
     return Claim(text, interval=interval(contrast.difference, words, sign=True))
 
 

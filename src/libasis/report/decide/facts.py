@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...cards import FeatureCards
-from ..numbers import Bounded
+from ..numbers import Bounded, fixed, places, signed
 from ..results import Results
 from ..words import Words, clean
 
@@ -113,6 +113,13 @@ class TwoGroups:
     samples: tuple[int, int]
     outputs: tuple[tuple[str, Contrast], ...]
     more: int
+
+    def blanks(self, contrast: Contrast, words: Words) -> dict[str, str]:
+        """The two names, means and their difference, for a sentence."""
+        digits, (first, second) = places(contrast.difference), map(words.quote, self.names)
+        before, after = fixed(contrast.first.value, digits), fixed(contrast.second.value, digits)
+        change = signed(contrast.difference.value, digits)
+        return {"first": first, "second": second, "before": before, "after": after, "change": change}
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,6 @@ def first_screen(results: Results, words: Words) -> str:
     examples, the path through the modules, two groups side by side, and the limits. A claim about a feature is marked
     "verified by intervention" only where it alone was taken out and did more than its controls; every other claim is
     marked "association only". Where a result is missing nothing is said of it.
-
-    Args:
-        results: the first graph is described.
-        words: of the first screen.
     """
     facts = facts_of(results)
     asked = in_language(results.question, words.lang) or advice.question_of(facts, results, words)

@@ -39,14 +39,7 @@ def shorten(text: str, room: float) -> str:
 
 
 def picture(modules: Modules, name: Callable[[str], str], rows: Mapping[int, str], words: Words) -> str:
-    """The modules as dots in columns of sites, links as lines, the path thick and on top.
-
-    Args:
-        modules: what is drawn.
-        name: the name of a feature by its id.
-        rows: the label of each row, where rows are modules.
-        words: the language.
-    """
+    """The modules as dots in columns of sites, links as lines, the path thick and on top."""
     lanes = modules.source != "features"
     gutter = 170.0 if lanes else 58.0
     step = (WIDTH - gutter - EDGE) / max(1, len(modules.sites) - 1)
@@ -153,15 +146,7 @@ def _bar(estimate: Bounded, group: int, y: float, zero: float, unit: float, digi
 
 
 def _bar_words(groups: TwoGroups, output: str, contrast: Contrast, words: Words) -> str:
-    digits = places(contrast.difference)
-    return words(
-        "bars_alt",
-        output=words.quote(output),
-        first=words.quote(groups.names[0]),
-        second=words.quote(groups.names[1]),
-        before=fixed(contrast.first.value, digits),
-        after=fixed(contrast.second.value, digits),
-    )
+    return words("bars_alt", output=words.quote(output), **groups.blanks(contrast, words))
 
 
 def _svg(height: float, alt: str, body: list[str]) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..ambient import neutral
 from ..cut import Traced
-from ..errors import OptionError, SiteError
+from ..errors import ON_TRACE, OptionError, SiteError, renamed
 from ..importance import Moments
 from ..measure import DEFAULT_MEMORY, Records
 from ..store import Stored, all_finite, listed
@@ -137,6 +137,7 @@ class Basis(Stored, kind="basis"):
         ]
 
     @classmethod
+    @renamed(**ON_TRACE, relative_error="it belongs to the rule: moments=libasis.rules.Auto(relative_error=...)")
     @neutral
     def from_directions(  # noqa: PLR0913 - keyword options of the public face
         cls,

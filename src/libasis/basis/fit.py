@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
-from ..errors import OptionError
+from ..cut import Record
+from ..errors import BatchError, OptionError
 from ..importance import Choice, Moment, Moments, Span, choose, parse
 from ..measure import DEFAULT_MEMORY, Records, measure
 from ..numerics import Truncation
@@ -99,11 +101,18 @@ class Recursion:
         self.records, self.traced, self.choice, self.memory = records, records.traced, choice, memory
         self.rules: list[Plain] = []
         self.error = 0.0
-        found = measure(records, SiteStatistics(self.traced), "statistics")
+        statistics = SiteStatistics(self.traced)
+        found = measure(records, statistics, "statistics")
         self.names = [site.name for site in self.traced.sites]
         self.stats = dict(zip(self.names, found, strict=True))
-        self.first = records.first()
-        self.dtype = self.first.activations[0].dtype
+        if none := [name for name, stats in self.stats.items() if not stats.n]:
+            raise BatchError(f"No position counts at site {none[0]!r}; give a mask that leaves some.")
+        self.dtype = statistics.dtype
+
+    @cached_property
+    def first(self) -> Record:
+        """The first batch: what sections are made of is read off it."""
+        return self.records.first()
 
     def facts(self) -> Plain:
         """How the moments were computed, from which data."""

@@ -78,7 +78,8 @@ def _noise_scale(covariance: Matrix, rounding: Vector) -> Vector:
     inverse = torch.where(lives, variances, torch.ones_like(variances)).rsqrt() * lives
     correlations = covariance * inverse[:, None] * inverse
     top = float(torch.linalg.eigvalsh(correlations)[-1])
-    return inverse * (rounding * inverse.square() + accumulation_noise(top, len(variances))).rsqrt()
+    noise = rounding * inverse.square() + accumulation_noise(top, len(variances))
+    return torch.where(lives, inverse * noise.rsqrt(), 0.0)
 
 
 def interaction_basis(

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import torch
 from torch import Tensor
@@ -98,6 +98,10 @@ class Traced(abc.ABC):
         """
         moved = self._moved(parse_dtype(dtype), parse_device(device))
         return moved if isinstance(mask, EllipsisType) or mask is moved.mask else moved._derived(mask=mask)
+
+    def with_mask(self, *_: Any) -> NoReturn:
+        """An old name."""
+        raise OptionError("with_mask is traced.to(mask=...) now.")
 
     @abc.abstractmethod
     def _moved(self, dtype: torch.dtype | None, device: torch.device | None) -> Traced:

@@ -63,7 +63,7 @@ def entries(value: Any, size: int) -> Iterator[Any]:
 
 
 def joined(values: Sequence[Any], size: int = 1) -> Any:
-    """Batches of ``size`` samples each, selected from one kind of batch, as one; what all share is that of the first."""
+    """Batches of ``size`` samples each, selected alike, as one; what all samples share is that of the first."""
     first = values[0]
     if by_sample(first, size):
         if isinstance(first, Tensor):

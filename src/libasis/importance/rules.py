@@ -75,7 +75,8 @@ class Auto(ProbeOptions):
 
     def _with(self, *attention: Rule) -> tuple[Rule, ...]:
         last = Exact(), Sketch(self.relative_error, self.seed)
-        return (*self.own, PointwiseForm(), *attention, AffineForm(), *last)
+        own = self.own if isinstance(self.own, (list, tuple)) else (self.own,)
+        return (*own, PointwiseForm(), *attention, AffineForm(), *last)
 
 
 @dataclass(frozen=True)

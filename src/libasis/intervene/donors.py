@@ -107,6 +107,10 @@ class Donors(Accumulator["Donors"]):
 
     def every(self, site: int) -> Matrix:
         """The counted activations of all donors, ``[n, d]``."""
+        if not len(self):
+            raise BatchError(
+                "No position counts in these data, so there is no value to take; give a mask that leaves some."
+            )
         return torch.cat([self.vectors(place, site) for place in range(len(self))])
 
     def stand_ins(self, record: Record, site: int, *, counted: bool = True) -> Activations:

@@ -37,7 +37,7 @@ class Intervention:
               counted positions of these data;
             - ``"shift"``: what they are, plus ``value`` (a number or one for each) times their standard deviation over
               the counted positions of these data;
-            - ``"keep_only"``: they keep their values. All other features of the site, and what the basis leaves out,
+            - ``"keep_only"``: they keep their values. What the basis leaves out stands at its mean, all other features
               stand at their mean, or as ``value`` says: ``"mean"``, ``"zero"`` or ``"resample"``;
             - ``"swap"``: their values in the samples that ``donors`` gives.
         value: see ``to``.
@@ -50,11 +50,11 @@ class Intervention:
         seed: of ``"resample"``, and of the choice among donors.
         name: for the reader; by default what it does, in short.
 
-    A sample takes all its values from one other sample, its donor, never from itself. Who is whose donor depends on the
-    seed, the data and the cut alone, not on how the data are split into batches, nor on ``memory``. At the j-th counted
-    position stands what the donor has at its own j-th counted position; where the donor has fewer, it starts again.
-    Donors are held in 256 MiB, at least 16 of them: of more data than that a part, drawn at random, serves all others,
-    and quantiles are theirs.
+    A sample takes all its values from one other sample, its donor (from itself only where no other one was given). Who
+    is whose donor depends on the seed, the data and the cut alone, not on how the data are split into batches, nor on
+    ``memory``. At the j-th counted position stands what the donor has at its own j-th counted position; where the donor
+    has fewer, it starts again. Donors are held in 256 MiB, at least 16 of them: of more data than that a part, drawn at
+    random, serves all others, and quantiles are theirs.
 
     Raises:
         OptionError: something is no site, feature, direction or value, or does not go with ``to``.
@@ -78,9 +78,11 @@ class Intervention:
         self._make_plain()
         if self.where not in WHERE:
             raise OptionError(f"where is {self.where!r}; use one of {list(WHERE)}.")
+        if isinstance(self.seed, np.integer):
+            self._keep("seed", int(self.seed))
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
             raise OptionError(f"seed is {self.seed!r}; give a whole number from 0.")
-        if self.to not in KINDS:
+        if not isinstance(self.to, str) or self.to not in KINDS:
             raise OptionError(f"to is {self.to!r}; use one of {list(KINDS)}.")
         if self.features == () and self.to != "keep_only":
             raise OptionError(f"The intervention at {self.site!r} has no features; give one or more.")

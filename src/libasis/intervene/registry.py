@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from ..data import check_reiterable
 from ..errors import OptionError
@@ -98,7 +99,8 @@ def kind(name: str, *, takes: str = "no value", needs: str | None = None) -> Cal
 def donor_numbers(donors: Any) -> tuple[int, ...] | None:
     """Numbers of samples as a tuple; None where donors are batches, or there are none."""
     listed = [donors] if isinstance(donors, (int, np.integer)) else donors
-    if not isinstance(listed, (list, tuple, range, np.ndarray)) or not len(listed):
+    listed = listed.tolist() if isinstance(listed, Tensor) and listed.ndim == 1 else listed
+    if not isinstance(listed, (list, tuple, range, set, frozenset, np.ndarray)) or not len(listed):
         return None
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in listed)
     return tuple(sorted({int(n) for n in listed})) if whole else None

@@ -37,7 +37,10 @@ class InterventionResult(Stored, kind="interventions"):
 
     @cached_property
     def effects(self) -> list[Estimate]:
-        """The mean over samples of score minus base, with interval and p-value: one for each intervention."""
+        """The mean over samples of score minus base, with interval and p-value: one for each intervention.
+
+        Each sample counts once, however many scores it has; ablations and cards count each score once.
+        """
         return [paired(scores - self.base) for scores in self.scores]
 
     def rows(self) -> list[dict[str, Any]]:

@@ -61,7 +61,8 @@ def intervene(
     basis = getattr(basis_or_graph, "basis", basis_or_graph)
     if not isinstance(basis, Basis):
         raise OptionError(f"Interventions need a basis or a graph, but got {type(basis_or_graph).__name__}.")
-    asked = [interventions] if isinstance(interventions, Intervention) else list(interventions)
+    many = isinstance(interventions, Iterable) and not isinstance(interventions, str)
+    asked: list[Any] = list(interventions) if many else [interventions]
     if not asked or not all(isinstance(one, Intervention) for one in asked):
         raise OptionError("interventions is no list of Intervention with at least one in it; give some.")
     for one in asked:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from chains import F64, random
 from libasis.errors import OptionError
 from libasis.numerics import StreamingMoments, Truncation, eigh_descending, fix_signs
-from libasis.numerics.eigen import gram_noise
+from libasis.numerics.eigen import gram_noise, largest_eigenvalue
 
 seeds = st.integers(0, 10_000)
 
@@ -149,3 +149,12 @@ def test_the_noise_floor_scales_as_the_data():
     assert other == pytest.approx(1e-8 * one)
     assert gram_noise(2.0, 5, 3.0, F64) < 1e-13 < one
     assert gram_noise(-1e-20, 5, 0.0, F64) == 0.0
+
+
+@given(seeds, st.integers(1, 9))
+def test_the_largest_eigenvalue_is_found_to_a_few_percent(seed, rank):
+    A = random(9, rank, seed=seed)
+    A = A @ A.T
+    assert largest_eigenvalue(A) == pytest.approx(float(torch.linalg.eigvalsh(A)[-1]), rel=0.05)
+    assert largest_eigenvalue(A) <= float(torch.linalg.eigvalsh(A)[-1]) * (1 + 1e-12)
+    assert largest_eigenvalue(torch.zeros(3, 3, dtype=F64)) == 0

@@ -9,7 +9,7 @@ import torch
 from ..errors import ActivationError
 from ..importance import Moment
 from ..numerics import RankDecision, StreamingMoments, Truncation, eigh_descending, fix_signs
-from ..numerics.eigen import accumulation_noise, coordinate_noise, gram_noise, symmetric
+from ..numerics.eigen import accumulation_noise, coordinate_noise, gram_noise, largest_eigenvalue, symmetric
 from ..types import Matrix, Plain, Vector
 from .basis import SiteBasis
 
@@ -77,7 +77,7 @@ def _noise_scale(covariance: Matrix, rounding: Vector) -> Vector:
     lives = variances > rounding
     inverse = torch.where(lives, variances, torch.ones_like(variances)).rsqrt() * lives
     correlations = covariance * inverse[:, None] * inverse
-    top = float(torch.linalg.eigvalsh(correlations)[-1])
+    top = largest_eigenvalue(correlations)
     noise = rounding * inverse.square() + accumulation_noise(top, len(variances))
     return torch.where(lives, inverse * noise.rsqrt(), 0.0)
 

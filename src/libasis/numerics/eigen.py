@@ -134,6 +134,14 @@ def accumulation_noise(top: float, size: int) -> float:
     return 4 * size * EPS64 * max(top, 0.0)
 
 
+def largest_eigenvalue(A: Matrix) -> float:
+    """That of a positive semi-definite matrix, to a few percent from below: power iteration from its longest column."""
+    v = A[:, int(A.square().sum(0).argmax())]
+    for _ in range(20):
+        v = A @ (v / v.norm().clamp_min(torch.finfo(torch.float64).tiny))
+    return float(v.norm())
+
+
 def coordinate_noise(moments: StreamingMoments, dtype: torch.dtype) -> Vector:
     r"""Variance that rounding gives each coordinate, by its own size: :math:`16\,\epsilon^2 E f_i^2` ``[d]``."""
     square = moments.scatter.diagonal() / max(moments.n, 1) + moments.mean.square()

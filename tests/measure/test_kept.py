@@ -100,3 +100,14 @@ def test_what_was_kept_for_another_cut_is_refused():
 def test_a_spill_that_is_no_folder_is_refused(tmp_path):
     with pytest.raises(OptionError, match="nowhere.*no folder"):
         libasis.fit(traced(), BATCHES, spill=tmp_path / "nowhere")
+
+
+def test_a_kept_pass_outlives_the_calls_and_ends_with_its_block(tmp_path):
+    cut = traced()
+    with libasis.keep(cut, BATCHES, memory=1000, spill=tmp_path) as kept:
+        basis = libasis.fit(cut, kept, progress=False)
+        libasis.interactions(cut, basis, kept, progress=False)
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
+    again = libasis.fit(cut, kept, progress=False)  # the model runs again
+    torch.testing.assert_close(importances(again), importances(basis), rtol=1e-9, atol=0)

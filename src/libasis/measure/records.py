@@ -39,7 +39,6 @@ class _Kept:
         roll: the samples.
         positions: at each site, in the longest batch.
         folder: for files.
-        lasting: whether they outlive the call that first goes through them.
         samples: of a part of the data, how many they are; None for all.
     """
 
@@ -49,7 +48,6 @@ class _Kept:
     roll: Roll = field(default_factory=Roll)
     positions: tuple[int, ...] = ()
     folder: tempfile.TemporaryDirectory[str] | None = None
-    lasting: bool = False
     samples: int | None = None
 
 
@@ -92,6 +90,7 @@ class Records:
         self.batches = batches
         self.memory = memory
         self.progress = progress
+        self._owns = True  # what is kept; a call that is given what `keep` returned does not
         self._kept = _Kept(random_state(), folder=None if spill is None else _temporary(spill))
 
     def __iter__(self) -> Iterator[Any]:
@@ -102,7 +101,7 @@ class Records:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._kept.lasting:
+        if self._owns:
             self.close()
 
     def close(self) -> None:
@@ -135,7 +134,7 @@ class Records:
                 "them for this one."
             )
         found = copy.copy(batches)
-        found.progress = progress
+        found.progress, found._owns = progress, False
         return found
 
     def some(self, records: list[Record]) -> Records:
@@ -255,7 +254,8 @@ def keep(
     """Batches whose activations are kept from the first call that goes through them to the next.
 
     Give the result to `fit`, `interactions`, the ablations and `collect` in place of the batches, and the model runs
-    once for all of them.
+    once for all of them. ``with libasis.keep(traced, batches, spill=folder) as kept:`` removes the files at the end; so
+    does ``kept.close()``, and the end of the process.
 
     Args:
         traced: from `trace` or `Chain`; the calls must be given the same.
@@ -267,9 +267,7 @@ def keep(
         BatchError: the batches are one-shot.
         OptionError: ``memory`` is no number of bytes, or ``spill`` is no folder.
     """
-    records = Records(traced, batches, memory, spill)
-    records._kept.lasting = True
-    return records
+    return Records(traced, batches, memory, spill)
 
 
 class _OnDisk(Sequence[Tensor]):

@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import zipfile
 
 import pytest
@@ -96,6 +97,26 @@ def test_hugging_face_directories_that_cannot_be_used(folder, hf_directory):
     refused("hf:a", "cannot be opened", "safetensors")
     (folder / "a" / "config.json").write_text("{")
     refused("hf:a", "config.json cannot be read")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_code_in_a_folder_is_never_run_nor_asked_about(folder, hf_directory, named, monkeypatch):
+    """A configuration that names classes in files of the folder, with and without an architecture of transformers."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether to run the code"))
+    place = folder / "with-code"
+    shutil.copytree(hf_directory, place)
+    (place / "own.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\nclass Own: ...\n")
+    config = json.loads((place / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "own.Own", "AutoModel": "own.Own", "AutoModelForCausalLM": "own.Own"}
+    if not named:
+        config["architectures"], config["model_type"] = None, "own"
+    (place / "config.json").write_text(json.dumps(config))
+    (place / "tokenizer_config.json").write_text(json.dumps({"auto_map": {"AutoTokenizer": ["own.Own", None]}}))
+    with contextlib.suppress(SourceError):
+        open_model(f"hf:{place}")
+    with contextlib.suppress(SourceError):
+        models.open_tokenizer(f"hf:{place}", "A test")
+    assert not (folder / "ran").exists()
 
 
 def test_weights_that_are_missing_are_no_random_model(folder, hf_directory):

@@ -72,7 +72,9 @@ def open_tokenizer(source: str, purpose: str) -> Any:
     transformers = optional("transformers", "hf", purpose)
     try:
         with quiet_transformers(transformers):
-            return transformers.AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+            return transformers.AutoTokenizer.from_pretrained(
+                str(directory), local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:
         raise SourceError(f"{directory} holds no tokenizer that can be opened: {first_line(error)}.") from error
 
@@ -89,6 +91,7 @@ def _open_hugging_face(directory: Path) -> nn.Module:
             model, report = kind.from_pretrained(
                 str(directory),
                 local_files_only=True,
+                trust_remote_code=False,  # code in the folder is never run, nor asked about
                 use_safetensors=True,
                 attn_implementation="eager",
                 dtype=torch.float32,

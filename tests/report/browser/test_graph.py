@@ -112,6 +112,13 @@ def test_pinned_features_alone(viewer, expected):
     assert viewer.counts[0] == len(edges) > 0
 
 
+def test_numbers_in_the_address_are_kept_within_reason(viewer):
+    state = viewer.page.evaluate("readAddress('#/focus=near&hops=1e15&most=1e15&graph=-3').state")
+    assert (state["hops"], state["most"], state["graph"]) == (9, 1e6, 0)
+    state = viewer.page.evaluate("readAddress('#/hops=-2&most=-1').state")
+    assert (state["hops"], state["most"]) == (1, 0)
+
+
 @pytest.mark.parametrize("hops", [1, 2])
 def test_features_near_the_selected_one(viewer, expected, hops):
     viewer.click("blocks.0.ln2:in:4")

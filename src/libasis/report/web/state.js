@@ -75,6 +75,8 @@ function readAddress(text) {
     else out[key] = found.get(key);
   }
   out.graph = Math.min(Math.max(0, Math.trunc(out.graph)), DATA.graphs.length - 1);
+  out.hops = Math.min(Math.max(1, Math.trunc(out.hops)), 9);
+  out.most = Math.min(Math.max(0, Math.trunc(out.most)), 1e6);
   for (const [key, known] of Object.entries({
     show: ["", "stable", "required", "strength"],
     order: ["crossings", "importance", "index", "module"],

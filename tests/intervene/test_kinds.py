@@ -1,5 +1,8 @@
 """What each kind of intervention puts in place of features, against its definition."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -275,13 +278,9 @@ def test_donors_that_are_not_there_are_told():
 
 def test_a_kind_is_one_function():
     """Word for word what CONTRIBUTING.md shows."""
-
-    @kind("clip", takes="a number or one for each", needs="deviation")
-    def clip(place: Place) -> Activations:
-        """No further from the mean than so many standard deviations."""
-        most = place.value * place.deviation
-        return place.write(place.now.clamp(-most, most))
-
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if '@kind("clip"' in b]
+    exec(block, {"kind": kind, "Place": Place, "Activations": Activations})
     try:
         setting = Setting("attention", "lib", masked=True)
         found = run(setting, [Intervention("s0", [1], to="clip", value=0.5)])

@@ -18,6 +18,7 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from ..ambient import as_outside
+from ..data import size_of
 from ..data.batches import own
 from ..errors import BatchError, ExportError
 from .program import InputLeaf, Program
@@ -154,25 +155,13 @@ def default_output(names: list[str], is_scalar: list[bool]) -> int | None:
     return None
 
 
-def batch_size(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    """The batch size: the first dimension of the first tensor among the inputs.
-
-    Raises:
-        BatchError: there is no tensor with a dimension.
-    """
-    for leaf in pytree.tree_leaves((args, kwargs)):
-        if isinstance(leaf, Tensor) and leaf.ndim:
-            return leaf.shape[0]
-    raise BatchError("The inputs hold no tensor with a batch dimension; give at least one tensor.")
-
-
 def export_program(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
     """Export with a dynamic batch dimension; where the model fixes its batch size, with that size.
 
     Raises:
         ExportError: the model cannot be exported.
     """
-    batch = batch_size(args, kwargs)
+    batch = size_of((args, kwargs))
     if batch > 1:
         return _export(model, args, kwargs, batch, dynamic=True)
     with contextlib.suppress(BatchError, ExportError):  # of one sample two are shown, which a model may refuse

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from ..data import size_of
 from ..errors import ActivationError, BatchError
 from .check import module_of
-from .export import batch_size, named_tensors, refusal
+from .export import named_tensors, refusal
 from .program import Program, draws, walk
 from .record import Record
 from .state import run_model
@@ -63,7 +64,7 @@ def check_reproduces(answers: Sequence[Any], path: str, output: Tensor) -> None:
 
 def first_sample_repeated(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Inputs in which every sample is the first."""
-    batch = batch_size(args, kwargs)
+    batch = size_of((args, kwargs))
 
     def repeat(t: Tensor) -> Tensor:
         return t[:1].expand_as(t).clone() if t.ndim and t.shape[0] == batch else t

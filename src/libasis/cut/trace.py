@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..ambient import neutral
+from ..data import size_of
 from ..data.batches import Batch, structure_of_example, to_device
 from ..errors import BatchError, SiteError
 from ..types import Plain
 from .check import SiteSpec, SiteTable, site_name, site_table
-from .export import batch_size, export_program
+from .export import export_program
 from .program import Program
 from .record import Record
 from .sections import Cut
@@ -167,7 +168,7 @@ class GraphTrace(Traced):
 
     def _cut(self, args: tuple[Any, ...], kwargs: dict[str, Any], index: int | None = None) -> Cut:
         key = _shape_key(args, kwargs)
-        program_key = key if key in self._programs else (key, batch_size(args, kwargs))
+        program_key = key if key in self._programs else (key, size_of((args, kwargs)))
         if program_key not in self._programs:
             check_eval(self.model)
             try:
@@ -211,7 +212,7 @@ def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
 def _shape_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What an export depends on: structure, shapes without the batch, dtypes, and inputs that are no tensors."""
     leaves, spec = pytree.tree_flatten((args, kwargs))
-    batch = batch_size(args, kwargs)
+    batch = size_of((args, kwargs))
     parts = []
     for leaf in leaves:
         if isinstance(leaf, Tensor):

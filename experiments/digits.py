@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from experiments.train_digits import Settings, train
+
 from libasis.demo import _common, digits
-from libasis.demo.train_digits import Settings, train
 
 CACHE = Path("build/models")
 

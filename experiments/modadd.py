@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from experiments.train_modadd import Settings, train
 from safetensors.torch import load_file
 from torch import Tensor
 
 from libasis.basis import Basis
 from libasis.cut import Traced
 from libasis.demo import _common, modadd
-from libasis.demo.train_modadd import Settings, train
 from libasis.evaluate.fourier import label_by_frequency
 from libasis.run.errors import MissingDataError
 

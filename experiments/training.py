@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from experiments import weights
+from experiments.train_digits import Settings, descend
 from safetensors.torch import load_file
 from torch import nn
 
 from libasis.demo import _common
-from libasis.demo.train_digits import Settings, descend
 
 CACHE = Path("build/models")
 
@@ -56,4 +57,4 @@ def _train(name: str, build: Callable[[], nn.Module], train: Any, test: Any, see
         "test_accuracy": _common.accuracy(model, *test),
         "torch": torch.__version__,
     }
-    _common.write(model, name, card, CACHE)
+    weights.write(model, name, card, CACHE)

@@ -1,12 +1,19 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 
-from libasis.demo import _common, digits, train_digits
+from libasis.demo import _common, digits
+
+ROOT = Path(__file__).parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))  # training stands outside the package
+
+from experiments import train_digits, weights  # noqa: E402
 
 WEIGHTS = _common.FOLDER / "digits.safetensors"
 
@@ -92,7 +99,11 @@ def test_training_is_deterministic(tmp_path):
 def test_script_writes_a_loadable_file_with_its_card(tmp_path):
     options = ["--seed", "3", "--steps", "40", "--out", str(tmp_path / "made")]
     done = subprocess.run(
-        [sys.executable, "-m", "libasis.demo.train_digits", *options], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "experiments.train_digits", *options],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
     card = _common.card("digits", tmp_path / "made")
     assert f"test accuracy {card['test_accuracy']:.4f}" in done.stdout
@@ -105,7 +116,7 @@ def test_script_writes_a_loadable_file_with_its_card(tmp_path):
 
 
 def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    _common.write(digits.DigitsMLP(), "digits", {"seed": 1}, tmp_path)
+    weights.write(digits.DigitsMLP(), "digits", {"seed": 1}, tmp_path)
     before = (tmp_path / "digits.safetensors").read_bytes()
 
     def fail(*_):
@@ -113,6 +124,6 @@ def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        _common.write(digits.DigitsMLP(), "digits", {"seed": 2}, tmp_path)
+        weights.write(digits.DigitsMLP(), "digits", {"seed": 2}, tmp_path)
     assert (tmp_path / "digits.safetensors").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2

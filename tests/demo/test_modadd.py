@@ -1,14 +1,21 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 from torch import nn
 
-from libasis.demo import _common, modadd, train_modadd
-from libasis.demo.train_modadd import Settings, fast_logits
+from libasis.demo import _common, modadd
+
+ROOT = Path(__file__).parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))  # training stands outside the package
+
+from experiments import train_modadd  # noqa: E402
+from experiments.train_modadd import Settings, fast_logits  # noqa: E402
 
 WEIGHTS = _common.FOLDER / "modadd113.safetensors"
 TINY = Settings(max_steps=3, settle_steps=2, check_every=2)
@@ -137,7 +144,11 @@ def test_training_lowers_the_loss_and_is_deterministic():
 def test_script_writes_a_loadable_file_with_its_card(tmp_path):
     options = ["--seed", "3", "--max-steps", "3", "--settle-steps", "2", "--out", str(tmp_path / "made")]
     done = subprocess.run(
-        [sys.executable, "-m", "libasis.demo.train_modadd", *options], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "experiments.train_modadd", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     assert done.returncode == 1  # five steps do not reach the goal
     assert "below the goal of 0.999" in done.stderr

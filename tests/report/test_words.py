@@ -9,7 +9,7 @@ import pytest
 from libasis.errors import OptionError
 from libasis.report.words import LANGUAGES, Words
 
-EN, JA = ({"common": module.COMMON, **module.TOPICS} for module in LANGUAGES.values())
+EN, JA = LANGUAGES.values()
 TOPICS = pytest.mark.parametrize("topic", list(EN))
 
 

@@ -5,5 +5,6 @@
 
 Each has `load()` for the trained model, `splits()` for its train and test data, `batches(...)`, and
 `batches_train()` and `batches_test()`, which take no argument. The weights are safetensors files beside their
-cards (JSON: seed, settings, accuracies); `libasis.demo.train_modadd` and `libasis.demo.train_digits` made them.
+cards (JSON: seed, settings, accuracies); the repository's `experiments/train_modadd.py` and
+`experiments/train_digits.py` made them.
 """

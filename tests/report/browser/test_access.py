@@ -84,7 +84,7 @@ def test_one_switch_changes_every_word(viewer):
     japanese = visible_words(viewer)
     assert viewer.page.title() == "テスト"
     assert "undefined" not in english + japanese
-    english_words, japanese_words = (set(LANGUAGES[lang].TOPICS["graph"].values()) for lang in ("en", "ja"))
+    english_words, japanese_words = (set(LANGUAGES[lang]["graph"].values()) for lang in ("en", "ja"))
     left = english_words - japanese_words
     for tab in ("view", "feature", "groups"):
         viewer.tab(tab)

@@ -1,14 +1,17 @@
-"""Every word of the report: a folder for each language, in it a file for each topic, with the same keys and blanks."""
+"""Every word of the report: a file for each language, in it a table for each topic, with the same keys and blanks."""
 
 from __future__ import annotations
 
+import tomllib
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 from ...errors import OptionError
-from . import en, ja
 
-LANGUAGES = {"en": en, "ja": ja}
+LANGUAGES: dict[str, dict[str, dict[str, str]]] = {
+    lang: tomllib.loads((Path(__file__).parent / f"{lang}.toml").read_text(encoding="utf-8")) for lang in ("en", "ja")
+}
 
 
 class Words:
@@ -22,7 +25,7 @@ class Words:
         if lang not in LANGUAGES:
             raise OptionError(f'lang is {lang!r}; it must be "en" or "ja".')
         self.lang = lang
-        self.all: dict[str, str] = {**LANGUAGES[lang].COMMON, **LANGUAGES[lang].TOPICS[topic]}
+        self.all: dict[str, str] = LANGUAGES[lang]["common"] | LANGUAGES[lang][topic]
 
     def __call__(self, key: str, **blanks: object) -> str:
         """The text of a key, its blanks filled; a whole number is a count and gets its commas."""

@@ -1,4 +1,4 @@
-"""Train the modular-addition transformer: `python -m libasis.demo.train_modadd --seed 0 --out DIR`.
+"""Train the modular-addition transformer: `python -m experiments.train_modadd --seed 0 --out DIR`.
 
 The model first memorises its training prompts and generalises ("groks") only much later, pushed by weight decay.
 Training goes on for a while after that, until memorised remains have decayed, and ends with a falling learning rate.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from experiments import weights
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -132,7 +133,7 @@ def train(seed: int, settings: Settings, out: Path) -> dict[str, Any]:
         **trainer.accuracies(),
         "torch": torch.__version__,
     }
-    _common.write(trainer.model, NAME, card, out)
+    weights.write(trainer.model, NAME, card, out)
     return card
 
 

@@ -1,4 +1,4 @@
-"""Train the digits classifier: `python -m libasis.demo.train_digits --seed 0 --out DIR`.
+"""Train the digits classifier: `python -m experiments.train_digits --seed 0 --out DIR`.
 
 The number of steps is fixed beforehand; nothing is chosen by the test images.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from experiments import weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -61,7 +62,7 @@ def train(seed: int, settings: Settings, out: Path) -> dict[str, Any]:
         "test_accuracy": _common.accuracy(model, *test),
         "torch": torch.__version__,
     }
-    _common.write(model, NAME, card, out)
+    weights.write(model, NAME, card, out)
     return card
 
 

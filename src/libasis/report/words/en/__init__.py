@@ -1,6 +1,0 @@
-"""The words of the report in English, by topic."""
-
-from . import common, diff, figures, first, graph, page
-
-COMMON = common.WORDS
-TOPICS = {"page": page.WORDS, "first": first.WORDS, "graph": graph.WORDS, "figures": figures.WORDS, "diff": diff.WORDS}

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from ..cut import Record
-from ..measure import Accumulator
 from ..types import Matrix
-from .moment import Cost, Moment, Span
-from .totals import BatchTotal
+from .moment import Span
+from .totals import BatchRule
 
 
 @dataclass(frozen=True)
-class Exact:
+class Exact(BatchRule):
     r"""Exact :math:`M' = \frac1n\sum_{samples}\sum_{t,s} J_{ts}^T C'C'^T J_{ts}` by reverse mode.
 
     For each output position t and readout column k one vector-Jacobian product gives :math:`J_{ts}^T c'_k` for all
@@ -26,17 +25,9 @@ class Exact:
 
     name = "exact"
 
-    def matches(self, span: Span) -> str | None:
-        """Always."""
-        return None
-
-    def cost(self, span: Span, columns: int) -> Cost:
-        """A pass for each column and output position."""
-        return Cost(passes=columns * span.outputs)
-
-    def start(self, span: Span, readout: Matrix, memory: int, weigh: Matrix | None) -> Accumulator[Moment]:
-        """See `Rule`."""
-        return BatchTotal(self.name, span, lambda record: batch_gram(record, span, readout, memory))
+    def term(self, record: Record, span: Span, readout: Matrix, memory: int) -> Matrix:
+        """See `BatchRule`."""
+        return batch_gram(record, span, readout, memory)
 
 
 def batch_gram(record: Record, span: Span, readout: Matrix, memory: int) -> Matrix:

@@ -19,7 +19,7 @@ from .exact import Exact
 from .moment import Cost, Moment, Rule, Span
 from .pointwise import PointwiseForm
 from .sketch import Sketch
-from .totals import BatchTotal
+from .totals import BatchRule, BatchTotal
 
 AFFORDABLE = Cost(products=10**9, passes=512)
 """Up to so much ``"auto"`` takes what is exact, and an estimate beyond. Key and query terms of rotary attention take
@@ -163,6 +163,7 @@ __all__ = [
     "AFFORDABLE",
     "Accumulator",
     "Auto",
+    "BatchRule",
     "BatchTotal",
     "ClosedForm",
     "Cost",

@@ -14,7 +14,33 @@ from ..cut import Record
 from ..measure import Accumulator
 from ..numerics import State
 from ..types import Matrix
-from .moment import Moment, Span
+from .moment import Cost, Moment, Span
+
+
+class BatchRule(abc.ABC):
+    """A rule whose :math:`n M'` is a sum with a matrix for each batch: all that it must say is that matrix.
+
+    Attributes:
+        name: what results are said to come from.
+    """
+
+    name: str
+
+    def matches(self, span: Span) -> str | None:
+        """Every section, unless a rule says otherwise."""
+        return None
+
+    def cost(self, span: Span, columns: int) -> Cost:
+        """A pass for each column and output position, unless a rule says otherwise."""
+        return Cost(passes=columns * span.outputs)
+
+    @abc.abstractmethod
+    def term(self, record: Record, span: Span, readout: Matrix, memory: int) -> Matrix:
+        """The batch's share of :math:`n M'`, ``[d, d]``, float64, for a readout ``[d_out, k_out]``."""
+
+    def start(self, span: Span, readout: Matrix, memory: int, weigh: Matrix | None) -> Accumulator[Moment]:
+        """See `Rule`."""
+        return BatchTotal(self.name, span, lambda record: self.term(record, span, readout, memory))
 
 
 class BatchTotal(Accumulator[Moment]):

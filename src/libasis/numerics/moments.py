@@ -76,7 +76,11 @@ def add_gram(total: Matrix, x: Tensor, y: Tensor | None = None, *, width: int = 
     """
     y = x if y is None else y
     for start in range(0, x.shape[1], width):
-        total[start : start + width, start:] += x[:, start : start + width].T @ y[:, start:]
+        part, rows, columns = total[start : start + width, start:], x[:, start : start + width].T, y[:, start:]
+        if x.dtype == total.dtype:
+            part.addmm_(rows, columns)  # added by the product itself, without a matrix in between
+        else:
+            part += rows @ columns
 
 
 def mirrored(upper: Matrix) -> Matrix:

@@ -11,7 +11,7 @@ import pytest
 import libasis
 
 ROOT = Path(libasis.__file__).parent
-BELOW_ALL = ("errors", "ambient", "types", "files", "provenance", "store", "pages")
+BELOW_ALL = ("errors", "arguments", "ambient", "types", "files", "provenance", "store", "pages")
 STAGES = (
     "numerics", "data", "cut", "measure", "anatomy", "importance", "basis", "intervene", "graphs", "interactions",
     "ablation", "sparse", "build", "cards", "evaluate", "report", "demo", "run",

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from .ambient import neutral
+from .arguments import typed
 from .basis import METHODS, Basis, fit_basis
 from .cut import Mask, SiteSpec, Traced, trace
 from .data import first_inputs
@@ -24,6 +25,7 @@ RELATIVE_ERROR = "it belongs to the rule: moments=libasis.rules.Auto(relative_er
 
 
 @renamed(**ON_TRACE, relative_error=RELATIVE_ERROR)
+@typed
 @neutral
 def fit(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,
@@ -100,6 +102,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
 
 
 @renamed(relative_error=RELATIVE_ERROR, edges='write method="gradient" or "integrated"', nodes="it is n_steps now")
+@typed
 @neutral
 def build(  # noqa: PLR0913 - keyword options of the public face
     model: nn.Module,

@@ -164,8 +164,8 @@ def test_a_saved_result_says_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "options", "told"),
     [
-        ([], {}, "interventions is no list of Intervention with at least one in it"),
-        (["s0"], {}, "interventions is no list of Intervention"),
+        ([], {}, "interventions is an empty list"),
+        (["s0"], {}, "interventions is a list of str; intervene takes .*Intervention"),
         ([Intervention("s7", [0])], {}, r"names the site 's7', but the sites are \['s0', 's1', 'output'\]"),
         ([Intervention("s0", [6])], {}, "names the feature 6 of 's0', which has 6, from 0 to 5"),
         ([Intervention("s0", directions=[[1.0]])], {}, "have 1 coordinates, but the site has 6"),

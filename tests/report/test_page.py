@@ -277,7 +277,7 @@ def test_unknown_language_is_refused(tmp_path, lib):
 def test_the_old_way_to_give_results_is_answered_with_the_new_one(tmp_path, lib, edge_ablations):
     with pytest.raises(OptionError, match=r"Results\(edge_ablations="):
         write_page(tmp_path / "x.html", [lib], edge_ablations=edge_ablations)
-    with pytest.raises(OptionError, match=r"Results\(\[graph\]"):
+    with pytest.raises(OptionError, match="results is a list of InteractionGraph; write_page takes a Results"):
         write_page(tmp_path / "x.html", [lib])
 
 

@@ -22,9 +22,9 @@ def test_all_results_of_two_graphs(lib, pca, edge_ablations, node_ablations):
 def test_no_graph_one_graph_and_something_else_are_refused(lib, edge_ablations):
     with pytest.raises(OptionError, match="no graph"):
         Results([])
-    with pytest.raises(OptionError, match="graphs is one InteractionGraph; give a list"):
+    with pytest.raises(OptionError, match="graphs is of type InteractionGraph; Results takes a list"):
         Results(lib)
-    with pytest.raises(OptionError, match="node_ablations has a EdgeAblation"):
+    with pytest.raises(OptionError, match="node_ablations is a (list|tuple) of EdgeAblation"):
         Results([lib], node_ablations=edge_ablations)
 
 

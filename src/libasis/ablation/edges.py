@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..ambient import neutral
+from ..arguments import typed
 from ..basis import check_same_sites
 from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
@@ -23,6 +24,7 @@ from .schedules import bisect_ablated, bisect_kept, geometric, stable_count
 
 
 @renamed(**ON_TRACE, seed="nothing there is random")
+@typed
 @neutral
 def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,

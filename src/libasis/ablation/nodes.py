@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..ambient import neutral
+from ..arguments import typed
 from ..basis import Basis, SiteBasis, check_same_sites
 from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
@@ -34,6 +35,7 @@ from .schedules import Schedule, bisect_kept, node_counts
 
 
 @renamed(**ON_TRACE)
+@typed
 @neutral
 def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..ambient import neutral
+from ..arguments import typed
 from ..cut import Traced
 from ..errors import ON_TRACE, OptionError, SiteError, renamed
 from ..importance import Moments
@@ -138,6 +139,7 @@ class Basis(Stored, kind="basis"):
 
     @classmethod
     @renamed(**ON_TRACE, relative_error="it belongs to the rule: moments=libasis.rules.Auto(relative_error=...)")
+    @typed
     @neutral
     def from_directions(  # noqa: PLR0913 - keyword options of the public face
         cls,

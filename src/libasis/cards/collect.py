@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..ambient import neutral
+from ..arguments import typed
 from ..basis import Basis, check_same_sites
 from ..cut import Traced
 from ..errors import ON_TRACE, BatchError, OptionError, renamed
@@ -25,6 +26,7 @@ from .result import FeatureCards
 
 
 @renamed(**ON_TRACE)
+@typed
 @neutral
 def collect(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..ambient import neutral
+from ..arguments import typed
 from ..data import size_of
 from ..data.batches import Batch, structure_of_example, to_device
 from ..errors import BatchError, SiteError
@@ -25,6 +26,7 @@ from .state import check_eval
 from .traced import Mask, Site, Traced, parse_device, parse_dtype
 
 
+@typed
 @neutral
 def find_sites(model: nn.Module, example: Any) -> SiteTable:
     """Every place at which a model can be cut.
@@ -46,6 +48,7 @@ def find_sites(model: nn.Module, example: Any) -> SiteTable:
     return site_table(export_program(model, args, kwargs))
 
 
+@typed
 @neutral
 def trace(
     model: nn.Module,

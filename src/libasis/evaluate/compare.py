@@ -11,6 +11,7 @@ import numpy as np
 
 from ..ablation import EdgeAblation, NodeAblation, SampleScores, ablate_edges, ablate_nodes
 from ..ambient import neutral
+from ..arguments import typed
 from ..basis import Basis
 from ..build import fit
 from ..cut import Traced
@@ -60,6 +61,7 @@ class Study:
     ablate_edges: Plain = field(default_factory=dict)
 
 
+@typed
 @neutral
 def compare(
     traced: Traced,

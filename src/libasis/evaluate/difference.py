@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..ambient import neutral
+from ..arguments import typed
 from ..basis import SiteBasis, check_same_sites
 from ..cut import Traced
 from ..errors import OptionError
@@ -86,6 +87,7 @@ class GraphDiff(Stored, kind="diff"):
         return f"GraphDiff({matched} features matched, {alone}; edges: {counts})"
 
 
+@typed
 @neutral
 def diff(
     a: InteractionGraph,

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from ..ablation import ablate_edges
 from ..ambient import neutral
+from ..arguments import typed
 from ..basis import Basis, SiteBasis
 from ..build import fit
 from ..cut import Traced
@@ -81,6 +82,7 @@ class Sensitivity(Stored, kind="sensitivity"):
         return f"Sensitivity({len(self.fits)} fits and sites, {self.samples} samples)"
 
 
+@typed
 @neutral
 def sensitivity(
     traced: Traced,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import typed
 from ..errors import OptionError
 from ..provenance import versions
 from ..store import Stored
@@ -101,6 +102,7 @@ class _Runs:
         return {"resolution": self.resolution, "count": self.count, "agreement": self.agreement}
 
 
+@typed
 def communities(
     graph: InteractionGraph,
     *,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ambient import neutral
+from ..arguments import typed
 from ..basis import Basis, check_same_sites
 from ..cut import Traced
 from ..errors import ON_TRACE, renamed
@@ -19,6 +20,7 @@ from .strongest import Jobs, Strongest, check_top_k, facts, passes
 
 
 @renamed(**ON_TRACE, nodes="it is n_steps now", seed="nothing there is random")
+@typed
 @neutral
 def interactions(  # noqa: PLR0913 - keyword options of the public face
     traced: Traced,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..ambient import neutral
+from ..arguments import typed
 from ..basis import Basis, check_same_sites
 from ..cut import Record, Traced
 from ..errors import OptionError
@@ -22,12 +23,13 @@ from .result import InterventionResult
 from .scores import Scores
 
 
+@typed
 @neutral
 def intervene(
     traced: Traced,
     basis_or_graph: Any,
     batches: Iterable[Any],
-    interventions: Sequence[Intervention],
+    interventions: Intervention | Sequence[Intervention],
     metric: MetricSpec = "accuracy",
     *,
     progress: bool | None = None,
@@ -61,10 +63,9 @@ def intervene(
     basis = getattr(basis_or_graph, "basis", basis_or_graph)
     if not isinstance(basis, Basis):
         raise OptionError(f"Interventions need a basis or a graph, but got {type(basis_or_graph).__name__}.")
-    many = isinstance(interventions, Iterable) and not isinstance(interventions, str)
-    asked: list[Any] = list(interventions) if many else [interventions]
-    if not asked or not all(isinstance(one, Intervention) for one in asked):
-        raise OptionError("interventions is no list of Intervention with at least one in it; give some.")
+    asked = [interventions] if isinstance(interventions, Intervention) else list(interventions)
+    if not asked:
+        raise OptionError("interventions is an empty list; give at least one Intervention.")
     for one in asked:
         one.check(basis)
     check_same_sites(traced, basis)

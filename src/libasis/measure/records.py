@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from tqdm import tqdm
 
+from ..arguments import typed
 from ..cut import Record, Traced
 from ..data import Replayed, Roll, check_reiterable, describe, replayed, sample_digests
 from ..data.replay import State, random_state
@@ -248,6 +249,7 @@ class Records:
         return {"source": describe(self.batches), "samples": len(roll), "digest": roll.digest, "order": roll.order}
 
 
+@typed
 def keep(
     traced: Traced, batches: Iterable[Any], *, memory: int = DEFAULT_MEMORY, spill: str | Path | None = None
 ) -> Records:

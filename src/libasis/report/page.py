@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from ..errors import OptionError, renamed
+from ..arguments import typed
+from ..errors import renamed
 from ..files import write_text
 from . import content
 from .bundle import bundle
@@ -26,6 +27,7 @@ MOVED = ("edge_ablations", "node_ablations", "cards", "communities", "title", "q
 
 
 @renamed(**{name: f"give it to libasis.report.Results({name}=...)" for name in MOVED})
+@typed
 def write_page(path: str | Path, results: Results, lang: str = "en") -> Path:
     """Write one self-contained page that shows results, to be explored. The same results give the same bytes.
 
@@ -40,6 +42,7 @@ def write_page(path: str | Path, results: Results, lang: str = "en") -> Path:
     return write_text(path, page_text(results, lang))
 
 
+@typed
 def notebook_frame(results: Results, height: int = 860) -> str:
     """The page as an iframe, for notebooks: with scripts and downloads, but an origin of its own."""
     page = html.escape(page_text(results), quote=True)
@@ -55,8 +58,6 @@ def page_text(results: Results, lang: str = "en") -> str:
     Raises:
         OptionError: an unknown language, or no results.
     """
-    if not isinstance(results, Results):
-        raise OptionError(f"results is a {type(results).__name__}; give libasis.report.Results([graph], ...).")
     hint = both(lambda words: content.graph_intro(results, words), "page")
     without = both(lambda words: f"<p>{escape(words('graph_no_script'))}</p>", "page")
     body = "".join(

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..ablation import EdgeAblation, NodeAblation
+from ..arguments import check_fields
 from ..cards import FeatureCards
 from ..errors import OptionError
 from ..graphs import Communities, InteractionGraph, communities
@@ -46,12 +47,13 @@ class Results:
     question: Text = None
 
     def __post_init__(self) -> None:
-        for name, kind in KINDS.items():
-            object.__setattr__(self, name, _all_of(kind, name, getattr(self, name)))
-        if not self.graphs:
-            raise OptionError("The results have no graph; give at least one InteractionGraph.")
         if isinstance(self.cards, Mapping):
             object.__setattr__(self, "cards", _cards(self.cards))
+        check_fields(self)
+        for name in ("graphs", "edge_ablations", "node_ablations"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.graphs:
+            raise OptionError("The results have no graph; give at least one InteractionGraph.")
         for edges in self.edge_ablations:
             graph = self.graph_of(edges)
             sizes = {site: matrix.numel() for site, matrix in zip(graph.sites[:-1], graph.edges, strict=True)}
@@ -79,17 +81,6 @@ class Results:
                 f"An ablation is of the basis {method!r}, the graphs are of {methods}; give the graph it ablates too."
             )
         return self.graphs[methods.index(method) if method else 0]
-
-
-KINDS: dict[str, type] = {"graphs": InteractionGraph, "edge_ablations": EdgeAblation, "node_ablations": NodeAblation}
-
-
-def _all_of(kind: type, name: str, given: Any) -> tuple[Any, ...]:
-    if isinstance(given, kind):
-        raise OptionError(f"{name} is one {kind.__name__}; give a list of them.")
-    if wrong := next((entry for entry in given if not isinstance(entry, kind)), None):
-        raise OptionError(f"{name} has a {type(wrong).__name__}; it must be a list of {kind.__name__}.")
-    return tuple(given)
 
 
 def _cards(plain: Mapping[str, Any]) -> FeatureCards:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
+from ..arguments import typed
 from ..errors import StoreError, optional
 from ..files import parse_json, write_text
 from ..types import Plain
@@ -57,6 +58,7 @@ class Stored(ABC):
         """
         return None
 
+    @typed
     def save(self, path: str | Path, *, force: bool = False) -> Path:
         """Write to a folder (JSON and safetensors) that `load` and `libasis.load` read; whole or not at all.
 
@@ -153,6 +155,7 @@ def save(result: Stored, path: str | Path, *, force: bool = False) -> Path:
     return path
 
 
+@typed
 def load(path: str | Path, kind: type[R] | None = None) -> Any:
     """Read any result that was saved.
 

@@ -92,7 +92,7 @@ def test_interventions_are_read_as_people_write_them(cut):
     data = [(X, Y)]
     one = Intervention("fc1", [0], "swap", donors=torch.tensor([1, 2]), seed=np.int64(3))
     assert one.donors == Intervention("fc1", [0], "swap", donors={2, 1}).donors == (1, 2)
-    with pytest.raises(OptionError, match="interventions is no list"):
+    with pytest.raises(OptionError, match="intervene takes an Intervention or a list"):
         libasis.intervene(*cut, data, None)
     with pytest.raises(OptionError, match=r"to is \['mean'\]"):
         Intervention("fc1", [0], to=["mean"])

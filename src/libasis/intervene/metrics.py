@@ -74,9 +74,9 @@ def _with_targets(name: str, function: Callable[[Tensor, Tensor], SampleSums]) -
             kind = targets.dtype if isinstance(targets, Tensor) else f"type {type(targets).__name__}"
             raise BatchError(f'metric "{name}" got targets of {kind}; give a tensor of real numbers (torch.as_tensor).')
         _refuse_not_finite(targets, f'metric "{name}" got targets of which', "remove that sample or repair its target")
-        if name != OUTPUT_CHANGE and outputs.isnan().any():
-            _refuse_not_finite(outputs, "The model's output of", "clean the data or compute in float64")
         sums, counts = function(outputs, targets)
+        if name != OUTPUT_CHANGE and sums.isnan().any():
+            _refuse_not_finite(outputs, "The model's output of", "clean the data or compute in float64")
         _refuse_not_finite(sums, f'metric "{name}": the score of', "compute in float64, or repair that sample")
         return sums, counts
 
@@ -143,15 +143,18 @@ def _of_targets(
     if targets.is_floating_point() or not targets.dtype.is_signed:  # a fraction, or a number above those of int64
         _refuse_no_class(targets, lost, name)
     counted = labels != IGNORED
-    logits, labels = outputs[counted], labels[counted]
+    everywhere = bool(counted.all())
+    logits, labels = (outputs.flatten(0, -2), labels.flatten()) if everywhere else (outputs[counted], labels[counted])
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < logits.shape[1]):
         raise BatchError(
             f'metric "{name}" got targets from {int(labels.min())} to {int(labels.max())}, but the outputs have '
             f"{logits.shape[1]} classes; give targets from 0 to {logits.shape[1] - 1}, or -100 for those not to count."
         )
+    found, size = function(logits, labels).to(torch.float64), len(targets)
+    if everywhere:
+        return _all_of(found.view(size, -1))
     scores = torch.zeros(targets.shape, dtype=torch.float64, device=outputs.device)
-    scores[counted] = function(logits, labels).to(torch.float64)
-    size = len(targets)
+    scores[counted] = found
     return scores.reshape(size, -1).sum(1), counted.reshape(size, -1).sum(1).to(torch.float64)
 
 
@@ -188,7 +191,13 @@ def _check_classes(outputs: Tensor, targets: Tensor, name: str) -> None:
 
 
 def _accuracy(outputs: Tensor, targets: Tensor) -> SampleSums:
-    return _of_targets(outputs, targets, "accuracy", lambda logits, labels: logits.argmax(-1) == labels)
+    return _of_targets(outputs, targets, "accuracy", _correct)
+
+
+def _correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """1 where the largest logit is that of the label, 0 where it is not, NaN where there is one among the logits."""
+    largest, found = logits.max(-1)
+    return torch.where(largest.isnan(), largest, (found == labels).to(largest))
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> SampleSums:

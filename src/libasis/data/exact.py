@@ -36,7 +36,7 @@ def as_float32(values: np.ndarray, place: Callable[[list[int]], str]) -> np.ndar
         back = held.astype(values.dtype)
     if np.array_equal(back, values):
         return held
-    lost = back != values if values.dtype.kind in "iu" else _lost(values.astype(np.float64), held.astype(np.float64))
+    lost = back != values if values.dtype.kind in "iu" else _lost(*(x.astype(np.promote_types(values.dtype, np.float64)) for x in (values, held)))
     _refuse(values, lost, held, "float32", place)
     return held
 
@@ -69,6 +69,6 @@ def _refuse(
         index = np.argwhere(lost)[0].tolist()
         given, found = values[tuple(index)], held[tuple(index)]
         raise SourceError(
-            f"{place(index)} holds {given}, which would be {float(found):.9g} in {kind}; subtract a constant or change "
+            f"{place(index)} holds {int(given) if given == np.floor(given) else given}, which would be {float(found):.9g} in {kind}; subtract a constant or change "
             "the unit first, or leave it out."
         )

@@ -165,15 +165,17 @@ def memory() -> int:
     return has
 
 
-def parse_json(data: bytes | str, where: str | Path, *, refusal: type[LibasisError] = StoreError) -> Any:
+def parse_json(
+    data: bytes | str, where: str | Path, *, finite: bool = True, refusal: type[LibasisError] = StoreError
+) -> Any:
     """What the JSON says.
 
     Raises:
-        LibasisError: it is not JSON, too deep, or has numbers that no computer takes (NaN, thousands of digits).
+        LibasisError: it is not JSON, too deep, has numbers of many digits or, if ``finite``, NaN or Infinity.
     """
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
-        return json.loads(text, parse_int=_whole, parse_constant=_refuse)
+        return json.loads(text, parse_int=_whole, parse_constant=_refuse if finite else None)
     except RecursionError:
         raise refusal(f"{where} is not JSON that libasis reads: it is nested too deeply.") from None
     except ValueError as error:

@@ -54,8 +54,9 @@ def read(
     """The samples of a file or a folder, for every call that takes batches. Values are never scaled or filled in.
 
     Args:
-        path: a table (.csv, .tsv, either also .gz, or .parquet: a sample each row), arrays (.npz, .safetensors: first dimension the samples),
-            text (.txt, .jsonl) or a folder of images of one size, with a sub-folder for each class or none.
+        path: a table (.csv, .tsv, either also .gz, or .parquet: a sample each row), arrays (.npz, .safetensors: first
+            dimension the samples), text (.txt, .jsonl) or a folder of images of one size, with a sub-folder for each
+            class or none.
         target: the column or array of the targets; of arrays ``y``, ``Y`` or ``targets`` where it is not given.
         columns: of a table the columns that are the inputs, side by side (all but the target by default). Of arrays
             the inputs, several by the names of the model's inputs (``x``, ``X`` or ``inputs`` by default).

@@ -159,7 +159,9 @@ def _targets(cells: list[str], place: Callable[[Sequence[int]], str], decimal: s
     if all(WHOLE.fullmatch(cell) for cell in cells):
         for row, cell in enumerate(cells):
             if len(cell) > 40 or not -(2**63) <= int(cell) < 2**63:
-                raise SourceError(f"{place([row])} holds {short(cell)}, which int64 does not hold; number the classes.")
+                raise SourceError(
+                    f"{place([row])} holds {cell[:40]}, which would be another in int64; number the classes."
+                )
         return torch.tensor([int(cell) for cell in cells])
     read = Cells(1, place, decimal)
     read.add(cells)
@@ -214,7 +216,8 @@ def _numbers(column: Any, place: Callable[[Sequence[int]], str], pandas: Any) ->
         return numbers
     if not (kinds.is_string_dtype(column) or kinds.is_object_dtype(column) or column.dtype == "category"):
         raise SourceError(
-            f"{place([0]).rpartition(', row')[0]} holds {column.dtype}, not numbers; turn the column into numbers or leave it out of columns."
+            f"{place([0]).rpartition(', row')[0]} holds {column.dtype}, not numbers; turn the column into numbers "
+            "or leave it out of columns."
         )
     cells = Cells(1, place)
     cells.add([str(cell) for cell in column])

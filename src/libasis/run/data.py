@@ -120,8 +120,8 @@ def open_source(source: str, config: Config, key: str) -> Any:
         return _from_factory(source, key, config.data.arguments)
     if kind is None:
         raise SourceError(
-            f'{key} is {short(source, 200)}; it must be "package.module:factory", a folder of images, or a file that ends in '
-            f"{', '.join(SUFFIXES)}."
+            f'{key} is {short(source, 200)}; it must be "package.module:factory", a folder of images, or a file that '
+            f"ends in {', '.join(SUFFIXES)}."
         )
     if not Path(source).exists():
         raise SourceError(f"{key} is {missing(source)}")

@@ -119,7 +119,8 @@ def _architecture(directory: Path) -> str | None:
             f'{KEY} is "hf:{directory}", but there is no {path}; give a folder written by save_pretrained (libasis '
             "downloads nothing)."
         )
-    config = parse_json(read_bytes(path, DESCRIPTION, refusal=SourceError), path, refusal=SourceError)
+    data = read_bytes(path, DESCRIPTION, refusal=SourceError)
+    config = parse_json(data, path, finite=False, refusal=SourceError)
     names = (config.get("architectures") if isinstance(config, dict) else 0) or [None]
     if not isinstance(config, dict) or not isinstance(names, list) or not isinstance(names[0], str | None):
         raise SourceError(f"{path} describes no model; give a folder written by save_pretrained.")
@@ -127,12 +128,11 @@ def _architecture(directory: Path) -> str | None:
 
 
 def _check_files(directory: Path) -> None:
-    """Every file that could be read is a regular one, and what describes is small and JSON."""
-    for path in sorted(directory.iterdir()):
-        if path.suffix == ".json":
-            parse_json(read_bytes(path, DESCRIPTION, refusal=SourceError), path, refusal=SourceError)
-        elif not path.is_dir():
-            open_regular(path, refusal=SourceError).close()
+    """Every file that transformers could read is a regular one, and what only describes is small."""
+    for path in sorted({*directory.glob("*"), *directory.glob("additional_chat_templates/*")}):
+        if not path.is_dir():
+            most = DESCRIPTION if path.suffix == ".json" else None
+            open_regular(path, most, refusal=SourceError).close()
 
 
 @contextlib.contextmanager

@@ -82,12 +82,16 @@ def override(settings: Mapping[str, Any], changes: Sequence[str]) -> dict[str, A
         key, equals, text = change.partition("=")
         *sections, name = [part.strip() for part in key.split(".")]
         if not equals or not name or not all(sections):
-            raise ConfigError(f"--set {short(change)} is not of the form section.key=value, for instance fit.method=pca.")
+            raise ConfigError(
+                f"--set {short(change)} is not of the form section.key=value, for instance fit.method=pca."
+            )
         table = out
         for section in sections:
             table = table.setdefault(section, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"--set {short(change)} goes through {short(section)}, which is a key and no section.")
+                raise ConfigError(
+                    f"--set {short(change)} goes through {short(section)}, which is a key and no section."
+                )
         table[name] = parse_value(text.strip())
     return out
 

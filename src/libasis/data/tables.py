@@ -148,7 +148,7 @@ def _place(path: Path, columns: Sequence[str]) -> Callable[[Sequence[int]], str]
 
 def _chosen(path: Path, names: Sequence[str], target: str | None, columns: Sequence[str] | None) -> list[str]:
     columns = list(columns or [name for name in names if name != target])
-    _check_names(columns, target, names, f"{path} has the columns")
+    _check_names(columns, target, dict.fromkeys(names), f"{path} has the columns")
     if not columns:
         raise SourceError(f"{path} has no columns besides the target; give at least one more.")
     return columns

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,13 +27,12 @@ class LibasisError(Exception):
 
 
 def _readable(text: str) -> str:
-    if len(text) > MOST:
-        text = f"{text[: MOST // 2]} ... {text[-MOST // 2 :]}"
-    text = " ".join(text.split())
+    text = re.sub(r"\S{300,}", lambda word: f"{word[0][:60]}... ({len(word[0])} characters)", text)
+    text = " ".join((text if len(text) <= MOST else f"{text[: MOST // 2]} ... {text[-MOST // 2 :]}").split())
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-MOST = 4000
+MOST = 2000
 """Characters of a message."""
 
 

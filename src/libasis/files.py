@@ -21,6 +21,7 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AT_ONCE = 2**26
 _DIGITS = 40
+_PARTS = 2**21
 DESCRIPTION = 2**26
 """The most bytes of a file that only describes something, such as the settings of a model."""
 
@@ -118,23 +119,27 @@ def open_regular(
     most = memory() if most is None else most
     try:
         file = open(os.open(path, os.O_RDONLY | _NO_WAIT), "rb")  # noqa: SIM115 - the caller closes it
-        state = os.fstat(file.fileno())
-        if not stat.S_ISREG(state.st_mode):
-            file.close()
-            raise refusal(f"{path} is {_kind(state.st_mode)}; give a file.")
     except FileNotFoundError:
         raise refusal(missing(path)) from None
     except (OSError, ValueError) as error:  # a null character in a path is a ValueError
-        raise refusal(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    if state.st_size > most:
-        file.close()
+        reason = (
+            _kind(stat.S_IFSOCK) if getattr(error, "errno", 0) == errno.ENXIO else getattr(error, "strerror", error)
+        )
+        raise refusal(f"{path} cannot be read: {reason}.") from error
+    state = os.fstat(file.fileno())
+    if stat.S_ISREG(state.st_mode) and state.st_size <= most:
+        return file
+    file.close()
+    if stat.S_ISREG(state.st_mode):
         raise refusal(f"{path} has {state.st_size:,} bytes, but at most {most:,} are read here.")
-    return file
+    raise refusal(f"{path} is {_kind(state.st_mode)}; give a file.")
 
 
 def missing(path: str | Path) -> str:
     """That there is no such file, where it was looked for, and which one was perhaps meant."""
     path = Path(path)
+    if os.path.islink(path):
+        return f"{short(path, 200)}: this symbolic link leads to no file; give a file that exists."
     try:
         hint = did_you_mean(path.name, os.listdir(path.parent))
     except OSError:
@@ -165,16 +170,23 @@ def memory() -> int:
     return has
 
 
+def unpacked(packed: int) -> int:
+    """The most bytes that so many packed ones may become: of what is large, a hundred times as many."""
+    return min(memory() // 4, max(2**28, 100 * packed))
+
+
 def parse_json(
     data: bytes | str, where: str | Path, *, finite: bool = True, refusal: type[LibasisError] = StoreError
 ) -> Any:
     """What the JSON says.
 
     Raises:
-        LibasisError: it is not JSON, too deep, has numbers of many digits or, if ``finite``, NaN or Infinity.
+        LibasisError: it is not JSON, too deep or of too many parts, has numbers of many digits or, if ``finite``, NaN or Infinity.
     """
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
+        if text.count("[") + text.count("{") > _PARTS:
+            raise ValueError("of so many parts that it describes nothing")
         return json.loads(text, parse_int=_whole, parse_constant=_refuse if finite else None)
     except RecursionError:
         raise refusal(f"{where} is not JSON that libasis reads: it is nested too deeply.") from None

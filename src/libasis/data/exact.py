@@ -72,7 +72,7 @@ def _refuse(
     if lost.any():
         index = np.argwhere(lost)[0].tolist()
         given, found = values[tuple(index)], held[tuple(index)]
-        given = int(given) if given == np.floor(given) else given
+        given = int(given) if given == np.floor(given) and abs(float(given)) < 2.0**64 else given
         raise SourceError(
             f"{place(index)} holds {given}, which would be {float(found):.9g} in {kind}; subtract a constant or change "
             "the unit first, or leave it out."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,7 @@ def kind_of(path: str | Path) -> str | None:
     """How a path is read: ``"folder"`` or its suffix; None where it is not."""
     path = Path(path)
     suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
-    return "folder" if path.is_dir() else suffix if suffix in SUFFIXES else None
+    return "folder" if os.path.isdir(path) else suffix if suffix in SUFFIXES else None
 
 
 def read(
@@ -76,7 +77,7 @@ def read(
     path, kind = Path(path), kind_of(path)
     if kind is None:
         raise SourceError(f"{path} is no folder of images and does not end in {', '.join(SUFFIXES)}; give such a file.")
-    if not path.exists():
+    if not os.path.exists(path):
         raise SourceError(missing(path))
     given = {"target": target, "columns": columns, "tokenizer": tokenizer, "max_sequences": max_sequences}
     given["sequence_length"] = None if sequence_length == SEQUENCE_LENGTH else sequence_length

@@ -66,7 +66,7 @@ def _read(path: Path, pillow: Any) -> np.ndarray:
     except SourceError:
         raise
     except Exception as error:
-        raise SourceError(f"{path} cannot be read as an image: {first_line(error)}.") from error
+        raise SourceError(f"{path} cannot be read as an image: {first_line(error).partition(' <')[0]}.") from error
     if mode is None:
         raise SourceError(f"{path} has the colour mode {image.mode!r}; save it as grey (8 bits) or RGB.")
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from ..errors import SourceError, did_you_mean, first_line, optional, short
-from ..files import memory, open_regular
+from ..files import memory, open_regular, unpacked
 from .cells import Cells
 from .exact import as_float32, as_int64
 from .file_batches import FileBatches
@@ -55,12 +57,9 @@ def _read_arrays(path: Path) -> Mapping[str, np.ndarray]:
         with open_regular(path, memory() // 2, refusal=SourceError) as file:
             if path.suffix.lower() == ".safetensors":
                 return load_file(path)
-            with zipfile.ZipFile(file) as archive:
-                size = sum(member.file_size for member in archive.infolist())
-            if size > memory() // 2:
-                raise SourceError(f"{path} unpacks to {size:,} bytes, more than half of this machine's memory.")
+            _check_archive(path, file)
             with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+                found = {name: arrays[name] for name in arrays.files}
     except SourceError:
         raise
     except Exception as error:
@@ -69,6 +68,26 @@ def _read_arrays(path: Path) -> Mapping[str, np.ndarray]:
                 f"{path} holds Python objects (pickle), which libasis does not open; save plain numeric arrays."
             ) from error
         raise SourceError(f"{path} cannot be read as {path.suffix[1:]}: {first_line(error)}.") from error
+    if odd := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
+        raise SourceError(f"{path}: {short(odd[0])} is no array; save it again with numpy.savez.")
+    return found
+
+
+def _check_archive(path: Path, file: BinaryIO) -> None:
+    """Refuse a .npz that unpacks to too much, or whose members are not one array for each name."""
+    packed = file.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    size, most = sum(member.file_size for member in members), max(packed, unpacked(packed))
+    if size > most:
+        raise SourceError(f"{path} unpacks to {size:,} bytes, but at most {most:,} are read of it; use numpy.savez.")
+    names = [member.filename for member in members]
+    odd = [name for name, count in Counter(names).items() if count > 1 or not name.endswith(".npy")]
+    if odd or not names:
+        raise SourceError(
+            f"{path} is no file of numpy.savez ({short(odd[0]) if odd else 'nothing'} in it); save it again."
+        )
+    file.seek(0)
 
 
 def _default(arrays: Mapping[str, Any], names: Sequence[str], path: Path, setting: str) -> str | None:

@@ -262,7 +262,7 @@ def _sentence(problem: Any, keys: list[str], origin: str) -> str:
     description = _field(keys).description
     if problem["type"] == "missing":
         named = f"the section [{keys[0]}]" if len(keys) == 1 else f"the key {'.'.join(keys)!r}"
-        must = 'with the key "source"' if len(keys) == 1 else f"it must be {description}"
+        must = 'it must have the key "source"' if len(keys) == 1 else f"it must be {description}"
         return f"{origin} lacks {named}; {must}."
     value = problem["input"]
     shown = "a section" if isinstance(value, dict) and len(keys) == 1 else _shown(value)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -123,7 +123,7 @@ def open_source(source: str, config: Config, key: str) -> Any:
             f'{key} is {short(source, 200)}; it must be "package.module:factory", a folder of images, or a file that '
             f"ends in {', '.join(SUFFIXES)}."
         )
-    if not Path(source).exists():
+    if not os.path.exists(source):
         raise SourceError(f"{key} is {missing(source)}")
     options = config.data.model_dump(include=set(OPTIONS[kind]))
     if kind in TEXTS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ def open_model(source: str, arguments: Mapping[str, Any] | None = None) -> nn.Mo
         return _open_hugging_face(Path(source[3:]))
     if source.endswith(".pt2"):
         path = Path(source)
-        if not path.exists():
+        if not os.path.exists(path):
             raise SourceError(f"{KEY} is {missing(source)}")
         from .pt2 import open_pt2
 
@@ -114,7 +115,7 @@ def _open_hugging_face(directory: Path) -> nn.Module:
 
 def _architecture(directory: Path) -> str | None:
     path = directory / "config.json"
-    if not path.exists():
+    if not os.path.exists(path):
         raise SourceError(
             f'{KEY} is "hf:{directory}", but there is no {path}; give a folder written by save_pretrained (libasis '
             "downloads nothing)."

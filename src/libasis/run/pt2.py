@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.pt2_archive import PT2ArchiveReader
 
-from ..errors import LibasisError, SourceError, first_line, short
+from ..errors import SourceError, StoreError, first_line, short
 from ..files import DESCRIPTION, open_regular, parse_json
 
 OPERATOR = re.compile(
@@ -80,8 +80,10 @@ def check_archive(path: Path) -> None:
                 raise SourceError(f"{path} holds {found}, which torch.export.save never writes; save the model again.")
             legacy = "version" in zipfile.ZipFile(file).namelist()
             found = "the pickled format of torch 2.7 and older" if legacy else _find_danger(PT2ArchiveReader(str(path)))
-    except LibasisError:
+    except SourceError:
         raise
+    except StoreError as error:
+        raise SourceError(f"{path}: {str(error)[:-1]}; save the model again with torch.export.save.") from None
     except Exception as error:
         raise SourceError(f"{path} is not a file of torch.export.save: {first_line(error)}.") from error
     if found:

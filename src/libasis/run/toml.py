@@ -57,18 +57,20 @@ def _parse(text: str) -> dict[str, Any]:
         raise ValueError(f"it holds a number that starts with {long[0][:20]} and has hundreds of digits")
     try:
         found = tomllib.loads(text)
-        _check_whole(found)
+        _check(found)
         return found
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
-def _check_whole(value: Any) -> None:
-    """Whole numbers of TOML have 64 bits."""
+def _check(value: Any) -> None:
+    """Whole numbers of TOML have 64 bits; names and paths have no null character."""
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError(f"the whole number {short(value)} is too large")
+        raise ValueError("it holds a whole number of more than 64 bits")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError(f"the text {short(value)} holds a null character")
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _check_whole(part)
+        _check(part)
 
 
 def override(settings: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:

@@ -181,7 +181,8 @@ def parse_json(
     """What the JSON says.
 
     Raises:
-        LibasisError: it is not JSON, too deep or of too many parts, has numbers of many digits or, if ``finite``, NaN or Infinity.
+        LibasisError: it is not JSON, is too deep or of too many parts, or has numbers of many digits or, if ``finite``,
+            NaN or Infinity.
     """
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data

@@ -71,6 +71,6 @@ def _text_of(line: str, number: int, path: Path) -> str:
     except StoreError as error:
         raise SourceError(f'{str(error)[:-1]}; each line is an object with a text at the key "text".') from None
     text = found.get("text") if isinstance(found, dict) else None
-    if not isinstance(text, str):
+    if not isinstance(text, str) or any("\ud800" <= c <= "\udfff" for c in text):  # halves of characters
         raise SourceError(f'{where} is no JSON object with a text at the key "text".')
     return text

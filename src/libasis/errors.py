@@ -5,9 +5,11 @@ A message is one sentence that repeats what was given, says what was expected an
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,7 +17,23 @@ T = TypeVar("T")
 
 
 class LibasisError(Exception):
-    """The root: catch it to catch everything that libasis raises on purpose."""
+    """The root: catch it to catch everything that libasis raises on purpose.
+
+    A message is one line that can be printed, whatever is quoted in it, and of a length that can be read.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_readable(arg) if isinstance(arg, str) else arg for arg in args))
+
+
+def _readable(text: str) -> str:
+    text = re.sub(r"\S{300,}", lambda word: f"{word[0][:60]}... ({len(word[0])} characters)", text)
+    text = " ".join((text if len(text) <= MOST else f"{text[: MOST // 2]} ... {text[-MOST // 2 :]}").split())
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+MOST = 2000
+"""Characters of a message."""
 
 
 class ModelStateError(LibasisError):
@@ -86,6 +104,14 @@ def short(value: object, most: int = 60) -> str:
     """What was given, in quotes, for a sentence: of a long text the beginning and its length."""
     text = str(value)
     return repr(text) if len(text) <= most else f"{text[:most]!r}... ({len(text)} characters)"
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The name among the known ones that was probably meant, as words to put behind the given one; or nothing."""
+    given, names = str(name)[:100], [str(other)[:100] for other in known]
+    same = [other for other in names if other.lower().strip() == given.lower().strip()]
+    near = same or difflib.get_close_matches(given, names, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from .errors import StoreError
+from .errors import LibasisError, StoreError, did_you_mean, short
 
 LEFTOVER = ".libasis-"
 """How the names begin under which files are written before they are renamed."""
@@ -20,6 +21,9 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AT_ONCE = 2**26
 _DIGITS = 40
+_PARTS = 2**21
+DESCRIPTION = 2**26
+"""The most bytes of a file that only describes something, such as the settings of a model."""
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
@@ -99,47 +103,96 @@ def sync(folder: Path) -> None:
         os.close(handle)
 
 
-def open_regular(path: str | Path) -> BufferedReader:
-    """A regular file, opened for reading; a pipe or a device is never waited for.
+def open_regular(
+    path: str | Path, most: int | None = None, *, refusal: type[LibasisError] = StoreError
+) -> BufferedReader:
+    """A regular file, opened for reading; a pipe or a device is never waited for. Every file of a user comes this way.
+
+    Args:
+        path: where it is.
+        most: bytes that it may have; by default those of the machine's memory.
+        refusal: what is raised.
 
     Raises:
-        StoreError: the file is missing, no regular file, or cannot be read.
+        LibasisError: the file is missing, no regular file, cannot be read or is too large.
     """
+    most = memory() if most is None else most
     try:
         file = open(os.open(path, os.O_RDONLY | _NO_WAIT), "rb")  # noqa: SIM115 - the caller closes it
-        if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
-            file.close()
-            raise StoreError(f"{path} is {_kind(mode)}; give a file.")
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
-    return file
+    except FileNotFoundError:
+        raise refusal(missing(path)) from None
+    except (OSError, ValueError) as error:  # a null character in a path is a ValueError
+        reason = (
+            _kind(stat.S_IFSOCK) if getattr(error, "errno", 0) == errno.ENXIO else getattr(error, "strerror", error)
+        )
+        raise refusal(f"{path} cannot be read: {reason}.") from error
+    state = os.fstat(file.fileno())
+    if stat.S_ISREG(state.st_mode) and state.st_size <= most:
+        return file
+    file.close()
+    if stat.S_ISREG(state.st_mode):
+        raise refusal(f"{path} has {state.st_size:,} bytes, but at most {most:,} are read here.")
+    raise refusal(f"{path} is {_kind(state.st_mode)}; give a file.")
 
 
-def read_bytes(path: str | Path, most: int) -> bytes:
-    """The bytes of a regular file of at most ``most`` bytes.
+def missing(path: str | Path) -> str:
+    """That there is no such file, where it was looked for, and which one was perhaps meant."""
+    path = Path(path)
+    if os.path.islink(path):
+        return f"{short(path, 200)}: this symbolic link leads to no file; give a file that exists."
+    try:
+        hint = did_you_mean(path.name, os.listdir(path.parent))
+    except OSError:
+        hint = ""
+    where = "" if path.is_absolute() else f" in {Path.cwd()}"
+    return f"{short(path, 200)}: there is no such file{where}{hint}; give a file that exists."
+
+
+def read_bytes(path: str | Path, most: int | None = None, *, refusal: type[LibasisError] = StoreError) -> bytes:
+    """The bytes of a regular file, as many as it had when it was opened.
 
     Raises:
-        StoreError: see `open_regular`; or the file is larger.
+        LibasisError: see `open_regular`.
     """
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise StoreError(f"{path} has {size:,} bytes, but at most {most:,} are read.")
-        return file.read(size)
+    with open_regular(path, most, refusal=refusal) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
-def parse_json(data: bytes, where: str | Path) -> Any:
+@functools.cache
+def memory() -> int:
+    """Bytes of memory of this machine, or what this process may use of it; 2^34 where the system does not say."""
+    try:
+        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        has = 2**34
+    with suppress(OSError, ValueError):
+        has = min(has, int(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
+    return has
+
+
+def unpacked(packed: int) -> int:
+    """The most bytes that so many packed ones may become: of what is large, a hundred times as many."""
+    return min(memory() // 4, max(2**28, 100 * packed))
+
+
+def parse_json(
+    data: bytes | str, where: str | Path, *, finite: bool = True, refusal: type[LibasisError] = StoreError
+) -> Any:
     """What the JSON says.
 
     Raises:
-        StoreError: it is not JSON, too deep, or has numbers that no computer takes (NaN, thousands of digits).
+        LibasisError: it is not JSON, is too deep or of too many parts, or has numbers of many digits or, if ``finite``,
+            NaN or Infinity.
     """
     try:
-        return json.loads(data.decode("utf-8"), parse_int=_whole, parse_constant=_refuse)
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        if text.count("[") + text.count("{") > _PARTS:
+            raise ValueError("of so many parts that it describes nothing")
+        return json.loads(text, parse_int=_whole, parse_constant=_refuse if finite else None)
     except RecursionError:
-        raise StoreError(f"{where} is not JSON that libasis reads: it is nested too deeply.") from None
+        raise refusal(f"{where} is not JSON that libasis reads: it is nested too deeply.") from None
     except ValueError as error:
-        raise StoreError(f"{where} is not JSON ({_first(str(error))}).") from None
+        raise refusal(f"{where} is not JSON ({_first(str(error))}).") from None
 
 
 def _whole(digits: str) -> int:

@@ -141,7 +141,7 @@ def test_tables_that_cannot_be_used(folder, suffix):
     refused(partial(read, write_table(folder / f"v{suffix}", table[["a"]][:0])), "no rows")
     refused(partial(read, f"gone{suffix}"), "no such file")
     (folder / f"w{suffix}").write_bytes(b"")
-    refused(partial(read, f"w{suffix}"), "cannot be read")
+    refused(partial(read, f"w{suffix}"), "is empty" if suffix == ".csv" else "cannot be read")
 
 
 def test_parquet_types(folder):

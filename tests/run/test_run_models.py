@@ -96,7 +96,7 @@ def test_hugging_face_directories_that_cannot_be_used(folder, hf_directory):
     torch.save({"x": torch.zeros(1)}, folder / "a" / "pytorch_model.bin")
     refused("hf:a", "cannot be opened", "safetensors")
     (folder / "a" / "config.json").write_text("{")
-    refused("hf:a", "config.json cannot be read")
+    refused("hf:a", "config.json is not JSON")
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from ..cut import Record, Traced
 from ..errors import SiteError
+from ..files import memory
 from ..measure import Accumulator
 from ..numerics import StreamingMoments
 
@@ -20,9 +20,9 @@ def _check_widths(traced: Traced) -> None:
     Raises:
         SiteError: they need more memory than the machine has.
     """
-    has = physical_memory()
+    has = memory()
     needs = [(24 * site.features**2, site) for site in traced.sites]
-    if has is None or sum(need for need, _ in needs) <= has:
+    if sum(need for need, _ in needs) <= has:
         return
     need, widest = max(needs, key=lambda pair: pair[0])
     raise SiteError(
@@ -30,14 +30,6 @@ def _check_widths(traced: Traced) -> None:
         f"but this machine has {has / 2**30:.0f} GiB of memory; take a narrower site, such as the input of the layer "
         "before logits."
     )
-
-
-def physical_memory() -> int | None:
-    """Bytes of memory of this machine, None where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 class SiteStatistics(Accumulator[list[StreamingMoments]]):

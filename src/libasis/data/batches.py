@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BatchError
+from .file_batches import FileBatches
 from .replay import random_state, replayed
 
 
@@ -224,10 +225,13 @@ def _separate(item: Any, structure: Structure, index: int) -> tuple[Any, Any]:
 
 def describe(batches: Any) -> str:
     """A short description of where the data came from, for the record."""
+    kind = type(batches).__name__
+    if isinstance(batches, FileBatches) and batches.written:
+        kind += f" ({batches.written})"
     try:
-        return f"{type(batches).__name__} of {len(batches)} batches"
+        return f"{kind} of {len(batches)} batches"
     except TypeError:
-        return type(batches).__name__
+        return kind
 
 
 def to_device(value: Any, device: torch.device | None, dtype: torch.dtype | None) -> Any:

@@ -36,7 +36,11 @@ def as_float32(values: np.ndarray, place: Callable[[list[int]], str]) -> np.ndar
         back = held.astype(values.dtype)
     if np.array_equal(back, values):
         return held
-    lost = back != values if values.dtype.kind in "iu" else _lost(values.astype(np.float64), held.astype(np.float64))
+    if values.dtype.kind in "iu":
+        lost = back != values
+    else:
+        wide = np.promote_types(values.dtype, np.float64)
+        lost = _lost(values.astype(wide), held.astype(wide))
     _refuse(values, lost, held, "float32", place)
     return held
 
@@ -68,6 +72,7 @@ def _refuse(
     if lost.any():
         index = np.argwhere(lost)[0].tolist()
         given, found = values[tuple(index)], held[tuple(index)]
+        given = int(given) if given == np.floor(given) and abs(float(given)) < 2.0**64 else given
         raise SourceError(
             f"{place(index)} holds {given}, which would be {float(found):.9g} in {kind}; subtract a constant or change "
             "the unit first, or leave it out."

@@ -25,6 +25,7 @@ class FileBatches:
         classes: names of the targets, where they have any.
         places: where in the source each sample stands, counted from 0, int64 ``[n]``.
         files: of images, the file of each place.
+        written: of separated values, how the file is written, in words.
     """
 
     inputs: Tensor | dict[str, Tensor]
@@ -35,6 +36,7 @@ class FileBatches:
     classes: list[str] | None = None
     places: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     files: list[str] | None = None
+    written: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.places) != self.samples:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, SourceError
+from ..files import missing
 from .file_batches import FileBatches
 from .images import read_images
+from .separated import Written
 from .tables import read_arrays, read_table
 from .text import read_text
 
 ARRAYS = (".npz", ".safetensors")
-TABLES = (".csv", ".parquet")
+SEPARATED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+TABLES = (*SEPARATED, ".parquet")
 TEXTS = (".txt", ".jsonl")
 SUFFIXES = (*ARRAYS, *TABLES, *TEXTS)
 OPTIONS = {
-    **dict.fromkeys(ARRAYS + TABLES, ("target", "columns")),
+    **dict.fromkeys((*ARRAYS, ".parquet"), ("target", "columns")),
+    **dict.fromkeys(SEPARATED, ("target", "columns", "separator", "encoding", "decimal")),
     **dict.fromkeys(TEXTS, ("tokenizer", "sequence_length", "max_sequences")),
     "folder": (),
 }
@@ -30,8 +35,8 @@ SEQUENCE_LENGTH = 128
 def kind_of(path: str | Path) -> str | None:
     """How a path is read: ``"folder"`` or its suffix; None where it is not."""
     path = Path(path)
-    suffix = path.suffix.lower()
-    return "folder" if path.is_dir() else suffix if suffix in SUFFIXES else None
+    suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
+    return "folder" if os.path.isdir(path) else suffix if suffix in SUFFIXES else None
 
 
 def read(
@@ -39,6 +44,9 @@ def read(
     target: str | None = None,
     columns: Sequence[str] | None = None,
     *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
     batch_size: int = 256,
     tokenizer: Any = None,
     sequence_length: int = SEQUENCE_LENGTH,
@@ -47,11 +55,16 @@ def read(
     """The samples of a file or a folder, for every call that takes batches. Values are never scaled or filled in.
 
     Args:
-        path: a table (.csv, .parquet: a sample each row), arrays (.npz, .safetensors: first dimension the samples),
-            text (.txt, .jsonl) or a folder of images of one size, with a sub-folder for each class or none.
+        path: a table (.csv, .tsv, either also .gz, or .parquet: a sample each row), arrays (.npz, .safetensors: first
+            dimension the samples), text (.txt, .jsonl) or a folder of images of one size, with a sub-folder for each
+            class or none.
         target: the column or array of the targets; of arrays ``y``, ``Y`` or ``targets`` where it is not given.
         columns: of a table the columns that are the inputs, side by side (all but the target by default). Of arrays
             the inputs, several by the names of the model's inputs (``x``, ``X`` or ``inputs`` by default).
+        separator: of .csv and .tsv: between the values. Where it is not given it is recognised (a comma, a semicolon,
+            a tab or a vertical bar), as are the next two; what is not clear is refused. The first line is of names.
+        encoding: of their text (UTF-8, UTF-16, Shift-JIS and Windows-1252 are recognised).
+        decimal: the mark in their numbers, ``"."`` or ``","``. How a file was read is said in ``written``.
         batch_size: samples in a batch.
         tokenizer: for text: called as those of transformers are, with their ``eos_token_id``.
         sequence_length: for text: tokens in a sample.
@@ -64,10 +77,11 @@ def read(
     path, kind = Path(path), kind_of(path)
     if kind is None:
         raise SourceError(f"{path} is no folder of images and does not end in {', '.join(SUFFIXES)}; give such a file.")
-    if not path.exists():
-        raise SourceError(f"{str(path)!r}: there is no such file in {Path.cwd()}.")
+    if not os.path.exists(path):
+        raise SourceError(missing(path))
     given = {"target": target, "columns": columns, "tokenizer": tokenizer, "max_sequences": max_sequences}
     given["sequence_length"] = None if sequence_length == SEQUENCE_LENGTH else sequence_length
+    given |= {"separator": separator, "encoding": encoding, "decimal": decimal}
     for name, value in given.items():
         if value is not None and name not in OPTIONS[kind]:
             raise OptionError(f"{name} is given, but {path} cannot use it; leave it out.")
@@ -75,6 +89,8 @@ def read(
         found = read_images(path)
     elif kind in TEXTS:
         found = read_text(path, tokenizer, sequence_length, max_sequences)
+    elif kind in ARRAYS:
+        found = read_arrays(path, target, columns)
     else:
-        found = (read_arrays if kind in ARRAYS else read_table)(path, target, columns)
+        found = read_table(path, target, columns, Written(separator, encoding, decimal))
     return replace(found, batch_size=batch_size)

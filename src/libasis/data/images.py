@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from ..errors import SourceError, first_line, optional
+from ..files import open_regular
 from .file_batches import FileBatches
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MODES = {"L": "L", "RGB": "RGB", "1": "L", "P": "RGB"}
 
 
@@ -55,12 +57,16 @@ def _images(folder: Path) -> list[Path]:
 def _read(path: Path, pillow: Any) -> np.ndarray:
     """Pixels ``[channel, height, width]``, bytes."""
     try:
-        with pillow.open(path) as image:
+        with open_regular(path, refusal=SourceError) as file, pillow.open(file, formats=FORMATS) as image:
+            if (frames := getattr(image, "n_frames", 1)) > 1:
+                raise SourceError(f"{path} holds {frames} images; save each in a file of its own.")
             mode = MODES.get(image.mode)
             if mode is not None:
                 pixels = np.asarray(image.convert(mode), np.uint8)
+    except SourceError:
+        raise
     except Exception as error:
-        raise SourceError(f"{path} cannot be read as an image: {first_line(error)}.") from error
+        raise SourceError(f"{path} cannot be read as an image: {first_line(error).partition(' <')[0]}.") from error
     if mode is None:
         raise SourceError(f"{path} has the colour mode {image.mode!r}; save it as grey (8 bits) or RGB.")
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

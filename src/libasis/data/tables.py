@@ -1,25 +1,30 @@
-"""Arrays and tables from files: .npz, .safetensors, .csv, .parquet. Values are never scaled or filled in."""
+"""Arrays and tables from files: .npz, .safetensors, .csv, .tsv, .parquet. Values are never scaled or filled in."""
 
 from __future__ import annotations
 
-import csv
+import io
+import re
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from ..errors import SourceError, first_line, optional, short
+from ..errors import SourceError, did_you_mean, first_line, optional, short
+from ..files import memory, open_regular, unpacked
+from .cells import Cells
 from .exact import as_float32, as_int64
 from .file_batches import FileBatches
+from .separated import Written, check_names, open_text, rows_of
 
 INPUTS = ("x", "X", "inputs")
 TARGETS = ("y", "Y", "targets")
+WHOLE = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
 
 
 def read_arrays(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
@@ -49,16 +54,40 @@ def read_arrays(path: Path, target: str | None, columns: Sequence[str] | None) -
 
 def _read_arrays(path: Path) -> Mapping[str, np.ndarray]:
     try:
-        if path.suffix.lower() == ".safetensors":
-            return load_file(path)
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open_regular(path, memory() // 2, refusal=SourceError) as file:
+            if path.suffix.lower() == ".safetensors":
+                return load_file(path)
+            _check_archive(path, file)
+            with np.load(file, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in arrays.files}
+    except SourceError:
+        raise
     except Exception as error:
         if "pickle" in str(error) and zipfile.is_zipfile(path):
             raise SourceError(
                 f"{path} holds Python objects (pickle), which libasis does not open; save plain numeric arrays."
             ) from error
         raise SourceError(f"{path} cannot be read as {path.suffix[1:]}: {first_line(error)}.") from error
+    if odd := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
+        raise SourceError(f"{path}: {short(odd[0])} is no array; save it again with numpy.savez.")
+    return found
+
+
+def _check_archive(path: Path, file: BinaryIO) -> None:
+    """Refuse a .npz that unpacks to too much, or whose members are not one array for each name."""
+    packed = file.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    size, most = sum(member.file_size for member in members), max(packed, unpacked(packed))
+    if size > most:
+        raise SourceError(f"{path} unpacks to {size:,} bytes, but at most {most:,} are read of it; use numpy.savez.")
+    names = [member.filename for member in members]
+    odd = [name for name, count in Counter(names).items() if count > 1 or not name.endswith(".npy")]
+    if odd or not names:
+        raise SourceError(
+            f"{path} is no file of numpy.savez ({short(odd[0]) if odd else 'nothing'} in it); save it again."
+        )
+    file.seek(0)
 
 
 def _default(arrays: Mapping[str, Any], names: Sequence[str], path: Path, setting: str) -> str | None:
@@ -87,7 +116,7 @@ def _check_names(columns: Sequence[str], target: str | None, known: Any, has: st
     for option, names in (("columns", columns), ("target", [] if target is None else [target])):
         for name in names:
             if name not in known:
-                raise SourceError(f"{option} names {name!r}, but {has} {_list(known)}.")
+                raise SourceError(f"{option} names {short(name)}{did_you_mean(name, known)}, but {has} {_list(known)}.")
 
 
 def _check_lengths(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -99,90 +128,119 @@ def _check_lengths(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise SourceError(f"{path} has no samples.")
 
 
-def read_table(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
-    """Rows of a .csv or .parquet file, as float32; see `libasis.data.read`.
-
-    A .csv is UTF-8, with commas and a first line of names; empty lines are left out.
+def read_table(
+    path: Path, target: str | None, columns: Sequence[str] | None, written: Written | None = None
+) -> FileBatches:
+    """Rows of a .csv, .tsv (either also .gz) or .parquet file, as float32; see `libasis.data.read`.
 
     Raises:
         SourceError: the file cannot be read, lacks a column, has a row of another length than the first line or two
             columns of one name, or a cell that is no finite number or would be another in float32.
+        OptionError: ``written`` says what cannot be.
     """
+    if path.suffix.lower() == ".parquet":
+        return _read_parquet(path, target, columns)
+    data, how = open_text(path, written or Written())
+    names, rows, how = rows_of(data, how, path)
+    check_names(names, columns and list(columns), path)
+    columns = _chosen(path, names, target, columns)
+    places = {name: i for i, name in enumerate(names)}
+    at = [places[name] for name in columns]
+    pick = (lambda row: row) if at == list(range(len(names))) else (lambda row: [row[i] for i in at])
+    cells, goals = Cells(len(columns), _place(path, columns), how.decimal or "."), []
+    for row in rows:
+        cells.add(pick(row))
+        if target is not None:
+            goals.append(row[places[target]])
+    inputs = cells.numbers()
+    if not len(inputs):
+        raise SourceError(f"{path} has no rows under its first line; give a row for each sample.")
+    targets = None if target is None else _targets(goals, _place(path, [target]), how.decimal or ".")
+    held = torch.from_numpy(as_float32(inputs, _place(path, columns)))
+    return FileBatches(held, targets, columns=columns, written=str(how))
+
+
+def _place(path: Path, columns: Sequence[str]) -> Callable[[Sequence[int]], str]:
+    """What says where [row] or [row, column] is; rows are counted from 1, without the names."""
+    return lambda index: f"{path}: column {short(columns[index[-1] if len(index) > 1 else 0])}, row {index[0] + 1}"
+
+
+def _chosen(path: Path, names: Sequence[str], target: str | None, columns: Sequence[str] | None) -> list[str]:
+    columns = list(columns or [name for name in names if name != target])
+    _check_names(columns, target, dict.fromkeys(names), f"{path} has the columns")
+    if not columns:
+        raise SourceError(f"{path} has no columns besides the target; give at least one more.")
+    return columns
+
+
+def _targets(cells: list[str], place: Callable[[Sequence[int]], str], decimal: str) -> Tensor:
+    """Whole numbers and flags as int64, others as float32."""
+    if all(WHOLE.fullmatch(cell) for cell in cells):
+        for row, cell in enumerate(cells):
+            if len(cell) > 40 or not -(2**63) <= int(cell) < 2**63:
+                raise SourceError(
+                    f"{place([row])} holds {cell[:40]}, which would be another in int64; number the classes."
+                )
+        return torch.tensor([int(cell) for cell in cells])
+    read = Cells(1, place, decimal)
+    read.add(cells)
+    held = read.numbers()[:, 0]
+    return torch.from_numpy(held.astype(np.int64) if read.all_flags else as_float32(held, place))
+
+
+def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
+    parquet = optional("pyarrow.parquet", "data", f"Reading {path}")
     pandas = optional("pandas", "data", f"Reading {path}")
     try:
-        if path.suffix.lower() == ".csv":
-            _check_rows(path)
-            table = pandas.read_csv(path, index_col=False, encoding="utf-8-sig")
-        else:
-            table = pandas.read_parquet(path)
+        with open_regular(path, refusal=SourceError) as file, parquet.ParquetFile(file) as source:
+            size = source.metadata.num_rows * source.metadata.num_columns * 8
+            table = source.read().to_pandas() if size <= memory() // 2 else None
     except SourceError:
         raise
-    except ImportError as error:
-        raise SourceError(f"Reading {path} needs pyarrow: pip install 'libasis[data]'") from error
     except Exception as error:
-        raise SourceError(f"{path} cannot be read as {path.suffix[1:]}: {first_line(error)}.") from error
+        raise SourceError(f"{path} cannot be read as parquet: {first_line(error)}.") from error
+    if table is None:
+        raise SourceError(f"{path} holds {size:,} bytes, more than half of this machine's memory; give fewer rows.")
     table.columns = [str(name) for name in table.columns]
-    _check_twice(path, table.columns)
-    columns = list(columns or [name for name in table.columns if name != target])
-    _check_names(columns, target, table.columns, f"{path} has the columns")
-    if not columns or not len(table):
-        raise SourceError(f"{path} has no {'rows' if columns else 'columns besides the target'}.")
+    check_names(list(table.columns), [], path)
+    columns = _chosen(path, list(table.columns), target, columns)
+    if not len(table):
+        raise SourceError(f"{path} has no rows; give a row for each sample.")
 
     def numbers(name: str, *, classes: bool) -> np.ndarray:
-        what = f"{path}: column {short(name)}"
-        found = _numbers(table[name], what, pandas)
+        found = _numbers(table[name], _place(path, [name]), pandas)
         hold = as_int64 if classes and found.dtype.kind != "f" else as_float32
-        return hold(found, lambda index: f"{what}, row {index[0] + 1}")
+        return hold(found, _place(path, [name]))
 
     inputs = np.stack([numbers(name, classes=False) for name in columns], 1)
     targets = None if target is None else torch.from_numpy(numbers(target, classes=True))
     return FileBatches(torch.from_numpy(inputs), targets, columns=columns)
 
 
-def _check_twice(path: Path, names: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise SourceError(f"{path} has two columns called {short(twice[0])}; rename one of them.")
-
-
-def _check_rows(path: Path) -> None:
-    """Refuse a .csv whose rows do not all have a cell for each name; an empty line is none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        names = next((row for row in rows if row), [])
-        _check_twice(path, names)
-        for row in rows:
-            if row and len(row) != len(names):
-                raise SourceError(
-                    f"{path}, line {rows.line_num} has {len(row)} values, but the first line has {len(names)} names; "
-                    'repair that line (a value with a comma is written in quotes: "1,5").'
-                )
-
-
-def _numbers(column: Any, what: str, pandas: Any) -> np.ndarray:
-    """The column as finite numbers; rows in messages are counted from 1, without the header."""
+def _numbers(column: Any, place: Callable[[Sequence[int]], str], pandas: Any) -> np.ndarray:
+    """The column as finite numbers."""
     kinds = pandas.api.types
     missing = column.isna().to_numpy()
     if missing.any():
-        raise SourceError(f"{what}, row {int(missing.argmax()) + 1} is empty; fill it or remove the row first.")
+        raise SourceError(f"{place([int(missing.argmax())])} is empty; fill it or remove the row first.")
     if kinds.is_bool_dtype(column):
         return column.to_numpy(bool)
     if kinds.is_integer_dtype(column):
         return column.to_numpy(column.dtype if isinstance(column.dtype, np.dtype) else column.dtype.numpy_dtype)
-    if not (kinds.is_numeric_dtype(column) or kinds.is_string_dtype(column) or kinds.is_object_dtype(column)):
-        raise SourceError(f"{what} holds {column.dtype}, not numbers; turn it into numbers or leave it out.")
-    numbers = pandas.to_numeric(column.astype(object), errors="coerce").to_numpy(np.float64)
-    text = np.isnan(numbers)
-    if text.any():
-        row = int(text.argmax())
+    if kinds.is_float_dtype(column):
+        numbers = column.to_numpy(np.float64)
+        if not np.isfinite(numbers).all():
+            row = int((~np.isfinite(numbers)).argmax())
+            raise SourceError(f"{place([row])} is infinite; repair or remove the row first.")
+        return numbers
+    if not (kinds.is_string_dtype(column) or kinds.is_object_dtype(column) or column.dtype == "category"):
         raise SourceError(
-            f"{what}, row {row + 1} holds {short(column.iloc[row])}, which is no number; turn the column into numbers "
+            f"{place([0]).rpartition(', row')[0]} holds {column.dtype}, not numbers; turn the column into numbers "
             "or leave it out of columns."
         )
-    infinite = ~np.isfinite(numbers)
-    if infinite.any():
-        raise SourceError(f"{what}, row {int(infinite.argmax()) + 1} is infinite; repair or remove the row first.")
-    return numbers
+    cells = Cells(1, place)
+    cells.add([str(cell) for cell in column])
+    return cells.numbers()[:, 0]
 
 
 def _list(names: Any) -> str:

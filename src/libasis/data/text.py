@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import SourceError, first_line
+from ..errors import SourceError, StoreError, first_line
+from ..files import open_regular, parse_json
 from .file_batches import FileBatches
 
 BLOCK = 2**20  # characters tokenised at once
@@ -49,11 +51,13 @@ def read_text(path: Path, tokenizer: Any, sequence_length: int, max_sequences: i
 def _blocks(path: Path) -> Iterator[tuple[str, bool]]:
     """Pieces of text, and whether each ends a document."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path, refusal=SourceError), encoding="utf-8-sig") as file:
             if path.suffix.lower() == ".jsonl":
                 yield from ((_text_of(line, number, path), True) for number, line in enumerate(file, 1) if line.strip())
                 return
-            while text := file.read(BLOCK):
+            left = os.fstat(file.fileno()).st_size  # what another process adds meanwhile is not followed
+            while left > 0 and (text := file.read(BLOCK)):
+                left -= len(text)
                 yield text + file.readline(), False
             yield "", True
     except UnicodeDecodeError as error:
@@ -61,10 +65,12 @@ def _blocks(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _text_of(line: str, number: int, path: Path) -> str:
+    where = f"{path}, line {number}"
     try:
-        text = json.loads(line)["text"]
-    except (ValueError, KeyError, TypeError):
-        text = None
-    if not isinstance(text, str):
-        raise SourceError(f'{path}, line {number} is no JSON object with a text at the key "text".')
+        found = parse_json(line, where)
+    except StoreError as error:
+        raise SourceError(f'{str(error)[:-1]}; each line is an object with a text at the key "text".') from None
+    text = found.get("text") if isinstance(found, dict) else None
+    if not isinstance(text, str) or any("\ud800" <= c <= "\udfff" for c in text):  # halves of characters
+        raise SourceError(f'{where} is no JSON object with a text at the key "text".')
     return text

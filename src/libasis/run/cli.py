@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from ..data import from_seed
-from ..errors import LibasisError
+from ..errors import LibasisError, short
 from .commands import app
 
 STOPPED = 130
@@ -55,7 +55,7 @@ def _sentence(error: Any) -> str | None:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         return extra and f"This command needs {error.name}: pip install 'libasis[{extra}]'"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}."
+        return f"{short(error.filename, 200)}: {error.strerror}."
     return None
 
 

@@ -6,20 +6,20 @@ the same names and defaults. A field's description says what its value must be; 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..errors import did_you_mean, short
 from . import toml
 from .errors import ConfigError
 
 SITES = "a list of site names, or of lists of names that are joined into one site"
 FACTORY = '"package.module:factory"'
 MODEL = f'{FACTORY}, "hf:DIRECTORY" or a FILE.pt2'
-DATA = f"{FACTORY}, a file (.npz, .safetensors, .csv, .parquet, .txt, .jsonl) or a folder of images"
+DATA = f"{FACTORY}, a file (.npz, .safetensors, .csv, .tsv, .parquet, .txt, .jsonl) or a folder of images"
 
 MOMENTS = (
     '"auto", "closed_form", "probes", "exact", "sketch", or a table of a rule, a relative_error between 0 and 1 and a '
@@ -62,6 +62,9 @@ class DataSection(Table):
     arguments: Arguments = {}
     target: Text = None
     columns: Names = None
+    separator: Text = None
+    encoding: Text = None
+    decimal: Literal[".", ","] | None = Field(default=None, description='"." or ","')
     batch_size: int = Field(default=256, ge=1, description="a whole number, 1 or more")
     test_source: str | None = Field(default=None, min_length=1, description=DATA)
     test_fraction: float | None = Field(default=None, ge=0, lt=1, description="a number from 0 to below 1")
@@ -259,10 +262,10 @@ def _sentence(problem: Any, keys: list[str], origin: str) -> str:
     description = _field(keys).description
     if problem["type"] == "missing":
         named = f"the section [{keys[0]}]" if len(keys) == 1 else f"the key {'.'.join(keys)!r}"
-        must = 'with the key "source"' if len(keys) == 1 else f"it must be {description}"
+        must = 'it must have the key "source"' if len(keys) == 1 else f"it must be {description}"
         return f"{origin} lacks {named}; {must}."
     value = problem["input"]
-    shown = "a section" if isinstance(value, dict) and len(keys) == 1 else repr(value)
+    shown = "a section" if isinstance(value, dict) and len(keys) == 1 else _shown(value)
     return f"{origin}: {'.'.join(keys)} is {shown}, but it must be {description}."
 
 
@@ -271,12 +274,16 @@ def _unknown(keys: list[str], origin: str) -> str:
         return f"{origin} has the key {keys[1]!r} in [{keys[0]}], which there is no more: {now}."
     *section, key = keys
     allowed = list(Config.model_fields) if not section else list(SECTIONS[section[0]].model_fields)
-    near = difflib.get_close_matches(key, allowed, n=1, cutoff=0.6)
     elsewhere = [f"{name}.{key}" for name, table in SECTIONS.items() if key in table.model_fields]
-    guess = next(iter(near + elsewhere), None)
-    hint = f" (did you mean {guess!r}?)" if guess else ""
+    hint = did_you_mean(key, allowed) or (f" (did you mean {elsewhere[0]!r}?)" if elsewhere else "")
     place = f"in [{section[0]}]" if section else "at the top level"
-    return f"{origin} has the unknown key {key!r} {place}{hint}; the keys allowed there are {', '.join(allowed)}."
+    return f"{origin} has the unknown key {short(key)} {place}{hint}; the keys allowed there are {', '.join(allowed)}."
+
+
+def _shown(value: Any) -> str:
+    """A value of the file, shortened."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:60]}... ({len(text)} characters)"
 
 
 def _field(keys: list[str]) -> Any:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from ..data import FileBatches, check_reiterable, read
 from ..data.files import OPTIONS, SUFFIXES, TEXTS, kind_of
-from ..errors import SourceError
+from ..data.separated import Written
+from ..errors import SourceError, short
+from ..files import missing
 from .models import open_tokenizer
 from .objects import call_factory
 
@@ -117,15 +120,18 @@ def open_source(source: str, config: Config, key: str) -> Any:
         return _from_factory(source, key, config.data.arguments)
     if kind is None:
         raise SourceError(
-            f'{key} is {source!r}; it must be "package.module:factory", a folder of images, or a file that ends in '
-            f"{', '.join(SUFFIXES)}."
+            f'{key} is {short(source, 200)}; it must be "package.module:factory", a folder of images, or a file that '
+            f"ends in {', '.join(SUFFIXES)}."
         )
-    if not Path(source).exists():
-        raise SourceError(f"{key} is {source!r}, but there is no such file in {Path.cwd()}.")
+    if not os.path.exists(source):
+        raise SourceError(f"{key} is {missing(source)}")
     options = config.data.model_dump(include=set(OPTIONS[kind]))
     if kind in TEXTS:
         options["tokenizer"] = open_tokenizer(config.model.source, f"Reading {source}")
-    return read(source, batch_size=config.data.batch_size, **options)
+    batches = read(source, batch_size=config.data.batch_size, **options)
+    if batches.written not in (None, str(Written(",", "utf-8-sig", "."))):
+        print(f"{source} was read as {batches.written}.", file=sys.stderr)
+    return batches
 
 
 def _from_factory(source: str, key: str, arguments: Mapping[str, Any]) -> Any:

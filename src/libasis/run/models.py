@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import nn
 
 from ..cut import Traced
 from ..errors import SourceError, first_line, optional
+from ..files import DESCRIPTION, missing, open_regular, parse_json, read_bytes
 from .objects import call_factory
 
 KEY = "model.source"
@@ -37,8 +38,8 @@ def open_model(source: str, arguments: Mapping[str, Any] | None = None) -> nn.Mo
         return _open_hugging_face(Path(source[3:]))
     if source.endswith(".pt2"):
         path = Path(source)
-        if not path.is_file():
-            raise SourceError(f"{KEY} is {source!r}, but there is no such file in {Path.cwd()}.")
+        if not os.path.exists(path):
+            raise SourceError(f"{KEY} is {missing(source)}")
         from .pt2 import open_pt2
 
         return open_pt2(path)
@@ -70,6 +71,7 @@ def open_tokenizer(source: str, purpose: str) -> Any:
             "a factory or a .npz file instead."
         )
     transformers = optional("transformers", "hf", purpose)
+    _check_files(directory)
     try:
         with quiet_transformers(transformers):
             return transformers.AutoTokenizer.from_pretrained(
@@ -82,6 +84,7 @@ def open_tokenizer(source: str, purpose: str) -> Any:
 def _open_hugging_face(directory: Path) -> nn.Module:
     """The architecture that config.json names, in float32 with eager attention, weights from safetensors only."""
     name = _architecture(directory)
+    _check_files(directory)
     transformers = optional("transformers", "hf", f'{KEY} = "hf:..."')
     kind: Any = getattr(transformers, name, None) if name else transformers.AutoModel
     if name and not (isinstance(kind, type) and any(base is nn.Module for base in kind.__mro__)):
@@ -111,17 +114,26 @@ def _open_hugging_face(directory: Path) -> nn.Module:
 
 
 def _architecture(directory: Path) -> str | None:
-    try:
-        config: Any = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        names = config.get("architectures") or [None]
-        return names[0]
-    except FileNotFoundError:
+    path = directory / "config.json"
+    if not os.path.exists(path):
         raise SourceError(
-            f'{KEY} is "hf:{directory}", but there is no {directory / "config.json"}; give a folder written by '
-            "save_pretrained (libasis downloads nothing)."
-        ) from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise SourceError(f"{directory / 'config.json'} cannot be read: {first_line(error)}.") from error
+            f'{KEY} is "hf:{directory}", but there is no {path}; give a folder written by save_pretrained (libasis '
+            "downloads nothing)."
+        )
+    data = read_bytes(path, DESCRIPTION, refusal=SourceError)
+    config = parse_json(data, path, finite=False, refusal=SourceError)
+    names = (config.get("architectures") if isinstance(config, dict) else 0) or [None]
+    if not isinstance(config, dict) or not isinstance(names, list) or not isinstance(names[0], str | None):
+        raise SourceError(f"{path} describes no model; give a folder written by save_pretrained.")
+    return names[0]
+
+
+def _check_files(directory: Path) -> None:
+    """Every file that transformers could read is a regular one, and what only describes is small."""
+    for path in sorted({*directory.glob("*"), *directory.glob("additional_chat_templates/*")}):
+        if not path.is_dir():
+            most = DESCRIPTION if path.suffix == ".json" else None
+            open_regular(path, most, refusal=SourceError).close()
 
 
 @contextlib.contextmanager

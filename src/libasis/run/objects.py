@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 import traceback
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import SourceError, first_line
+from ..errors import SourceError, did_you_mean, first_line
 from .errors import MissingDataError
 
 
@@ -26,8 +25,7 @@ def load_object(name: str, key: str) -> Any:
     value: Any = _import(module_name, name, key)
     for part in path.split("."):
         if not hasattr(value, part):
-            near = difflib.get_close_matches(part, dir(value), n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            hint = did_you_mean(part, dir(value))
             raise SourceError(f"{key} is {name!r}, but {module_name} has no {part!r}{hint}.")
         value = getattr(value, part)
     if not callable(value):

@@ -12,20 +12,20 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import json
 import logging
 import re
 import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 from torch.export.pt2_archive import PT2ArchiveReader
 
-from ..errors import SourceError, first_line
+from ..errors import SourceError, StoreError, first_line, short
+from ..files import DESCRIPTION, open_regular, parse_json
 
 OPERATOR = re.compile(
     r"torch\.ops\.[A-Za-z]\w*\.(?!__init__|__class__)\w+(\.[A-Za-z]\w*)?"
@@ -75,9 +75,15 @@ def check_archive(path: Path) -> None:
         SourceError: says what was found.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            legacy = "version" in archive.namelist()
-        found = "the pickled format of torch 2.7 and older" if legacy else _find_danger(PT2ArchiveReader(str(path)))
+        with open_regular(path, refusal=SourceError) as file:
+            if found := _find_packed(file):
+                raise SourceError(f"{path} holds {found}, which torch.export.save never writes; save the model again.")
+            legacy = "version" in zipfile.ZipFile(file).namelist()
+            found = "the pickled format of torch 2.7 and older" if legacy else _find_danger(PT2ArchiveReader(str(path)))
+    except SourceError:
+        raise
+    except StoreError as error:
+        raise SourceError(f"{path}: {str(error)[:-1]}; save the model again with torch.export.save.") from None
     except Exception as error:
         raise SourceError(f"{path} is not a file of torch.export.save: {first_line(error)}.") from error
     if found:
@@ -85,6 +91,16 @@ def check_archive(path: Path) -> None:
             f"{path} holds {found}; libasis opens no file that could run code: give the model as "
             '"package.module:factory" if you trust it.'
         )
+
+
+def _find_packed(file: IO[bytes]) -> str | None:
+    """Whether members of an archive are more than its bytes (packed, or one inside another), or too many to read."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > file.seek(0, io.SEEK_END):
+        return "packed parts"
+    large = [m.filename for m in members if m.filename.endswith(".json") and m.file_size > DESCRIPTION]
+    return f"{short(large[0])} of more than {DESCRIPTION:,} bytes" if large else None
 
 
 def _find_danger(reader: PT2ArchiveReader) -> str | None:
@@ -96,7 +112,7 @@ def _find_danger(reader: PT2ArchiveReader) -> str | None:
         elif name.startswith("data/sample_inputs/"):
             found = _danger_in_pickle(reader.read_bytes(name))
         elif name.startswith("models/"):
-            found = _danger_in_graph(json.loads(reader.read_bytes(name)))
+            found = _danger_in_graph(parse_json(reader.read_bytes(name), name))
         else:
             found = None
         if found:
@@ -109,7 +125,7 @@ def _danger_in_tensors(reader: PT2ArchiveReader, name: str) -> str | None:
         return f"a pickled part ({name})"
     if not name.endswith(".json"):
         return None
-    for key, item in json.loads(reader.read_bytes(name)).get("config", {}).items():
+    for key, item in parse_json(reader.read_bytes(name), name).get("config", {}).items():
         plain = item.get("path_name", "").startswith(("weight_", "tensor_"))
         if item.get("use_pickle") is not False or not plain:
             return f"a pickled part ({key})"
@@ -119,6 +135,8 @@ def _danger_in_tensors(reader: PT2ArchiveReader, name: str) -> str | None:
 def _danger_in_pickle(data: bytes) -> str | None:
     """torch.load with weights_only builds tensors and plain containers, and nothing else."""
     try:
+        if data and _find_packed(io.BytesIO(data)):
+            return "packed sample inputs"
         if data:
             torch.load(io.BytesIO(data), weights_only=True)
     except Exception:
@@ -129,9 +147,9 @@ def _danger_in_pickle(data: bytes) -> str | None:
 def _danger_in_graph(model: dict[str, Any]) -> str | None:
     for key, value in _walk(model):
         if key == "target" and not OPERATOR.fullmatch(value):
-            return f"the operator {value!r}"
+            return f"the operator {short(value)}"
         if key == "expr_str" and not _is_plain_expression(value):
-            return f"the size expression {value!r}"
+            return f"the size expression {short(value)}"
         if key in ("in_spec", "out_spec") and re.search(r"__enum__|default_factory|\\u", value):
             return f"an input or output structure that names Python objects ({key})"
     return None

@@ -133,7 +133,7 @@ def test_a_file_alone_is_the_old_or_the_new(tmp_path, monkeypatch, error):
 
     def prepare(path):
         path.parent.mkdir()
-        path.write_text("old")
+        path.write_text("mine: old")
 
     def check(path):
         found.append(path.read_text())
@@ -141,9 +141,9 @@ def test_a_file_alone_is_the_old_or_the_new(tmp_path, monkeypatch, error):
             assert [p.name for p in path.parent.iterdir()] == ["result"]
 
     failure = None if error is None else OSError(error, os.strerror(error))
-    act = lambda path: write_text(path, "new")  # noqa: E731
+    act = lambda path: write_text(path, "mine: new", "mine")  # noqa: E731
     outcomes(tmp_path, monkeypatch, prepare, act, check, error=failure, half=True)
-    assert set(found) == {"old", "new"}
+    assert set(found) == {"mine: old", "mine: new"}
 
 
 def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):

@@ -173,7 +173,12 @@ class InteractionGraph(Stored, kind="graph"):
             "edges": list(self.rows(min_strength=min_strength)),
             "info": self.info,
         }
-        return write_text(path, json.dumps(data, ensure_ascii=False, allow_nan=False))
+        return write_text(path, json.dumps(data, ensure_ascii=False, allow_nan=False), self.json_mark())
+
+    @classmethod
+    def json_mark(cls) -> str:
+        """How the files of `to_json` begin."""
+        return '{"format": "libasis-graph-json"'
 
     def to_csv(self, path: str | Path, *, min_strength: float = 0.0) -> Path:
         """Write tables: a file that ends in .csv gets the edges, a folder ``edges.csv`` and ``features.csv``."""

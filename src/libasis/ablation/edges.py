@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..ambient import neutral
-from ..basis import check_same_sites
+from ..basis import check_fits
 from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
 from ..graphs import InteractionGraph
@@ -76,7 +76,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     unknown = [s for s in sections or [] if s not in names]
     if unknown:
         raise OptionError(f"sections names {unknown}, but the sections start at {names}.")
-    check_same_sites(traced, graph.basis)
+    model = check_fits(traced, graph.basis)
     records = Records.of(traced, batches, memory, progress=progress)
     base = measure(records, Scores(scored, lambda record: [record.output], per_sample=per_sample), "base score")
     searches: dict[str, _SectionSearch] = {}
@@ -94,7 +94,8 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         "search": search,
         "candidates": _candidates(graph),
         "data": records.facts(),
-        "traced": traced.facts(),
+        "stands_on": {"basis": graph.basis.digest(), "graph": graph.digest()},
+        "traced": model,
         "versions": versions(),
     }
     return EdgeAblation(

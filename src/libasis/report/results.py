@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
 from ..ablation import EdgeAblation, NodeAblation
+from ..basis import other_model
 from ..cards import FeatureCards
 from ..errors import OptionError
 from ..graphs import Communities, InteractionGraph, communities
+from ..types import Plain
 from .series import method_of
 
 MOST_EDGES = 300_000
@@ -52,6 +55,9 @@ class Results:
             raise OptionError("The results have no graph; give at least one InteractionGraph.")
         if isinstance(self.cards, Mapping):
             object.__setattr__(self, "cards", _cards(self.cards))
+        self._check_models()
+        for kind in (self.edge_ablations, self.node_ablations):
+            _check_same_data(kind)
         for edges in self.edge_ablations:
             graph = self.graph_of(edges)
             sizes = {site: matrix.numel() for site, matrix in zip(graph.sites[:-1], graph.edges, strict=True)}
@@ -59,6 +65,10 @@ class Results:
         for nodes in self.node_ablations:
             sizes = {site.name: site.k for site in self.graph_of(nodes).basis}
             _check(nodes, sizes, {site: max(curve, default=0) for site, curve in nodes.curves.items()}, "features")
+        if self.cards is not None:
+            _check_stands_on("The cards stand", self.cards, self.graph, self.digests[0])
+        if self.communities is not None:
+            _check_stands_on("The communities stand", self.communities, self.graph, self.digests[0])
         _check_ids(self.graph, self.cards.cards if self.cards else {}, "card")
         _check_ids(self.graph, self.communities.modules if self.communities else {}, "group")
 
@@ -67,12 +77,38 @@ class Results:
         """The one that leads."""
         return self.graphs[0]
 
+    @cached_property
+    def digests(self) -> list[Plain]:
+        """Of each graph what results stand on: ``basis`` and ``graph``."""
+        return [{"basis": graph.basis.digest(), "graph": graph.digest()} for graph in self.graphs]
+
+    def _check_models(self) -> None:
+        """Refuse graphs of different models, and ablations of another basis, graph or model than their graph's.
+
+        Raises:
+            OptionError: says which.
+        """
+        for graph in self.graphs[1:]:
+            if difference := other_model(graph.info, self.graph.info):
+                raise OptionError(
+                    f"The graph of the basis {method_of(graph)!r} is of another model than the first one: "
+                    f"{difference}; give graphs of one model (libasis.diff compares two)."
+                )
+        for ablation in (*self.edge_ablations, *self.node_ablations):
+            graph = self.graph_of(ablation)
+            what = f"The ablation of the basis {method_of(ablation)!r} stands"
+            _check_stands_on(what, ablation, graph, self.digests[self.graphs.index(graph)])
+
     def graph_of(self, ablation: EdgeAblation | NodeAblation) -> InteractionGraph:
-        """The graph that an ablation belongs to; the first one, where the ablation does not name a basis.
+        """The graph that an ablation was measured on, or of its method, or the first one, as far as it says so.
 
         Raises:
             OptionError: there is none.
         """
+        said = (ablation.info.get("stands_on") or {}).get("basis")
+        for graph, own in zip(self.graphs, self.digests, strict=True):
+            if said == own["basis"]:
+                return graph
         method, methods = method_of(ablation), [method_of(graph) for graph in self.graphs]
         if method and method not in methods:
             raise OptionError(
@@ -90,6 +126,27 @@ def _all_of(kind: type, name: str, given: Any) -> tuple[Any, ...]:
     if wrong := next((entry for entry in given if not isinstance(entry, kind)), None):
         raise OptionError(f"{name} has a {type(wrong).__name__}; it must be a list of {kind.__name__}.")
     return tuple(given)
+
+
+def _check_stands_on(what: str, result: Any, graph: InteractionGraph, own: Plain) -> None:
+    """Refuse what was measured on another basis, graph or model."""
+    for name, digest in (result.info.get("stands_on") or {}).items():
+        if digest != own.get(name, digest):
+            raise OptionError(
+                f"{what} on another {name} (digest {str(digest)[:8]}) than the one given ({own[name][:8]}); give the "
+                "graph that was measured."
+            )
+    if difference := other_model(result.info, graph.info):
+        raise OptionError(f"{what} on another model than the graph: {difference}; give results of one model.")
+
+
+def _check_same_data(ablations: Sequence[EdgeAblation | NodeAblation]) -> None:
+    """Refuse counts side by side that were measured on different samples."""
+    found = {method_of(one): (one.info.get("data") or {}).get("digest") for one in ablations}
+    known = {method: digest for method, digest in found.items() if digest}
+    if len(set(known.values())) > 1:
+        said = ", ".join(f"{method!r} (digest {digest[:8]})" for method, digest in known.items())
+        raise OptionError(f"The ablations were measured on different data: {said}; measure them on the same samples.")
 
 
 def _cards(plain: Mapping[str, Any]) -> FeatureCards:

@@ -237,10 +237,12 @@ def check_fits(traced: Traced, basis: Basis) -> Plain:
 def other_model(then: Plain, now: Plain) -> str | None:
     """How the model of one record (the ``info`` of a result) differs from that of another; None for not.
 
-    Where a record does not say it is not compared. The computation is compared for equal shapes of the example's inputs
-    and one version of torch.
+    Where a record does not say it is not compared, nor are a traced model and a `Chain`, whose parts have other names.
+    The computation is compared for equal shapes of the example's inputs and one version of torch.
     """
     one, two = (record.get("traced") or {} for record in (then, now))
+    if ("shapes" in one) != ("shapes" in two):
+        return None
     torch, other = ((record.get("versions") or {}).get("torch") for record in (then, now))
     pairs = {"weights": (one.get("fingerprint"), two.get("fingerprint"))}
     if torch == other and one.get("shapes") == two.get("shapes"):

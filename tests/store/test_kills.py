@@ -2,7 +2,6 @@
 
 import errno
 import os
-from contextlib import suppress
 
 import pytest
 
@@ -10,53 +9,7 @@ import libasis
 from libasis.errors import StoreError
 from libasis.files import write_text
 from store.results import Sample, sample
-
-CALLS = ("open", "write", "fsync", "replace", "mkdir", "unlink", "rmdir", "chmod", "close", "listdir", "lstat", "stat")
-
-
-class Killed(BaseException):
-    pass
-
-
-class Saboteur:
-    """Lets the first calls of the operating system pass, and fails the next one."""
-
-    def __init__(self, monkeypatch, allowed, *, error=None, half=False):
-        self.left, self.error, self.half, self.done = allowed, error, half, False
-        self.open, self.close = set(), os.close
-        for name in CALLS:
-            monkeypatch.setattr(os, name, self.watched(name, getattr(os, name)))
-
-    def watched(self, name, real):
-        def call(*args, **kwargs):
-            if self.left > 0:
-                self.left -= 1
-                return self.told(name, args, real(*args, **kwargs))
-            if self.error is None:  # a dead process calls nothing any more
-                self.done = True
-                raise Killed
-            if not self.done:
-                self.done = True
-                if self.half and name == "write":
-                    real(args[0], args[1][: len(args[1]) // 2])
-                raise self.error
-            return self.told(name, args, real(*args, **kwargs))
-
-        return call
-
-    def told(self, name, args, found):
-        if name == "open":
-            self.open.add(found)
-        if name == "close":
-            self.open.discard(args[0])
-        return found
-
-    def bury(self):
-        """What the system does for a dead process."""
-        for handle in self.open:
-            with suppress(OSError):
-                self.close(handle)
-
+from store.sabotage import Killed, Saboteur
 
 OLD = {"tensors": sample("old"), "plain": Sample("old", info={"side": 1})}
 NEW = {"tensors": sample("new"), "plain": Sample("new", info={"side": 2})}

@@ -79,7 +79,7 @@ def digest_of_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
     """SHA-256 over names, shapes, dtypes and bytes."""
     digest = hashlib.sha256()
     for name, tensor in named:
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode("utf-8", "surrogatepass"))
         raw = tensor.detach().cpu().contiguous().view(-1)
         digest.update(raw.view(torch.uint8).numpy().data if raw.numel() else b"")
     return digest.hexdigest()

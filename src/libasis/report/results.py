@@ -55,9 +55,7 @@ class Results:
             raise OptionError("The results have no graph; give at least one InteractionGraph.")
         if isinstance(self.cards, Mapping):
             object.__setattr__(self, "cards", _cards(self.cards))
-        self._check_models()
-        for kind in (self.edge_ablations, self.node_ablations):
-            _check_same_data(kind)
+        self._check_belonging()
         for edges in self.edge_ablations:
             graph = self.graph_of(edges)
             sizes = {site: matrix.numel() for site, matrix in zip(graph.sites[:-1], graph.edges, strict=True)}
@@ -65,10 +63,6 @@ class Results:
         for nodes in self.node_ablations:
             sizes = {site.name: site.k for site in self.graph_of(nodes).basis}
             _check(nodes, sizes, {site: max(curve, default=0) for site, curve in nodes.curves.items()}, "features")
-        if self.cards is not None:
-            _check_stands_on("The cards stand", self.cards, self.graph, self.digests[0])
-        if self.communities is not None:
-            _check_stands_on("The communities stand", self.communities, self.graph, self.digests[0])
         _check_ids(self.graph, self.cards.cards if self.cards else {}, "card")
         _check_ids(self.graph, self.communities.modules if self.communities else {}, "group")
 
@@ -78,12 +72,12 @@ class Results:
         return self.graphs[0]
 
     @cached_property
-    def digests(self) -> list[Plain]:
-        """Of each graph what results stand on: ``basis`` and ``graph``."""
+    def _digests(self) -> list[Plain]:
+        """Of each graph what results stand on."""
         return [{"basis": graph.basis.digest(), "graph": graph.digest()} for graph in self.graphs]
 
-    def _check_models(self) -> None:
-        """Refuse graphs of different models, and ablations of another basis, graph or model than their graph's.
+    def _check_belonging(self) -> None:
+        """Refuse what was measured on other models, bases, graphs or (where counts stand side by side) data.
 
         Raises:
             OptionError: says which.
@@ -94,10 +88,26 @@ class Results:
                     f"The graph of the basis {method_of(graph)!r} is of another model than the first one: "
                     f"{difference}; give graphs of one model (libasis.diff compares two)."
                 )
-        for ablation in (*self.edge_ablations, *self.node_ablations):
-            graph = self.graph_of(ablation)
-            what = f"The ablation of the basis {method_of(ablation)!r} stands"
-            _check_stands_on(what, ablation, graph, self.digests[self.graphs.index(graph)])
+        for kind in (self.edge_ablations, self.node_ablations):
+            _check_same_data(kind)
+            for ablation in kind:
+                what = f"The ablation of the basis {method_of(ablation)!r} stands"
+                self._check_stands_on(what, ablation, self.graph_of(ablation))
+        for name, result in (("cards", self.cards), ("communities", self.communities)):
+            if result is not None:
+                self._check_stands_on(f"The {name} stand", result, self.graph)
+
+    def _check_stands_on(self, what: str, result: Any, graph: InteractionGraph) -> None:
+        """Refuse what was measured on another basis, graph or model, by name; what does not say so is taken."""
+        for name, digest in (result.info.get("stands_on") or {}).items():
+            own = self._digests[self.graphs.index(graph)].get(name, digest)
+            if digest != own:
+                raise OptionError(
+                    f"{what} on another {name} (digest {str(digest)[:8]}) than the one given ({own[:8]}); give the "
+                    "graph that was measured."
+                )
+        if difference := other_model(result.info, graph.info):
+            raise OptionError(f"{what} on another model than the graph: {difference}; give results of one model.")
 
     def graph_of(self, ablation: EdgeAblation | NodeAblation) -> InteractionGraph:
         """The graph that an ablation was measured on, or of its method, or the first one, as far as it says so.
@@ -106,7 +116,7 @@ class Results:
             OptionError: there is none.
         """
         said = (ablation.info.get("stands_on") or {}).get("basis")
-        for graph, own in zip(self.graphs, self.digests, strict=True):
+        for graph, own in zip(self.graphs, self._digests if said else (), strict=False):
             if said == own["basis"]:
                 return graph
         method, methods = method_of(ablation), [method_of(graph) for graph in self.graphs]
@@ -126,18 +136,6 @@ def _all_of(kind: type, name: str, given: Any) -> tuple[Any, ...]:
     if wrong := next((entry for entry in given if not isinstance(entry, kind)), None):
         raise OptionError(f"{name} has a {type(wrong).__name__}; it must be a list of {kind.__name__}.")
     return tuple(given)
-
-
-def _check_stands_on(what: str, result: Any, graph: InteractionGraph, own: Plain) -> None:
-    """Refuse what was measured on another basis, graph or model."""
-    for name, digest in (result.info.get("stands_on") or {}).items():
-        if digest != own.get(name, digest):
-            raise OptionError(
-                f"{what} on another {name} (digest {str(digest)[:8]}) than the one given ({own[name][:8]}); give the "
-                "graph that was measured."
-            )
-    if difference := other_model(result.info, graph.info):
-        raise OptionError(f"{what} on another model than the graph: {difference}; give results of one model.")
 
 
 def _check_same_data(ablations: Sequence[EdgeAblation | NodeAblation]) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from libasis.files import write_text
+from libasis.files import write_bytes
 
 BLOCK = re.compile(r"(<!-- results: (\w+) (\w+) -->\n).*?(<!-- /results -->)", re.S)
 METHODS = {
@@ -52,8 +52,8 @@ def write(results: Path, docs: Path) -> None:
         return f"{start}{TABLES[kind](results, name)}\n{end}"
 
     text = BLOCK.sub(block, page.read_text(encoding="utf-8"))
-    write_text(page, text)
-    write_text(docs / "results.csv", _csv(results))
+    write_bytes(page, text.encode())
+    write_bytes(docs / "results.csv", _csv(results).encode())
     for figure, name, kind in set(FIGURE.findall(text)):
         shutil.copyfile(results / name / "figures" / f"{kind}.svg", docs / figure)
 

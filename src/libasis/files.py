@@ -1,4 +1,4 @@
-"""Reading and writing files: none is ever seen half-written, none but a regular one is opened or replaced."""
+"""Reading and writing files: none is ever seen half-written, and none is replaced that libasis did not write."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import errno
 import functools
 import json
 import os
+import re
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from .errors import LibasisError, StoreError, did_you_mean, short
 
 LEFTOVER = ".libasis-"
 """How the names begin under which files are written before they are renamed."""
+_TEMPORARY = re.compile(re.escape(LEFTOVER) + r"[0-9a-f]{16}\.tmp")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AT_ONCE = 2**26
@@ -24,37 +27,142 @@ _DIGITS = 40
 _PARTS = 2**21
 DESCRIPTION = 2**26
 """The most bytes of a file that only describes something, such as the settings of a model."""
+_HEAD, _ROOM = 2**12, 2**16
+"""Bytes in which a mark must stand, and bytes that are written to try a disk."""
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """Write ``data`` under another name in the same folder, to the disk, then rename; folders are made as needed.
 
-    A file that is replaced keeps its permissions.
+    A file that is replaced keeps its permissions; whose it is, is for the caller to know.
 
     Raises:
         StoreError: the path is a link, a folder or a device, or cannot be written.
     """
     path = Path(path)
-    try:
+    with told(path):
         permissions = permissions_of(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{LEFTOVER}{secrets.token_hex(8)}.tmp")
-        try:
-            _fill(temporary, data, permissions)
+        make_folder(path.parent)
+        sweep(path.parent)
+        with _filled(path.parent, data, permissions) as temporary:
             os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
         sync(path.parent)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
     return path
 
 
-def write_text(path: str | Path, text: str) -> Path:
-    """`write_bytes` of UTF-8 text."""
+def write_text(path: str | Path, text: str, mark: str) -> Path:
+    """`write_bytes` of UTF-8 text with the mark by which libasis knows its own; only such a file is replaced.
+
+    Raises:
+        StoreError: see `check_file`.
+    """
+    _check_mine(Path(path), mark)
     return write_bytes(path, text.encode("utf-8"))
+
+
+def check_file(path: str | Path, mark: str) -> None:
+    """Raise where `write_text` would: to be asked before long work.
+
+    Raises:
+        StoreError: there is a link, a folder, a device, or a file without the mark among its first 4 KiB; or the folder
+            cannot be written to, or its disk is full.
+    """
+    _check_mine(Path(path), mark)
+    check_room(Path(path).parent)
+
+
+def _check_mine(path: Path, mark: str) -> None:
+    with told(path):
+        if permissions_of(path) is None:
+            return
+        with open_regular(path) as file:
+            mine = mark.encode() in file.read(_HEAD)
+    if not mine:
+        raise StoreError(f"{path} exists and was not written by libasis, so it is not replaced; choose another name.")
+
+
+def check_room(folder: Path) -> None:
+    """Write a little where a folder is or will be, and remove it.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    there = folder
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    with told(folder), _filled(there, bytes(_ROOM), None):
+        pass
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and those above it, and bring their names to the disk; those that were missing, innermost first."""
+    if folder.is_dir():
+        return []
+    above = make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync(folder.parent)
+    return [folder, *above]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """The folder, made if need be, for this process alone; the lock ends with the process.
+
+    What a killed process left in it is removed, and so is, in the end, a folder made for it that holds nothing.
+
+    Raises:
+        StoreError: another process has it, or it cannot be made.
+    """
+    made: list[Path] = []
+    handle = None
+    try:
+        with told(folder):
+            made = make_folder(folder)
+            handle = None if os.name == "nt" else os.open(folder, os.O_RDONLY)
+        if handle is not None and _locked(handle) is False:
+            raise StoreError(
+                f"Another process is writing to {folder}; wait until it is done, or choose another folder."
+            )
+        with told(folder):
+            sweep(folder)
+        yield
+    finally:
+        with suppress(OSError):  # something is in it
+            for one in made:
+                one.rmdir()
+        if handle is not None:
+            os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left of files that they were writing."""
+    for name in os.listdir(folder):
+        if _TEMPORARY.fullmatch(name):
+            with suppress(OSError, StoreError), open_regular(folder / name) as file:
+                if _locked(file.fileno()):
+                    os.unlink(folder / name)
+
+
+def _locked(handle: int) -> bool | None:
+    """Whether the lock of a file or folder is this process's now; None where there are no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """What the operating system refuses is told in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def permissions_of(path: Path) -> int | None:
@@ -76,17 +184,27 @@ def _kind(mode: int) -> str:
     return "a symbolic link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "no regular file"
 
 
-def _fill(path: Path, data: bytes, permissions: int | None) -> None:
+@contextmanager
+def _filled(folder: Path, data: bytes, permissions: int | None) -> Iterator[Path]:
+    """A new file with the data, on the disk; what is not renamed meanwhile is removed."""
+    path = folder / f"{LEFTOVER}{secrets.token_hex(8)}.tmp"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666)
     try:
+        _locked(handle)  # so that others see that it is no leftover
         if permissions is not None:
             os.chmod(path, permissions)
         left = memoryview(data)
         while left:
             left = left[os.write(handle, left[:_AT_ONCE]) :]
         os.fsync(handle)
+        if os.name == "nt":  # where open files cannot be renamed
+            handle = os.close(handle)
+        yield path
     finally:
-        os.close(handle)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
 
 
 def sync(folder: Path) -> None:

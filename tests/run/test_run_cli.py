@@ -51,7 +51,9 @@ def test_init_writes_settings_that_work(folder, command):
     assert read_config("libasis.toml").model.source == "libasis.demo.digits:load"
     (folder / "libasis.toml").write_text("mine")
     refused(command("init"), "libasis.toml already exists", "--force")
+    refused(command("init", "--force"), "libasis.toml exists and was not written by libasis", "choose another name")
     assert (folder / "libasis.toml").read_text() == "mine"
+    (folder / "libasis.toml").write_text(toml.template().replace('"output"', '"mine"'))
     assert facts(command("init", "--force", "--json")) == {"command": "init", "file": "libasis.toml"}
     assert (folder / "libasis.toml").read_text() == toml.template()
 

@@ -108,9 +108,9 @@ def test_permissions_of_a_file_are_kept(tmp_path):
     (path / "tensors.safetensors").chmod(0o640)
     sample("two").save(path, force=True)
     assert [os.stat(path / name).st_mode & 0o777 for name in names(path)] == [0o600, 0o640]
-    file = write_text(tmp_path / "page.html", "one")
+    file = write_text(tmp_path / "page.html", "mine: one", "mine")
     file.chmod(0o600)
-    write_text(file, "two")
+    write_text(file, "mine: two", "mine")
     assert os.stat(file).st_mode & 0o777 == 0o600
     usual = tmp_path / "usual"
     usual.write_text("")
@@ -135,7 +135,7 @@ def test_two_processes_do_not_save_at_once(tmp_path):
         [sys.executable, "-c", f"{hold}; sys.stdin.read()", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     other.stdout.readline()
-    with pytest.raises(StoreError, match="Another process is saving"):
+    with pytest.raises(StoreError, match="Another process is writing to"):
         sample("two").save(path, force=True)
     assert libasis.load(path).title == "one"
     other.kill()  # the lock ends with the process
@@ -295,13 +295,13 @@ def test_files_that_are_written_alone(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, what in (("link", "a symbolic link"), ("folder", "a folder"), ("pipe", "no regular file")):
         with pytest.raises(StoreError, match=what):
-            write_text(tmp_path / name, "new")
+            write_text(tmp_path / name, "new", "new")
     with pytest.raises(StoreError, match="no regular file"):
-        write_text("/dev/null", "new")
+        write_text("/dev/null", "new", "new")
     assert (tmp_path / "real").read_text() == "mine"
     assert names(tmp_path) == ["folder", "link", "pipe", "real"]
     with pytest.raises(StoreError, match="cannot be written: Not a directory"):
-        write_text(tmp_path / "real" / "below", "new")
+        write_text(tmp_path / "real" / "below", "new", "new")
 
 
 def test_a_digest_tells_the_numbers_apart(tmp_path):

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from contextlib import suppress
 
 import pytest
 
@@ -10,53 +9,7 @@ import libasis
 from libasis.errors import StoreError
 from libasis.files import write_text
 from store.results import Sample, sample
-
-CALLS = ("open", "write", "fsync", "replace", "mkdir", "unlink", "rmdir", "chmod", "close", "listdir", "lstat", "stat")
-
-
-class Killed(BaseException):
-    pass
-
-
-class Saboteur:
-    """Lets the first calls of the operating system pass, and fails the next one."""
-
-    def __init__(self, monkeypatch, allowed, *, error=None, half=False):
-        self.left, self.error, self.half, self.done = allowed, error, half, False
-        self.open, self.close = set(), os.close
-        for name in CALLS:
-            monkeypatch.setattr(os, name, self.watched(name, getattr(os, name)))
-
-    def watched(self, name, real):
-        def call(*args, **kwargs):
-            if self.left > 0:
-                self.left -= 1
-                return self.told(name, args, real(*args, **kwargs))
-            if self.error is None:  # a dead process calls nothing any more
-                self.done = True
-                raise Killed
-            if not self.done:
-                self.done = True
-                if self.half and name == "write":
-                    real(args[0], args[1][: len(args[1]) // 2])
-                raise self.error
-            return self.told(name, args, real(*args, **kwargs))
-
-        return call
-
-    def told(self, name, args, found):
-        if name == "open":
-            self.open.add(found)
-        if name == "close":
-            self.open.discard(args[0])
-        return found
-
-    def bury(self):
-        """What the system does for a dead process."""
-        for handle in self.open:
-            with suppress(OSError):
-                self.close(handle)
-
+from store.sabotage import Killed, Saboteur
 
 OLD = {"tensors": sample("old"), "plain": Sample("old", info={"side": 1})}
 NEW = {"tensors": sample("new"), "plain": Sample("new", info={"side": 2})}
@@ -133,7 +86,7 @@ def test_a_file_alone_is_the_old_or_the_new(tmp_path, monkeypatch, error):
 
     def prepare(path):
         path.parent.mkdir()
-        path.write_text("old")
+        path.write_text("mine: old")
 
     def check(path):
         found.append(path.read_text())
@@ -141,9 +94,9 @@ def test_a_file_alone_is_the_old_or_the_new(tmp_path, monkeypatch, error):
             assert [p.name for p in path.parent.iterdir()] == ["result"]
 
     failure = None if error is None else OSError(error, os.strerror(error))
-    act = lambda path: write_text(path, "new")  # noqa: E731
+    act = lambda path: write_text(path, "mine: new", "mine")  # noqa: E731
     outcomes(tmp_path, monkeypatch, prepare, act, check, error=failure, half=True)
-    assert set(found) == {"old", "new"}
+    assert set(found) == {"mine: old", "mine: new"}
 
 
 def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..basis import check_same_sites
+from ..basis import check_fits
 from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
 from ..graphs import InteractionGraph
@@ -78,7 +78,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     unknown = [s for s in sections or [] if s not in names]
     if unknown:
         raise OptionError(f"sections names {unknown}, but the sections start at {names}.")
-    check_same_sites(traced, graph.basis)
+    model = check_fits(traced, graph.basis)
     records = Records.of(traced, batches, memory, progress=progress)
     base = measure(records, Scores(scored, lambda record: [record.output], per_sample=per_sample), "base score")
     searches: dict[str, _SectionSearch] = {}
@@ -96,7 +96,8 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         "search": search,
         "candidates": _candidates(graph),
         "data": records.facts(),
-        "traced": traced.facts(),
+        "stands_on": {"basis": graph.basis.digest(), "graph": graph.digest()},
+        "traced": model,
         "versions": versions(),
     }
     return EdgeAblation(

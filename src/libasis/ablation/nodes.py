@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..basis import Basis, SiteBasis, check_same_sites
+from ..basis import Basis, SiteBasis, check_fits
 from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
 from ..graphs import InteractionGraph
@@ -89,7 +89,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     for i in chosen:
         node_counts(schedule, basis.sites[i].k)
     kinds = [Intervention(basis.sites[i].name, (), "keep_only", replacement, where=where, seed=seed) for i in chosen]
-    check_same_sites(traced, basis)
+    model = check_fits(traced, basis)
     records = Records.of(traced, batches, memory, progress=progress)
     base = measure(records, Scores(scored, _whole_and_nothing, 2, per_sample=per_sample), "base score")
     base_score, without_constant = base.means
@@ -108,7 +108,8 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         "data": records.facts(),
         **known.facts(),
         "seed": seed,
-        "traced": traced.facts(),
+        "stands_on": {"basis": basis.digest()},
+        "traced": model,
         "versions": versions(),
     }
     return NodeAblation(

@@ -1,6 +1,6 @@
 """The basis: plain data, the rank decision, the fit."""
 
-from .basis import Basis, SiteBasis, check_same_sites
+from .basis import Basis, SiteBasis, check_fits, other_model
 from .fit import METHODS, fit_basis
 
-__all__ = ["METHODS", "Basis", "SiteBasis", "check_same_sites", "fit_basis"]
+__all__ = ["METHODS", "Basis", "SiteBasis", "check_fits", "fit_basis", "other_model"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..cut import Traced
+from ..cut import Traced, digest_of_tensors
 from ..errors import ON_TRACE, OptionError, SiteError, renamed
 from ..importance import Moments
 from ..measure import DEFAULT_MEMORY, Records
+from ..provenance import versions
 from ..store import Stored, all_finite, listed
 from ..types import Matrix, Plain, Vector
 
@@ -190,17 +191,65 @@ class Basis(Stored, kind="basis"):
         with Records.of(traced, batches, memory, spill, progress=progress) as records:
             return from_directions(records, decoder, encoder, moments=moments, seed=seed, memory=memory)
 
+    def on(self, traced: Traced) -> Basis:
+        """The same directions for another model with the same sites: one that was trained on or pruned, for instance.
+
+        What measures with a basis refuses another model than that of the fit, unless it is told so. The model of the
+        fit stays at ``info["fitted_on"]``. For the edges of a graph: ``dataclasses.replace(graph, basis=...)``.
+
+        Raises:
+            OptionError: the model has other sites, or other numbers of coordinates there.
+        """
+        there, here = (
+            {s.name: d for s, d in pairs}
+            for pairs in ([(s, s.d) for s in self], [(s, s.features) for s in traced.sites])
+        )
+        if list(there.items()) != list(here.items()):
+            raise OptionError(f"The basis has the sites and coordinates {there}, but the model has {here}.")
+        record = {"traced": traced.facts(), "versions": versions()}
+        return replace(self, info={"fitted_on": self.info.get("traced"), **self.info, **record})
+
+    def digest(self) -> str:
+        """SHA-256 over the features: names, means and maps of all sites."""
+        return digest_of_tensors((site.name, x) for site in self for x in (site.mean, site.C, site.C_pinv))
+
     def describe(self) -> list[dict[str, Any]]:
         """One plain row per site: name, directions, kept, total importance."""
         return [{"site": s.name, "d": s.d, "k": s.k, "importance": float(s.importances.sum())} for s in self.sites]
 
 
-def check_same_sites(traced: Traced, basis: Basis) -> None:
-    """A basis fits a traced model only if it has the same sites.
+def check_fits(traced: Traced, basis: Basis) -> Plain:
+    """What the traced model is (`Traced.facts`): the one of the basis, cut at the same sites.
 
     Raises:
-        OptionError: it has others.
+        OptionError: it has other sites, or it is another model.
     """
-    own, theirs = [s.name for s in traced.sites], [s.name for s in basis]
+    facts = traced.facts()
+    own, theirs = facts["sites"], [s.name for s in basis]
     if own != theirs:
         raise OptionError(f"The basis has the sites {theirs}, but the model was cut at {own}; fit it on this cut.")
+    if difference := other_model(basis.info, {"traced": facts, "versions": versions()}):
+        raise OptionError(
+            f"The basis was fitted on another model: {difference} of this one; fit it on this one, or give "
+            "basis.on(traced) to use its directions all the same."
+        )
+    return facts
+
+
+def other_model(then: Plain, now: Plain) -> str | None:
+    """How the model of one record (the ``info`` of a result) differs from that of another; None for not.
+
+    Where a record does not say it is not compared, nor are a traced model and a `Chain`, whose parts have other names.
+    The computation is compared for equal shapes of the example's inputs and one version of torch.
+    """
+    one, two = (record.get("traced") or {} for record in (then, now))
+    if ("shapes" in one) != ("shapes" in two):
+        return None
+    torch, other = ((record.get("versions") or {}).get("torch") for record in (then, now))
+    pairs = {"weights": (one.get("fingerprint"), two.get("fingerprint"))}
+    if torch == other and one.get("shapes") == two.get("shapes"):
+        pairs["computation"] = (one.get("computation"), two.get("computation"))
+    for name, (a, b) in pairs.items():
+        if a and b and a != b:
+            return f"{name} {a[:8]} ({one.get('model')}) instead of {b[:8]} ({two.get('model')})"
+    return None

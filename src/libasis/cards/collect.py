@@ -9,7 +9,7 @@ import torch
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..basis import Basis, check_same_sites
+from ..basis import Basis, check_fits
 from ..cut import Traced
 from ..errors import ON_TRACE, BatchError, OptionError, renamed
 from ..graphs import InteractionGraph
@@ -124,7 +124,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     labels = graph_or_basis.labels if isinstance(graph_or_basis, InteractionGraph) else {}
     chosen = chosen_features(basis, features, {key: label.label for key, label in labels.items()})
     names = _coordinates(basis, coordinates)
-    check_same_sites(traced, basis)
+    model = check_fits(traced, basis)
     records = Records.of(traced, batches, 1, progress=progress)  # what is read once is not kept
     others = {str(name): Records.of(traced, own, 1, progress=progress) for name, own in (groups or {}).items()}
     gathered = measure(records, Gathered(basis, chosen, limits, asked, seed), "cards")
@@ -138,7 +138,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     listed = gathered.answers.listed(used)
     beside = [measure(own, GroupMeans(name, gathered.sites, listed), f"group {name}") for name, own in others.items()]
     info = {**facts(gathered, acting, limits), "basis": basis.method, "data": records.facts(), "seed": seed}
-    info.update(traced=traced.facts(), versions=versions())
+    info.update(stands_on={"basis": basis.digest()}, traced=model, versions=versions())
     return FeatureCards(gathered.contents.kind, [gathered.answers.name(o) for o in listed], found, beside, info)
 
 

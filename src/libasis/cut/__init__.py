@@ -2,6 +2,7 @@
 
 from .chain import Chain
 from .check import SiteRow, SiteSpec, SiteTable
+from .program import digest_of_tensors
 from .record import Context, Record
 from .trace import find_sites, trace
 from .traced import Mask, Section, Site, Traced
@@ -17,6 +18,7 @@ __all__ = [
     "SiteSpec",
     "SiteTable",
     "Traced",
+    "digest_of_tensors",
     "find_sites",
     "trace",
 ]

@@ -13,6 +13,7 @@ from ..data.batches import Batch, Structure, to_device
 from ..errors import BatchError, SiteError
 from ..types import Activations, Plain
 from .layout import Layout, layout_of_tensor
+from .program import digest_of_tensors
 from .record import Context, Record
 from .state import check_eval
 from .trace import fingerprint
@@ -114,6 +115,7 @@ class Chain(Traced):
         return {
             "model": "Chain of " + ", ".join(getattr(f, "__name__", type(f).__name__) for f in self.functions),
             "fingerprint": fingerprint(modules),
+            "computation": digest_of_tensors((repr(m), torch.empty(0)) for m in modules),
             "sites": list(self.names),
             "dtype": str(self.dtype or "as given").removeprefix("torch."),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +20,7 @@ _ASSERTS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_c
 _DROPOUTS = {
     aten.dropout.default, aten.alpha_dropout.default, aten.feature_dropout.default, aten.feature_alpha_dropout.default,
 }  # fmt: skip
+_DEVICE = re.compile(r"device\(type='\w+'(, index=\d+)?\)")
 _VIEWS = {aten.view.default, aten._unsafe_view.default}
 
 
@@ -70,6 +73,16 @@ def _repeated(graph: fx.Graph, query: fx.Node, part: fx.Node) -> fx.Node:
     node = graph.call_function(aten.repeat_interleave.self_int, (part, heads // groups, -3))
     node.meta["val"] = part.meta["val"].new_empty((*shape[:-3], heads, *shape[-2:]))
     return node
+
+
+def digest_of_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 over names, shapes, dtypes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in named:
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode("utf-8", "surrogatepass"))
+        raw = tensor.detach().cpu().contiguous().view(-1)
+        digest.update(raw.view(torch.uint8).numpy().data if raw.numel() else b"")
+    return digest.hexdigest()
 
 
 @dataclass
@@ -132,6 +145,16 @@ class Program:
 
     def _disposable(self, node: fx.Node, name: str, renamed: dict[fx.Node, fx.Node]) -> bool:
         return "libasis.mark" in name or any(word in name for word in _ASSERTS) or node in renamed
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over all operations with their arguments, wherever they run, and constants that are no weights."""
+        text = "\n".join(
+            f"{node.name} {getattr(node.target, '__name__', node.target)} {node.args} {node.kwargs}"
+            for node in self.graph.nodes
+        )
+        constants = ((name, x) for name, x in self.constants.items() if name not in self.learned)
+        return digest_of_tensors([(_DEVICE.sub("", text), torch.empty(0)), *constants])
 
     @cached_property
     def batch_symbol(self) -> Any:

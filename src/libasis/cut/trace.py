@@ -18,7 +18,7 @@ from ..errors import BatchError, SiteError
 from ..types import Plain
 from .check import SiteSpec, SiteTable, site_name, site_table
 from .export import export_program
-from .program import Program
+from .program import Program, digest_of_tensors
 from .record import Record
 from .sections import Cut
 from .self_check import answers_of, check_not_random, check_reproduces, check_samples_apart, first_sample_repeated
@@ -198,11 +198,14 @@ class GraphTrace(Traced):
                 check_samples_apart(cut.names, record, alone)
 
     def facts(self) -> Plain:
-        """Model class, fingerprint, sites and dtype, for the record."""
+        """Model class, fingerprint, sites, dtype, and a digest of what is computed for the example, for the record."""
+        key, program = next(iter(self._programs.items()))
         dtype = self.dtype or next((p.dtype for p in self.model.parameters()), torch.float32)
         return {
             "model": type(self.model).__name__,
             "fingerprint": fingerprint(self.model),
+            "shapes": hashlib.sha256(repr(key).encode()).hexdigest(),
+            "computation": program.digest,
             "sites": [site.name for site in self.sites],
             "dtype": str(dtype).removeprefix("torch."),
         }
@@ -229,11 +232,4 @@ def _shape_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 over the names, shapes, dtypes and bytes of a model's state."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if not isinstance(tensor, Tensor):
-            continue
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        raw = tensor.detach().cpu().contiguous().view(-1)
-        digest.update(raw.view(torch.uint8).numpy().data if raw.numel() else b"")
-    return digest.hexdigest()
+    return digest_of_tensors((name, x) for name, x in sorted(model.state_dict().items()) if isinstance(x, Tensor))

@@ -14,10 +14,12 @@ from ..build import fit
 from ..cards import collect
 from ..cut import trace
 from ..errors import OptionError, StoreError
+from ..files import alone, check_file
 from ..graphs import InteractionGraph
 from ..interactions import interactions
 from ..measure import keep
-from ..report import Results, suggested_groups, write_page
+from ..report import MARK, Results, suggested_groups, write_page
+from ..store import check_target
 
 METHODS = ("lib", "pca")
 MAX_DROP = 0.001
@@ -72,16 +74,32 @@ def run(
 
     Raises:
         OptionError: there is no such demo.
-        StoreError: the folder holds results already and ``force`` is false.
+        StoreError: the folder holds results already and ``force`` is false, or what libasis did not write, or another
+            process works in it.
     """
     if name not in SUBJECTS:
         raise OptionError(f"The demo {name!r} does not exist; choose one of {list(SUBJECTS)}.")
-    subject, out, start = SUBJECTS[name], Path(out), time.perf_counter()
-    page, folders = out / "report.html", {"lib": out / "graph", "pca": out / "graph-pca"}
-    for path in (page, out / "cards", *folders.values()):
-        if path.exists() and not force:
-            raise StoreError(f"{path} exists already; give --force to replace it, or another folder with --out.")
-    say = say or (lambda sentence: None)
+    out = Path(out)
+    page, folders = out / "report.html", {"lib": out / "graph", "pca": out / "graph-pca", "cards": out / "cards"}
+    with alone(out):
+        for path in (page, *folders.values()):
+            if path.exists() and not force:
+                raise StoreError(f"{path} exists already; give --force to replace it, or another folder with --out.")
+            check_file(path, MARK) if path is page else check_target(path, force=True)
+        options = {"progress": progress, "lang": lang, "say": say or (lambda sentence: None)}
+        return {"command": "demo", "name": name, **_run(SUBJECTS[name], page, folders, **options)}
+
+
+def _run(
+    subject: Subject,
+    page: Path,
+    folders: dict[str, Path],
+    *,
+    progress: bool | None,
+    lang: str,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    start = time.perf_counter()
     source = importlib.import_module(f"libasis.demo.{subject.module}")
     train, test = source.batches_train(), _some(source.batches_test())
     traced = trace(source.load(), train[0][0], subject.sites, dtype="float32")
@@ -90,19 +108,17 @@ def run(
     for method in METHODS:
         say(f"{method.upper()}: basis and interactions on the training data, ablation on the test data.")
         graph = interactions(traced, fit(traced, train, method, progress=progress), train, progress=progress)
-        graph.save(folders[method], force=force)
+        graph.save(folders[method], force=True)
         graphs.append(graph)
         edges.append(ablate_edges(traced, graph, test, max_drop=MAX_DROP, progress=progress))
         nodes.append(ablate_nodes(traced, graph, test, max_drop=MAX_DROP, progress=progress))
     say("Cards of the most important features on the test data.")
     cards = collect(traced, graphs[0], test, progress=progress, **source.content())
-    cards.save(out / "cards", force=force)
+    cards.save(folders["cards"], force=True)
     groups = suggested_groups(graphs[0])
     write_page(page, Results(graphs, edges, nodes, cards, groups, title=subject.titles), lang)
     seconds = time.perf_counter() - start
     return {
-        "command": "demo",
-        "name": name,
         "rows": _rows(graphs, *edges),
         "facts": [*_facts(*edges), f"Done in {seconds:.0f} s."],
         "page": page,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..basis import SiteBasis, check_same_sites
+from ..basis import SiteBasis, check_fits
 from ..cut import Traced
 from ..errors import OptionError
 from ..graphs.graph import InteractionGraph
@@ -140,7 +140,7 @@ def diff(
         joints = [by_directions(one, two) for one, two in sites]
     else:
         for one, graph in zip(pair, (a, b), strict=True):
-            check_same_sites(one, graph.basis)
+            check_fits(one, graph.basis)
         records = _records(pair, batches, memory, progress)
         moments = JointMoments(sites, None if pair[0] is pair[1] else pair[1])
         joints = measure(records[0], moments, "features")

@@ -140,6 +140,7 @@ def communities(
     network = network_of(graph, floor)
     grid = [float(r) for r in RESOLUTIONS] if resolution == "auto" else [float(resolution)]
     facts: Plain = {"floor": floor, "seeds": seeds, "seed": seed, "alone": network.alone, "versions": versions()}
+    facts["stands_on"] = {"graph": graph.digest()}
     if not network.ids:
         return Communities({}, [], 1.0, False, {**facts, "finding": "The graph has no edges."})
     generator = np.random.default_rng(seed)

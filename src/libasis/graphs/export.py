@@ -11,14 +11,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import optional
-from ..files import write_text
+from ..errors import StoreError, optional
+from ..files import check_file, write_text
 from ..provenance import versions
 from .graph import InteractionGraph
 
 PROMPT = ("Average", " over", " the", " data")
 """Stands where attribution graphs have the prompt; viewers drop a feature that occurs at most of the tokens."""
 EDGE_COLUMNS = ("section", "source", "target", "strength", "signed", "source_label", "target_label")
+NODE_COLUMNS = ("id", "site", "column", "index", "importance", "variance", "label", "note", "module")
+EDGES, NODES = (",".join(columns) + "\r\n" for columns in (EDGE_COLUMNS, NODE_COLUMNS))
+MARKS = {
+    "csv": EDGES,
+    "graphml": "<!-- libasis -->",
+    "json": InteractionGraph.json_mark(),
+    "attribution": '{"metadata": {"info": {"generator": {"name": "libasis"',
+}
+"""By format, what stands at the beginning of the files written here, by which they are known again."""
 FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 """How texts begin that a spreadsheet takes for a formula; it takes the wide characters for one too."""
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -27,17 +36,33 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def write_csv(graph: InteractionGraph, path: str | Path, min_strength: float) -> Path:
     """See `InteractionGraph.to_csv`."""
     path = Path(path)
+    check_export(path, "csv")
     named = {key: label.label for key, label in graph.labels.items()}
     edges = (
         [*row.values(), named.get(row["source"], ""), named.get(row["target"], "")]
         for row in graph.rows(min_strength=min_strength)
     )
     if path.suffix.lower() == ".csv":
-        return write_text(path, _csv(EDGE_COLUMNS, edges))
-    nodes = list(graph.nodes())
-    write_text(path / "features.csv", _csv(list(nodes[0]), (node.values() for node in nodes)))
-    write_text(path / "edges.csv", _csv(EDGE_COLUMNS, edges))
+        return write_text(path, _csv(EDGE_COLUMNS, edges), EDGES)
+    write_text(path / "features.csv", _csv(NODE_COLUMNS, (node.values() for node in graph.nodes())), NODES)
+    write_text(path / "edges.csv", _csv(EDGE_COLUMNS, edges), EDGES)
     return path
+
+
+def check_export(path: str | Path, kind: str) -> None:
+    """Raise where a file, or for "csv" a folder of files, would not be written.
+
+    Raises:
+        StoreError: see `check_file`; or the folder is a link.
+    """
+    path = Path(path)
+    if kind != "csv" or path.suffix.lower() == ".csv":
+        check_file(path, MARKS[kind])
+        return
+    if path.is_symlink():
+        raise StoreError(f"{path} is a symbolic link; give the folder that it leads to.")
+    check_file(path / "features.csv", NODES)
+    check_file(path / "edges.csv", EDGES)
 
 
 def _csv(heads: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
@@ -63,7 +88,8 @@ def write_graphml(graph: InteractionGraph, path: str | Path, min_strength: float
     for _, facts in network.nodes(data=True):
         facts.update({key: _valid(value) for key, value in facts.items() if isinstance(value, str)})
     lines = nx.generate_graphml(network)
-    return write_text(path, '<?xml version="1.0" encoding="utf-8"?>\n' + "\n".join(lines) + "\n")
+    text = "\n".join(['<?xml version="1.0" encoding="utf-8"?>', MARKS["graphml"], *lines, ""])
+    return write_text(path, text, MARKS["graphml"])
 
 
 def _valid(text: str) -> str:
@@ -80,6 +106,7 @@ def write_attribution(graph: InteractionGraph, path: str | Path, model: str, min
         groups.setdefault(module, []).append(ids[key])
     plain = {
         "metadata": {
+            "info": {"generator": {"name": "libasis", "version": versions()["libasis"]}, "description": _about(graph)},
             "slug": re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "libasis",
             "scan": model,
             "transcoder_list": [],
@@ -87,7 +114,6 @@ def write_attribution(graph: InteractionGraph, path: str | Path, model: str, min
             "prompt": "".join(PROMPT),
             "node_threshold": 1.0,
             "schema_version": 1,
-            "info": {"description": _about(graph), "generator": {"name": "libasis", "version": versions()["libasis"]}},
             "generation_settings": {"basis": graph.basis.method, "interactions": graph.info.get("interactions")},
         },
         "qParams": {
@@ -107,7 +133,7 @@ def write_attribution(graph: InteractionGraph, path: str | Path, model: str, min
             for row in graph.rows(min_strength=min_strength)
         ],
     }
-    return write_text(path, json.dumps(plain, ensure_ascii=False, allow_nan=False))
+    return write_text(path, json.dumps(plain, ensure_ascii=False, allow_nan=False), MARKS["attribution"])
 
 
 def _about(graph: InteractionGraph) -> str:

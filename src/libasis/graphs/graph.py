@@ -9,9 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from ..basis import Basis
+from ..cut import digest_of_tensors
 from ..errors import LabelError, optional
 from ..files import write_text
 from ..pages import frame, write_page
@@ -94,6 +96,12 @@ class InteractionGraph(Stored, kind="graph"):
         kept = self.info.get("top_k")
         return kept["strength"][l] if kept else float(self.edges[l].sum())
 
+    def digest(self) -> str:
+        """SHA-256 over the features and their edges; labels and modules do not count."""
+        own = (m.coalesce() if m.is_sparse else m for m in (*self.edges, *self.signed))
+        parts = (part for m in own for part in ((m.indices(), m.values()) if m.is_sparse else (m,)))
+        return digest_of_tensors([(self.basis.digest(), torch.empty(0)), *(("edges", part) for part in parts)])
+
     def rows(self, *, min_strength: float = 0.0) -> Iterator[dict[str, Any]]:
         """One plain row per edge stronger than ``min_strength``, section by section."""
         for l in range(len(self.edges)):
@@ -173,7 +181,12 @@ class InteractionGraph(Stored, kind="graph"):
             "edges": list(self.rows(min_strength=min_strength)),
             "info": self.info,
         }
-        return write_text(path, json.dumps(data, ensure_ascii=False, allow_nan=False))
+        return write_text(path, json.dumps(data, ensure_ascii=False, allow_nan=False), self.json_mark())
+
+    @classmethod
+    def json_mark(cls) -> str:
+        """How the files of `to_json` begin."""
+        return '{"format": "libasis-graph-json"'
 
     def to_csv(self, path: str | Path, *, min_strength: float = 0.0) -> Path:
         """Write tables: a file that ends in .csv gets the edges, a folder ``edges.csv`` and ``features.csv``."""

@@ -73,8 +73,9 @@ def labels_to_plain(labels: Mapping[str, Label], modules: Mapping[str, str]) -> 
 
 
 def write_labels(path: str | Path, labels: Mapping[str, Label], modules: Mapping[str, str]) -> Path:
-    """Write labels and modules to a file that `read_labels` reads; atomically."""
-    return write_text(path, json.dumps(labels_to_plain(labels, modules), ensure_ascii=False, indent=1))
+    """Write labels and modules to a file that `read_labels` reads; only an older file of labels is replaced."""
+    text = json.dumps(labels_to_plain(labels, modules), ensure_ascii=False, indent=1)
+    return write_text(path, text, f'"format": "{FORMAT}"')
 
 
 def _from_file(path: Path) -> Plain:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..basis import Basis, check_same_sites
+from ..basis import Basis, check_fits
 from ..cut import Traced
 from ..errors import ON_TRACE, renamed
 from ..graphs.graph import InteractionGraph
@@ -65,7 +65,7 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
     path = GradientPath.parse(method, n_steps, baseline)
     check_top_k(top_k)
     check_memory(memory)
-    check_same_sites(traced, basis)
+    model = check_fits(traced, basis)
     plan = plan_of(basis, top_k, memory)
     # what is read once is not kept
     records = Records.of(traced, batches, memory if len(plan) > 1 else 1, progress=progress)
@@ -80,7 +80,8 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
         else {"rule": "Gauss-Legendre", "n_steps": n_steps, "baseline": baseline},
         "top_k": facts(strongest, top_k, len(plan)),
         "data": records.facts(),
-        "traced": traced.facts(),
+        "stands_on": {"basis": basis.digest()},
+        "traced": model,
         "versions": versions(),
         "fit": basis.info,
     }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..basis import Basis, check_same_sites
+from ..basis import Basis, check_fits
 from ..cut import Record, Traced
 from ..errors import OptionError
 from ..measure import DEFAULT_MEMORY, Records, check_memory, measure
@@ -68,7 +68,7 @@ def intervene(
         raise OptionError("interventions is an empty list; give at least one Intervention.")
     for one in asked:
         one.check(basis)
-    check_same_sites(traced, basis)
+    model = check_fits(traced, basis)
     twice = any(KINDS[one.to].needs_of(one) for one in asked)
     records = Records.of(traced, batches, memory if twice else 1, progress=progress)  # what is read once is not kept
     known = Preparation(records, basis)
@@ -89,7 +89,8 @@ def intervene(
         "basis": basis.method,
         "data": records.facts(),
         **known.facts(),
-        "traced": traced.facts(),
+        "stands_on": {"basis": basis.digest()},
+        "traced": model,
         "versions": versions(),
     }
     return InterventionResult(

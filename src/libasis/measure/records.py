@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -20,7 +22,7 @@ from ..arguments import typed
 from ..cut import Record, Traced
 from ..data import Replayed, Roll, check_reiterable, describe, replayed, sample_digests
 from ..data.replay import State, random_state
-from ..errors import OptionError
+from ..errors import OptionError, StoreError, first_line
 from ..types import Plain
 from .allocator import reuse_freed_memory
 
@@ -147,7 +149,7 @@ class Records:
     def stream(self, *, label: str = "") -> Iterator[Record]:
         """All records, one at a time."""
         total = len(self.batches) if hasattr(self.batches, "__len__") else None  # pyright: ignore
-        disable = None if self.progress is None else not self.progress
+        disable = silent(self.progress)
         if self._kept.records is not None:
             yield from tqdm(self._kept.records, desc=label, disable=disable, leave=False, unit="batch")
         else:
@@ -204,8 +206,12 @@ class Records:
             for i, x in enumerate(leaves)
             if _spillable(x)
         }  # may be a site
-        save_file({**{str(i): x.contiguous() for i, x in enumerate(record.activations)}, **inputs}, file)
-        mapped = load_file(file)
+        activations = {str(i): x.contiguous() for i, x in enumerate(record.activations)}
+        try:
+            save_file({**activations, **inputs}, file)
+            mapped = load_file(file)
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"The activations cannot be kept in files: {first_line(error)}; see spill.") from error
         args, kwargs = pytree.tree_unflatten([mapped.pop(f"input.{i}", x) for i, x in enumerate(leaves)], spec)
         return replace(
             record, activations=_OnDisk(mapped, device), batch=replace(record.batch, args=args, kwargs=kwargs)
@@ -289,7 +295,15 @@ class _OnDisk(Sequence[Tensor]):
 def _temporary(spill: str | Path) -> tempfile.TemporaryDirectory[str]:
     if not Path(spill).is_dir():
         raise OptionError(f"spill is {str(spill)!r}, which is no folder; give one that exists and has room.")
-    return tempfile.TemporaryDirectory(prefix="libasis-", dir=spill, ignore_cleanup_errors=True)
+    try:
+        return tempfile.TemporaryDirectory(prefix="libasis-", dir=spill, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OptionError(f"spill is {str(spill)!r}, which cannot be written to: {error.strerror}.") from error
+
+
+def silent(progress: bool | None) -> bool | None:
+    """What tqdm takes as ``disable``; None shows a bar on a terminal only."""
+    return sys.stderr is None or (None if progress is None else not progress)
 
 
 def check_memory(memory: int) -> None:

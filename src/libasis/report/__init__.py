@@ -18,8 +18,10 @@ from .figures import draw_edge_curves, draw_node_curves, draw_spectra
 from .page import notebook_frame, write_page
 from .picture import draw_graph
 from .results import Results, suggested_groups
+from .shell import MARK
 
 __all__ = [
+    "MARK",
     "FiguresError",
     "Results",
     "draw_edge_curves",

@@ -103,7 +103,7 @@ def to_svg(figure: Figure, *, text: Literal["text", "paths"] = "text", lang: str
     buffer = io.StringIO()
     with drawing(lang):
         matplotlib.rcParams["svg.fonttype"] = "none" if text == "text" else "path"
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "libasis"})
     return buffer.getvalue()
 
 

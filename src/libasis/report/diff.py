@@ -11,7 +11,7 @@ from ..files import write_text
 from .markup import Cell, Group, number, paragraph, table
 from .numbers import percent
 from .results import Text
-from .shell import document, section
+from .shell import MARK, document, section
 from .words import Words
 
 MOST = 200
@@ -35,10 +35,11 @@ def write_diff(path: str | Path, diff: GraphDiff, lang: str = "en", *, title: Te
 
     Raises:
         OptionError: the language is unknown.
+        StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
     body = "".join(section(key, "diff", lambda words, make=make: make(diff, words)) for key, make in PARTS.items())
     styles = ("page", "workbench", "print")
-    return write_text(path, document(lang, "diff", title, body, data={}, styles=styles, scripts=("diff",)))
+    return write_text(path, document(lang, "diff", title, body, data={}, styles=styles, scripts=("diff",)), MARK)
 
 
 def _finding(diff: GraphDiff, words: Words) -> str:

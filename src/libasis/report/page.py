@@ -7,13 +7,13 @@ from pathlib import Path
 
 from ..arguments import typed
 from ..errors import renamed
-from ..files import write_text
+from ..files import check_file, write_text
 from . import content
 from .bundle import bundle
 from .decide import first_screen
 from .markup import both, escape
 from .results import Results
-from .shell import document, section
+from .shell import MARK, document, section
 from .words import Words
 
 STYLES = ("page", "workbench", "charts", "decide", "print")
@@ -38,8 +38,10 @@ def write_page(path: str | Path, results: Results, lang: str = "en") -> Path:
 
     Raises:
         OptionError: an unknown language, or no results.
+        StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
-    return write_text(path, page_text(results, lang))
+    check_file(path, MARK)
+    return write_text(path, page_text(results, lang), MARK)
 
 
 @typed

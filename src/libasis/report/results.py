@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
 from ..ablation import EdgeAblation, NodeAblation
 from ..arguments import check_fields
+from ..basis import other_model
 from ..cards import FeatureCards
 from ..errors import OptionError
 from ..graphs import Communities, InteractionGraph, communities
+from ..types import Plain
 from .series import method_of
 
 MOST_EDGES = 300_000
@@ -54,6 +57,7 @@ class Results:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.graphs:
             raise OptionError("The results have no graph; give at least one InteractionGraph.")
+        self._check_belonging()
         for edges in self.edge_ablations:
             graph = self.graph_of(edges)
             sizes = {site: matrix.numel() for site, matrix in zip(graph.sites[:-1], graph.edges, strict=True)}
@@ -69,18 +73,69 @@ class Results:
         """The one that leads."""
         return self.graphs[0]
 
+    @cached_property
+    def _digests(self) -> list[Plain]:
+        """Of each graph what results stand on."""
+        return [{"basis": graph.basis.digest(), "graph": graph.digest()} for graph in self.graphs]
+
+    def _check_belonging(self) -> None:
+        """Refuse what was measured on other models, bases, graphs or (where counts stand side by side) data.
+
+        Raises:
+            OptionError: says which.
+        """
+        for graph in self.graphs[1:]:
+            if difference := other_model(graph.info, self.graph.info):
+                raise OptionError(
+                    f"The graph of the basis {method_of(graph)!r} is of another model than the first one: "
+                    f"{difference}; give graphs of one model (libasis.diff compares two)."
+                )
+        for kind in (self.edge_ablations, self.node_ablations):
+            _check_same_data(kind)
+            for ablation in kind:
+                what = f"The ablation of the basis {method_of(ablation)!r} stands"
+                self._check_stands_on(what, ablation, self.graph_of(ablation))
+        for name, result in (("cards", self.cards), ("communities", self.communities)):
+            if result is not None:
+                self._check_stands_on(f"The {name} stand", result, self.graph)
+
+    def _check_stands_on(self, what: str, result: Any, graph: InteractionGraph) -> None:
+        """Refuse what was measured on another basis, graph or model, by name; what does not say so is taken."""
+        for name, digest in (result.info.get("stands_on") or {}).items():
+            own = self._digests[self.graphs.index(graph)].get(name, digest)
+            if digest != own:
+                raise OptionError(
+                    f"{what} on another {name} (digest {str(digest)[:8]}) than the one given ({own[:8]}); give the "
+                    "graph that was measured."
+                )
+        if difference := other_model(result.info, graph.info):
+            raise OptionError(f"{what} on another model than the graph: {difference}; give results of one model.")
+
     def graph_of(self, ablation: EdgeAblation | NodeAblation) -> InteractionGraph:
-        """The graph that an ablation belongs to; the first one, where the ablation does not name a basis.
+        """The graph that an ablation was measured on, or of its method, or the first one, as far as it says so.
 
         Raises:
             OptionError: there is none.
         """
+        said = (ablation.info.get("stands_on") or {}).get("basis")
+        for graph, own in zip(self.graphs, self._digests if said else (), strict=False):
+            if said == own["basis"]:
+                return graph
         method, methods = method_of(ablation), [method_of(graph) for graph in self.graphs]
         if method and method not in methods:
             raise OptionError(
                 f"An ablation is of the basis {method!r}, the graphs are of {methods}; give the graph it ablates too."
             )
         return self.graphs[methods.index(method) if method else 0]
+
+
+def _check_same_data(ablations: Sequence[EdgeAblation | NodeAblation]) -> None:
+    """Refuse counts side by side that were measured on different samples."""
+    found = {method_of(one): (one.info.get("data") or {}).get("digest") for one in ablations}
+    known = {method: digest for method, digest in found.items() if digest}
+    if len(set(known.values())) > 1:
+        said = ", ".join(f"{method!r} (digest {digest[:8]})" for method, digest in known.items())
+        raise OptionError(f"The ablations were measured on different data: {said}; measure them on the same samples.")
 
 
 def _cards(plain: Mapping[str, Any]) -> FeatureCards:

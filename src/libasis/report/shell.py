@@ -13,6 +13,9 @@ from .markup import both, escape, word
 from .results import Text, in_language
 from .words import LANGUAGES, Words
 
+MARK = '<meta name="generator" content="libasis">'
+"""By which a page is known as ours, and may be replaced by another."""
+
 
 def document(
     lang: str,
@@ -52,7 +55,7 @@ def document(
         for one in LANGUAGES
     )
     return (
-        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="{lang}">\n<head>\n<meta charset="utf-8">\n{MARK}\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'

@@ -7,6 +7,8 @@ modules of this folder; they need the extra ``libasis[cli]``.
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +16,12 @@ NEEDED = ("typer", "pydantic", "rich")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 when all is well, 2 for bad input, 1 for anything unexpected, 130 on Ctrl-C."""
+    """Run the command line and exit with its code; docs/errors.md lists them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, or there is no console
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that the console cannot show
     try:
         for name in NEEDED:
             importlib.import_module(name)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import typer
@@ -13,36 +18,75 @@ from ..data import from_seed
 from ..errors import LibasisError, short
 from .commands import app
 
-STOPPED = 130
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+INTERRUPTED = 130
+"""What typer gives for a KeyboardInterrupt of the user's own code."""
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0, or 2 for bad input (with one sentence on stderr), or 130 on Ctrl-C.
+        The exit code: 0, or 2 with one sentence on stderr for bad input and for what the system refuses, or 128 and the
+        number of the signal that stopped it (130 for Ctrl-C).
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     try:
-        with from_seed(0):  # data that are shuffled or augmented are the same in every command
+        with _stopped_by_signals(), from_seed(0):  # what is shuffled or augmented is the same in every command
             code = app(args=arguments, prog_name="libasis", standalone_mode=False)
-        sys.stdout.flush()
-        if code == STOPPED:  # typer has caught Ctrl-C
-            raise KeyboardInterrupt
-        return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
-        print("Stopped.", file=sys.stderr)
-        return STOPPED
-    except BrokenPipeError:  # the reader of our output has gone, as in "libasis sites | head"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+            sys.stdout.flush()
+        return _end(code, "Stopped.") if code == INTERRUPTED else code if isinstance(code, int) else 0
+    except Stopped as stopped:
+        return _end(128 + stopped.args[0], "Stopped.")
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        return _end(0, None)  # the reader of our output has gone, as in "libasis sites | head"
     except Exception as error:
         sentence = _sentence(error)
         if sentence is None:
             raise
-        print(" ".join(sentence.split()), file=sys.stderr)
-        return 2
+        return _end(2, " ".join(sentence.split()))
+
+
+class Stopped(BaseException):
+    """A signal came; not KeyboardInterrupt, of which Python remembers that it went through a text that was executed."""
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Signals that would end the process end the command, and files are tidied up."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise Stopped(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    try:
+        for number in before:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(code: int, sentence: str | None) -> int:
+    """Say how it ended as far as the streams still take it; what they hold back is thrown away, not tried again."""
+    for stream, text in ((sys.stdout, None), (sys.stderr, sentence)):
+        try:
+            if text:
+                print(text, file=stream)
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), stream.fileno())
+    return code
 
 
 def _sentence(error: Any) -> str | None:
@@ -54,8 +98,9 @@ def _sentence(error: Any) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         extra = EXTRAS.get((error.name or "").split(".")[0])
         return extra and f"This command needs {error.name}: pip install 'libasis[{extra}]'"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{short(error.filename, 200)}: {error.strerror}."
+    if isinstance(error, OSError):
+        named = "Reading or writing failed" if error.filename is None else short(error.filename, 200)
+        return f"{named}: {error.strerror or error}."
     return None
 
 

@@ -100,7 +100,8 @@ def init(
     """Write a settings file with comments, to fill in."""
     if file.exists() and not force:
         raise RunError(f"{file} already exists; give --force to replace it, or another name.")
-    write_text(file, toml.template())
+    text = toml.template()
+    write_text(file, text, text.partition("\n")[0])
     if as_json:
         show.as_json({"command": "init", "file": file})
     else:
@@ -286,10 +287,9 @@ def diff(
     """
     from . import pages
 
-    found = pages.diff(a, b, least=least, threshold=threshold)
-    page = found.to_json(out) if out.suffix == ".json" else found.to_html(out, lang)
+    found = pages.diff(a, b, out, lang, least=least, threshold=threshold)
     if as_json:
-        show.as_json({"command": "diff", "page": page, "sites": found.sites(), **found.to_plain()})
+        show.as_json({"command": "diff", "page": out, "sites": found.sites(), **found.to_plain()})
     else:
         show.diff(found)
-        print(f"Page written to {page}")
+        print(f"Page written to {out}")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from ..cut import Traced
 from ..errors import StoreError
 from ..evaluate import Bootstrap, Comparison, Sensitivity, Study, compare, summarise
-from ..files import write_text
+from ..files import alone, check_file, write_text
 from ..measure import Records, keep
 from ..provenance import versions
 from ..report import draw_needed, draw_recovered, to_svg
@@ -32,6 +32,10 @@ from .pipeline import rule_of
 from .show import finite
 
 FORMAT = "libasis-comparison"
+SVG = "<dc:title>libasis</dc:title>"
+COUNTS = ("method", "models", "counts", "mean", "low", "high", "ratio", "ratio_low", "ratio_high")
+EDGES = ("section", *COUNTS, "to", "edges_total", "edges_required")
+NODES = ("site", *COUNTS, "d", "k", "recovered")
 Say = Callable[[str], None]
 R = TypeVar("R", Comparison, Sensitivity)
 
@@ -43,7 +47,13 @@ def run_comparison(config: Config, *, out: Path, force: bool = False, say: Say |
         RunError: a result was made with other settings, data or weights and ``force`` is false.
         LibasisError: whatever is wrong with model, data or settings.
     """
-    say = say or (lambda line: None)
+    with alone(out):
+        for name, mark in FILES.items():
+            check_file(out / name, mark)
+        return _run(config, out, force=force, say=say or (lambda line: None))
+
+
+def _run(config: Config, out: Path, *, force: bool, say: Say) -> Plain:
     study, runs = study_of(config), {}
     for name, of_seed, methods in _members(config):
         runs[name] = _Member(name, of_seed, study, out, say).run(methods, force=force)
@@ -60,8 +70,8 @@ def run_comparison(config: Config, *, out: Path, force: bool = False, say: Say |
         "versions": versions(),
     }
     write_json(out / "compare.json", summary)
-    write_csv(out / "edges.csv", summary["edges"])
-    write_csv(out / "features.csv", summary["nodes"])
+    write_csv(out / "edges.csv", EDGES, summary["edges"])
+    write_csv(out / "features.csv", NODES, summary["nodes"])
     draw(out / "figures", summary)
     return summary
 
@@ -164,22 +174,41 @@ def draw(folder: Path, summary: Plain) -> None:
     """The figures of a summary, as SVG; needs the extra ``libasis[figures]``."""
     for kind in ("edges", "nodes"):
         if summary[kind]:
-            write_text(folder / f"{kind}.svg", to_svg(draw_needed(summary, kind), text="paths"))
+            write_text(folder / f"{kind}.svg", to_svg(draw_needed(summary, kind), text="paths"), SVG)
     if any(row["recovered"] for row in summary["nodes"]):
-        write_text(folder / "recovered.svg", to_svg(draw_recovered(summary), text="paths"))
+        write_text(folder / "recovered.svg", to_svg(draw_recovered(summary), text="paths"), SVG)
 
 
 def write_json(path: Path, data: Any) -> Path:
     """As JSON, atomically; numbers that are not finite as texts."""
-    return write_text(path, json.dumps(finite(data), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    text = json.dumps(finite(data), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return write_text(path, text, json_mark(data["format"]))
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+def json_mark(kind: str) -> str:
+    """How the files of `write_json` begin."""
+    return f'{{\n "format": "{kind}"'
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
     """Rows of plain values; lists and tables in a cell are JSON."""
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()})
-    return write_text(path, text.getvalue())
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()})
+    return write_text(path, text.getvalue(), csv_mark(columns))
+
+
+def csv_mark(columns: Sequence[str]) -> str:
+    """How the files of `write_csv` begin."""
+    return ",".join(columns) + "\n"
+
+
+FILES = {
+    "compare.json": json_mark(FORMAT),
+    "edges.csv": csv_mark(EDGES),
+    "features.csv": csv_mark(NODES),
+    **{f"figures/{name}.svg": SVG for name in ("edges", "nodes", "recovered")},
+}
+"""What is written beside the results, with the marks by which it is known again."""

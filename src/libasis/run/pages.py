@@ -12,8 +12,10 @@ from ..cards import FeatureCards
 from ..errors import SourceError
 from ..evaluate import GraphDiff
 from ..evaluate import diff as diff_graphs
+from ..files import check_file
 from ..graphs import InteractionGraph
-from ..report import Results, suggested_groups, write_page
+from ..graphs.export import check_export
+from ..report import MARK, Results, suggested_groups, write_page
 from .cards import cards_of
 from .config import Config
 from .errors import RunError
@@ -35,8 +37,15 @@ def report(config: Config) -> Path:
         RunError: there is no graph, or the ablation is of another graph, or, with cards, one of them was made of other
             settings, data or weights.
         LabelError: the labels do not fit the graph.
+        StoreError: there is a file that is no page of libasis, or another process works in the folder.
     """
     output = Output(config)
+    with output.alone():
+        check_file(output.report, MARK)
+        return _report(output, config)
+
+
+def _report(output: Output, config: Config) -> Path:
     measured = _labelled(output, config)
     saved = saved_ablations(output)
     cards = _cards(Opened(config), output, measured, saved) if config.report.cards else None
@@ -72,6 +81,7 @@ def export(config: Config, paths: Sequence[Path], kind: str | None = None) -> li
 
     Raises:
         RunError: there is no graph, or one of other settings, data or weights, or a format is unknown.
+        StoreError: one of the files is there and none of libasis's of that format.
     """
     kinds = [kind or ENDINGS.get(path.suffix.lower(), "csv" if not path.suffix else "") for path in paths]
     for path, found in zip(paths, kinds, strict=True):
@@ -80,6 +90,8 @@ def export(config: Config, paths: Sequence[Path], kind: str | None = None) -> li
                 f"{path} has no format that libasis writes: end it in one of {sorted(ENDINGS)}, name a folder for "
                 f"tables, or give --format with one of {sorted(WRITERS)}."
             )
+    for path, found in zip(paths, kinds, strict=True):
+        check_export(path, found)
     output = Output(config)
     measured = _labelled(output, config)
     with contextlib.suppress(SourceError):
@@ -87,11 +99,15 @@ def export(config: Config, paths: Sequence[Path], kind: str | None = None) -> li
     return [getattr(measured, WRITERS[found])(path) for path, found in zip(paths, kinds, strict=True)]
 
 
-def diff(a: Path, b: Path, **options: Any) -> GraphDiff:
-    """What differs between two saved graphs, each given as its folder or as the folder of its run.
+def diff(a: Path, b: Path, out: Path, lang: str, **options: Any) -> GraphDiff:
+    """Write what differs between two saved graphs, each given as its folder or as the folder of its run.
 
     Raises:
-        StoreError: there is no saved graph, or it is damaged.
+        StoreError: there is no saved graph, or it is damaged; or a file that is none of libasis's would be replaced.
     """
+    plain = out.suffix == ".json"
+    check_file(out, GraphDiff.json_mark() if plain else MARK)
     one, two = (path / "graph" if (path / "graph" / "manifest.json").is_file() else path for path in (a, b))
-    return diff_graphs(InteractionGraph.load(one), InteractionGraph.load(two), **options)
+    found = diff_graphs(InteractionGraph.load(one), InteractionGraph.load(two), **options)
+    found.to_json(out) if plain else found.to_html(out, lang)
+    return found

@@ -3,11 +3,14 @@
 The output folder holds ``basis/``, ``graph/``, ``ablation/``, ``cards/``, ``report.html`` and ``config.toml``, the
 settings of the last command with every default written out. Every result says what it was made of (`MadeOf`), and no
 stage goes on from one that was made of other settings, data or weights: it says what changed. Nothing is ever deleted.
+One command at a time works in the folder. ``config.toml`` is never that of another result than the last: it is removed
+before a result is replaced and written after it, and a result holds its text, so that the next command can restore it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +20,18 @@ from ..basis import Basis
 from ..build import fit as fit_basis
 from ..cut import SiteRow, SiteTable, Traced, find_sites
 from ..errors import StoreError
-from ..files import write_text
+from ..files import alone, check_file, sync, told, write_text
 from ..graphs import InteractionGraph
 from ..importance import rules
 from ..interactions import interactions
-from ..store import check_target, digest_of
+from ..store import Stored, check_target, digest_of, load
 from .config import Config, RuleTable
 from .errors import ConfigError, RunError
 from .made_of import MadeOf, deciding
 from .objects import load_object
 from .opened import Opened
+
+SETTINGS = "# The settings of the last command, written by libasis; every default is spelled out.\n"
 
 
 class Output:
@@ -38,6 +43,7 @@ class Output:
 
     def __init__(self, config: Config) -> None:
         self.root = Path(config.output)
+        self.settings = self.root / "config.toml"
         self.basis = self.root / "basis"
         self.graph = self.root / "graph"
         self.ablation = self.root / "ablation"
@@ -46,16 +52,48 @@ class Output:
         if self.root.exists() and not self.root.is_dir():
             raise RunError(f"output is {config.output!r}, which is a file; name a folder.")
 
-    def record(self, config: Config) -> None:
-        """Save the settings of a command."""
-        text = "# The settings of the last command, written by libasis; every default is spelled out.\n\n"
-        write_text(self.root / "config.toml", text + config.to_toml())
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """The folder for this command alone; what a killed one left is tidied up first.
+
+        Raises:
+            StoreError: another process works in it, or it cannot be written to.
+        """
+        with alone(self.root):
+            self._restore()
+            yield
+
+    def _restore(self) -> None:
+        """Write the settings of the last result where they are missing."""
+        if self.settings.exists():
+            return
+        there = [path for path in (self.basis, self.graph, self.ablation) if (path / "manifest.json").is_file()]
+        for path in sorted(there, key=lambda path: -(path / "manifest.json").stat().st_mtime_ns)[:1]:
+            with contextlib.suppress(StoreError):
+                if text := load(path).info.get("config"):
+                    write_text(self.settings, text, SETTINGS)
+
+    def save(self, result: Stored, path: Path, config: Config, *, force: bool) -> None:
+        """Save a result and its settings, which are never beside a result of others."""
+        text = settings_of(config)
+        if self.settings.exists() and self.settings.read_bytes() != text.encode():
+            with told(self.settings):
+                self.settings.unlink()
+                sync(self.root)
+        try:
+            result.save(path, force=force)
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                self._restore()
+            raise
+        write_text(self.settings, text, SETTINGS)
 
     def refuse(self, path: Path, force: bool) -> None:
         """Raise where ``path`` would be overwritten without ``force``, or is no result: before any work is done."""
         if path.exists() and not force:
             raise RunError(f"{path} already exists; give --force to replace it, or another output.")
         check_target(path, force=force)
+        check_file(self.settings, SETTINGS)
 
     def saved_graph(self) -> InteractionGraph:
         """The graph.
@@ -70,6 +108,11 @@ class Output:
     def digest_of_graph(self) -> str:
         """Of the numbers of the saved graph; labels do not count."""
         return digest_of(self.graph)
+
+
+def settings_of(config: Config) -> str:
+    """The text of ``config.toml``."""
+    return f"{SETTINGS}\n{config.to_toml()}"
 
 
 def sites(config: Config) -> SiteTable:
@@ -89,8 +132,9 @@ def fit(config: Config, *, force: bool = False) -> Basis:
         RunError: there is a basis already and ``force`` is false.
     """
     output = Output(config)
-    output.refuse(output.basis, force)
-    return _fit(output, Opened(config), force=force)
+    with output.alone():
+        output.refuse(output.basis, force)
+        return _fit(output, Opened(config), force=force)
 
 
 def graph(config: Config, *, force: bool = False) -> InteractionGraph:
@@ -100,14 +144,14 @@ def graph(config: Config, *, force: bool = False) -> InteractionGraph:
         RunError: there is a graph already, or a basis of other settings, data or weights, and ``force`` is false.
     """
     output = Output(config)
-    output.refuse(output.graph, force)
-    opened = Opened(config)
-    basis = _saved_basis(output, opened, force=force) or _fit(output, opened, force=force)
-    found = interactions(opened.traced, basis, opened.data.train, **config.interactions.model_dump())
-    found = made(found, opened.made_of("graph"))
-    found.save(output.graph, force=force)
-    output.record(config)
-    return found
+    with output.alone():
+        output.refuse(output.graph, force)
+        opened = Opened(config)
+        basis = _saved_basis(output, opened, force=force) or _fit(output, opened, force=force)
+        found = interactions(opened.traced, basis, opened.data.train, **config.interactions.model_dump())
+        found = made(found, opened.made_of("graph"), config=settings_of(config))
+        output.save(found, output.graph, config, force=force)
+        return found
 
 
 def ablate(config: Config, *, force: bool = False) -> Ablations:
@@ -122,11 +166,16 @@ def ablate(config: Config, *, force: bool = False) -> Ablations:
     if not (section.nodes or section.edges):
         raise ConfigError("ablate.nodes and ablate.edges are both false; set at least one of them to true.")
     output = Output(config)
+    with output.alone():
+        return _ablate(output, Opened(config), force=force)
+
+
+def _ablate(output: Output, opened: Opened, *, force: bool) -> Ablations:
+    config, section = opened.config, opened.config.ablate
     measured = output.saved_graph()
-    opened = Opened(config)
     advice = "put that back, run libasis graph --force, or name another output"
-    check(opened, "graph", measured, output.graph, advice)
     output.refuse(output.ablation, force)
+    check(opened, "graph", measured, output.graph, advice)
     digest, test = output.digest_of_graph(), opened.data.test
     shared = section.model_dump(include={"max_drop", "progress", "memory"})
     shared["metric"] = load_object(section.metric, "ablate.metric") if ":" in section.metric else section.metric
@@ -139,9 +188,8 @@ def ablate(config: Config, *, force: bool = False) -> Ablations:
         options = section.model_dump(include={"sections", "search", "stable"})
         found = ablate_edges(opened.traced, measured, test, **options, **shared)
         edges = made(found, opened.made_of("edges", graph=digest))
-    result = Ablations(nodes, edges, opened.data.held_out)
-    result.save(output.ablation, force=force)
-    output.record(config)
+    result = Ablations(nodes, edges, opened.data.held_out, {"config": settings_of(config)})
+    output.save(result, output.ablation, config, force=force)
     return result
 
 
@@ -161,9 +209,9 @@ def saved_ablations(output: Output) -> Ablations:
     return saved
 
 
-def made(result: Any, of: MadeOf) -> Any:
+def made(result: Any, of: MadeOf, **more: str) -> Any:
     """A result that says what it was made of."""
-    return replace(result, info={**result.info, "made_of": of.to_plain()})
+    return replace(result, info={**result.info, "made_of": of.to_plain(), **more})
 
 
 def check(opened: Opened, stage: str, result: Any, path: Path, advice: str) -> None:
@@ -194,9 +242,9 @@ def _fit(output: Output, opened: Opened, *, force: bool) -> Basis:
     section = opened.config.fit
     check_target(output.basis, force=force)
     options: Mapping[str, Any] = {**section.model_dump(), "moments": rule_of(section.moments)}
-    basis = made(fit_basis(opened.traced, opened.data.train, **options), opened.made_of("basis"))
-    basis.save(output.basis, force=force)
-    output.record(opened.config)
+    basis = fit_basis(opened.traced, opened.data.train, **options)
+    basis = made(basis, opened.made_of("basis"), config=settings_of(opened.config))
+    output.save(basis, output.basis, opened.config, force=force)
     return basis
 
 

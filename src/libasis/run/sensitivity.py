@@ -12,14 +12,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..evaluate import Sensitivity, Variation, sensitivity
-from ..files import write_text
+from ..files import alone, check_file, write_text
 from ..report import draw_sensitivity, to_svg
 from ..types import Plain
-from .compare import kept, read_made, study_of, with_seed, write_csv, write_json
+from .compare import SVG, csv_mark, json_mark, kept, read_made, study_of, with_seed, write_csv, write_json
 from .config import Config
 from .opened import Opened
 
 FORMAT = "libasis-sensitivity"
+COLUMNS = (
+    "varied", "value", "site", "kept", "change", "leading", "change_leading", "change_total", "unsteady", "agreement",
+    "edges_required_stable",
+)  # fmt: skip
+FILES = {
+    "sensitivity.json": json_mark(FORMAT),
+    "sensitivity.csv": csv_mark(COLUMNS),
+    "figures/sensitivity.svg": SVG,
+}
+"""What is written beside the result, with the marks by which it is known again."""
 
 
 def run_sensitivity(
@@ -33,6 +43,13 @@ def run_sensitivity(
         RunError: there are results of other settings, data or weights and ``force`` is false.
         LibasisError: whatever is wrong with model, data or settings.
     """
+    with alone(out):
+        for name, mark in FILES.items():
+            check_file(out / name, mark)
+        return _run(config, out, force=force, say=say)
+
+
+def _run(config: Config, out: Path, *, force: bool, say: Callable[[str], None] | None) -> Plain:
     if config.compare.seeds:
         config = with_seed(config, config.compare.seeds[0])
     opened = Opened(config).at_most(config.compare.train_samples, config.compare.test_samples)
@@ -55,6 +72,6 @@ def run_sensitivity(
         **found.info,
     }
     write_json(out / "sensitivity.json", summary)
-    write_csv(out / "sensitivity.csv", found.fits)
-    write_text(out / "figures" / "sensitivity.svg", to_svg(draw_sensitivity(found), text="paths"))
+    write_csv(out / "sensitivity.csv", COLUMNS, found.fits)
+    write_text(out / "figures" / "sensitivity.svg", to_svg(draw_sensitivity(found), text="paths"), SVG)
     return summary

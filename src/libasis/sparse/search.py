@@ -10,6 +10,7 @@ from math import log
 import torch
 from tqdm import tqdm
 
+from ..measure.records import silent
 from ..types import Matrix, Plain, Vector
 from .judge import Judge
 from .objective import WEAK, Objective
@@ -73,7 +74,7 @@ def search(objective: Objective, judge: Judge, *, progress: bool | None) -> Judg
     site of the worst section is kept as LIB, then its output site; if all sites are kept the result is LIB itself. So
     is every site whose rotation the objective can do without.
     """
-    with tqdm(desc="sparse LIB, trials", disable=None if progress is None else not progress, leave=False) as bar:
+    with tqdm(desc="sparse LIB, trials", disable=silent(progress), leave=False) as bar:
         return _Search(objective, judge, bar).run()
 
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreError
-from ..files import LEFTOVER, open_regular, permissions_of, read_bytes, sync, write_bytes
+from ..files import LEFTOVER, alone, check_room, open_regular, permissions_of, read_bytes, sync, told, write_bytes
 
 FORMAT, VERSION = "libasis", 2
 MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
@@ -83,19 +82,12 @@ def check_target(path: str | Path, *, force: bool = False) -> None:
     Only a folder that is empty, or with ``force`` one that holds a result, is written to.
 
     Raises:
-        StoreError: the path is a link or a file, holds other files and no result, or a result and ``force`` is false.
+        StoreError: the path is a link or a file, holds other files and no result, or a result and ``force`` is false;
+            or it cannot be written to, or its disk is full.
     """
-    with _told(Path(path)):
+    with told(Path(path)):
         _target(Path(path), force)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What the operating system refuses is told in a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+    check_room(Path(path))
 
 
 def _target(path: Path, force: bool) -> ManifestHead | None:
@@ -136,18 +128,10 @@ def write(path: Path, manifest: bytes, tensors: bytes | None, *, force: bool) ->
     Raises:
         StoreError: see `check_target`; or the disk is full, the folder may not be written to, or another process does.
     """
-    with _told(path):
+    with told(path):
         _target(path, force)
-        new = not path.exists()
-        path.mkdir(parents=True, exist_ok=True)
-        try:
-            with _alone(path):
-                _replace(path, _target(path, force), manifest, tensors)
-        except BaseException:
-            if new:
-                with suppress(OSError):  # another process has written there
-                    path.rmdir()
-            raise
+        with alone(path):
+            _replace(path, _target(path, force), manifest, tensors)
 
 
 def _replace(path: Path, old: ManifestHead | None, manifest: bytes, tensors: bytes | None) -> None:
@@ -181,29 +165,6 @@ def _tidy(path: Path, head: ManifestHead | None) -> None:
     for name in os.listdir(path):
         if _OURS.fullmatch(name):
             (path / name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """No other process saves into the folder meanwhile; the lock ends with the process."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"Another process is saving to {path}; wait for it, or choose another directory."
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(handle)
 
 
 def read(path: Path) -> tuple[ManifestHead, bytes, Path | None]:

@@ -95,8 +95,17 @@ class Stored(ABC):
         return out
 
     def to_json(self, path: str | Path) -> Path:
-        """Write `to_plain` to a file, for other programs; atomically."""
-        return write_text(path, _json(self.to_plain()))
+        """Write `to_plain` to a file, for other programs; only an older one of this kind is replaced.
+
+        Raises:
+            StoreError: there is another file, or it cannot be written.
+        """
+        return write_text(path, _json(self.to_plain()), self.json_mark())
+
+    @classmethod
+    def json_mark(cls) -> str:
+        """How the files of `to_json` begin."""
+        return f'{{"format":"libasis-{cls.stored_as}"'
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pandas.DataFrame:
@@ -130,9 +139,7 @@ class _Facts:
 
 def save(result: Stored, path: str | Path, *, force: bool = False) -> Path:
     """See `Stored.save`."""
-    path = Path(path)
-    folder.check_target(path, force=force)
-    kind = result.stored_as
+    path, kind = Path(path), result.stored_as
     try:
         tensors: Tensors = {}
         content = to_plain(result, "", tensors)

@@ -94,7 +94,7 @@ def test_interventions_are_read_as_people_write_them(cut):
     assert one.donors == Intervention("fc1", [0], "swap", donors={2, 1}).donors == (1, 2)
     with pytest.raises(OptionError, match="intervene takes an Intervention or a list"):
         libasis.intervene(*cut, data, None)
-    with pytest.raises(OptionError, match=r"to is \['mean'\]"):
+    with pytest.raises(OptionError, match="to is a list of str; Intervention takes a text"):
         Intervention("fc1", [0], to=["mean"])
     with pytest.raises(OptionError, match=r"with_mask is traced\.to\(mask=\.\.\.\) now"):
         cut[0].with_mask(None)

@@ -47,13 +47,14 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
     return checked
 
 
-def check_fields(value: Any) -> None:
-    """For ``__post_init__`` of a public dataclass: its fields, as `typed` does it.
+def check_fields(value: Any, *names: str) -> None:
+    """For ``__post_init__`` of a public dataclass: its fields (those named, or all), as `typed` does it.
 
     Raises:
         OptionError: one is of another type.
     """
-    _check(type(value), {one.name: getattr(value, one.name) for one in fields(value)}, type(value).__name__)
+    kept = names or [one.name for one in fields(value)]
+    _check(type(value), {name: getattr(value, name) for name in kept}, type(value).__name__)
 
 
 @functools.cache
@@ -66,6 +67,8 @@ def _check(owner: Any, given: Mapping[str, Any], name: str) -> None:
     for key, value in given.items():
         if key in hints and not _fits(value, hints[key]):
             raise OptionError(f"{key} is {_shown(value)}; {name} takes {_words(hints[key])}.")
+        if key == "seed" and value < 0:
+            raise OptionError(f"seed is {_shown(value)}; {name} takes a whole number from 0.")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -96,7 +99,8 @@ def _holds(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
     if issubclass(origin, Sequence) or origin in (set, frozenset):
         value = value.tolist() if isinstance(value, (Tensor, np.ndarray)) and value.ndim == 1 else value
         return _is(value, origin) and all(_fits(one, inner[0]) for one in value if inner)
-    return hasattr(value, "__iter__") or hasattr(value, "__getitem__") if origin is Iterable else _is(value, origin)
+    several = (hasattr(value, "__iter__") or hasattr(value, "__getitem__")) and getattr(value, "ndim", 1) != 0
+    return several if origin is Iterable else _is(value, origin)
 
 
 def _is(value: Any, kind: type) -> bool:

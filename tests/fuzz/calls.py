@@ -170,5 +170,5 @@ class World:
         if name == "generator":
             return (batch for batch in self.batches)
         if name == "scripted":
-            return torch.jit.trace(Net().eval(), torch.zeros(2, 3))
+            return torch.jit.trace(self.model, torch.zeros(2, 3))
         return VALUES[name]

@@ -120,7 +120,7 @@ def test_wrong_labels_are_told(graph, source, words):
         (b"\xff\xfe", "not JSON"),
         ('{"format": "libasis-labels", "version": ' + "9" * 5000 + "}", "5,000 digits"),
         ('{"format": "libasis-labels", "version": NaN}', "not JSON"),
-        (None, "cannot be read"),
+        (None, "no such file"),
     ],
 )
 def test_wrong_files_are_told(graph, tmp_path, text, words):

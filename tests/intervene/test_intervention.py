@@ -94,7 +94,7 @@ def test_names_say_what_is_done():
         ({"features": [1], "where": "some"}, "where is 'some'"),
         ({"features": [1], "seed": -1}, "seed is -1"),
         ({"features": [1], "seed": True}, "seed is True"),
-        ({"site": 3, "features": [1]}, "site is 3; give the name of a site"),
+        ({"site": 3, "features": [1]}, "site is 3; Intervention takes a text"),
     ],
     ids=str,
 )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import check_fields
 from ..basis import Basis
 from ..errors import OptionError
 from ..types import Plain
@@ -71,18 +72,14 @@ class Intervention:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.site, str):
-            raise OptionError(f"site is {self.site!r}; give the name of a site.")
+        check_fields(self, "site", "to", "where", "seed", "name")
         if (self.features is None) == (self.directions is None):
             raise OptionError(f"The intervention at {self.site!r} needs features or directions; give one of the two.")
         self._make_plain()
         if self.where not in WHERE:
             raise OptionError(f"where is {self.where!r}; use one of {list(WHERE)}.")
-        if isinstance(self.seed, np.integer):
-            self._keep("seed", int(self.seed))
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise OptionError(f"seed is {self.seed!r}; give a whole number from 0.")
-        if not isinstance(self.to, str) or self.to not in KINDS:
+        self._keep("seed", int(self.seed))
+        if self.to not in KINDS:
             raise OptionError(f"to is {self.to!r}; use one of {list(KINDS)}.")
         if self.features == () and self.to != "keep_only":
             raise OptionError(f"The intervention at {self.site!r} has no features; give one or more.")
@@ -94,7 +91,7 @@ class Intervention:
             self._keep("features", _numbers("features", self.features))
         if self.directions is not None:
             self._keep("directions", _rows(self.directions))
-        if not isinstance(self.value, str) and isinstance(self.value, Iterable):
+        if not isinstance(self.value, str) and isinstance(self.value, Iterable) and getattr(self.value, "ndim", 1):
             self._keep("value", tuple(_float("value", v) for v in self.value))
         elif self.value is not None and not isinstance(self.value, str):
             self._keep("value", _float("value", self.value))

@@ -257,13 +257,13 @@ def missing(path: str | Path) -> str:
     """That there is no such file, where it was looked for, and which one was perhaps meant."""
     path = Path(path)
     if os.path.islink(path):
-        return f"{short(path, 200)}: this symbolic link leads to no file; give a file that exists."
+        return f"{short(path, 200)}: this symbolic link leads to no file."
     try:
         hint = did_you_mean(path.name, os.listdir(path.parent))
     except OSError:
         hint = ""
     where = "" if path.is_absolute() else f" in {Path.cwd()}"
-    return f"{short(path, 200)}: there is no such file{where}{hint}; give a file that exists."
+    return f"{short(path, 200)}: there is no such file{where}{hint}."
 
 
 def read_bytes(path: str | Path, most: int | None = None, *, refusal: type[LibasisError] = StoreError) -> bytes:

@@ -146,6 +146,7 @@ def test_what_cannot_be_is_told(tmp_path, option, value):
         ("a;b\n1,234;2\n5,678;2\n", ["'1,234', which may be a decimal comma", "give decimal"]),
         ('a,b\n"1,5",2\n', ["row 1 holds '1,5', which is no number (give decimal = ','"]),
         ("a,b\n1,5,2\n", ["line 2 has 3 values", "2 names"]),
+        ("a;b\n1,5;2\t3\n", ["row 1 holds '2\\t3', which is no number"]),
         ("a;b\n1.234,5;2\n", ["row 1 holds '1.234,5', which is no number"]),
         ("a,b\n1;2\n3,4\n", ["line 2 has 1 values"]),
         ("a,b\n1,2\n3", ["line 3 has 1 values"]),

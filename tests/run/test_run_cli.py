@@ -272,7 +272,7 @@ def test_report_with_names_of_features(folder, command, settings):
     ):
         ok(command("report", "--set", "report.cards=false", *arguments))
         assert ("my 名 here" in (folder / "libasis-run" / "report.html").read_text(encoding="utf-8")) == shown
-    refused(command("report", "--labels", "none.json"), "none.json cannot be read")
+    refused(command("report", "--labels", "none.json"), "'none.json': there is no such file")
 
 
 def test_export(folder, command, settings):

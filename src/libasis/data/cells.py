@@ -82,7 +82,7 @@ class Cells:
         if not text.isascii() or any(sign in text for sign in "_nN") or (self.decimal == "," and "." in text):
             raise ValueError
         if self.decimal == ",":
-            cells = text.replace(",", ".").split("\t")
+            cells = [cell.replace(",", ".") for cell in cells]
         try:
             import pyarrow
 

@@ -52,10 +52,14 @@ def _blocks(path: Path) -> Iterator[tuple[str, bool]]:
     """Pieces of text, and whether each ends a document."""
     try:
         with io.TextIOWrapper(open_regular(path, refusal=SourceError), encoding="utf-8-sig") as file:
-            if path.suffix.lower() == ".jsonl":
-                yield from ((_text_of(line, number, path), True) for number, line in enumerate(file, 1) if line.strip())
-                return
             left = os.fstat(file.fileno()).st_size  # what another process adds meanwhile is not followed
+            if path.suffix.lower() == ".jsonl":
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        yield _text_of(line, number, path), True
+                    if (left := left - len(line)) <= 0:
+                        return
+                return
             while left > 0 and (text := file.read(BLOCK)):
                 left -= len(text)
                 yield text + file.readline(), False

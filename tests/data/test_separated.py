@@ -174,6 +174,28 @@ def test_the_rest_is_refused_in_a_sentence(tmp_path, content, parts):
     refused(write(tmp_path / "t.csv", content), *parts)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"columns": []},
+        {"columns": ["a", "a"]},
+        {"columns": "ab"},
+        {"columns": [0]},
+        {"batch_size": 0},
+        {"batch_size": None},
+        {"target": 2},
+        {"separator": 5},
+        {"encoding": 5},
+        {"decimal": 5},
+    ],
+)
+def test_options_of_another_kind(tmp_path, options):
+    with pytest.raises(OptionError, match=f"^{next(iter(options))} is "):
+        read(write(tmp_path / "t.csv", text()), **options)
+    with pytest.raises(OptionError, match="^path is "):
+        read(None)
+
+
 def test_names_that_are_numbers(tmp_path):
     """As pandas writes them; or as they are named."""
     assert read(write(tmp_path / "t.csv", "0,1\n5,6\n")).inputs.tolist() == [[5, 6]]
@@ -193,6 +215,8 @@ def test_names_that_are_numbers(tmp_path):
         ("1e400", "too large"),
         ("-1e400", "too large"),
         ("1e-400", "would be 0"),
+        ("-1e-99999999999999999999", "would be 0"),
+        ("1e99999999999999999999", "too large"),
         (f"0.{'0' * 400}1", "would be 0"),
         ("nan", "'nan', which is no number"),
         ("NA", "'NA', which is no number"),
@@ -214,7 +238,21 @@ def test_no_cell_becomes_another_number(tmp_path, cell, part, target):
 
 
 def test_cells_that_are_numbers(tmp_path):
-    cells = ["+1", " 2 ", ".5", "5.", "1e3", "1E-3", "-0.0", "007", f"{2**60}", "0e9", f"{2.0**70:.1f}"]
+    cells = [
+        "+1",
+        " 2 ",
+        ".5",
+        "5.",
+        "1e3",
+        "1E-3",
+        "-0.0",
+        "007",
+        f"{2**60}",
+        "0e9",
+        "0e-99999999999999999999",
+        "0.00E+0",
+        f"{2.0**70:.1f}",
+    ]
     path = write(tmp_path / "t.csv", "\n".join(["a", *cells]) + "\n")
     assert read(path).inputs[:, 0].tolist() == [np.float32(cell) for cell in cells]
     flags = write(tmp_path / "t.csv", "a,y\n" + "True,false\nFALSE,true\n" * 3)

@@ -122,12 +122,17 @@ class Cells:
             return
         if np.isinf(value):
             raise self._refusal(at, f"holds {short(text)}, which is too large; change the unit or leave it out")
-        exact = Decimal(self._plain(text))
-        whole = value and exact == exact.to_integral_value() and (abs(value) < 2.0**63 or text.strip("+-").isdigit())
-        if (whole or not value) and exact != Decimal(value):
+        plain = self._plain(text)
+        if value:
+            exact = Decimal(plain)
+            counts = abs(value) < 2.0**63 or text.strip("+-").isdigit()
+            lost = counts and exact == exact.to_integral_value() and exact != Decimal(value)
+        else:  # a number may be so small that Decimal does not hold it either
+            lost = plain.lower().partition("e")[0].strip("+-0.") != ""
+        if lost:
             raise self._refusal(
                 at,
-                f"holds {text if len(text) < 60 else short(text)}, which would be {Decimal(value):f} in float64; "
+                f"holds {text if len(text) < 60 else short(text)}, which would be {Decimal(value or 0.0):f} in float64; "
                 "subtract a constant or change the unit first, or leave it out",
             )
 

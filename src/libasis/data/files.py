@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import OptionError, SourceError
+from ..arguments import typed
+from ..errors import OptionError, SourceError, short
 from ..files import missing
 from .file_batches import FileBatches
 from .images import read_images
@@ -39,6 +40,7 @@ def kind_of(path: str | Path) -> str | None:
     return "folder" if os.path.isdir(path) else suffix if suffix in SUFFIXES else None
 
 
+@typed
 def read(
     path: str | Path,
     target: str | None = None,
@@ -85,6 +87,7 @@ def read(
     for name, value in given.items():
         if value is not None and name not in OPTIONS[kind]:
             raise OptionError(f"{name} is given, but {path} cannot use it; leave it out.")
+    _check_options(columns, {"batch_size": batch_size, "max_sequences": max_sequences})
     if kind == "folder":
         found = read_images(path)
     elif kind in TEXTS:
@@ -94,3 +97,11 @@ def read(
     else:
         found = read_table(path, target, columns, Written(separator, encoding, decimal))
     return replace(found, batch_size=batch_size)
+
+
+def _check_options(columns: Sequence[str] | None, counts: Mapping[str, int | None]) -> None:
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise OptionError(f"{name} is {value}; give a whole number from 1.")
+    if columns is not None and len(set(columns)) < max(len(columns), 1):
+        raise OptionError(f"columns is {short(list(columns))}; name at least one, and each only once.")

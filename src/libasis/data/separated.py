@@ -141,7 +141,7 @@ def rows_of(data: bytes, how: Written, path: Path) -> tuple[list[str], Iterator[
         raise _not_in(how, path, error) from None
     if not any(line.strip() for line in sample):
         raise SourceError(f"{path} is empty; give a file with a first line of names and a row for each sample.")
-    hint = re.fullmatch(r"sep=(.)\r?\n?", sample[0])  # what Excel writes
+    hint = re.fullmatch(r"sep=([^\w\s\".+-]|\t)\r?\n?", sample[0])  # what Excel writes
     sample = sample[1:] if hint else sample
     separator = how.separator or (hint[1] if hint else _separator(sample, path))
     head = _split(sample, separator)

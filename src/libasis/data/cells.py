@@ -132,8 +132,8 @@ class Cells:
         if lost:
             raise self._refusal(
                 at,
-                f"holds {text if len(text) < 60 else short(text)}, which would be {Decimal(value or 0.0):f} in float64; "
-                "subtract a constant or change the unit first, or leave it out",
+                f"holds {text if len(text) < 60 else short(text)}, which would be {Decimal(value or 0.0):f} in "
+                "float64; subtract a constant or change the unit first, or leave it out",
             )
 
     def _refusal(self, at: int, what: str) -> SourceError:

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import gzip
 import io
+import os
 import re
 import zlib
 from collections import Counter
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, SourceError, first_line, short
-from ..files import memory, read_bytes, unpacked
+from ..files import memory, open_regular, unpacked
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 ENCODINGS = {"utf-8-sig": "UTF-8", "cp932": "Shift-JIS (cp932)", "cp1252": "Windows-1252 (Latin)", "utf-16": "UTF-16"}
@@ -73,7 +74,10 @@ def open_text(path: Path, how: Written) -> tuple[bytes, Written]:
         OptionError: see `Written.check`.
     """
     how.check()
-    data = read_bytes(path, memory() // 4, refusal=SourceError)
+    with open_regular(path, memory() // 4, refusal=SourceError) as file:
+        if how.encoding is None and not file.peek().startswith((b"\x1f\x8b", *MARKS)):
+            _wide(file.peek(), path)  # what is no text is not read as a whole
+        data = file.read(os.fstat(file.fileno()).st_size)
     if data.startswith(b"\x1f\x8b"):
         data = _unpacked(data, path, unpacked(len(data)))
     encoding = how.encoding or _encoding(data, path)
@@ -98,11 +102,8 @@ def _encoding(data: bytes, path: Path) -> str:
             return name
     if data.startswith(codecs.BOM_UTF8):
         return "utf-8"
-    if b"\0" in data:
-        even, odd = data[:4096:2].count(0), data[1:4096:2].count(0)
-        if min(even, odd) * 10 < max(even, odd) > len(data[:4096]) // 8:
-            return "utf-16-le" if odd > even else "utf-16-be"
-        raise SourceError(f"{path} holds null characters, so it is no text; give a file of text, or its encoding.")
+    if wide := _wide(data, path):
+        return wide
     if _decodes(data, "utf-8") is not None:
         return "utf-8"
     japanese = _decodes(data, "cp932")
@@ -116,6 +117,16 @@ def _encoding(data: bytes, path: Path) -> str:
         f"{path} is not UTF-8, and in which encoding it is cannot be told; give encoding, for instance 'cp932' "
         "(Shift-JIS), 'euc-jp', 'cp1251' or 'latin-1'."
     )
+
+
+def _wide(data: bytes, path: Path) -> str | None:
+    """UTF-16 without a mark, where characters have null bytes at one of two places; None without such bytes."""
+    if b"\0" not in data:
+        return None
+    even, odd = data[:4096:2].count(0), data[1:4096:2].count(0)
+    if min(even, odd) * 10 < max(even, odd) > len(data[:4096]) // 8:
+        return "utf-16-le" if odd > even else "utf-16-be"
+    raise SourceError(f"{path} holds null characters, so it is no text; give a file of text, or its encoding.")
 
 
 def _decodes(data: bytes, encoding: str) -> str | None:

@@ -9,7 +9,7 @@ from torch import nn
 
 import libasis
 from cut.cutting import F64, assert_close, call, calls, randn, refused
-from libasis.errors import BatchError, ExportError, LibasisError, ModelStateError, OptionError, SiteError
+from libasis.errors import BatchError, ExportError, LibasisError, ModelStateError, OptionError
 
 SITES = ["input", "b:in", "output"]
 

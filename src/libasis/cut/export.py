@@ -58,7 +58,7 @@ class _Marks:
     def add(self, name: str, module: nn.Module, values: list[Any]) -> None:
         if threading.get_ident() != self.thread:  # the user's own call, at the same time
             return
-        if torch._C._functorch.peek_interpreter_stack() is not None:  # within a transform of the model's own
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore - in a transform of the model
             return
         tensor = next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
         self._calls[name] = count = self._calls.get(name, 0) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +17,9 @@ T = TypeVar("T")
 
 CASTING = ("cpu", "cuda", "mps", "xpu")
 """Kinds of devices on which autocast is looked for."""
+
+ALONE = threading.RLock()
+"""Held while something that all threads share (a default, a random state, the user's model) is other than it was."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ def neutral(function: Callable[P, T]) -> Callable[P, T]:
 
     Neither autocast, inference mode, disabled gradients, deterministic algorithms, a lower precision of products in
     float32, a default dtype nor a default device changes what is computed; afterwards, also after an error, all of them
-    are as they were. The caller's data and model are still run with the caller's default dtype and device.
+    are as they were. The caller's data and model are still run with the caller's default dtype and device. Calls in
+    several threads run side by side; where a default of the whole process has to be changed, one after the other.
     """
 
     @functools.wraps(function)
@@ -42,10 +47,23 @@ def neutral(function: Callable[P, T]) -> Callable[P, T]:
         if _outside.get() is not None:
             return function(*args, **kwargs)
         with contextlib.ExitStack() as stack:
-            _enter(stack)
+            with ALONE:  # no other call is in the middle of changing what is looked at
+                if _process_differs():
+                    stack.enter_context(ALONE)
+                _enter(stack)
             return function(*args, **kwargs)
 
     return called
+
+
+def _process_differs() -> bool:
+    """Whether a state that all threads share is other than libasis needs it."""
+    try:
+        precise = torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # set for each backend alone
+        precise = False
+    dtype = torch.get_default_dtype() is torch.float32
+    return not (dtype and precise) or torch.are_deterministic_algorithms_enabled()
 
 
 def _enter(stack: contextlib.ExitStack) -> None:

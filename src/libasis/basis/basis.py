@@ -228,6 +228,12 @@ def check_fits(traced: Traced, basis: Basis) -> Plain:
     own, theirs = facts["sites"], [s.name for s in basis]
     if own != theirs:
         raise OptionError(f"The basis has the sites {theirs}, but the model was cut at {own}; fit it on this cut.")
+    for site, known in zip(traced.sites, basis, strict=True):
+        if site.features not in (0, known.d):  # a Chain knows its features after the first batch
+            raise OptionError(
+                f"The basis has {known.d} features at site {site.name!r}, but the model has {site.features}; fit it on "
+                "this cut."
+            )
     if difference := other_model(basis.info, {"traced": facts, "versions": versions()}):
         raise OptionError(
             f"The basis was fitted on another model: {difference} of this one; fit it on this one, or give "

@@ -91,15 +91,17 @@ def interaction_basis(
     :math:`C = U g^{-1/2} V \Lambda^{1/2}`, :math:`C^+ = \Lambda^{-1/2} V^T g^{1/2} U^T` (Bushnaq et al. 2024).
 
     Raises:
-        ActivationError: nothing later depends on the site.
+        ActivationError: the derivative of what follows is zero.
     """
     values, V = _importances(white.decode.T, pulled)
     noise = gram_noise(float(values[0]), len(values), float(values.sum()), dtype)
     decision = truncation.decide(values, noise=noise)
     if decision.kept == 0:
         raise ActivationError(
-            f"Nothing that follows depends on site {name!r} on this data (largest importance {float(values[0]):.3g}, "
-            f"threshold {decision.threshold:.3g}); choose another site or other data."
+            f"The derivative of what follows by site {name!r} is zero on this data (largest importance "
+            f"{float(values[0]):.3g}, threshold {decision.threshold:.3g}), so nothing depends on it, or only through "
+            "steps that are constant between their jumps (a rounding, a sign, a comparison; a straight-through "
+            "estimator is one); choose another site or other data."
         )
     importances, V = values[: decision.kept], V[:, : decision.kept]
     scale = importances.sqrt()

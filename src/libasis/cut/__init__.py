@@ -2,6 +2,7 @@
 
 from .chain import Chain
 from .check import SiteRow, SiteSpec, SiteTable
+from .derivatives import pull_back, push_forward
 from .program import digest_of_tensors
 from .record import Context, Record
 from .trace import find_sites, trace
@@ -20,5 +21,7 @@ __all__ = [
     "Traced",
     "digest_of_tensors",
     "find_sites",
+    "pull_back",
+    "push_forward",
     "trace",
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +14,11 @@ from ..ambient import as_outside
 from ..data.batches import Batch, Structure, to_device
 from ..errors import BatchError, SiteError
 from ..types import Activations, Plain
+from .apart import check_apart
 from .layout import Layout, layout_of_tensor
 from .program import digest_of_tensors
 from .record import Context, Record
-from .state import check_eval
+from .state import AsComputed, check_eval
 from .trace import fingerprint
 from .traced import Mask, Site, Traced
 
@@ -40,9 +43,13 @@ class Chain(Traced):
     """
 
     def __init__(self, functions: Callables, names: Sequence[str] | None = None, *, mask: Mask | None = None) -> None:
+        if isinstance(functions, str) or not isinstance(functions, Iterable):
+            raise SiteError(f"A Chain is of type {type(functions).__name__}; give a list of sections, each a callable.")
         functions = list(functions)
         if not functions or not all(callable(f) for f in functions):
             raise SiteError("A Chain needs at least one callable section.")
+        if names is not None and (isinstance(names, str) or not all(isinstance(name, str) for name in names)):
+            raise SiteError(f"The names of a Chain are {names!r}; give a list of strings.")
         if names is None:
             names = ["input", *(f"site{i}" for i in range(1, len(functions))), "output"]
         names = [*names, "output"] if len(names) == len(functions) else list(names)
@@ -79,6 +86,12 @@ class Chain(Traced):
     def run_batch(self, batch: Batch, first: int = 0) -> Record:
         """Run one batch through the sections and record it; its samples are numbered from ``first``."""
         x = to_device(batch.args[0].detach(), self.device, self.dtype)
+        if not x.is_floating_point():
+            raise BatchError(
+                f"Batch {batch.index} of the Chain is of {str(x.dtype).removeprefix('torch.')}, which cannot be "
+                f"differentiated at its first site {self.names[0]!r}; leave the embedding out of the Chain and give "
+                "what it returns."
+            )
         raw = [x]
         for i, function in enumerate(self.functions):
             try:
@@ -90,15 +103,15 @@ class Chain(Traced):
                     f"of shape {list(raw[-1].shape)} in batch {batch.index}; give sections of which each takes what "
                     f"the one before returns ({type(error).__name__}: {error})"
                 ) from error
-            if not isinstance(raw[-1], Tensor):
-                raise BatchError(
-                    f"Section {i} of the Chain ({self.names[i]!r} to {self.names[i + 1]!r}) returns an object of type "
-                    f"{type(raw[-1]).__name__}; give sections that take and return one tensor."
-                )
+            self._check_value(raw[-1], i, len(x) if x.ndim else 0)
         layouts = [layout_of_tensor(t) for t in raw]
         activations = [layout.canonical(t) for layout, t in zip(layouts, raw, strict=True)]
         if self._sites is None:
-            self._sites = tuple(Site(n, (n,), a.shape[-1]) for n, a in zip(self.names, activations, strict=True))
+            sites = tuple(Site(n, (n,), a.shape[-1]) for n, a in zip(self.names, activations, strict=True))
+            known = self._derived(mask=None, _sites=sites)
+            run = lambda inputs: known.run_batch(replace(batch, args=inputs[0]))  # noqa: E731
+            check_apart(run, ((x,), {}), self.names, None)
+            self._sites = sites
         contexts = tuple(
             Context(_section(f, a, b), workspace=4 * (t.numel() + u.numel()) // max(len(t), 1))
             for f, a, b, t, u in zip(self.functions, layouts[:-1], layouts[1:], raw[:-1], raw[1:], strict=True)
@@ -108,6 +121,17 @@ class Chain(Traced):
         targets = to_device(batch.targets, raw[-1].device, None)
         numbers = torch.arange(first, first + len(x))
         return Record(tuple(activations), contexts, tail, counted, targets, batch, numbers)
+
+    def _check_value(self, value: Any, i: int, size: int) -> None:
+        given = f"an object of type {type(value).__name__}"
+        if isinstance(value, Tensor):
+            if value.is_floating_point() and value.ndim and len(value) == size:
+                return
+            given = f"a tensor of {str(value.dtype).removeprefix('torch.')} of shape {list(value.shape)}"
+        raise BatchError(
+            f"Section {i} of the Chain ({self.names[i]!r} to {self.names[i + 1]!r}) returns {given}; give sections "
+            f"that take and return one tensor of real numbers, of which the first dimension is the batch ({size} here)."
+        )
 
     def facts(self) -> Plain:
         """Classes, fingerprint and sites, for the record."""
@@ -125,7 +149,7 @@ def _section(
     function: Callable[[Tensor], Tensor], source: Layout, target: Layout
 ) -> Callable[[Activations, tuple[Tensor, ...]], Activations]:
     def run(x: Activations, _: tuple[Tensor, ...]) -> Activations:
-        with as_outside():
+        with as_outside(), AsComputed(switches=True):
             return target.canonical(function(source.original(x).clone()))
 
     return run

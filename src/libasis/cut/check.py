@@ -11,7 +11,7 @@ from torch import fx
 
 from ..errors import BypassError, SiteError
 from .layout import layout_of_node
-from .program import Program, is_size
+from .program import Program, is_complex, is_size, module_of
 
 SiteSpec = str | Sequence[str]
 
@@ -57,14 +57,23 @@ def _resolve_part(program: Program, name: str) -> fx.Node:
             f"Site {name!r} does not exist in this model; near it are {near}; libasis.find_sites(model, example) "
             "lists all of them."
         )
-    if program.taint[node] != "value":
-        raise SiteError(f"Site {name!r} cannot be a cut: its value does not depend on the inputs; choose another site.")
+    if reason := _no_value(program, node):
+        raise SiteError(f"Site {name!r} cannot be a cut: its value {reason}; choose another site.")
     if layout_of_node(node) is None or program.batch_dim(node) is None:
         raise SiteError(
             f"Site {name!r} cannot be a cut: its shape {list(node.meta['val'].shape)} has no batch dimension of its "
             "own; choose a site before batch and positions are merged."
         )
     return node
+
+
+def _no_value(program: Program, node: fx.Node) -> str:
+    """Why nothing can be differentiated by a node's value, or an empty string."""
+    if program.taint[node] == "value":
+        return ""
+    if program.taint[node] == "context":
+        return "depends on the inputs only through whole numbers or booleans, which have no derivative"
+    return "does not depend on the inputs"
 
 
 def _other_name(program: Program, name: str) -> str | None:
@@ -129,6 +138,8 @@ def bypass_message(program: Program, node: fx.Node, source: tuple[str, list[fx.N
     where = module_of(node)
     tensor = f"tensor {node.name!r}{f' computed in module {where!r}' if where else ''}"
     advice = "add a site for it (an nn.Identity hook point in that module) and cut at both together"
+    if is_complex(node):
+        advice = "its numbers are complex and no site, so cut before it branches off or behind where it joins again"
     if origins := _origins(program, node):
         names = list(origins.values())
         of = f"site {names[0]!r}" if origins.get(node) else "from " + ", ".join(map(repr, names))
@@ -161,16 +172,6 @@ def _origins(program: Program, node: fx.Node) -> dict[fx.Node, str]:
             return {}
         stack.extend(values)
     return dict(sorted(found.items(), key=lambda item: program.order[item[0]]))
-
-
-def module_of(node: fx.Node) -> str:
-    """Dotted path of the module that computed a node, or an empty string."""
-    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
-    paths = [str(entry[0]) for entry in stack.values()]
-    path = paths[-1] if paths else ""
-    for prefix in ("L['self'].", "L__self__."):
-        path = path.removeprefix(prefix)
-    return path.removeprefix("model.") if path != "model" else ""
 
 
 @dataclass(frozen=True)
@@ -231,17 +232,17 @@ def _ints(shape: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _why_not(program: Program, name: str, node: fx.Node) -> str:
     output = program.outputs.get("output")
-    if program.taint[node] != "value":
-        return "does not depend on the inputs"
+    if reason := _no_value(program, node):
+        return reason
     if layout_of_node(node) is None or program.batch_dim(node) is None:
         return "batch and other dimensions are merged here"
-    if output is None or name in program.outputs:
+    if output is None or node is output:
         return ""
     if output not in program.descendants([node]):
-        return "the output does not depend on it"
+        return "" if name in program.outputs else "the output does not depend on it"
     for other, taint in frontier(program, [node], [output]):
         if taint == "value":
             names = [n for n, marked in program.site_nodes().items() if marked is other]
             via = names[0] if names else f"{other.name} in {module_of(other) or 'the model'}"
-            return f"bypassed by {via}"
+            return f"bypassed by {via}" + (", unless it is the last site" if name in program.outputs else "")
     return ""

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,7 +23,7 @@ from ..data import size_of
 from ..data.batches import own
 from ..errors import BatchError, ExportError
 from .program import InputLeaf, Program
-from .state import attributes_kept, cache_off, rng_kept, run_model
+from .state import AsComputed, attributes_kept, cache_off, rng_kept, run_model
 
 
 @torch.library.custom_op("libasis::mark", mutates_args=())
@@ -41,8 +42,10 @@ class _Marks:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+        self.thread = threading.get_ident()
         self.names: dict[str, int] = {}
         self.outputs: list[str] = []
+        self.returned = ""
         self.classes: dict[str, str] = {}
         self.aliases = _aliases(model)
         self.tensors: list[Tensor] = []
@@ -53,6 +56,10 @@ class _Marks:
         self.names, self.tensors, self._calls, self._seen = {}, [], {}, {}
 
     def add(self, name: str, module: nn.Module, values: list[Any]) -> None:
+        if threading.get_ident() != self.thread:  # the user's own call, at the same time
+            return
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore - in a transform of the model
+            return
         tensor = next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
         self._calls[name] = count = self._calls.get(name, 0) + 1
         if tensor is None:
@@ -76,8 +83,9 @@ class _Marks:
     def attached(self) -> Iterator[None]:
         handles = []
         try:
-            for name, module in self.model.named_modules():
-                if name:
+            for path, module in self.model.named_modules():
+                name = without_compile(path)
+                if name and not path.endswith("_orig_mod") and not isinstance(module, torch.jit.ScriptModule):
                     handles.append(module.register_forward_pre_hook(self._before(name), with_kwargs=True))
                     handles.append(module.register_forward_hook(self._after(name)))
             yield
@@ -98,9 +106,14 @@ class _Marks:
         return hook
 
 
+def without_compile(path: str) -> str:
+    """The path of a module as it was before ``torch.compile`` wrapped others on the way to it."""
+    return ".".join(part for part in path.split(".") if part != "_orig_mod")
+
+
 def _aliases(model: nn.Module) -> dict[str, str]:
-    first = {id(module): name for name, module in model.named_modules()}
-    every = {name: first[id(module)] for name, module in model.named_modules(remove_duplicate=False)}
+    first = {id(module): without_compile(name) for name, module in model.named_modules()}
+    every = {without_compile(name): first[id(module)] for name, module in model.named_modules(remove_duplicate=False)}
     return {name: known for name, known in every.items() if name != known}
 
 
@@ -118,8 +131,11 @@ class _Entry(nn.Module):
     def forward(self, tensors: list[Tensor]) -> list[Tensor]:
         self.marks.reset()
         args, kwargs = self.inputs(tensors)
-        named = [(n, t) for n, t in named_tensors(self.model(*args, **kwargs)) if t.is_floating_point()]
+        with AsComputed():
+            output = self.model(*args, **kwargs)
+        named = [(n, t) for n, t in named_tensors(output) if t.is_floating_point()]
         self.marks.outputs = [name for name, _ in named]  # export takes back what is set on a module
+        self.marks.returned = type(output).__name__
         return [_mark(t) for _, t in named] + self.marks.tensors
 
     def inputs(self, tensors: list[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -158,6 +174,8 @@ def default_output(names: list[str], is_scalar: list[bool]) -> int | None:
 def export_program(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
     """Export with a dynamic batch dimension; where the model fixes its batch size, with that size.
 
+    To be called within `as_written`.
+
     Raises:
         ExportError: the model cannot be exported.
     """
@@ -182,24 +200,25 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], bat
     shapes = [{0: Dim.AUTO} if dynamic and b else None for b in batched]
     marks = _Marks(model)
     entry = _Entry(model, marks, spec, leaves)
-    exported = _run_export(model, entry, tensors, shapes, marks)
+    exported = _run_export(entry, tensors, shapes)
     return _to_program(exported, entry, marks, names)
 
 
-def _run_export(model: nn.Module, entry: _Entry, tensors: list[Tensor], shapes: list[Any], marks: _Marks) -> Any:
-    with contextlib.ExitStack() as stack:
-        for held in (attributes_kept(model), _quiet(), rng_kept(), cache_off(model), torch.no_grad(), as_outside()):
-            stack.enter_context(held)
-        stack.enter_context(marks.attached())
-        try:
+def _run_export(entry: _Entry, tensors: list[Tensor], shapes: list[Any]) -> Any:
+    model = entry.model
+    try:
+        with contextlib.ExitStack() as stack:
+            for held in (attributes_kept(model), _quiet(), rng_kept(), cache_off(model), torch.no_grad(), as_outside()):
+                stack.enter_context(held)
+            stack.enter_context(entry.marks.attached())
             exported = torch.export.export(entry, (tensors,), dynamic_shapes=(shapes,), strict=False)
             return exported if _is_functional(exported.graph) else exported.run_decompositions({})
-        except Exception as error:
-            _explain(model, entry, tensors, error)
-            raise ExportError(
-                f"torch.export cannot turn the model ({type(model).__name__}) into a graph: {_first_line(error)} - "
-                "give its sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
-            ) from error
+    except Exception as error:
+        _explain(entry, tensors, error)
+        raise ExportError(
+            f"torch.export cannot turn the model ({type(model).__name__}) into a graph: {_first_line(error)} - "
+            "give its sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
+        ) from error
 
 
 def _is_functional(graph: fx.Graph) -> bool:
@@ -215,16 +234,16 @@ def _is_functional(graph: fx.Graph) -> bool:
     return True
 
 
-def _explain(model: nn.Module, entry: _Entry, tensors: list[Tensor], error: Exception) -> None:
+def _explain(entry: _Entry, tensors: list[Tensor], error: Exception) -> None:
     """If the model does not even run on these inputs, say that instead.
 
     Raises:
         BatchError: the model itself refuses the inputs.
     """
     try:
-        run_model(model, *entry.inputs(tensors))
+        run_model(entry.model, *entry.inputs(tensors))
     except Exception as own:
-        raise refusal(model, *entry.inputs(tensors), own) from error
+        raise refusal(entry.model, *entry.inputs(tensors), own) from error
 
 
 def refusal(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> BatchError:
@@ -306,7 +325,10 @@ def _to_program(exported: Any, entry: _Entry, marks: _Marks, names: list[str]) -
     outputs = {f"output{path}": v for path, v in zip(marks.outputs, values, strict=False)}
     sites = {name: values[len(marks.outputs) + index] for name, index in marks.names.items()}
     if not outputs:
-        raise ExportError(f"The model ({type(entry.model).__name__}) returns no floating-point tensor to explain.")
+        raise ExportError(
+            f"The model ({type(entry.model).__name__}) returns no floating-point tensor to explain, but "
+            f"{marks.returned}; have it return a tensor, or a tuple, list, dict or dataclass with one in it."
+        )
     main = default_output(marks.outputs, [v.meta["val"].ndim == 0 for v in outputs.values()])
     if main is not None:
         outputs.setdefault("output", list(outputs.values())[main])

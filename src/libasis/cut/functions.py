@@ -13,7 +13,7 @@ from torch.fx.node import map_aggregate
 
 from ..data.batches import own
 from ..errors import ExportError
-from .program import Program, is_size, known_size, walk
+from .program import Program, is_size, known_size, module_of, walk
 from .steps import Slot, Steps
 
 Function = Callable[..., tuple[Tensor, ...]]
@@ -49,7 +49,7 @@ class Functions:
                 new[node] = self._size(node, sources, new, steps, sizes)
             else:
                 args, kwargs = (self._convert(_replaced(part, new)) for part in (node.args, node.kwargs))
-                new[node] = steps.add(node.target, args, kwargs)
+                new[node] = steps.add(node.target, args, kwargs, module_of(node))
         return steps.returning([new[node] for node in targets])
 
     def _needed(self, sources: set[fx.Node], targets: Sequence[fx.Node]) -> list[fx.Node]:
@@ -94,7 +94,7 @@ class Functions:
         if node not in self._constants:
             if node.op == "placeholder":
                 value: Any = self.program.constants[node.name].detach()
-                value = own(value).to(device=self.device, dtype=self.dtype if value.is_floating_point() else None)
+                value = own(value).to(device=self.device, dtype=self._convert(value.dtype))
             else:
                 args = self._convert(fx.map_arg(node.args, self.constant))
                 kwargs = self._convert(fx.map_arg(node.kwargs, self.constant))
@@ -106,7 +106,9 @@ class Functions:
     def _convert(self, value: Any) -> Any:
         """Redirect dtypes and devices written into the graph; a mask's "lowest number" is that of the new dtype."""
         if isinstance(value, torch.dtype):
-            return self.dtype if self.dtype is not None and value.is_floating_point else value
+            if self.dtype is None or not (value.is_floating_point or value.is_complex):
+                return value
+            return self.dtype.to_complex() if value.is_complex else self.dtype
         if isinstance(value, torch.device):
             return value if self.device is None else self.device
         if isinstance(value, float) and self.dtype is not None and math.isfinite(value):

@@ -15,7 +15,10 @@ from torch import SymInt, Tensor, fx
 from ..errors import ExportError
 
 aten = torch.ops.aten
-_NO_OPS = {aten.clone.default, aten.alias.default, aten.lift_fresh_copy.default, aten.contiguous.default}
+_NO_OPS = {
+    aten.clone.default, aten.alias.default, aten.lift_fresh_copy.default, aten.contiguous.default,
+    aten.detach.default, aten.detach_.default,  # what counts is the function that is computed, not its training
+}  # fmt: skip
 _ASSERTS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range")
 _DROPOUTS = {
     aten.dropout.default, aten.alpha_dropout.default, aten.feature_dropout.default, aten.feature_alpha_dropout.default,
@@ -188,15 +191,15 @@ class Program:
         """What each value owes to the user's inputs: ``""`` nothing, ``"shape"``, ``"context"`` or ``"value"``.
 
         An integer or boolean is context, and so is what is computed from such without learned weights (an attention
-        mask, rotary angles). A float that comes from a float input, or in which integers meet learned weights (an
-        embedding), is a value. Where both meet, it is a value.
+        mask, rotary angles). A real or complex number that comes from such an input, or in which integers meet learned
+        weights (an embedding), is a value. Where both meet, it is a value.
         """
         users_own = {leaf.node for leaf in self.inputs}
         taint: dict[fx.Node, str] = {}
         weights: set[fx.Node] = set()
         for node in self.graph.nodes:
             if node in users_own:
-                taint[node] = "value" if is_float(node) else "context"
+                taint[node] = "value" if is_float(node) or is_complex(node) else "context"
                 continue
             if node.op == "placeholder":
                 taint[node] = ""
@@ -215,7 +218,7 @@ class Program:
             return "shape"
         if not kinds & {"value", "context"}:
             return "shape" if "shape" in kinds else ""
-        if not is_float(node):
+        if not (is_float(node) or is_complex(node)):
             return "context"
         meets_weights = "context" in kinds and any(n in weights for n in node.all_input_nodes)
         return "value" if "value" in kinds or meets_weights else "context"
@@ -249,11 +252,18 @@ def walk(starts: Iterable[fx.Node], onward: Callable[[fx.Node], Iterable[fx.Node
 
 
 def is_float(node: fx.Node) -> bool:
-    """Whether a node's value is (or, for several values, begins with) a floating-point tensor."""
+    """Whether a node's value is, or holds, a tensor of real numbers."""
+    return any(v.is_floating_point() for v in _tensors(node))
+
+
+def is_complex(node: fx.Node) -> bool:
+    """Whether a node's value is, or holds, a tensor of complex numbers."""
+    return any(v.is_complex() for v in _tensors(node))
+
+
+def _tensors(node: fx.Node) -> list[Tensor]:
     value = node.meta.get("val")
-    if isinstance(value, (tuple, list)):
-        return any(isinstance(v, Tensor) and v.is_floating_point() for v in value)
-    return isinstance(value, Tensor) and value.is_floating_point()
+    return [v for v in (value if isinstance(value, (tuple, list)) else [value]) if isinstance(v, Tensor)]
 
 
 def is_size(node: fx.Node) -> bool:
@@ -290,3 +300,14 @@ def _is_identity_slice(node: fx.Node) -> bool:
     _, _, start, end, *step = node.args
     whole = (start is None or (isinstance(start, int) and start == 0)) and isinstance(end, int) and end >= 2**62
     return whole and step in ([], [1])
+
+
+def module_of(node: fx.Node) -> str:
+    """Dotted path of the module that computed a node, or an empty string."""
+    stack: dict[str, Any] = node.meta.get("nn_module_stack") or {}
+    paths = [str(entry[0]) for entry in stack.values()]
+    path = paths[-1] if paths else ""
+    for prefix in ("L['self'].", "L__self__."):
+        path = path.removeprefix(prefix)
+    path = ".".join(part for part in path.split(".") if part != "_orig_mod")
+    return path.removeprefix("model.") if path != "model" else ""

@@ -22,6 +22,7 @@ class _Step:
     args: Any
     kwargs: Any
     into: int
+    module: str
     spent: list[int] = field(default_factory=list)  # values that no later step needs
 
 
@@ -41,9 +42,9 @@ class Steps:
         self._steps: list[_Step] = []
         self._results: list[Any] = []
 
-    def add(self, operation: Any, args: Any, kwargs: Any) -> Slot:
-        """One more step; arguments may hold slots at any depth of tuples, lists, dicts and slices."""
-        self._steps.append(_Step(operation, args, kwargs, self._size))
+    def add(self, operation: Any, args: Any, kwargs: Any, module: str = "") -> Slot:
+        """One more step, of a module; arguments may hold slots at any depth of tuples, lists, dicts and slices."""
+        self._steps.append(_Step(operation, args, kwargs, self._size, module))
         self._size += 1
         return Slot(self._size - 1)
 
@@ -64,7 +65,11 @@ class Steps:
         values = [*sources, *[None] * len(self._steps)]
         for step in self._steps:
             args, kwargs = _filled(step.args, values), _filled(step.kwargs, values)
-            values[step.into] = step.operation(*args, **kwargs)
+            try:
+                values[step.into] = step.operation(*args, **kwargs)
+            except Exception as error:
+                error.add_note(f"{step.operation} in module {step.module!r}")
+                raise
             del args, kwargs
             for i in step.spent:
                 values[i] = None

@@ -10,19 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..ambient import neutral
+from ..ambient import ALONE, neutral
 from ..arguments import typed
 from ..data import size_of
-from ..data.batches import Batch, structure_of_example, to_device
-from ..errors import BatchError, SiteError
+from ..data.batches import Batch, as_tensors, structure_of_example, to_device
+from ..errors import BatchError, OptionError, SiteError
 from ..types import Plain
+from .apart import check_apart
 from .check import SiteSpec, SiteTable, site_name, site_table
 from .export import export_program
+from .functions import Functions
 from .program import Program, digest_of_tensors
 from .record import Record
 from .sections import Cut
-from .self_check import answers_of, check_not_random, check_reproduces, check_samples_apart, first_sample_repeated
-from .state import check_eval
+from .self_check import answers_of, check_not_random, check_own_operations, check_reproduces
+from .state import acting_hooks, as_written, check_eval, uncompiled
 from .traced import Mask, Site, Traced, parse_device, parse_dtype
 
 
@@ -43,9 +45,12 @@ def find_sites(model: nn.Module, example: Any) -> SiteTable:
         ModelStateError: the model is in training mode.
         ExportError: the model cannot be exported.
     """
+    model = uncompiled(model)
     check_eval(model)
+    example = as_tensors(example)
     args, kwargs = structure_of_example(example).split(example)
-    return site_table(export_program(model, args, kwargs))
+    with as_written(model, acting_hooks(model, args, kwargs)[1]):
+        return site_table(export_program(model, args, kwargs))
 
 
 @typed
@@ -63,6 +68,13 @@ def trace(
 
     The model is exported once per input shape with a dynamic batch dimension; the sections are pure functions cut out
     of the graph. They share the model's weights; after changing weights, trace again.
+
+    What counts is the function that the model computes, and not what a training would see of it: ``detach``,
+    ``torch.no_grad`` and a backward of one's own change nothing, and a straight-through estimator is the step that it
+    computes. Hooks of the user that change something (a value they return, a tensor they write to, a weight they set)
+    are part of the model, and are traced with it. Others are called once, on the example itself, to see that they
+    only look on, and never again. It may be called from several threads at once; meanwhile no other code should run
+    or change the same model.
 
     Args:
         model: any torch model, in eval mode; it is never changed (weights, hooks, gradients, modes, random state).
@@ -84,13 +96,14 @@ def trace(
         BatchError: the example has no usable structure.
         ActivationError: the graph does not reproduce the model (a random model, say).
     """
+    model = uncompiled(model)
     check_eval(model)
-    if isinstance(sites, str) or len(sites) < 2:
+    if isinstance(sites, str) or not isinstance(sites, Sequence) or len(sites) < 2:
         raise SiteError(f"sites is {sites!r}; give a list of at least two sites, in the model's order.")
     names = [site_name(spec) for spec in sites]
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise SiteError(f"Site {twice[0]!r} is listed twice; name each site once.")
-    own, target = parse_dtype(dtype), parse_device(device)
+    own, target, example = parse_dtype(dtype), parse_device(device), as_tensors(example)
     return GraphTrace(model, example, tuple(sites), mask)._moved(own, target).ready(example)
 
 
@@ -108,12 +121,13 @@ class GraphTrace(Traced):
         self._cuts: dict[Any, Cut] = {}
         args, kwargs = self.structure.split(example)
         self._dtypes = [t.dtype for t in _tensors(args, kwargs)]
+        answers, self._acting = answers_of(model, args, kwargs)
         cut = self._cut(args, kwargs)
         self.sites = tuple(
             Site(name, (spec,) if isinstance(spec, str) else tuple(spec), sum(x.features for x in site.layouts))
             for spec, name, site in zip(specs, cut.names, cut.sites, strict=True)
         )
-        self._check_against_model(args, kwargs)
+        self._check_against_model(answers, args, kwargs)
 
     def __repr__(self) -> str:
         rows = "\n".join(f"  {site.name}: {site.features} features" for site in self.sites)
@@ -139,6 +153,16 @@ class GraphTrace(Traced):
         targets = to_device(batch.targets, activations[-1].device, None)
         numbers = torch.arange(first, first + len(activations[0]))
         return Record(tuple(activations), tuple(contexts), tail, counted, targets, batch, numbers)
+
+    def _check(self, record: Record) -> None:
+        super()._check(record)
+        kinds = {x.dtype: site.name for site, x in zip(self.sites, record.activations, strict=True)}
+        if len(kinds) > 1:
+            given = ", ".join(f"{str(kind).removeprefix('torch.')} at {name!r}" for kind, name in kinds.items())
+            raise OptionError(
+                f"The sites are in several dtypes ({given}); name one in which to compute them all: "
+                'libasis.trace(..., dtype="float32").'
+            )
 
     def _values(self, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
         """The inputs of the graph, in the dtype and on the device to compute in."""
@@ -175,7 +199,8 @@ class GraphTrace(Traced):
         if program_key not in self._programs:
             check_eval(self.model)
             try:
-                program = export_program(self.model, args, kwargs)
+                with as_written(self.model, self._acting):
+                    program = export_program(self.model, args, kwargs)
             except BatchError as error:
                 raise BatchError(str(error) if index is None else f"Batch {index}: {error}") from error
             program_key = key if program.batch_symbol is not None else program_key
@@ -184,23 +209,25 @@ class GraphTrace(Traced):
             self._cuts[program_key] = Cut(self._programs[program_key], self.specs, self.dtype, self.device)
         return self._cuts[program_key]
 
-    def _check_against_model(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _check_against_model(self, answers: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The graph must say what the model says, for each sample alone."""
-        answers = answers_of(self.model, args, kwargs)
         cut = self._cut(args, kwargs)
-        check_not_random(cut.program, [n for site in cut.sites for n in site.nodes] + [cut.output])
+        nodes = [n for site in cut.sites for n in site.nodes]
+        check_not_random(cut.program, [*nodes, cut.output])
+        check_own_operations(Functions(cut.program), cut.sites[0].nodes, nodes, self._values(cut, args, kwargs))
         with torch.no_grad():
-            record = self.run_batch(Batch(args, kwargs, None, 0))
             path = next(name for name, node in cut.program.outputs.items() if node is cut.output)
             check_reproduces(answers, path, cut.answer(self._values(cut, args, kwargs)))
-            if record.size > 1:
-                alone = self.run_batch(Batch(*first_sample_repeated(args, kwargs), None, 0))
-                check_samples_apart(cut.names, record, alone)
+            if self.mask is not None:
+                self.run_batch(Batch(args, kwargs, None, 0))  # whether the mask fits
+            plain, fixed = self._derived(mask=None), cut.program.fixed_batch
+            check_apart(lambda inputs: plain.run_batch(Batch(*inputs, None, 0)), (args, kwargs), cut.names, fixed)
 
     def facts(self) -> Plain:
         """Model class, fingerprint, sites, dtype, and a digest of what is computed for the example, for the record."""
         key, program = next(iter(self._programs.items()))
-        dtype = self.dtype or next((p.dtype for p in self.model.parameters()), torch.float32)
+        with ALONE:
+            dtype = self.dtype or next((p.dtype for p in self.model.parameters()), torch.float32)
         return {
             "model": type(self.model).__name__,
             "fingerprint": fingerprint(self.model),
@@ -232,4 +259,6 @@ def _shape_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 over the names, shapes, dtypes and bytes of a model's state."""
-    return digest_of_tensors((name, x) for name, x in sorted(model.state_dict().items()) if isinstance(x, Tensor))
+    with ALONE:  # while another thread exports it, its weights are stand-ins
+        state = model.state_dict()
+    return digest_of_tensors((name, x) for name, x in sorted(state.items()) if isinstance(x, Tensor))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..ambient import as_outside
 from ..data import Batch, Structure, read_batches
-from ..errors import ActivationError, BatchError, OptionError
+from ..errors import ActivationError, BatchError, OptionError, first_line
 from ..types import Activations, Counted, Plain
 from .record import Record
 
@@ -96,6 +96,8 @@ class Traced(abc.ABC):
         Raises:
             OptionError: there is no such dtype or device.
         """
+        if not isinstance(mask, EllipsisType):
+            check_mask(mask)
         moved = self._moved(parse_dtype(dtype), parse_device(device))
         return moved if isinstance(mask, EllipsisType) or mask is moved.mask else moved._derived(mask=mask)
 
@@ -177,14 +179,34 @@ class Traced(abc.ABC):
 
     def _mask_of(self, batch: Batch) -> Tensor:
         if callable(self.mask):
-            with as_outside():
-                return torch.as_tensor(self.mask(batch.kwargs if self.structure.kind == "dict" else batch.args))
+            try:
+                with as_outside():
+                    return torch.as_tensor(self.mask(batch.kwargs if self.structure.kind == "dict" else batch.args))
+            except Exception as error:
+                raise BatchError(
+                    f"The mask fails on batch {batch.index} ({type(error).__name__}: {first_line(error)}); give a "
+                    "function of the inputs (a dict where they are one, otherwise a tuple) that returns a tensor "
+                    "[batch, position]."
+                ) from error
         if self.mask not in batch.kwargs:
             raise OptionError(
                 f"mask is {self.mask!r}, but the inputs have the names {list(batch.kwargs)}; name one of them or give "
                 "a function of the inputs."
             )
         return batch.kwargs[self.mask]
+
+
+def check_mask(mask: Any) -> None:
+    """Refuse what is no mask.
+
+    Raises:
+        OptionError: it is neither the name of an input, a function nor None.
+    """
+    if mask is not None and not isinstance(mask, str) and not callable(mask):
+        raise OptionError(
+            f"mask is of type {type(mask).__name__}; give the name of an input or a function of the inputs that "
+            "returns [batch, position]."
+        )
 
 
 def parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
@@ -208,6 +230,8 @@ def parse_device(device: torch.device | str | None) -> torch.device | None:
     if device is None:
         return None
     try:
-        return torch.empty(0, device=device).device
+        if (found := torch.empty(0, device=device).device).type != "meta":  # which holds no numbers
+            return found
+        raise RuntimeError
     except (RuntimeError, AssertionError, TypeError) as error:
         raise OptionError(f'device is {device!r}, which is not there; use "cpu" or a device that torch has.') from error

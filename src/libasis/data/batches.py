@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from ..errors import BatchError
 from .file_batches import FileBatches
@@ -127,12 +128,44 @@ def structure_of_example(example: Any) -> Structure:
         BatchError: the example is no tensor, tuple or dict with a tensor in it.
     """
     structure = Structure.of(example)
-    if structure is None or not any(isinstance(v, Tensor) for v in _parts(example)):
+    if structure is None or not any(isinstance(v, Tensor) for v in pytree.tree_leaves(_parts(example))):
+        hint = " (torch.as_tensor makes one)" if isinstance(example, (np.ndarray, list)) else ""
         raise BatchError(
-            f"The example is of type {type(example).__name__}; give the model's inputs as a tensor, a tuple of "
+            f"The example is of type {type(example).__name__}; give the model's inputs as a tensor{hint}, a tuple of "
             "positional inputs or a dict of keyword inputs."
         )
+    _check_dense(example, "The example")
     return structure
+
+
+def _check_dense(inputs: Any, whose: str) -> None:
+    """Refuse tensors that are no plain arrays of numbers.
+
+    Raises:
+        BatchError: there is one.
+    """
+    for leaf in pytree.tree_leaves(inputs):
+        if not isinstance(leaf, Tensor):
+            continue
+        kinds = {
+            "nested (to_padded_tensor makes an ordinary one, with a mask)": leaf.is_nested,
+            "quantized (dequantize makes an ordinary one)": leaf.is_quantized,
+            "without values (device meta)": leaf.is_meta,
+            "sparse (to_dense makes an ordinary one)": not leaf.is_nested and leaf.layout != torch.strided,
+        }
+        if found := next((kind for kind, holds in kinds.items() if holds), None):
+            raise BatchError(f"{whose} holds a tensor that is {found}; give ordinary tensors.")
+
+
+def as_tensors(item: Any) -> Any:
+    """NumPy arrays of numbers as tensors, in tuples, lists and dicts too; anything else as it is."""
+    if isinstance(item, np.ndarray) and item.dtype.kind in "biufc":
+        return torch.as_tensor(np.ascontiguousarray(item.astype(item.dtype.newbyteorder("="), copy=False)))
+    if type(item) in (tuple, list) and any(isinstance(part, (np.ndarray, tuple, list, dict)) for part in item):
+        return type(item)([as_tensors(part) for part in item])
+    if type(item) is dict:
+        return {key: as_tensors(part) for key, part in item.items()}
+    return item
 
 
 def _parts(inputs: Any) -> list[Any]:
@@ -152,7 +185,8 @@ def first_inputs(model: nn.Module, batches: Iterable[Any]) -> Any:
     positional input; otherwise the pair is two positional inputs.
     """
     check_reiterable(batches)
-    for item in replayed(batches, random_state()):
+    for drawn in replayed(batches, random_state()):
+        item = as_tensors(drawn)
         if _is_pair(item) and (not isinstance(item[0], Tensor) or _takes_one(model)):
             return item[0]
         return item
@@ -199,8 +233,9 @@ def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch
         if isinstance(item, Batch):
             args, kwargs, targets = item.args, item.kwargs, item.targets
         else:
-            inputs, targets = _separate(item, structure, index)
+            inputs, targets = _separate(as_tensors(item), structure, index)
             args, kwargs = structure.split(inputs)
+            _check_dense(inputs, f"Batch {index}")
         first = next((v for v in [*args, *kwargs.values()] if isinstance(v, Tensor) and v.ndim), None)
         if first is not None and not len(first):
             raise BatchError(f"Batch {index} holds no samples; leave empty batches out.")
@@ -217,6 +252,8 @@ def _separate(item: Any, structure: Structure, index: int) -> tuple[Any, Any]:
     if structure.kind == "tensor" and isinstance(item, (tuple, list)) and len(item) == 1:
         return item[0], None
     given = Structure.of(item) or f"of type {type(item).__name__}"
+    if isinstance(item, (tuple, list)) and not any(isinstance(part, (Tensor, Mapping, tuple)) for part in item):
+        given = f"a {type(item).__name__} without a tensor in it"
     raise BatchError(
         f"Batch {index} is {given}, but the example was {structure}; give inputs like the example, or pairs "
         "(inputs, targets)."
@@ -230,7 +267,7 @@ def describe(batches: Any) -> str:
         kind += f" ({batches.written})"
     try:
         return f"{kind} of {len(batches)} batches"
-    except TypeError:
+    except Exception:  # a loader of an IterableDataset has no length, though it has __len__
         return kind
 
 

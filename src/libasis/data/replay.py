@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..ambient import as_outside
+from ..ambient import ALONE, as_outside
+from ..errors import BatchError, LibasisError, first_line
 
 State = tuple[Any, Any, Any]
 
@@ -30,14 +31,15 @@ def set_random_state(state: State) -> None:
 @contextlib.contextmanager
 def from_seed(seed: int) -> Iterator[None]:
     """What is drawn inside starts from a seed; afterwards the random state is what it was."""
-    outside = random_state()
-    torch.default_generator.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        set_random_state(outside)
+    with ALONE:
+        outside = random_state()
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            set_random_state(outside)
 
 
 def replayed(batches: Iterable[Any], state: State) -> Iterator[Any]:
@@ -51,17 +53,25 @@ def replayed(batches: Iterable[Any], state: State) -> Iterator[Any]:
         return
     source: Iterator[Any] | None = None
     while True:
-        outside = random_state()
-        set_random_state(state)
-        try:
-            with as_outside():
-                source = iter(batches) if source is None else source
-                item = next(source)
-            state = random_state()
-        except StopIteration:
-            return
-        finally:
-            set_random_state(outside)
+        with ALONE:
+            outside = random_state()
+            set_random_state(state)
+            try:
+                with as_outside():
+                    source = iter(batches) if source is None else source
+                    item = next(source)
+                state = random_state()
+            except StopIteration:
+                return
+            except LibasisError:
+                raise
+            except Exception as error:
+                raise BatchError(
+                    f"The batches ({type(batches).__name__}) fail when they are read ({type(error).__name__}: "
+                    f"{first_line(error)}); give batches that can be gone through from beginning to end."
+                ) from error
+            finally:
+                set_random_state(outside)
         yield item
 
 

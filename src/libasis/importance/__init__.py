@@ -1,7 +1,7 @@
 """The pulled-back importance M' of a section: a file per rule, and the choice between them."""
 
 from . import rules
-from .exact import one_hot, pull_back
+from .exact import one_hot
 from .moment import Cost, Moment, Rule, Span
 from .rules import Choice, Moments, choose, parse
 from .units import PointwiseUnits
@@ -17,6 +17,5 @@ __all__ = [
     "choose",
     "one_hot",
     "parse",
-    "pull_back",
     "rules",
 ]

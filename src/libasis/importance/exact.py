@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..cut import Record
+from ..cut import Record, pull_back
 from ..types import Matrix
 from .moment import Span
 from .totals import BatchRule
@@ -33,15 +33,16 @@ class Exact(BatchRule):
 def batch_gram(record: Record, span: Span, readout: Matrix, memory: int) -> Matrix:
     """The sum over samples and positions of a batch, float64 ``[d, d]``."""
     x = record.activations[span.source]
-    readout = readout.to(x)
-    y, pull = torch.func.vjp(lambda z: record.forward(z, span.source, span.target) @ readout, x)[:2]
+    readout = readout.to(record.activations[span.target])
+    through = record.contexts[span.source : span.target]
+    y, pull = pull_back(lambda z: record.forward(z, span.source, span.target) @ readout, x, through)
     counted_in, counted_out = record.counted[span.source], record.counted[span.target]
     gram = torch.zeros(x.shape[-1], x.shape[-1], dtype=torch.float64, device=x.device)
     per_cotangent = 3 * record.workspace(span.source, span.target) * x.element_size()
     for _, cotangents in one_hot(y, max(1, memory // max(per_cotangent, 1))):
         if counted_out is not None:
             cotangents = cotangents * counted_out[..., None].to(cotangents)
-        pulled = pull_back(pull, cotangents)
+        pulled = pull(cotangents)
         vectors = pulled if counted_in is None else pulled[:, counted_in]
         vectors = vectors.reshape(-1, x.shape[-1]).to(torch.float64)
         gram += vectors.T @ vectors
@@ -57,10 +58,3 @@ def one_hot(y: Tensor, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
         hot = torch.zeros(len(index), total, dtype=y.dtype, device=y.device)
         hot[torch.arange(len(index), device=y.device), index] = 1.0
         yield index, hot.view(-1, 1, positions, columns).expand(-1, *y.shape).contiguous()
-
-
-def pull_back(pull: Callable[[Tensor], tuple[Tensor, ...]], cotangents: Tensor) -> Tensor:
-    """The vector-Jacobian products of several cotangents ``[c, ...]`` at once."""
-    if len(cotangents) == 1:
-        return pull(cotangents[0])[0][None]
-    return torch.func.vmap(pull)(cotangents)[0]

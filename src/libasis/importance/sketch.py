@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ..cut import Record
+from ..cut import Record, pull_back
 from ..measure import Accumulator
 from ..types import Matrix
 from .estimate import GROUPS, ErrorBar, Halves, ProbeOptions
-from .exact import pull_back
 from .moment import Cost, Moment, Span
 from .probes import DRAW, ProbeFamily
 
@@ -94,8 +93,9 @@ class SketchSums(Accumulator[Moment]):
         """Take every sample from ``done`` to ``goal`` draws."""
         source, target = self.span.source, self.span.target
         x = record.activations[source]
-        readout = self.readout.to(x)
-        y, pull = torch.func.vjp(lambda z: record.forward(z, source, target) @ readout, x)[:2]
+        readout = self.readout.to(record.activations[target])
+        through = record.contexts[source:target]
+        y, pull = pull_back(lambda z: record.forward(z, source, target) @ readout, x, through)
         counted_in, counted_out = record.counted[source], record.counted[target]
         probes = ProbeFamily(y, record.numbers, self.draws, self.goal, (self.rule.seed % 2**63, source))
         seats = self.halves.seats(record.numbers.to(x.device))
@@ -105,7 +105,7 @@ class SketchSums(Accumulator[Moment]):
             cotangents = probes(part)
             if counted_out is not None:
                 cotangents = cotangents * counted_out[..., None].to(cotangents)
-            pulled = pull_back(pull, cotangents)
+            pulled = pull(cotangents)
             if counted_in is not None:
                 pulled = pulled * counted_in[..., None].to(pulled)
             for number, vectors in zip(part.tolist(), pulled.to(torch.float64), strict=True):

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..anatomy import Anatomy
 from ..basis import SiteBasis
-from ..cut import Record
+from ..cut import Record, pull_back, push_forward
 from ..errors import OptionError
-from ..importance import one_hot, pull_back
+from ..importance import one_hot
 from ..numerics import gauss_legendre, slices
 from .closed_form import ClosedEffects, Sizes
 
@@ -76,7 +76,7 @@ class FeatureEffects:
         if (counted := record.counted[l]) is not None:
             self.amounts = self.amounts * counted[..., None].to(x)
         self.counted = record.counted[l + 1]
-        self.C_pinv, self.readout = source.C_pinv.to(x), target.C.to(x)[:, outputs]
+        self.C_pinv, self.readout = source.C_pinv.to(x), target.C.to(record.activations[l + 1])[:, outputs]
         self.k_in, self.k_out = len(self.C_pinv), self.readout.shape[1]
         self.context = record.contexts[l]
 
@@ -103,23 +103,20 @@ class FeatureEffects:
             tangents = torch.einsum("bsi,id->ibsd", self.amounts[..., which], self.C_pinv[which])
             total: Any = 0.0
             for point, weight in self.points():
-
-                def push(tangent: Tensor, point: Tensor = point) -> Tensor:
-                    return torch.func.jvp(self.context, (point,), (tangent,))[1]
-
-                total = total + weight * (torch.func.vmap(push)(tangents) @ self.readout)
+                push = push_forward(self.context, point, [self.context])
+                total = total + weight * (push(tangents) @ self.readout)
             effect = total.flatten(1, 2) if self.counted is None else total[:, self.counted]
             yield which, effect.to(torch.float64)
 
     def reverse(self, chunk: int) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass per output feature and position: indices j and effects ``[(t, j), batch, i]``, float64."""
         pulls = [
-            (torch.func.vjp(lambda z: self.context(z) @ self.readout, point)[:2], weight)
+            (pull_back(lambda z: self.context(z) @ self.readout, point, [self.context]), weight)
             for point, weight in self.points()
         ]
         for index, cotangents in one_hot(pulls[0][0][0], chunk):
             if self.counted is not None:
                 cotangents = cotangents * self.counted[..., None].to(cotangents)
-            pulled = sum(weight * pull_back(pull, cotangents) for (_, pull), weight in pulls)
+            pulled = sum(weight * pull(cotangents) for (_, pull), weight in pulls)
             effect = torch.einsum("cbsd,id,bsi->cbi", pulled, self.C_pinv, self.amounts)
             yield index % self.k_out, effect.to(torch.float64)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..ambient import as_outside
 from ..cut import Record
-from ..errors import BatchError, OptionError
+from ..errors import BatchError, LibasisError, OptionError, first_line
 from ..types import Vector
 
 MetricSpec = str | Callable[[Tensor, Any], Tensor]
@@ -70,6 +72,9 @@ def _with_targets(name: str, function: Callable[[Tensor, Tensor], SampleSums]) -
     def scores(outputs: Tensor, targets: Any) -> SampleSums:
         if targets is None:
             raise BatchError(f'metric "{name}" needs targets; give batches as pairs (inputs, targets).')
+        if isinstance(targets, (list, tuple, np.ndarray)):
+            with contextlib.suppress(ValueError, TypeError, RuntimeError):  # of what is no numbers, say so below
+                targets = torch.as_tensor(targets, device=outputs.device)
         if not isinstance(targets, Tensor) or targets.is_complex():
             kind = targets.dtype if isinstance(targets, Tensor) else f"type {type(targets).__name__}"
             raise BatchError(f'metric "{name}" got targets of {kind}; give a tensor of real numbers (torch.as_tensor).')
@@ -102,11 +107,20 @@ def _checked(name: str, function: Callable[[Tensor, Any], Any]) -> Callable[[Ten
         )
 
     def scores(outputs: Tensor, targets: Any) -> SampleSums:
-        with as_outside():
-            found = function(outputs, targets)
-        fits = isinstance(found, Tensor) and found.ndim > 0 and len(found) == len(outputs) and found.numel() > 0
+        try:
+            with as_outside():
+                found = function(outputs, targets)
+        except LibasisError:
+            raise
+        except Exception as error:
+            raise OptionError(
+                f"The metric {name!r} fails on outputs of shape {list(outputs.shape)} ({type(error).__name__}: "
+                f"{first_line(error)}); give a function (outputs, targets) -> scores that runs on them."
+            ) from error
+        real = isinstance(found, Tensor) and found.layout == torch.strided and not found.is_meta
+        fits = real and found.ndim > 0 and len(found) == len(outputs) and found.numel() > 0
         if not fits or found.is_complex():
-            shape = found.dtype if fits else list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            shape = found.dtype if fits else list(found.shape) if real else type(found).__name__
             raise OptionError(
                 f"The metric {name!r} returned {shape}, but must return a tensor of one score per sample, "
                 f"[{len(outputs)}]."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import sys
@@ -148,7 +149,9 @@ class Records:
 
     def stream(self, *, label: str = "") -> Iterator[Record]:
         """All records, one at a time."""
-        total = len(self.batches) if hasattr(self.batches, "__len__") else None  # pyright: ignore
+        total: int | None = None
+        with contextlib.suppress(Exception):  # a loader of an IterableDataset has no length, though it has __len__
+            total = len(self.batches)  # pyright: ignore
         disable = silent(self.progress)
         if self._kept.records is not None:
             yield from tqdm(self._kept.records, desc=label, disable=disable, leave=False, unit="batch")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..anatomy import read
 from ..basis import SiteBasis
-from ..cut import Context, Record
+from ..cut import Context, Record, pull_back, push_forward
 from ..errors import BatchError
 from ..measure import Records
 from ..types import Matrix
@@ -194,22 +194,23 @@ class _Derivatives:
         positions, m = self.x.shape[1], len(self.back)
         J = self.x.new_zeros(len(self.at[0]), self.out.shape[1], positions, m)
         places = torch.cartesian_prod(torch.arange(positions), torch.arange(m))
+        push = push_forward(self.context, self.x, [self.context])
         for some in places.split(chunk):
             tangents = self.x.new_zeros(len(some), *self.x.shape)
             tangents[torch.arange(len(some)), :, some[:, 0]] = self.back[some[:, 1]][:, None]
-            pushed = torch.func.vmap(lambda t: torch.func.jvp(self.context, (self.x,), (t,))[1])(tangents)
+            pushed = push(tangents)
             J[:, :, some[:, 0], some[:, 1]] = (pushed[:, self.at[0], self.at[1]] @ self.out).permute(1, 2, 0)
         return J
 
     @torch.no_grad()
     def reverse(self, chunk: int) -> Tensor:
         """One pass for each output feature."""
-        y, pull = torch.func.vjp(lambda z: self.context(z) @ self.out, self.x)[:2]
+        y, pull = pull_back(lambda z: self.context(z) @ self.out, self.x, [self.context])
         parts = []
         for some in torch.arange(self.out.shape[1]).split(chunk):
             cotangents = y.new_zeros(len(some), *y.shape)
             cotangents[:, self.at[0], self.at[1]] = torch.eye(y.shape[-1]).to(y)[some][:, None]
-            parts.append(torch.func.vmap(pull)(cotangents)[0][:, self.at[0]] @ self.back.T)
+            parts.append(pull(cotangents)[:, self.at[0]] @ self.back.T)
         return torch.cat(parts).movedim(0, 1)
 
 

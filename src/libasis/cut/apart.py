@@ -1,0 +1,113 @@
+"""Does each sample have its values for itself? Checked once, on a few samples of the example."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from ..data import size_of
+from ..errors import ActivationError, BatchError
+from .record import Record
+from .self_check import close
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+FEW = 4
+
+
+def check_apart(run: Callable[[Inputs], Record], inputs: Inputs, names: Sequence[str], fixed: int | None) -> None:
+    """Refuse a model in which the value of a sample depends on other samples, or on its place among them.
+
+    Samples in another order, and one sample in place of all, must have at every site the values that they had before.
+
+    Args:
+        run: the model's record of inputs.
+        inputs: the example.
+        names: of the sites.
+        fixed: the only number of samples that the model takes, or None.
+
+    Raises:
+        BatchError: they do not.
+    """
+    shown = _varied(inputs, fixed)
+    try:
+        together, size = run(shown), size_of(shown)
+    except Exception:
+        if shown is inputs:
+            raise
+        return  # it takes nothing but the example
+    if size == 1:
+        return
+    inputs = shown
+    tensors = [t for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor)]
+    batched = [i for i, t in enumerate(tensors) if t.ndim and len(t) == size]
+    alike: list[Collection[int]] = [(), *((i,) for i in batched[1:]), *([batched[1:]] if len(batched) > 2 else [])]
+    found = None
+    if fixed is None and size > 2 * FEW:
+        found = _mixed(run, together, inputs, torch.linspace(0, size - 1, FEW).long(), ())
+        if found is None:
+            return
+    for shared in alike:  # of a sequence as long as the batch, what belongs to the positions looks like samples
+        first = _mixed(run, together, inputs, torch.arange(size), shared)
+        if first is None:
+            return
+        found = first if found is None else found
+    again = run(inputs)
+    if not all(close(b, a) for a, b in zip(together.activations, again.activations, strict=True)):
+        raise ActivationError("The model is random, two runs on the same inputs differ; make it deterministic.")
+    raise BatchError(
+        f"The first dimension of the inputs is read as the batch, but at site {names[found or 0]!r} the value of one "
+        "sample depends on the other samples or on its place among them; give inputs with the batch first, and a model "
+        "that treats samples independently (modules that take the sequence first need batch_first=True, or a model "
+        "around them that transposes; a graph network needs graphs as samples)."
+    )
+
+
+def _mixed(
+    run: Callable[[Inputs], Record], together: Record, inputs: Inputs, some: Tensor, shared: Collection[int]
+) -> int | None:
+    """The first site at which some samples do not keep their values, or None where all do."""
+    for order in (some.flip(0), some[:1].expand(len(some)), some[-1:].expand(len(some))):
+        try:
+            moved = run(_rearranged(inputs, order, shared))
+        except Exception:  # it does not run without the other samples
+            return 0
+        for i, (a, b) in enumerate(zip(together.activations, moved.activations, strict=True)):
+            if len(a) != together.size or len(b) != len(order) or not close(b, a[order.to(a.device)]):
+                return i
+    return None
+
+
+def _rearranged(inputs: Inputs, samples: Tensor, shared: Collection[int]) -> Inputs:
+    """Inputs made of these samples; tensors with the numbers ``shared`` belong to all samples, whatever their shape."""
+    batch, numbers = size_of(inputs), itertools.count()
+
+    def take(t: Tensor) -> Tensor:
+        mine = next(numbers) not in shared and t.ndim > 0 and len(t) == batch
+        return t[samples.to(t.device)] if mine else t
+
+    return pytree.tree_map_only(Tensor, take, inputs)
+
+
+def _varied(inputs: Inputs, fixed: int | None) -> Inputs:
+    """Inputs of at least two samples that differ: one is doubled, and what is alike is moved a little."""
+    batch = size_of(inputs)
+    tensors = [t for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor) and t.ndim and len(t) == batch]
+    if (batch == 1 and fixed == 1) or any(not torch.equal(t, t[:1].expand_as(t)) for t in tensors):
+        return inputs
+    generator = torch.Generator().manual_seed(0)
+
+    def vary(t: Tensor) -> Tensor:
+        if not t.ndim or len(t) != batch:
+            return t
+        t = torch.cat([t, t]) if batch == 1 else t
+        if t.is_floating_point() or t.is_complex():
+            noise = torch.randn(t.shape, generator=generator).to(t)
+            return t + 0.1 * noise * (t.abs().mean() or 1.0)
+        return torch.stack([row.roll(i, -1) if row.ndim else row for i, row in enumerate(t)])
+
+    return pytree.tree_map_only(Tensor, vary, inputs)

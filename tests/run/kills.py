@@ -1,7 +1,7 @@
 """Commands that are killed, or refused by the system, at a chosen file operation: nothing is lost that was good.
 
-``python tests/run/kills.py 500`` fails at every file operation of every command, first by true kills, until it has done so
-as many times, and prints the counts.
+``python tests/run/kills.py 500`` fails at every file operation of every command, first by true kills, until it has done
+so as many times, and prints the counts.
 """
 
 import contextlib
@@ -13,7 +13,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -138,7 +137,7 @@ def check(verb):
     assert settings.read_text() in [
         libasis.load(f"libasis-run/{name}").info["config"] for name in found if name != "cards"
     ]
-    assert [str(path) for path in Path().rglob(".libasis-*")] == []
+    assert list(map(str, Path().rglob(".libasis-*"))) == []
 
 
 def attempt(source, verb, allowed, failure, *, truly=False):
@@ -153,18 +152,16 @@ def attempt(source, verb, allowed, failure, *, truly=False):
 
 def main(attempts):
     torch.set_num_threads(1)
-    counts = Counter()
-    kinds = [("kill", True), *((name, False) for name in FAILURES)]
+    total, kinds = 0, [("kill", True), *((name, False) for name in FAILURES)]
     with tempfile.TemporaryDirectory() as source:
         finished(Path(source))
         for (failure, truly), verb in itertools.product(kinds, VERBS):
             place = 0
-            while counts.total() < attempts and attempt(Path(source), verb, place, failure, truly=truly):
-                counts[f"{failure}{' -9' if truly else ''} of {verb}"] += 1
+            while total + place < attempts and attempt(Path(source), verb, place, failure, truly=truly):
                 place += 1
-    for kind, count in counts.items():
-        print(f"{count:4} {kind}")
-    print(f"{counts.total()} failures: nothing was lost, and each command ran again")
+            total += place
+            print(f"{place:4} {failure}{' -9' if truly else ''} of {verb}", flush=True)
+    print(f"{total} failures: nothing was lost, and each command ran again")
 
 
 if __name__ == "__main__":

@@ -8,18 +8,21 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from .errors import LibasisError, StoreError, did_you_mean, short
 
 LEFTOVER = ".libasis-"
 """How the names begin under which files are written before they are renamed."""
-_TEMPORARY = re.compile(re.escape(LEFTOVER) + r"[0-9a-f]{16}\.tmp")
+_TEMPORARY = re.compile(re.escape(LEFTOVER) + r"[0-9a-z_]{8,16}\.tmp")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AT_ONCE = 2**26
@@ -135,12 +138,26 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left of files that they were writing."""
-    for name in os.listdir(folder):
-        if _TEMPORARY.fullmatch(name):
-            with suppress(OSError, StoreError), open_regular(folder / name) as file:
-                if _locked(file.fileno()):
-                    os.unlink(folder / name)
+    """Remove what killed processes left of files that they were writing, and of `scratch` folders."""
+    for path in (folder / name for name in os.listdir(folder) if _TEMPORARY.fullmatch(name)):
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | _NO_LINK | _NO_WAIT)
+            try:
+                if _locked(handle):
+                    shutil.rmtree(path) if path.is_dir() else os.unlink(path)
+            finally:
+                os.close(handle)
+
+
+def scratch(folder: str | Path) -> TemporaryDirectory[str]:
+    """A new folder in another one, until it is given up; where the process is killed, until the next `sweep`."""
+    sweep(Path(folder))
+    found = TemporaryDirectory(prefix=LEFTOVER, suffix=".tmp", dir=folder, ignore_cleanup_errors=True)
+    if os.name != "nt":
+        handle = os.open(found.name, os.O_RDONLY)
+        weakref.finalize(found, os.close, handle)
+        _locked(handle)
+    return found
 
 
 def _locked(handle: int) -> bool | None:

@@ -1,17 +1,18 @@
 """Commands that are killed, or refused by the system, at a chosen file operation: nothing is lost that was good.
 
-``python tests/run/kills.py 500`` makes as many attempts, over all commands and failures, and prints the counts.
+``python tests/run/kills.py 500`` fails at every file operation of every command, first by true kills, until it has done
+so as many times, and prints the counts.
 """
 
 import contextlib
 import errno
 import io
+import itertools
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,7 @@ def check(verb):
     assert settings.read_text() in [
         libasis.load(f"libasis-run/{name}").info["config"] for name in found if name != "cards"
     ]
-    assert [str(path) for path in Path().rglob(".libasis-*")] == []
+    assert list(map(str, Path().rglob(".libasis-*"))) == []
 
 
 def attempt(source, verb, allowed, failure, *, truly=False):
@@ -151,24 +152,16 @@ def attempt(source, verb, allowed, failure, *, truly=False):
 
 def main(attempts):
     torch.set_num_threads(1)
-    counts, made = Counter(), 0
+    total, kinds = 0, [("kill", True), *((name, False) for name in FAILURES)]
     with tempfile.TemporaryDirectory() as source:
         finished(Path(source))
-        plan = [(verb, name, truly) for truly in (True, False) for name in FAILURES for verb in VERBS]
-        plan = [step for step in plan if not step[2] or step[1] == "kill"]
-        at = dict.fromkeys(plan, 0)
-        while made < attempts and plan:
-            for step in list(plan):
-                verb, name, truly = step
-                if attempt(Path(source), verb, at[step], name, truly=truly):
-                    counts[f"{name}{' -9' if truly else ''} of {verb}"] += 1
-                    made += 1
-                else:
-                    plan.remove(step)
-                at[step] += 1
-    for kind, count in sorted(counts.items()):
-        print(f"{count:4} {kind}")
-    print(f"{made} failures: nothing was lost, and each command ran again")
+        for (failure, truly), verb in itertools.product(kinds, VERBS):
+            place = 0
+            while total + place < attempts and attempt(Path(source), verb, place, failure, truly=truly):
+                place += 1
+            total += place
+            print(f"{place:4} {failure}{' -9' if truly else ''} of {verb}", flush=True)
+    print(f"{total} failures: nothing was lost, and each command ran again")
 
 
 if __name__ == "__main__":

@@ -156,7 +156,9 @@ class Program:
             f"{node.name} {getattr(node.target, '__name__', node.target)} {node.args} {node.kwargs}"
             for node in self.graph.nodes
         )
-        constants = ((name, x) for name, x in self.constants.items() if name not in self.learned)
+        constants = (
+            (name, x) for name, x in self.constants.items() if name not in self.learned and isinstance(x, Tensor)
+        )
         return digest_of_tensors([(_DEVICE.sub("", text), torch.empty(0)), *constants])
 
     @cached_property

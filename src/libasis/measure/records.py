@@ -6,10 +6,10 @@ import contextlib
 import copy
 import logging
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from ..cut import Record, Traced
 from ..data import Replayed, Roll, check_reiterable, describe, replayed, sample_digests
 from ..data.replay import State, random_state
 from ..errors import OptionError, StoreError, first_line
+from ..files import scratch
 from ..types import Plain
 from .allocator import reuse_freed_memory
 
@@ -51,7 +52,7 @@ class _Kept:
     how: str = "kept in memory"
     roll: Roll = field(default_factory=Roll)
     positions: tuple[int, ...] = ()
-    folder: tempfile.TemporaryDirectory[str] | None = None
+    folder: TemporaryDirectory[str] | None = None
     samples: int | None = None
 
 
@@ -295,11 +296,11 @@ class _OnDisk(Sequence[Tensor]):
         return self._tensors[str(range(len(self))[i])].to(self._device)
 
 
-def _temporary(spill: str | Path) -> tempfile.TemporaryDirectory[str]:
+def _temporary(spill: str | Path) -> TemporaryDirectory[str]:
     if not Path(spill).is_dir():
         raise OptionError(f"spill is {str(spill)!r}, which is no folder; give one that exists and has room.")
     try:
-        return tempfile.TemporaryDirectory(prefix="libasis-", dir=spill, ignore_cleanup_errors=True)
+        return scratch(spill)
     except OSError as error:
         raise OptionError(f"spill is {str(spill)!r}, which cannot be written to: {error.strerror}.") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -68,6 +69,12 @@ def _root(
         print(context.get_help())
 
 
+def _say(*words: str) -> None:
+    """Print a line at once; where nobody reads any more, the work goes on."""
+    with contextlib.suppress(BrokenPipeError):
+        print(*words, flush=True)
+
+
 def _read(file: Path, changes: list[str] | None) -> Config:
     from .config import read_config
 
@@ -86,7 +93,7 @@ def demo(
     """Run the whole method on a small model that comes with libasis."""
     from ..demo.run import run as run_demo
 
-    say = None if as_json else partial(print, flush=True)
+    say = None if as_json else _say
     result = run_demo(out, name=name, force=force, progress=None, say=say)
     show.as_json(result) if as_json else show.demo(result)
 
@@ -218,7 +225,7 @@ def _each(
     for file in files:
         config = _read(file, changes)
         folder = (out / file.stem if len(files) > 1 else out) if out is not None else Path(config.output)
-        say = None if quiet else partial(print, f"{file.stem}:", flush=True)
+        say = None if quiet else partial(_say, f"{file.stem}:")
         start = time.process_time()
         try:
             found.append({"file": file, "folder": folder, **work(config, folder, say)})

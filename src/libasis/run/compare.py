@@ -21,7 +21,7 @@ from ..files import alone, check_file, write_text
 from ..measure import Records, keep
 from ..provenance import versions
 from ..report import draw_needed, draw_recovered, to_svg
-from ..store import check_target
+from ..store import check_target, tidy
 from ..types import Plain
 from .config import Config
 from .errors import RunError
@@ -152,6 +152,7 @@ def read_made(kind: type[R], path: Path, made_of: MadeOf, *, force: bool) -> R |
     """
     if not path.exists():
         return None
+    tidy(path)
     try:
         saved = kind.load(path)
         changed = made_of.difference(saved.info.get("made_of"))

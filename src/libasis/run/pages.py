@@ -16,6 +16,7 @@ from ..files import check_file
 from ..graphs import InteractionGraph
 from ..graphs.export import check_export
 from ..report import MARK, Results, suggested_groups, write_page
+from ..store import check_target
 from .cards import cards_of
 from .config import Config
 from .errors import RunError
@@ -42,6 +43,8 @@ def report(config: Config) -> Path:
     output = Output(config)
     with output.alone():
         check_file(output.report, MARK)
+        if config.report.cards:
+            check_target(output.cards, force=True)
         return _report(output, config)
 
 

@@ -24,7 +24,7 @@ from ..files import alone, check_file, sync, told, write_text
 from ..graphs import InteractionGraph
 from ..importance import rules
 from ..interactions import interactions
-from ..store import Stored, check_target, digest_of, load
+from ..store import Stored, check_target, digest_of, load, tidy
 from .config import Config, RuleTable
 from .errors import ConfigError, RunError
 from .made_of import MadeOf, deciding
@@ -60,6 +60,8 @@ class Output:
             StoreError: another process works in it, or it cannot be written to.
         """
         with alone(self.root):
+            for path in (self.basis, self.graph, self.ablation, self.cards):
+                tidy(path)
             self._restore()
             yield
 

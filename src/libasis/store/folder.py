@@ -134,6 +134,17 @@ def write(path: Path, manifest: bytes, tensors: bytes | None, *, force: bool) ->
             _replace(path, _target(path, force), manifest, tensors)
 
 
+def tidy(path: Path) -> None:
+    """Finish or remove what a killed process left in a result's folder.
+
+    Raises:
+        StoreError: another process saves into it, or it cannot be written to.
+    """
+    if path.is_dir() and not path.is_symlink() and any(_OURS.fullmatch(name) for name in os.listdir(path)):
+        with told(path), alone(path):
+            _tidy(path, _head(path) if (path / MANIFEST).exists() else None)
+
+
 def _replace(path: Path, old: ManifestHead | None, manifest: bytes, tensors: bytes | None) -> None:
     file, new = path / TENSORS, ManifestHead.of(manifest)
     _tidy(path, old)

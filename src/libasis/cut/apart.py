@@ -19,7 +19,9 @@ Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 FEW = 4
 
 
-def check_apart(run: Callable[[Inputs], Record], inputs: Inputs, names: Sequence[str], fixed: int | None) -> None:
+def check_apart(
+    run: Callable[[Inputs], Record], inputs: Inputs, together: Record, names: Sequence[str], fixed: int | None
+) -> None:
     """Refuse a model in which the value of a sample depends on other samples, or on its place among them.
 
     Samples in another order, and one sample in place of all, must have at every site the values that they had before.
@@ -27,6 +29,7 @@ def check_apart(run: Callable[[Inputs], Record], inputs: Inputs, names: Sequence
     Args:
         run: the model's record of inputs.
         inputs: the example.
+        together: its record.
         names: of the sites.
         fixed: the only number of samples that the model takes, or None.
 
@@ -35,19 +38,17 @@ def check_apart(run: Callable[[Inputs], Record], inputs: Inputs, names: Sequence
     """
     shown = _varied(inputs, fixed)
     try:
-        together, size = run(shown), size_of(shown)
+        together = together if shown is inputs else run(shown)
     except Exception:
-        if shown is inputs:
-            raise
         return  # it takes nothing but the example
+    inputs, size = shown, size_of(shown)
     if size == 1:
         return
-    inputs = shown
     tensors = [t for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor)]
     batched = [i for i, t in enumerate(tensors) if t.ndim and len(t) == size]
     alike: list[Collection[int]] = [(), *((i,) for i in batched[1:]), *([batched[1:]] if len(batched) > 2 else [])]
     found = None
-    if fixed is None and size > 2 * FEW:
+    if fixed is None and size > FEW:
         found = _mixed(run, together, inputs, torch.linspace(0, size - 1, FEW).long(), ())
         if found is None:
             return

@@ -119,7 +119,7 @@ class Chain(Traced):
             sites = tuple(Site(n, (n,), a.shape[-1]) for n, a in zip(self.names, activations, strict=True))
             known = self._derived(mask=None, _sites=sites)
             run = lambda inputs: known.run_batch(replace(batch, args=inputs[0]))  # noqa: E731
-            check_apart(run, ((x,), {}), record, self.names, None)
+            check_apart(run, ((x,), {}), record, self.names, None, placed=True)
             self._sites = sites
         return record
 

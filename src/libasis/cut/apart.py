@@ -19,7 +19,10 @@ Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 FEW = 4
 
 
-def check_apart(run: Callable[[Inputs], Record], inputs: Inputs, names: Sequence[str], fixed: int | None) -> None:
+def check_apart(
+    run: Callable[[Inputs], Record], inputs: Inputs, together: Record, names: Sequence[str], fixed: int | None,
+    *, placed: bool = False,
+) -> None:  # fmt: skip
     """Refuse a model in which the value of a sample depends on other samples, or on its place among them.
 
     Samples in another order, and one sample in place of all, must have at every site the values that they had before.
@@ -27,27 +30,27 @@ def check_apart(run: Callable[[Inputs], Record], inputs: Inputs, names: Sequence
     Args:
         run: the model's record of inputs.
         inputs: the example.
+        together: its record.
         names: of the sites.
         fixed: the only number of samples that the model takes, or None.
+        placed: whether a value may depend on the sample's place, as long as it does not on other samples.
 
     Raises:
         BatchError: they do not.
     """
     shown = _varied(inputs, fixed)
     try:
-        together, size = run(shown), size_of(shown)
+        together = together if shown is inputs else run(shown)
     except Exception:
-        if shown is inputs:
-            raise
         return  # it takes nothing but the example
+    inputs, size = shown, size_of(shown)
     if size == 1:
         return
-    inputs = shown
     tensors = [t for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor)]
     batched = [i for i, t in enumerate(tensors) if t.ndim and len(t) == size]
     alike: list[Collection[int]] = [(), *((i,) for i in batched[1:]), *([batched[1:]] if len(batched) > 2 else [])]
     found = None
-    if fixed is None and size > 2 * FEW:
+    if fixed is None and size > FEW:
         found = _mixed(run, together, inputs, torch.linspace(0, size - 1, FEW).long(), ())
         if found is None:
             return
@@ -56,6 +59,8 @@ def check_apart(run: Callable[[Inputs], Record], inputs: Inputs, names: Sequence
         if first is None:
             return
         found = first if found is None else found
+    if placed and not _seen(run, together, inputs):
+        return
     again = run(inputs)
     if not all(close(b, a) for a, b in zip(together.activations, again.activations, strict=True)):
         raise ActivationError("The model is random, two runs on the same inputs differ; make it deterministic.")
@@ -80,6 +85,19 @@ def _mixed(
             if len(a) != together.size or len(b) != len(order) or not close(b, a[order.to(a.device)]):
                 return i
     return None
+
+
+def _seen(run: Callable[[Inputs], Record], together: Record, inputs: Inputs) -> bool:
+    """Whether samples that keep their places change with the others."""
+    places, size = torch.arange(together.size), together.size
+    orders = [places * 0, places * 0 + size - 1, places // 2 * 2, (places + 1) // 2 * 2 - 1]
+    for order in orders:
+        order = order.clamp(0, size - 1)  # noqa: PLW2901
+        moved, same = run(_rearranged(inputs, order, ())), order == places
+        pairs = zip(together.activations, moved.activations, strict=True)
+        if not all(close(b[same.to(b.device)], a[same.to(a.device)]) for a, b in pairs):
+            return True
+    return False
 
 
 def _rearranged(inputs: Inputs, samples: Tensor, shared: Collection[int]) -> Inputs:

@@ -106,12 +106,6 @@ class Chain(Traced):
             self._check_value(raw[-1], i, len(x) if x.ndim else 0)
         layouts = [layout_of_tensor(t) for t in raw]
         activations = [layout.canonical(t) for layout, t in zip(layouts, raw, strict=True)]
-        if self._sites is None:
-            sites = tuple(Site(n, (n,), a.shape[-1]) for n, a in zip(self.names, activations, strict=True))
-            known = self._derived(mask=None, _sites=sites)
-            run = lambda inputs: known.run_batch(replace(batch, args=inputs[0]))  # noqa: E731
-            check_apart(run, ((x,), {}), self.names, None)
-            self._sites = sites
         contexts = tuple(
             Context(_section(f, a, b), workspace=4 * (t.numel() + u.numel()) // max(len(t), 1))
             for f, a, b, t, u in zip(self.functions, layouts[:-1], layouts[1:], raw[:-1], raw[1:], strict=True)
@@ -120,7 +114,14 @@ class Chain(Traced):
         tail = Context(lambda z, _: layouts[-1].original(z))
         targets = to_device(batch.targets, raw[-1].device, None)
         numbers = torch.arange(first, first + len(x))
-        return Record(tuple(activations), contexts, tail, counted, targets, batch, numbers)
+        record = Record(tuple(activations), contexts, tail, counted, targets, batch, numbers)
+        if self._sites is None:
+            sites = tuple(Site(n, (n,), a.shape[-1]) for n, a in zip(self.names, activations, strict=True))
+            known = self._derived(mask=None, _sites=sites)
+            run = lambda inputs: known.run_batch(replace(batch, args=inputs[0]))  # noqa: E731
+            check_apart(run, ((x,), {}), record, self.names, None, placed=True)
+            self._sites = sites
+        return record
 
     def _check_value(self, value: Any, i: int, size: int) -> None:
         given = f"an object of type {type(value).__name__}"

@@ -218,10 +218,9 @@ class GraphTrace(Traced):
         with torch.no_grad():
             path = next(name for name, node in cut.program.outputs.items() if node is cut.output)
             check_reproduces(answers, path, cut.answer(self._values(cut, args, kwargs)))
-            if self.mask is not None:
-                self.run_batch(Batch(args, kwargs, None, 0))  # whether the mask fits
-            plain, fixed = self._derived(mask=None), cut.program.fixed_batch
-            check_apart(lambda inputs: plain.run_batch(Batch(*inputs, None, 0)), (args, kwargs), cut.names, fixed)
+            record = self.run_batch(Batch(args, kwargs, None, 0))
+            run = lambda inputs: self._derived(mask=None).run_batch(Batch(*inputs, None, 0))  # noqa: E731
+            check_apart(run, (args, kwargs), record, cut.names, cut.program.fixed_batch)
 
     def facts(self) -> Plain:
         """Model class, fingerprint, sites, dtype, and a digest of what is computed for the example, for the record."""

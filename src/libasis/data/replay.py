@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from ..ambient import ALONE, as_outside
-from ..errors import BatchError, LibasisError, first_line
 
 State = tuple[Any, Any, Any]
 
@@ -63,13 +62,6 @@ def replayed(batches: Iterable[Any], state: State) -> Iterator[Any]:
                 state = random_state()
             except StopIteration:
                 return
-            except LibasisError:
-                raise
-            except Exception as error:
-                raise BatchError(
-                    f"The batches ({type(batches).__name__}) fail when they are read ({type(error).__name__}: "
-                    f"{first_line(error)}); give batches that can be gone through from beginning to end."
-                ) from error
             finally:
                 set_random_state(outside)
         yield item

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..ambient import as_outside
 from ..cut import Record
-from ..errors import BatchError, LibasisError, OptionError, first_line
+from ..errors import BatchError, OptionError, first_line
 from ..types import Vector
 
 MetricSpec = str | Callable[[Tensor, Any], Tensor]
@@ -110,12 +110,10 @@ def _checked(name: str, function: Callable[[Tensor, Any], Any]) -> Callable[[Ten
         try:
             with as_outside():
                 found = function(outputs, targets)
-        except LibasisError:
-            raise
-        except Exception as error:
+        except TypeError as error:  # it takes other things; what else goes wrong in the user's code is the user's
             raise OptionError(
-                f"The metric {name!r} fails on outputs of shape {list(outputs.shape)} ({type(error).__name__}: "
-                f"{first_line(error)}); give a function (outputs, targets) -> scores that runs on them."
+                f"The metric {name!r} does not take outputs of shape {list(outputs.shape)} and the targets "
+                f"({first_line(error)}); give a function (outputs, targets) -> scores that does."
             ) from error
         real = isinstance(found, Tensor) and found.layout == torch.strided and not found.is_meta
         fits = real and found.ndim > 0 and len(found) == len(outputs) and found.numel() > 0

@@ -219,7 +219,8 @@ class GraphTrace(Traced):
             path = next(name for name, node in cut.program.outputs.items() if node is cut.output)
             check_reproduces(answers, path, cut.answer(self._values(cut, args, kwargs)))
             record = self.run_batch(Batch(args, kwargs, None, 0))
-            run = lambda inputs: self._derived(mask=None).run_batch(Batch(*inputs, None, 0))  # noqa: E731
+            alone = self._derived(mask=None)
+            run = lambda inputs: alone.run_batch(Batch(inputs[0], inputs[1], None, 0))  # noqa: E731
             check_apart(run, (args, kwargs), record, cut.names, cut.program.fixed_batch)
 
     def facts(self) -> Plain:

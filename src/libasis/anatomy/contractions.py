@@ -58,6 +58,8 @@ def contraction(node: fx.Node) -> Contraction | None:
     if node.target in _MATRICES:
         a, b = (of[name] for name in _MATRICES[node.target])  # pyright: ignore
         return _matrices(node, a, b)
+    if node.target is aten.tensordot.default:
+        return _tensordot(of)
     if node.target is aten.einsum.default:
         return _einsum(of["equation"], of["tensors"])
     if node.target is aten.sum.dim_IntList and isinstance(of["self"], fx.Node):
@@ -85,6 +87,15 @@ def _matrices(node: fx.Node, a: fx.Node, b: fx.Node) -> Contraction | None:
     tail = [*(["row"] if n > 1 else []), *(["column"] if m > 1 else [])]
     out = _lettered(node, (*lead, *tail))
     return Contraction(a, b, of_a, of_b, (*out[: len(out) - len(tail)], *tail))
+
+
+def _tensordot(of: dict[str, Any]) -> Contraction:
+    a, b = of["self"], of["other"]
+    of_a, of_b = [("a", i) for i in range(_ndim(a))], [("b", i) for i in range(_ndim(b))]
+    for i, j in zip(of["dims_self"], of["dims_other"], strict=True):
+        of_b[j] = of_a[i]
+    out = [*(c for c in of_a if c not in of_b), *(c for c in of_b if c not in of_a)]
+    return Contraction(a, b, tuple(of_a), tuple(of_b), tuple(out))
 
 
 def _einsum(equation: str, tensors: Any) -> Contraction | None:

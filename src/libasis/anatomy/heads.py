@@ -12,7 +12,8 @@ from torch import fx
 from ..cut.program import aten, attention_weights, walk
 from .contractions import Contraction, Letters, contraction
 from .extract import Port
-from .roles import Atom, Dim, NoMatch, Place, Roles, after, joined, kinds
+from .normal_form import given
+from .roles import Atom, Dim, NoMatch, Place, Roles, after, joined, kinds, sizes
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -24,13 +25,11 @@ class Operand:
 
     Attributes:
         node: the tensor.
-        plain: the affine value before a rotation; the tensor itself where there is none.
         features: its dimensions, those that count heads first and in their order.
         heads: the heads that these count; others share them.
     """
 
     node: fx.Node
-    plain: fx.Node
     features: list[int]
     heads: Dim
 
@@ -45,6 +44,7 @@ class HeadNodes:
         value: what is read.
         weights: the attention weights.
         weight_roles: of their dimensions.
+        product_roles: of the dimensions of the products of queries and keys.
         path: from the weights back to the product of queries and keys.
         count: how many heads.
         roles: of the output.
@@ -56,6 +56,7 @@ class HeadNodes:
     value: Operand
     weights: fx.Node
     weight_roles: Roles
+    product_roles: Roles
     path: list[fx.Node]
     count: int
     roles: Roles
@@ -116,11 +117,11 @@ def _matched(reader: Reader, reads: Contraction, looks: Contraction, path: list[
     out = _of_output(reads, weight_roles, value.roles)
     if out is None:
         return None
-    operands = [_operand(reader, n, of, at.roles, atoms) for n, of, at in ((looks.a, looks.of_a, query), (looks.b, looks.of_b, key))]
+    operands = [_operand(n, of, at.roles, atoms) for n, of, at in ((looks.a, looks.of_a, query), (looks.b, looks.of_b, key))]
     shared = {letter: _heads_in(dim) for letter, dim in zip(reads.of_a, weight_roles, strict=True) if letter in reads.of_b}
-    operands.append(_operand(reader, reads.b, reads.of_b, value.roles, shared))
+    operands.append(_operand(reads.b, reads.of_b, value.roles, shared))
     count = math.prod(atom.size for dim in atoms.values() for atom in dim)
-    return HeadNodes(*operands, path[0], weight_roles, path, count, *out)
+    return HeadNodes(*operands, path[0], weight_roles, roles, path, count, *out)
 
 
 def given_mask(node: fx.Node) -> fx.Node | None:
@@ -169,12 +170,16 @@ def _heads_in(dim: Dim) -> Dim:
 
 def _along_path(roles: Roles, path: list[fx.Node]) -> Roles | None:
     """Roles of the weights; None if the softmax runs over something else than keys."""
-    place, softmaxes = Place(roles), 0
+    place, softmaxes, keys = Place(roles), 0, None
     for node, before in zip(path[-2::-1], path[:0:-1], strict=True):
+        of = given(node)
         if node.target is aten.softmax.int:
-            if kinds(place.roles[node.args[1]]) != {"s"}:  # pyright: ignore
+            if kinds(place.roles[of["dim"]]) != {"s"}:
                 return None
             softmaxes += 1
+        elif node.target in (aten.cat.default, aten.slice.Tensor) and kinds(place.roles[of["dim"]]) == {"s"}:
+            keys = place.roles[of["dim"]] if keys is None else keys
+            place = Place(_lengthened(node, before, place.roles, of, keys))
         else:
             place = after(node, {before: place})
     fused = path[-1].target is attention_weights
@@ -183,6 +188,16 @@ def _along_path(roles: Roles, path: list[fx.Node]) -> Roles | None:
     if softmaxes + fused > 1:
         raise NoMatch("has a softmax of a softmax")
     return place.roles
+
+
+def _lengthened(node: fx.Node, before: fx.Node, roles: Roles, of: dict[str, Any], keys: Dim) -> Roles:
+    """With columns that nothing reads put behind those of the keys (attention sinks), and without them again."""
+    dim = of["dim"] % len(roles)
+    size, count = sizes(node)[dim], math.prod(atom.size for atom in keys)
+    first = of["tensors"][0] is before if node.target is aten.cat.default else of["start"] in (0, None) and of["step"] == 1
+    if not first or size < count:
+        raise NoMatch("has attention scores that are not a plain product of queries and keys")
+    return (*roles[:dim], keys if size == count else (Atom("s", size, 1),), *roles[dim + 1 :])
 
 
 def _of_output(reads: Contraction, weights: Roles, value: Roles) -> tuple[Roles, list[int]] | None:
@@ -214,7 +229,7 @@ def _check_order(atoms: list[Atom]) -> None:
             raise NoMatch("counts its heads in an order that cannot be followed")
 
 
-def _operand(reader: Reader, node: fx.Node, letters: Letters, roles: Roles, heads: dict[Any, Dim]) -> Operand:
+def _operand(node: fx.Node, letters: Letters, roles: Roles, heads: dict[Any, Dim]) -> Operand:
     """Queries, keys or values with their dimensions in the order of heads and then of a head's width."""
     by_head, width, atoms = [], [], []
     for i, (letter, dim) in enumerate(zip(letters, roles, strict=True)):
@@ -225,11 +240,15 @@ def _operand(reader: Reader, node: fx.Node, letters: Letters, roles: Roles, head
             atoms.extend(mine)
         else:
             width.append(i)
-    return Operand(node, _plain(reader, node), [*by_head, *width], tuple(atoms))
+    return Operand(node, [*by_head, *width], tuple(atoms))
 
 
-def _plain(reader: Reader, node: fx.Node) -> fx.Node:
-    """The last affine value that all of a query (or key) goes through: before it, weights; after it, a rotation."""
+def plain(reader: Reader, node: fx.Node) -> fx.Node:
+    """The last affine value that all of a query (or key) goes through: before it, weights; after it, a rotation.
+
+    Raises:
+        NoMatch: there is none.
+    """
     if _is_plain(reader, node):
         return node
     end = Port(node, reader.place(node).roles)

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, fx
 
-from ..cut.program import Program, aten, known_size
+from ..cut.program import Program, aten, draws, known_size
 
 _DONE: WeakKeyDictionary[fx.Graph, tuple[Program, dict[fx.Node, fx.Node]]] = WeakKeyDictionary()
 
@@ -36,12 +36,22 @@ def _normalise(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
     graph, where = fx.Graph(), {}
     graph.graph_copy(program.graph, where)
     moved: dict[fx.Node, fx.Node] = {}
+    known: dict[tuple[Any, ...], fx.Node] = {}
     with torch.no_grad():
         for node in list(graph.nodes):
+            if node.op == "call_function" and not draws(node):
+                first = known.setdefault((node.target, repr(node.args), repr(node.kwargs)), node)
+                if first is not node:
+                    node.replace_all_uses_with(first)
+                    moved[node] = first
+                    continue
             if (rule := _RULES.get(node.target)) is None:  # pyright: ignore
                 continue
-            with graph.inserting_before(node):
-                new = rule(Writer(graph), node, given(node))
+            try:
+                with graph.inserting_before(node):
+                    new = rule(Writer(graph), node, given(node))
+            except Exception:  # noqa: BLE001 - an operation used in a way not foreseen here stays as it is
+                new = None
             if new is not None:
                 node.replace_all_uses_with(new)
                 moved[node] = new
@@ -175,6 +185,12 @@ def _cast(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
     return write(aten.to.dtype, of["self"], node.meta["val"].dtype)
 
 
+def _grown(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """Spread as another value is."""
+    sizes = [known_size(size) for size in node.meta["val"].shape]
+    return write(aten.expand.default, of["self"], [-1 if size is None else size for size in sizes])
+
+
 def _gate(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     try:
         return write.sigmoid_gate(of["self"], of["dim"])
@@ -192,11 +208,13 @@ def _part(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
         return write(aten.select.int, of["self"], of["dim"], index)
     if several.target is aten.max.dim and index == 0:
         return write(aten.amax.default, of["self"], [of["dim"]], of["keepdim"])
-    if several.target in (aten.var_mean.correction, aten.std_mean.correction):
-        spread = aten.var.correction if several.target is aten.var_mean.correction else aten.std.correction
+    if several.target in _SPREADS:
+        centre, spread = aten.mean.dim, _SPREADS[several.target]
+        biased = of["correction"] if "correction" in of else int(of["unbiased"])
+        biased = 1 if biased is None else biased
         if index == 1:
-            return write(aten.mean.dim, of["self"], of["dim"], of["keepdim"])
-        return write(spread, of["self"], of["dim"], correction=of["correction"], keepdim=of["keepdim"])
+            return write(centre, of["self"], of["dim"], of["keepdim"])
+        return write(spread, of["self"], of["dim"], correction=biased, keepdim=of["keepdim"])
     if several.target in _PARTED:
         sizes = [known_size(part.shape[of["dim"]]) for part in several.meta["val"]]
         if any(size is None for size in sizes):
@@ -206,6 +224,10 @@ def _part(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     return None
 
 
+_SPREADS = {
+    aten.var_mean.correction: aten.var.correction, aten.var_mean.dim: aten.var.correction,
+    aten.std_mean.correction: aten.std.correction, aten.std_mean.dim: aten.std.correction,
+}  # fmt: skip
 _PARTED = {
     aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.tensor_split.sections,
     aten.tensor_split.indices, aten.split.sizes,
@@ -333,6 +355,7 @@ _RULES: dict[Any, Rule] = {
     ),
     **dict.fromkeys([aten.movedim.int, aten.movedim.intlist, aten.moveaxis.int, aten.moveaxis.intlist], _moved),
     aten.type_as.default: _cast,
+    aten.expand_as.default: _grown,
     aten.glu.default: _gate,
     operator.getitem: _part,
     aten.prelu.default: _unary_prelu,

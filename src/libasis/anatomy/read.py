@@ -16,7 +16,7 @@ from ..cut.subgraph import Subgraph
 from ..types import Matrix, Vector
 from .components import Anatomy, Attention, Norm, Pointwise, Values, values_batch
 from .extract import Port, linear_maps
-from .heads import HeadNodes, Operand
+from .heads import HeadNodes, Operand, plain
 from .normal_form import normalised
 from .reader import Reader
 from .roles import Atom, Dim, NoMatch, Roles, joined, sizes
@@ -43,7 +43,7 @@ def read(context: Context) -> Anatomy | str:
 def _read(subgraph: Subgraph, context: Context) -> Anatomy | str:
     try:
         with torch.no_grad():
-            section = _Assembly(subgraph, context.values)
+            section = Section(subgraph, context.values)
             found = section.anatomy()
             wrong = differs(section.run, found, context, section.positions)
             return "has parts that do not add up to it" if wrong else found
@@ -61,7 +61,7 @@ class _Map:
     b: Vector
 
 
-class _Assembly:
+class Section:
     """Reads one section and takes its matrices."""
 
     def __init__(self, subgraph: Subgraph, values: Values) -> None:
@@ -84,13 +84,13 @@ class _Assembly:
 
     def run(self, x: Tensor, values: Values) -> Tensor:
         """The section in float64, ``[batch, t, d]``."""
-        start, end = (self._port(n, self.reader.place(n).roles) for n in (self.source, self.target))
+        start, end = (self.port(n, self.reader.place(n).roles) for n in (self.source, self.target))
         return end.canonical(self.exact.build([self.source, *self.context], [self.target])(start.original(x), *values)[0])
 
     def anatomy(self) -> Anatomy:
         """Everything, checked to be of one kind."""
         out = self.reader.deep(self.target)
-        end = self._port(self.target, out.roles)
+        end = self.port(self.target, out.roles)
         if (end.positions, end.width) != (self.end.positions, self.end.features):
             raise NoMatch("has an output whose features are spread over several dimensions")
         bases = sorted(out.bases, key=self.program.order.__getitem__)
@@ -122,7 +122,7 @@ class _Assembly:
                 leaves = list(self.reader.regions[base])
             elif base in self.reader.heads:
                 heads = self.reader.heads[base]
-                leaves = [heads.query.plain, heads.key.plain, heads.value.plain]
+                leaves = [plain(self.reader, part.node) for part in (heads.query, heads.key, heads.value)]
             for leaf in leaves:
                 read |= self.reader.shallow(leaf).bases
         self.plain = self.source in read
@@ -130,17 +130,17 @@ class _Assembly:
 
     def _base(self, node: fx.Node) -> Port:
         heads = self.reader.heads.get(node)
-        return Port(node, heads.roles, heads.features) if heads else self._port(node, self.reader.deep(node).roles)
+        return Port(node, heads.roles, heads.features) if heads else self.port(node, self.reader.deep(node).roles)
 
-    def _port(self, node: fx.Node, roles: Roles, features: Sequence[int] | None = None) -> Port:
+    def port(self, node: fx.Node, roles: Roles, features: Sequence[int] | None = None) -> Port:
         return Port(node, roles, features)
 
     def _of_u(self, node: fx.Node, features: Sequence[int] | None = None) -> _Map:
         """A node that is affine in u, as a map of u; gains and shifts of norms are folded."""
         value = self.reader.shallow(node)
         bases = sorted(value.bases, key=self.program.order.__getitem__)
-        ports = [self._port(n, self.reader.shallow(n).roles) for n in bases]
-        maps, b = linear_maps(self.exact, ports, self._port(node, value.roles, features), self.fixed)
+        ports = [self.port(n, self.reader.shallow(n).roles) for n in bases]
+        maps, b = linear_maps(self.exact, ports, self.port(node, value.roles, features), self.fixed)
         total = torch.zeros_like(maps[0])
         for base, W in zip(bases, maps, strict=True):
             norm = self.reader.norms.get(base)
@@ -164,8 +164,8 @@ class _Assembly:
     def _pointwise(self, node: fx.Node, B: Matrix) -> Pointwise:
         leaves = list(self.reader.regions[node])
         maps = [self._of_u(leaf) for leaf in leaves]
-        ports = [self._port(leaf, self.reader.shallow(leaf).roles) for leaf in leaves]
-        end = self._port(node, self.reader.deep(node).roles)
+        ports = [self.port(leaf, self.reader.shallow(leaf).roles) for leaf in leaves]
+        end = self.port(node, self.reader.deep(node).roles)
         run = self.functions.build(leaves, [node])
 
         def activate(*a: Tensor) -> Tensor:
@@ -175,43 +175,42 @@ class _Assembly:
         return Pointwise(torch.stack([m.W for m in maps]), torch.stack([m.b for m in maps]), B, activate)
 
     def _attention(self, heads: HeadNodes, W_O: Matrix) -> Attention:
-        H, queries, keys, values = heads.count, heads.query, heads.key, heads.value
-        if values.plain is not values.node:
-            raise NoMatch("has attention whose values differ from position to position")
-        plain = {part: self._of_u(part.plain, part.features if part.plain is part.node else None) for part in (queries, keys, values)}
-        e = self._port(queries.node, self.reader.place(queries.node).roles).width // _number(queries.heads)
-        v = len(plain[values].b) // _number(values.heads)
+        H, e = heads.count, self.port(heads.query.node, self.reader.place(heads.query.node).roles).width
+        e //= number(heads.query.heads)
         turns, maps = [], []
-        for part in (queries, keys):
-            index = _index(part.heads, H)
-            found, turn = plain[part], None
-            if part.plain is not part.node:
-                groups = len(found.b) // e
-                run = self._turned(part)
-                own = self._shared(run, groups, e, found.b) if groups != _number(part.heads) else torch.arange(groups)
-                every = own[index]
-                turn = _for_all(run, index, every, groups)
-                index = every
-                turn = rotation(turn, found.b.new_zeros(1, self.positions, H, e), self.values, self.fixed)
+        for part in (heads.query, heads.key):
+            before, own, turn = plain(self.reader, part.node), index_of(part.heads, H), None
+            found = self._of_u(before, part.features if before is part.node else None)
+            if before is not part.node:
+                groups, run = len(found.b) // e, self._turned(before, part)
+                shared = torch.arange(groups)
+                if groups != number(part.heads):
+                    shared = self._shared(run, groups, e, found.b)
+                run, own = _for_all(run, own, shared[own], groups), shared[own]
+                turn = rotation(run, found.b.new_zeros(1, self.positions, H, e), self.values, self.fixed)
             turns.append(turn)
-            maps.append((found.W.view(-1, e, self.d)[index], found.b.view(-1, e)[index]))
-        index = _index(values.heads, H)
-        maps.append((plain[values].W.view(-1, v, self.d)[index], plain[values].b.view(-1, v)[index]))
+            maps.append((found.W.view(-1, e, self.d)[own], found.b.view(-1, e)[own]))
+        if plain(self.reader, heads.value.node) is not heads.value.node:
+            raise NoMatch("has attention whose values differ from position to position")
+        found, own = self._of_u(heads.value.node, heads.value.features), index_of(heads.value.heads, H)
+        v = len(found.b) // number(heads.value.heads)
+        maps.append((found.W.view(-1, v, self.d)[own], found.b.view(-1, v)[own]))
         (W_Q, b_Q), (W_K, b_K), (W_V, b_V) = maps
-        found = Attention(W_Q, W_K, W_V, b_Q, b_K, b_V, W_O.view(-1, H, v), 1.0, self._pattern(heads, self.functions), *turns)
+        pattern = self.pattern(heads, self.functions)
+        found = Attention(W_Q, W_K, W_V, b_Q, b_K, b_V, W_O.view(-1, H, v), 1.0, pattern, *turns)
         check_way(heads.path, self.reader.inside)
         like = found.b_Q.new_empty(values_batch(self.values, self.fixed), self.positions, H * e)
-        exact = self._pattern(heads, self.exact)
-        return _scaled(found, scale_of_heads(exact, like, like, self.values, H))
+        exact = self.pattern(heads, self.exact)
+        return _scaled(found, scale_of_heads(exact, like, self.values, *(index_of(part.heads, H) for part in (heads.query, heads.key))))
 
-    def _turned(self, part: Operand) -> Callable[[Tensor, Values], Tensor]:
-        start, end = (self._port(n, self.reader.place(n).roles, f) for n, f in ((part.plain, None), (part.node, part.features)))
-        run = self.functions.build([part.plain, *self.context], [part.node])
+    def _turned(self, before: fx.Node, part: Operand) -> Callable[[Tensor, Values], Tensor]:
+        start, end = (self.port(n, self.reader.place(n).roles, f) for n, f in ((before, None), (part.node, part.features)))
+        run = self.functions.build([before, *self.context], [part.node])
         return lambda x, values: end.canonical(run(start.original(x), *values)[0])
 
-    def _pattern(self, heads: HeadNodes, functions: Functions) -> Callable[[Tensor, Tensor, Values], Tensor]:
-        ports = [self._port(part.node, self.reader.place(part.node).roles, part.features) for part in (heads.query, heads.key)]
-        firsts = [_first(_index(part.heads, heads.count)) for part in (heads.query, heads.key)]
+    def pattern(self, heads: HeadNodes, functions: Functions) -> Callable[[Tensor, Tensor, Values], Tensor]:
+        ports = [self.port(part.node, self.reader.place(part.node).roles, part.features) for part in (heads.query, heads.key)]
+        firsts = [_first(index_of(part.heads, heads.count)) for part in (heads.query, heads.key)]
         run = functions.build([heads.query.node, heads.key.node, *self.context], [heads.weights])
         view = weights_view(heads.weight_roles, heads.count)
 
@@ -234,11 +233,11 @@ class _Assembly:
         return (size / unit).sqrt().round().long() - 1
 
 
-def _number(heads: Dim) -> int:
+def number(heads: Dim) -> int:
     return math.prod(atom.size for atom in heads)
 
 
-def _index(heads: Dim, count: int) -> Tensor:
+def index_of(heads: Dim, count: int) -> Tensor:
     """For each head which of those that a tensor counts it reads, ``[count]``."""
     every, index = torch.arange(count), torch.zeros(count, dtype=torch.long)
     for atom in heads:

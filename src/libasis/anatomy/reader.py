@@ -15,7 +15,7 @@ from .contractions import contraction
 from .extract import Port
 from .heads import HeadNodes, match_heads
 from .norms import NormNode, may_be_norm, norm_of
-from .roles import COPIES, NoMatch, Place, Roles, after, kinds, name, positions, sizes
+from .roles import CHOICES, COPIES, NoMatch, Place, Roles, after, kinds, name, positions, sizes
 
 _SUMS = {
     aten.add.Tensor, aten.sub.Tensor, aten.cat.default, aten.stack.default, aten.neg.default, aten.add.Scalar,
@@ -72,7 +72,10 @@ class Reader:
 
     def __init__(self, program: Program, source: fx.Node, roles: Roles, exact: Functions) -> None:
         self.program, self.source, self.exact = program, source, exact
-        self.inside = {n for n in program.descendants([source]) if not is_size(n)}
+        self.inside = {source}
+        for node in program.graph.nodes:  # what knows the size of a value alone does not depend on it
+            if not is_size(node) and any(n in self.inside for n in node.all_input_nodes):
+                self.inside.add(node)
         self.norms: dict[fx.Node, NormNode] = {}
         self.regions: dict[fx.Node, tuple[fx.Node, ...]] = {}
         self.heads: dict[fx.Node, HeadNodes] = {}
@@ -131,9 +134,7 @@ class Reader:
         if (value := self.maybe(node)) is not None:
             return value
         if (heads := match_heads(self, node)) is not None:
-            self.heads[node] = heads
-            self._places = {n: place for n, place in self._places.items() if isinstance(place, Place)}
-            self._places[node] = Place(heads.roles)
+            self.take(node, heads)
             return Value(heads.roles, frozenset([node]))
         try:
             return self._affine(node, self.deep)
@@ -144,6 +145,12 @@ class Reader:
                 return self._region(node)
             except NoMatch as other:
                 raise self._deepest(node, other) from None
+
+    def take(self, node: fx.Node, heads: HeadNodes) -> None:
+        """A node is what an attention writes."""
+        self.heads[node] = heads
+        self._places = {n: place for n, place in self._places.items() if isinstance(place, Place)}
+        self._places[node] = Place(heads.roles)
 
     def _deepest(self, node: fx.Node, reason: NoMatch) -> NoMatch:
         """The reason of an operand that is not read itself, if there is one: it came first."""
@@ -257,7 +264,7 @@ class Reader:
 
     def _is_pointwise(self, node: fx.Node) -> bool:
         """Elementwise, or an affine operation that such may hold."""
-        return torch.Tag.pointwise in getattr(node.target, "tags", ()) or node.target in COPIES
+        return torch.Tag.pointwise in getattr(node.target, "tags", ()) or node.target in COPIES | CHOICES
 
     def _region(self, node: fx.Node) -> Value:
         """A pointwise part that ends at a node: back through elementwise operations to affine leaves."""

@@ -116,6 +116,10 @@ def after(node: fx.Node, places: dict[fx.Node, Place]) -> Place:
     if node.target is aten.unsqueeze.default:
         dim = of["dim"] % (len(place.roles) + 1)
         return Place((*place.roles[:dim], (), *place.roles[dim:]), place.read)
+    if node.target is aten.view_as_complex.default and kinds(place.roles[-1]) == {"f"}:
+        return Place(place.roles[:-1], place.read)
+    if node.target is aten.view_as_real.default:
+        return Place((*place.roles, (Atom("f", 2),)), place.read)
     if node.target in _SHAPED:
         return Place(_reshaped(place.roles, sizes(node)), place.read)
     if node.target is aten.permute.default:
@@ -161,12 +165,13 @@ _NORMS = {
     aten.layer_norm.default, aten.rms_norm.default, aten.batch_norm.default, aten.group_norm.default,
     aten._native_batch_norm_legit_no_training.default,
 }  # fmt: skip
+CHOICES = {aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf, aten.where.Scalar}
 COPIES = {aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.to.device}
 
 
 def _is_elementwise(node: fx.Node) -> bool:
     tags = getattr(node.target, "tags", ())
-    return torch.Tag.pointwise in tags or node.target in COPIES
+    return torch.Tag.pointwise in tags or node.target in COPIES or node.target in CHOICES
 
 
 def _reshaped(roles: Roles, now: Sequence[int]) -> Roles:

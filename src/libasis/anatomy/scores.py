@@ -38,35 +38,39 @@ def check_way(path: list[fx.Node], inside: set[fx.Node]) -> None:
             raise NoMatch(f"{_REASON} ({node.target.__name__.split('.')[0]})")  # pyright: ignore
 
 
-def scale_of_heads(pattern: Pattern, q: Tensor, k: Tensor, values: Values, heads: int) -> Tensor:
+def scale_of_heads(
+    pattern: Pattern, like: Tensor, values: Values, own_queries: Tensor, own_keys: Tensor
+) -> Tensor:
     r"""By what each head's products are multiplied before the softmax, ``[H]``.
 
     With weights A and any cotangent G, :math:`\partial q_t = c \sum_s A_{ts} (G_{ts} - \sum_u A_{tu} G_{tu}) k_s`.
 
     Args:
         pattern: in float64.
-        q: like queries ``[b, t, H e]``.
-        k: like keys ``[b, s, H e]``.
+        like: queries ``[b, t, H e]``.
         values: context values.
-        heads: H.
+        own_queries: which queries each head has ``[H]``.
+        own_keys: likewise; some heads may have the same.
 
     Raises:
         NoMatch: the derivative of the weights is not that, in random queries and keys.
     """
+    if len(own_queries.unique()) < len(own_queries):
+        raise NoMatch("has heads that share their queries")
     random = torch.Generator().manual_seed(7)
-    q, k = (torch.randn(x.shape, generator=random, dtype=torch.float64).to(x.device) for x in (q, k))
-    A, pull = torch.func.vjp(lambda q, k: pattern(q, k, values), q, k)[:2]
+    heads = len(own_keys)
+    q, k = (torch.randn(like.shape, generator=random, dtype=torch.float64).to(like.device) for _ in range(2))
+    k = k.unflatten(-1, (heads, -1))[:, :, own_keys.to(k.device)].flatten(2)
+    A, pull = torch.func.vjp(lambda q: pattern(q, k, values), q)[:2]
     G = torch.randn(A.shape, generator=random, dtype=torch.float64).to(A)
     moved = A * (G - (A * G).sum(-1, keepdim=True))
-    split = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, *pull(G))]
-    plain = moved @ split[1], moved.mT @ split[0]
-    found = split[2], split[3]
-    size = sum(x.square().sum((0, 2, 3)) for x in plain)
-    scale = sum((x * y).sum((0, 2, 3)) for x, y in zip(plain, found, strict=True)) / size  # pyright: ignore
-    scale = torch.where(size > 0, scale, 1.0)  # pyright: ignore
+    keys, found = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (k, *pull(G)))
+    plain = moved @ keys
+    size = plain.square().sum((0, 2, 3))
+    scale = (plain * found).sum((0, 2, 3)) / size
+    scale = torch.where(size > 0, scale, 1.0)
     scale = torch.tensor([float(f"{c:.13g}") for c in scale.tolist()], dtype=torch.float64, device=scale.device)
-    for x, y in zip(plain, found, strict=True):
-        off = (x * scale[:, None, None] - y).abs().max()
-        if not bool(off <= 1e-9 * (y.abs().max() + 1e-3)):
-            raise NoMatch(_REASON)
+    off = (plain * scale[:, None, None] - found).abs().max()
+    if not bool(off <= 1e-9 * (found.abs().max() + 1e-3)):
+        raise NoMatch(_REASON)
     return scale

@@ -42,8 +42,8 @@ def _normalise(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
             if node.op == "call_function" and not draws(node):
                 first = known.setdefault((node.target, repr(node.args), repr(node.kwargs)), node)
                 if first is not node:
-                    node.replace_all_uses_with(first)
-                    moved[node] = first
+                    moved[node] = _followed(first, moved)
+                    node.replace_all_uses_with(moved[node])
                     continue
             if (rule := _RULES.get(node.target)) is None:  # pyright: ignore
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
     found = contraction(node)
     if node.target is attention_weights or found is None or not {found.a, found.b} <= reader.inside:
         return None
+    with contextlib.suppress(NoMatch):
+        reader.place(node)
+        return None  # it keeps positions apart
     for reads in (found, found.swapped()):
         path = _path_to_product(reader, reads.a)
         if path is not None:

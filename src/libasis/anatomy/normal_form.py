@@ -243,14 +243,6 @@ def _unary_prelu(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | 
     return write(aten.add.Tensor, write(aten.relu.default, x), below)
 
 
-def _taken(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """Picks along one dimension by a fixed list, as `index_select`."""
-    picks = [(i, index) for i, index in enumerate(of["indices"]) if index is not None]
-    if len(picks) != 1 or picks[0][1].meta["val"].ndim != 1 or picks[0][1].meta["val"].dtype == torch.bool:
-        return None
-    return write(aten.index_select.default, of["self"], *picks[0])
-
-
 def _softmax_of(write: Writer, x: fx.Node, dim: int) -> fx.Node:
     return write(aten.softmax.int, x, dim)
 
@@ -359,7 +351,6 @@ _RULES: dict[Any, Rule] = {
     aten.glu.default: _gate,
     operator.getitem: _part,
     aten.prelu.default: _unary_prelu,
-    aten.index.Tensor: _taken,
     aten.div.Tensor: _quotient,
     aten.exp.default: _log_normalised,
     aten.einsum.default: _by_pairs,

@@ -25,7 +25,7 @@ _PRODUCTS = {aten.mul.Tensor, aten.div.Tensor, aten.mul.Scalar, aten.div.Scalar}
 _ONE_OPERAND = {
     aten.reshape.default, aten.unflatten.int, aten.flatten.using_ints, aten.unsqueeze.default, aten.squeeze.dim,
     aten.squeeze.dims, aten.squeeze.default, aten.permute.default, aten.expand.default, aten.select.int,
-    aten.slice.Tensor, aten.repeat_interleave.self_int, aten.index_select.default, aten.flip.default,
+    aten.slice.Tensor, aten.repeat_interleave.self_int, aten.index_select.default, aten.index.Tensor, aten.flip.default,
     aten.roll.default, aten.narrow.default, aten.mean.dim, aten.sum.dim_IntList, aten.conv1d.default,
     aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding, aten.conv2d.padding, aten.conv3d.padding,
     aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default, *COPIES,

@@ -130,6 +130,8 @@ def after(node: fx.Node, places: dict[fx.Node, Place]) -> Place:
         return _selected(node, place, of)
     if node.target is aten.slice.Tensor and kinds(place.roles[of["dim"]]) == {"t"}:
         return _sliced(node, place, of)
+    if node.target is aten.index.Tensor:
+        return Place(_picks(node, place.roles, of), place.read)
     if node.target in _ALONG:
         return Place(_along(node, place.roles, of), place.read)
     if node.target in (aten.cat.default, aten.stack.default):
@@ -237,6 +239,15 @@ def _along(node: fx.Node, roles: Roles, of: dict[str, Any]) -> Roles:
     for dim in dims if isinstance(dims, (list, tuple)) else [dims]:
         if not isinstance(dim, int) or not kinds(roles[dim]) <= {"f"}:
             raise NoMatch(f"takes samples or positions apart ({name(node)})")
+    return _resized(node, roles)
+
+
+def _picks(node: fx.Node, roles: Roles, of: dict[str, Any]) -> Roles:
+    """Some of the features along one dimension, by a list of numbers."""
+    picks = [(i, index) for i, index in enumerate(of["indices"]) if index is not None]
+    plain = len(picks) == 1 and len(sizes(picks[0][1])) == 1 and picks[0][1].meta["val"].dtype != torch.bool
+    if not plain or not kinds(roles[picks[0][0]]) <= {"f"}:
+        raise NoMatch(f"takes samples or positions apart ({name(node)})")
     return _resized(node, roles)
 
 

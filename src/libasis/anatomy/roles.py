@@ -10,6 +10,7 @@ heads may share a dimension, positions may have several. An operation that mixes
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -56,6 +57,8 @@ class Place(NamedTuple):
 def sizes(node: fx.Node) -> list[int]:
     """The shape of a node with a stand-in for the batch size."""
     value = node.meta.get("val")
+    if isinstance(value, (tuple, list)) and value:
+        value = value[0]
     if not isinstance(value, Tensor):
         raise NoMatch(f"computes something that is not a tensor ({name(node)})")
     return [_number(size) for size in value.shape]
@@ -113,6 +116,10 @@ def after(node: fx.Node, places: dict[fx.Node, Place]) -> Place:
         raise NoMatch(f"joins values at different positions ({name(node)})")
     first = dependent[0]
     place, of = places[first], given(node)
+    if node.target is operator.getitem:
+        return Place(_resized(node, place.roles), place.read)
+    if node.target is aten.one_hot.default:
+        return Place((*place.roles, joined([Atom("f", sizes(node)[-1])])), place.read)
     if node.target is aten.unsqueeze.default:
         dim = of["dim"] % (len(place.roles) + 1)
         return Place((*place.roles[:dim], (), *place.roles[dim:]), place.read)
@@ -130,6 +137,11 @@ def after(node: fx.Node, places: dict[fx.Node, Place]) -> Place:
         return _selected(node, place, of)
     if node.target is aten.slice.Tensor and kinds(place.roles[of["dim"]]) == {"t"}:
         return _sliced(node, place, of)
+    if node.target is aten.repeat_interleave.self_int and not kinds(place.roles[of["dim"] or 0]) <= {"f"}:
+        dim, times = of["dim"] % len(place.roles), joined([Atom("f", of["repeats"])])
+        return Place((*place.roles[:dim], joined([*place.roles[dim], *times]), *place.roles[dim + 1 :]), place.read)
+    if node.target is aten.index.Tensor and of["self"] not in places:
+        return Place(_looked_up(node, of, places), place.read)
     if node.target is aten.index.Tensor:
         return Place(_picks(node, place.roles, of), place.read)
     if node.target in _ALONG:
@@ -154,14 +166,15 @@ _SHAPED = {
 _ALONG = {
     aten.slice.Tensor, aten.repeat_interleave.self_int, aten.index_select.default, aten.flip.default,
     aten.roll.default, aten.softmax.int, aten._softmax.default, aten.log_softmax.int, aten.cumsum.default,
-    aten.narrow.default, aten.scatter.src, aten.scatter.value, aten.gather.default,
+    aten.narrow.default, aten.scatter.src, aten.scatter.value, aten.gather.default, aten.topk.default,
+    aten.sort.default, aten.max.dim, aten.min.dim,
 }  # fmt: skip
 _CONVOLUTIONS = {aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding,
                  aten.conv2d.padding, aten.conv3d.padding}  # fmt: skip
 _REDUCTIONS = {
     aten.mean.dim, aten.sum.dim_IntList, aten.var.correction, aten.var.dim, aten.std.correction, aten.std.dim,
     aten.amax.default, aten.amin.default, aten.linalg_vector_norm.default, aten.norm.ScalarOpt_dim,
-    aten.logsumexp.default, aten.prod.dim_int,
+    aten.logsumexp.default, aten.prod.dim_int, aten.argmax.default, aten.argmin.default,
 }  # fmt: skip
 _NORMS = {
     aten.layer_norm.default, aten.rms_norm.default, aten.batch_norm.default, aten.group_norm.default,
@@ -236,9 +249,11 @@ def _picked(node: fx.Node, place: Place, dim: int, picks: list[int]) -> tuple[in
 def _along(node: fx.Node, roles: Roles, of: dict[str, Any]) -> Roles:
     """Operations along one dimension or several, which must hold features."""
     dims = of.get("dims", of.get("dim"))
-    for dim in dims if isinstance(dims, (list, tuple)) else [dims]:
+    for dim in _listed(dims):
         if not isinstance(dim, int) or not kinds(roles[dim]) <= {"f"}:
             raise NoMatch(f"takes samples or positions apart ({name(node)})")
+    if node.target in (aten.max.dim, aten.min.dim):
+        return _reduced(node, roles, of)
     return _resized(node, roles)
 
 
@@ -249,6 +264,15 @@ def _picks(node: fx.Node, roles: Roles, of: dict[str, Any]) -> Roles:
     if not plain or not kinds(roles[picks[0][0]]) <= {"f"}:
         raise NoMatch(f"takes samples or positions apart ({name(node)})")
     return _resized(node, roles)
+
+
+def _looked_up(node: fx.Node, of: dict[str, Any], places: dict[fx.Node, Place]) -> Roles:
+    """Weights that each position picks for itself, as those of an expert."""
+    picks = [(i, index) for i, index in enumerate(of["indices"]) if index is not None]
+    if len(picks) != 1:
+        raise NoMatch(f"takes samples or positions apart ({name(node)})")
+    (dim, index), table = picks[0], [joined([Atom("f", size)]) for size in sizes(of["self"])]
+    return (*table[:dim], *places[index].roles, *table[dim + 1 :])
 
 
 def _resized(node: fx.Node, roles: Roles) -> Roles:

@@ -1,4 +1,4 @@
-"""Products that sum over shared dimensions, whatever they are spelled as: einsum, matmul, bmm, linear, a sum of a product."""
+"""Products that sum over shared dimensions, however spelled: einsum, matmul, bmm, linear, a sum of a product."""
 
 from __future__ import annotations
 
@@ -104,9 +104,7 @@ def _einsum(equation: str, tensors: Any) -> Contraction | None:
     left, arrow, out = equation.replace(" ", "").partition("->")
     parts = left.split(",")
     if not arrow:
-        out = ("..." if "..." in left else "") + "".join(
-            sorted(c for c in set(left) - set(",.") if left.count(c) == 1)
-        )
+        out = ("..." if "..." in left else "") + "".join(sorted(c for c in set(left) - set(",.") if left.count(c) == 1))
     letters = [_with_dots(part, _ndim(x)) for part, x in zip(parts, tensors, strict=True)]
     if any(len(set(of)) < len(of) for of in letters):
         return None

@@ -14,7 +14,8 @@ from ..cut.program import aten, attention_weights, walk
 from .contractions import Contraction, Letters, contraction
 from .extract import Port
 from .normal_form import given
-from .roles import Atom, Dim, NoMatch, Place, Roles, after, joined, kinds, sizes
+from .places import after
+from .roles import Atom, Dim, NoMatch, Place, Roles, joined, kinds, sizes
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -121,8 +122,12 @@ def _matched(reader: Reader, reads: Contraction, looks: Contraction, path: list[
     out = _of_output(reads, weight_roles, value.roles)
     if out is None:
         return None
-    operands = [_operand(n, of, at.roles, atoms) for n, of, at in ((looks.a, looks.of_a, query), (looks.b, looks.of_b, key))]
-    shared = {letter: _heads_in(dim) for letter, dim in zip(reads.of_a, weight_roles, strict=True) if letter in reads.of_b}
+    operands = [
+        _operand(n, of, at.roles, atoms) for n, of, at in ((looks.a, looks.of_a, query), (looks.b, looks.of_b, key))
+    ]
+    shared = {
+        letter: _heads_in(dim) for letter, dim in zip(reads.of_a, weight_roles, strict=True) if letter in reads.of_b
+    }
     operands.append(_operand(reads.b, reads.of_b, value.roles, shared))
     count = math.prod(atom.size for dim in atoms.values() for atom in dim)
     return HeadNodes(*operands, path[0], weight_roles, roles, path, count, *out)
@@ -198,7 +203,9 @@ def _lengthened(node: fx.Node, before: fx.Node, roles: Roles, of: dict[str, Any]
     """With columns that nothing reads put behind those of the keys (attention sinks), and without them again."""
     dim = of["dim"] % len(roles)
     size, count = sizes(node)[dim], math.prod(atom.size for atom in keys)
-    first = of["tensors"][0] is before if node.target is aten.cat.default else of["start"] in (0, None) and of["step"] == 1
+    first = (
+        of["tensors"][0] is before if node.target is aten.cat.default else of["start"] in (0, None) and of["step"] == 1
+    )
     if not first or size < count:
         raise NoMatch("has attention scores that are not a plain product of queries and keys")
     return (*roles[:dim], keys if size == count else (Atom("s", size, 1),), *roles[dim + 1 :])

@@ -1,8 +1,9 @@
 r"""A section as functions of each position alone, before and after one attention: whatever these compute.
 
 With x the input, queries, keys and values are functions of each position, heads write :math:`o_t = \sum_s A_{ts} v_s`
-with a softmax A of their products, and the output is a function of :math:`x_t` and :math:`o_t`. Norms of queries and keys,
-caps of scores, sinks, norms behind, gates and routed experts are all of that kind; so is a section without attention.
+with a softmax A of their products, and the output is a function of :math:`x_t` and :math:`o_t`. Norms of queries and
+keys, caps of scores, sinks, norms behind, gates and routed experts are all of that kind; so is a section without
+attention.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from ..cut.program import aten, attention_weights, walk
 from ..cut.subgraph import Subgraph
 from .components import Values, values_batch
 from .contractions import contraction
+from .extract import Port
+from .head_maps import first_of, index_of, number, weights_view
 from .heads import HeadNodes, match_heads
-from .read import Section, index_of, number, weights_view
+from .read import Section
 from .roles import NoMatch, Place
 
 _READ: WeakKeyDictionary[Subgraph, Mixing | str] = WeakKeyDictionary()
@@ -45,7 +48,7 @@ def _read(subgraph: Subgraph, context: Context) -> Mixing:
     section = Section(subgraph, context.values)
     heads = _attention_in(section)
     place = section.reader.place(section.target)
-    end = section.port(section.target, place.roles)
+    end = Port(section.target, place.roles)
     if (end.positions, end.width) != (section.end.positions, section.end.features):
         raise NoMatch("has an output whose features are spread over several dimensions")
     _check(Mixing(section, section.exact, heads, place), section, context)
@@ -85,16 +88,16 @@ class Mixing:
         self.d, self.read = section.d, place.read
         self.H = self.e = self.v = 0
         reader, context = section.reader, section.context
-        self.source, self.end = (section.port(n, reader.place(n).roles) for n in (section.source, section.target))
+        self.source, self.end = (Port(n, reader.place(n).roles) for n in (section.source, section.target))
         self.d_out = self.end.width
         written = [] if attention is None else [attention[0]]
         self._after = functions.build([section.source, *written, *context], [section.target])
         if attention is None:
             return
         node, heads = attention
-        self.written = section.port(node, heads.roles, heads.features)
+        self.written = Port(node, heads.roles, heads.features)
         parts = (heads.query, heads.key, heads.value)
-        self.parts = [section.port(part.node, reader.place(part.node).roles, part.features) for part in parts]
+        self.parts = [Port(part.node, reader.place(part.node).roles, part.features) for part in parts]
         self.H = heads.count
         self.own = [index_of(part.heads, self.H) for part in parts]
         counts = [number(part.heads) for part in parts]
@@ -148,8 +151,7 @@ class Mixing:
 
 def _few(x: Tensor, own: Tensor) -> Tensor:
     """Of ``[b, s, H, e]`` each that some heads share once, ``[b, s, n e]``."""
-    first = torch.stack([(own == i).nonzero()[0, 0] for i in range(int(own.max()) + 1)])
-    return x[:, :, first.to(x.device)].flatten(2)
+    return x[:, :, first_of(own).to(x.device)].flatten(2)
 
 
 def _check(found: Mixing, section: Section, context: Context) -> None:

@@ -121,7 +121,7 @@ Rule = Callable[[Writer, fx.Node, dict[str, Any]], "fx.Node | None"]
 
 
 def _scaled_sum(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """x + alpha y, and its like."""
+    """X + alpha y, and its like."""
     alpha = of.get("alpha", 1)
     if alpha == 1 and node.target is not aten.rsub.Tensor:
         return None
@@ -133,7 +133,7 @@ def _scaled_sum(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | N
 
 
 def _sum_of_product(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
-    """beta x + alpha a @ b."""
+    """Beta x + alpha a @ b."""
     a, b = (of[name] for name in (("vec1", "vec2") if "vec1" in of else _FACTORS[node.target]))
     product = write.times(write(aten.matmul.default, a, b), of["alpha"])
     if of["beta"] == 0:
@@ -142,19 +142,20 @@ def _sum_of_product(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node
 
 
 _FACTORS = {
-    aten.addmm.default: ("mat1", "mat2"), aten.baddbmm.default: ("batch1", "batch2"), aten.addmv.default: ("mat", "vec"),
+    aten.addmm.default: ("mat1", "mat2"), aten.baddbmm.default: ("batch1", "batch2"),
+    aten.addmv.default: ("mat", "vec"),
 }  # fmt: skip
 
 
 def _pointwise_sum(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
-    """x + value a b, x + value a / b."""
+    """X + value a b, x + value a / b."""
     operation = aten.mul.Tensor if node.target is aten.addcmul.default else aten.div.Tensor
     part = write.times(write(operation, of["tensor1"], of["tensor2"]), of["value"])
     return write(aten.add.Tensor, of["self"], part)
 
 
 def _between(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
-    """x + w (y - x)."""
+    """X + w (y - x)."""
     step = write(aten.mul.Tensor, write(aten.sub.Tensor, of["end"], of["self"]), of["weight"])
     return write(aten.add.Tensor, of["self"], step)
 

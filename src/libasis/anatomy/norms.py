@@ -1,4 +1,4 @@
-"""Norms in a graph, recognised by what they compute: a gain times the input (less its mean) over its root mean square."""
+"""Norms in a graph, recognised by what they compute: a gain times the input over its root mean square."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NormNode:
 
 
 def may_be_norm(node: fx.Node, inside: Callable[[fx.Node], bool]) -> bool:
-    """Whether it is worth running: one operation that normalises, or a product of two values that depend on the input."""
+    """Whether it is worth running: an operation that normalises, or a product of values that depend on the input."""
     return node.target in NORMS or (node.target in QUOTIENTS and sum(inside(n) for n in node.all_input_nodes) == 2)
 
 

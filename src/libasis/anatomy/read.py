@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,6 +16,7 @@ from ..cut.subgraph import Subgraph
 from ..types import Matrix, Vector
 from .components import Anatomy, Attention, Norm, Pointwise, Values, values_batch
 from .extract import Port, linear_maps
+from .head_maps import first_of, for_all, index_of, number, picked, scaled, side_by_side, weights_view
 from .heads import HeadNodes, Operand, plain
 from .normal_form import normalised
 from .reader import Reader
@@ -84,13 +85,15 @@ class Section:
 
     def run(self, x: Tensor, values: Values) -> Tensor:
         """The section in float64, ``[batch, t, d]``."""
-        start, end = (self.port(n, self.reader.place(n).roles) for n in (self.source, self.target))
-        return end.canonical(self.exact.build([self.source, *self.context], [self.target])(start.original(x), *values)[0])
+        start, end = (Port(n, self.reader.place(n).roles) for n in (self.source, self.target))
+        return end.canonical(
+            self.exact.build([self.source, *self.context], [self.target])(start.original(x), *values)[0]
+        )
 
     def anatomy(self) -> Anatomy:
         """Everything, checked to be of one kind."""
         out = self.reader.deep(self.target)
-        end = self.port(self.target, out.roles)
+        end = Port(self.target, out.roles)
         if (end.positions, end.width) != (self.end.positions, self.end.features):
             raise NoMatch("has an output whose features are spread over several dimensions")
         bases = sorted(out.bases, key=self.program.order.__getitem__)
@@ -106,7 +109,7 @@ class Section:
             skip=into.get(self.source),
             norm=Norm(*next(iter(norms))) if norms else None,
             pointwise=tuple(self._branches(bases, into)),
-            attention=_side_by_side(attentions) if attentions else None,
+            attention=side_by_side(attentions) if attentions else None,
             read=out.read,
         )
         if norms and self.plain:
@@ -130,17 +133,14 @@ class Section:
 
     def _base(self, node: fx.Node) -> Port:
         heads = self.reader.heads.get(node)
-        return Port(node, heads.roles, heads.features) if heads else self.port(node, self.reader.deep(node).roles)
-
-    def port(self, node: fx.Node, roles: Roles, features: Sequence[int] | None = None) -> Port:
-        return Port(node, roles, features)
+        return Port(node, heads.roles, heads.features) if heads else Port(node, self.reader.deep(node).roles)
 
     def _of_u(self, node: fx.Node, features: Sequence[int] | None = None) -> _Map:
         """A node that is affine in u, as a map of u; gains and shifts of norms are folded."""
         value = self.reader.shallow(node)
         bases = sorted(value.bases, key=self.program.order.__getitem__)
-        ports = [self.port(n, self.reader.shallow(n).roles) for n in bases]
-        maps, b = linear_maps(self.exact, ports, self.port(node, value.roles, features), self.fixed)
+        ports = [Port(n, self.reader.shallow(n).roles) for n in bases]
+        maps, b = linear_maps(self.exact, ports, Port(node, value.roles, features), self.fixed)
         total = torch.zeros_like(maps[0])
         for base, W in zip(bases, maps, strict=True):
             norm = self.reader.norms.get(base)
@@ -164,8 +164,8 @@ class Section:
     def _pointwise(self, node: fx.Node, B: Matrix) -> Pointwise:
         leaves = list(self.reader.regions[node])
         maps = [self._of_u(leaf) for leaf in leaves]
-        ports = [self.port(leaf, self.reader.shallow(leaf).roles) for leaf in leaves]
-        end = self.port(node, self.reader.deep(node).roles)
+        ports = [Port(leaf, self.reader.shallow(leaf).roles) for leaf in leaves]
+        end = Port(node, self.reader.deep(node).roles)
         run = self.functions.build(leaves, [node])
 
         def activate(*a: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ class Section:
         return Pointwise(torch.stack([m.W for m in maps]), torch.stack([m.b for m in maps]), B, activate)
 
     def _attention(self, heads: HeadNodes, W_O: Matrix) -> Attention:
-        H, e = heads.count, self.port(heads.query.node, self.reader.place(heads.query.node).roles).width
+        H, e = heads.count, Port(heads.query.node, self.reader.place(heads.query.node).roles).width
         e //= number(heads.query.heads)
         turns, maps = [], []
         for part in (heads.query, heads.key):
@@ -186,7 +186,7 @@ class Section:
                 shared = torch.arange(groups)
                 if groups != number(part.heads):
                     shared = self._shared(run, groups, e, found.b)
-                run, own = _for_all(run, own, shared[own], groups), shared[own]
+                run, own = for_all(run, own, shared[own], groups), shared[own]
                 turn = rotation(run, found.b.new_zeros(1, self.positions, H, e), self.values, self.fixed)
             turns.append(turn)
             maps.append((found.W.view(-1, e, self.d)[own], found.b.view(-1, e)[own]))
@@ -201,21 +201,30 @@ class Section:
         check_way(heads.path, self.reader.inside)
         like = found.b_Q.new_empty(values_batch(self.values, self.fixed), self.positions, H * e)
         exact = self.pattern(heads, self.exact)
-        return _scaled(found, scale_of_heads(exact, like, self.values, *(index_of(part.heads, H) for part in (heads.query, heads.key))))
+        return scaled(
+            found,
+            scale_of_heads(exact, like, self.values, *(index_of(part.heads, H) for part in (heads.query, heads.key))),
+        )
 
     def _turned(self, before: fx.Node, part: Operand) -> Callable[[Tensor, Values], Tensor]:
-        start, end = (self.port(n, self.reader.place(n).roles, f) for n, f in ((before, None), (part.node, part.features)))
+        start, end = (Port(n, self.reader.place(n).roles, f) for n, f in ((before, None), (part.node, part.features)))
         run = self.functions.build([before, *self.context], [part.node])
         return lambda x, values: end.canonical(run(start.original(x), *values)[0])
 
     def pattern(self, heads: HeadNodes, functions: Functions) -> Callable[[Tensor, Tensor, Values], Tensor]:
-        ports = [self.port(part.node, self.reader.place(part.node).roles, part.features) for part in (heads.query, heads.key)]
-        firsts = [_first(index_of(part.heads, heads.count)) for part in (heads.query, heads.key)]
+        """From rotated queries and keys of all heads and the context values to the weights."""
+        ports = [
+            Port(part.node, self.reader.place(part.node).roles, part.features) for part in (heads.query, heads.key)
+        ]
+        firsts = [first_of(index_of(part.heads, heads.count)) for part in (heads.query, heads.key)]
         run = functions.build([heads.query.node, heads.key.node, *self.context], [heads.weights])
         view = weights_view(heads.weight_roles, heads.count)
 
         def pattern(q: Tensor, k: Tensor, values: Values) -> Tensor:
-            raw = (port.original(_picked(x, heads.count, first)) for port, first, x in zip(ports, firsts, (q, k), strict=True))
+            raw = (
+                port.original(picked(x, heads.count, first))
+                for port, first, x in zip(ports, firsts, (q, k), strict=True)
+            )
             return view(run(*raw, *values)[0])
 
         return pattern
@@ -231,93 +240,6 @@ class Section:
         one[:, :, 0] = 1.0
         unit = rotate(one.flatten(2), self.values).unflatten(-1, (-1, e)).square().sum((0, 1, 3)).max()
         return (size / unit).sqrt().round().long() - 1
-
-
-def number(heads: Dim) -> int:
-    return math.prod(atom.size for atom in heads)
-
-
-def index_of(heads: Dim, count: int) -> Tensor:
-    """For each head which of those that a tensor counts it reads, ``[count]``."""
-    every, index = torch.arange(count), torch.zeros(count, dtype=torch.long)
-    for atom in heads:
-        index = index * atom.size + every // atom.step % atom.size
-    return index
-
-
-def _first(index: Tensor) -> Tensor:
-    """For each value of an index where it stands first."""
-    return torch.stack([(index == i).nonzero()[0, 0] for i in range(int(index.max()) + 1)])
-
-
-def _picked(x: Tensor, count: int, heads: Tensor) -> Tensor:
-    """Some of the heads of ``[b, t, count e]``, one after the other."""
-    return x if len(heads) == count else x.unflatten(-1, (count, -1))[:, :, heads.to(x.device)].flatten(2)
-
-
-def _for_all(
-    run: Callable[[Tensor, Values], Tensor], own: Tensor, every: Tensor, groups: int
-) -> Callable[[Tensor, Values], Tensor]:
-    """A rotation of what few heads have as one of what all heads read: ``own`` of its results, ``every`` of its inputs."""
-    H, first, results = len(every), _first(every), int(own.max()) + 1
-    if len(first) != groups:
-        raise NoMatch("has queries or keys that no head reads")
-    if results == H and groups == H:
-        return run
-    return lambda x, values: run(_picked(x, H, first), values).unflatten(-1, (results, -1))[:, :, own.to(x.device)].flatten(2)
-
-
-def weights_view(roles: Roles, count: int) -> Callable[[Tensor], Tensor]:
-    """From the graph's attention weights to ``[b, H, t, s]``."""
-    atoms = [atom for dim in roles for atom in dim]
-    sizes = [-1 if atom.role == "b" else atom.size for atom in atoms]
-    order = [k for role in "bhts" for k in sorted(_of(atoms, role), key=lambda k: -atoms[k].step)]
-    T, S = (math.prod(atoms[k].size for k in _of(atoms, role)) for role in "ts")
-    if count != math.prod(atoms[k].size for k in _of(atoms, "h")):
-        raise NoMatch("has attention weights that some heads share")
-    return lambda x: x.reshape(sizes).permute(order).reshape(-1, count, T, S)
-
-
-def _of(atoms: Sequence[Atom], role: str) -> list[int]:
-    return [k for k, atom in enumerate(atoms) if atom.role == role]
-
-
-def _scaled(found: Attention, scale: Tensor) -> Attention:
-    """With the factor that each head's scores have: one number, or in its queries."""
-    if bool((scale == scale[0]).all()):
-        return replace(found, scale=float(scale[0]))
-    if bool((scale == 0).any()):
-        raise NoMatch("has heads that look nowhere")
-    scale, e = scale.to(found.W_Q), found.W_Q.shape[1]
-    by_query = scale.repeat_interleave(e)
-    pattern = found.pattern
-    return replace(
-        found,
-        W_Q=found.W_Q * scale[:, None, None],
-        b_Q=found.b_Q * scale[:, None],
-        pattern=lambda q, k, values: pattern(q / by_query.to(q), k, values),
-    )
-
-
-def _side_by_side(attentions: Sequence[Attention]) -> Attention:
-    """Several attentions as one with more heads."""
-    first, *others = attentions
-    if not others:
-        return first
-    widths = {(n.W_Q.shape[1], n.W_V.shape[1]) for n in attentions}
-    turned = any(n.rotate_query is not None or n.rotate_key is not None for n in attentions)
-    if len(widths) > 1 or turned or any(n.scale != first.scale for n in others):
-        raise NoMatch("has more than one attention")
-    counts = [len(n.W_Q) * n.W_Q.shape[1] for n in attentions]
-
-    def pattern(q: Tensor, k: Tensor, values: Values) -> Tensor:
-        each = zip(attentions, q.split(counts, -1), k.split(counts, -1), strict=True)
-        return torch.cat([n.pattern(mine, theirs, values) for n, mine, theirs in each], 1)
-
-    names = ("W_Q", "W_K", "W_V", "b_Q", "b_K", "b_V")
-    parts = {name: torch.cat([getattr(n, name) for n in attentions]) for name in names}
-    W_O = torch.cat([n.W_O for n in attentions], 1)
-    return Attention(**parts, W_O=W_O, scale=first.scale, pattern=pattern)
 
 
 def _roles(batch: int, feature: int, shape: Sequence[int], samples: int) -> Roles:

@@ -15,7 +15,8 @@ from .contractions import contraction
 from .extract import Port
 from .heads import HeadNodes, match_heads
 from .norms import NormNode, may_be_norm, norm_of
-from .roles import CHOICES, COPIES, NoMatch, Place, Roles, after, kinds, name, positions, sizes
+from .places import after, is_elementwise
+from .roles import COPIES, NoMatch, Place, Roles, kinds, name, sizes
 
 _SUMS = {
     aten.add.Tensor, aten.sub.Tensor, aten.cat.default, aten.stack.default, aten.neg.default, aten.add.Scalar,
@@ -139,7 +140,7 @@ class Reader:
         try:
             return self._affine(node, self.deep)
         except NoMatch as reason:
-            if not self._is_pointwise(node):
+            if not is_elementwise(node):
                 raise self._deepest(node, reason) from None
             try:
                 return self._region(node)
@@ -186,7 +187,7 @@ class Reader:
         return self._value(node, frozenset([node]), steady=True)
 
     def _is_about_source(self, node: fx.Node) -> bool:
-        """Whether a value depends on nothing but the source and constants, in a few steps, without weights on the way."""
+        """Whether a value depends on nothing but the source and constants, in a few steps."""
         stack, seen = [node], set()
         while stack:
             current = stack.pop()
@@ -228,7 +229,7 @@ class Reader:
     def _check_form(self, node: fx.Node, dependent: list[fx.Node]) -> None:
         """Refuse an operation that is not affine in its dependent operands taken together."""
         if node.target in _SUMS:
-            return
+            return None
         product = contraction(node)
         known = product is not None or node.target in _PRODUCTS or node.target in _ONE_OPERAND
         if not known:
@@ -260,11 +261,9 @@ class Reader:
         """Whether a constant operand of an elementwise operation does not vary over samples and positions."""
         if self.program.taint[operand] != "":
             return False
-        return all(s == 1 or kinds(dim) <= {"f"} for s, dim in zip(reversed(sizes(operand)), reversed(roles), strict=False))
-
-    def _is_pointwise(self, node: fx.Node) -> bool:
-        """Elementwise, or an affine operation that such may hold."""
-        return torch.Tag.pointwise in getattr(node.target, "tags", ()) or node.target in COPIES | CHOICES
+        return all(
+            s == 1 or kinds(dim) <= {"f"} for s, dim in zip(reversed(sizes(operand)), reversed(roles), strict=False)
+        )
 
     def _region(self, node: fx.Node) -> Value:
         """A pointwise part that ends at a node: back through elementwise operations to affine leaves."""
@@ -293,14 +292,10 @@ class Reader:
         return self._value(node, frozenset([node]), steady=True)
 
     def _descends(self, node: fx.Node) -> bool:
-        if node is self.source or node in self.norms or not self._is_pointwise(node):
+        if node is self.source or node in self.norms or not is_elementwise(node):
             return False
         # an affine operation with one operand is left to the pointwise part too: fewer leaves
         return len(self.dependent(node)) == 1 or self.maybe(node) is None
-
-    def count(self) -> int:
-        """Positions of the source."""
-        return positions(self.place(self.source).roles)
 
 
 def _operands(args: Any) -> list[fx.Node]:

@@ -9,7 +9,6 @@ from torch import Tensor, fx
 
 from ..cut.program import aten, attention_weights
 from .components import Values
-from .heads import HeadNodes
 from .roles import COPIES, NoMatch
 
 _REASON = "has attention scores that are not a plain product of queries and keys"
@@ -38,9 +37,7 @@ def check_way(path: list[fx.Node], inside: set[fx.Node]) -> None:
             raise NoMatch(f"{_REASON} ({node.target.__name__.split('.')[0]})")  # pyright: ignore
 
 
-def scale_of_heads(
-    pattern: Pattern, like: Tensor, values: Values, own_queries: Tensor, own_keys: Tensor
-) -> Tensor:
+def scale_of_heads(pattern: Pattern, like: Tensor, values: Values, own_queries: Tensor, own_keys: Tensor) -> Tensor:
     r"""By what each head's products are multiplied before the softmax, ``[H]``.
 
     With weights A and any cotangent G, :math:`\partial q_t = c \sum_s A_{ts} (G_{ts} - \sum_u A_{tu} G_{tu}) k_s`.

@@ -1,4 +1,4 @@
-"""The closed form for whatever works position by position around one attention, or without: norms behind, caps, gates."""
+"""The closed form for what works position by position around one attention at most: norms behind, caps, gates."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class _Positions:
         return seen.flatten(0, 2).double().T @ among + _gram(X + Y) - _gram(Y)
 
     def _pairs(self, A: Tensor, B: Tensor, q: Tensor, v: Tensor, o: Tensor, G: Tensor) -> Tensor:
-        r"""What moves values and keys together, :math:`\sum_t N_{ts}^T N_{ts}` of :math:`N_{ts} = G_t [A_{ts}, D_{ts} q_t^T]`.
+        r"""Of :math:`N_{ts} = G_t [A_{ts}, D_{ts} q_t^T]`, which moves values and keys, :math:`\sum_t N_{ts}^T N_{ts}`.
 
         Returns:
             ``[b, s, H (v + e), H (v + e)]``.

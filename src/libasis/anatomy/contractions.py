@@ -112,7 +112,7 @@ def _einsum(equation: str, tensors: Any) -> Contraction | None:
     of_a, of_b = (_shared(x, of) for x, of in zip(tensors, letters, strict=True))
     known = {c for c in (*of_a, *of_b) if c is not None}
     named = _with_dots(out, most + len(out.replace("...", "")) if "..." in out else len(out))
-    return Contraction(*tensors, of_a, of_b, tuple(c if c in known else None for c in named))
+    return Contraction(tensors[0], tensors[1], of_a, of_b, tuple(c if c in known else None for c in named))
 
 
 def _shared(x: fx.Node, letters: Letters) -> Letters:

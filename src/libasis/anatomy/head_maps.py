@@ -104,7 +104,8 @@ def side_by_side(attentions: Sequence[Attention]) -> Attention:
         each = zip(attentions, q.split(counts, -1), k.split(counts, -1), strict=True)
         return torch.cat([n.pattern(mine, theirs, values) for n, mine, theirs in each], 1)
 
-    names = ("W_Q", "W_K", "W_V", "b_Q", "b_K", "b_V")
-    parts = {name: torch.cat([getattr(n, name) for n in attentions]) for name in names}
-    W_O = torch.cat([n.W_O for n in attentions], 1)
-    return Attention(**parts, W_O=W_O, scale=first.scale, pattern=pattern)
+    def joined(name: str, dim: int = 0) -> Tensor:
+        return torch.cat([getattr(n, name) for n in attentions], dim)
+
+    W_Q, W_K, W_V, b_Q, b_K, b_V = (joined(name) for name in ("W_Q", "W_K", "W_V", "b_Q", "b_K", "b_V"))
+    return Attention(W_Q, W_K, W_V, b_Q, b_K, b_V, joined("W_O", 1), first.scale, pattern)

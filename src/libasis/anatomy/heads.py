@@ -122,15 +122,16 @@ def _matched(reader: Reader, reads: Contraction, looks: Contraction, path: list[
     out = _of_output(reads, weight_roles, value.roles)
     if out is None:
         return None
-    operands = [
-        _operand(n, of, at.roles, atoms) for n, of, at in ((looks.a, looks.of_a, query), (looks.b, looks.of_b, key))
-    ]
     shared = {
         letter: _heads_in(dim) for letter, dim in zip(reads.of_a, weight_roles, strict=True) if letter in reads.of_b
     }
-    operands.append(_operand(reads.b, reads.of_b, value.roles, shared))
+    parts = (
+        _operand(looks.a, looks.of_a, query.roles, atoms),
+        _operand(looks.b, looks.of_b, key.roles, atoms),
+        _operand(reads.b, reads.of_b, value.roles, shared),
+    )
     count = math.prod(atom.size for dim in atoms.values() for atom in dim)
-    return HeadNodes(*operands, path[0], weight_roles, roles, path, count, *out)
+    return HeadNodes(parts[0], parts[1], parts[2], path[0], weight_roles, roles, path, count, out[0], out[1])
 
 
 def given_mask(node: fx.Node) -> fx.Node | None:

@@ -175,7 +175,7 @@ def _check(found: Mixing, section: Section, context: Context) -> None:
         parts, moved = found.look(x, values), found.look(half, values)
         if not all(_close(a[:, T // 2 :], b[:, T // 2 :]) for a, b in zip(parts, moved, strict=True)):
             raise NoMatch("mixes positions before its attention")
-        _check_slope(found, *parts[:2], values)
+        _check_slope(found, parts[0], parts[1], values)
         o = torch.randn(size, T, found.H * found.v, generator=random, dtype=torch.float64).to(x)
         half_o = o.clone()
         half_o[:, : T // 2] = -1.0

@@ -141,7 +141,7 @@ def _sum_of_product(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node
     return write(aten.add.Tensor, write.times(of["self"], of["beta"]), product)
 
 
-_FACTORS = {
+_FACTORS: dict[Any, tuple[str, str]] = {
     aten.addmm.default: ("mat1", "mat2"), aten.baddbmm.default: ("batch1", "batch2"),
     aten.addmv.default: ("mat", "vec"),
 }  # fmt: skip
@@ -225,7 +225,7 @@ def _part(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     return None
 
 
-_SPREADS = {
+_SPREADS: dict[Any, Any] = {
     aten.var_mean.correction: aten.var.correction, aten.var_mean.dim: aten.var.correction,
     aten.std_mean.correction: aten.std.correction, aten.std_mean.dim: aten.std.correction,
 }  # fmt: skip
@@ -236,12 +236,11 @@ _PARTED = {
 
 
 def _unary_prelu(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """max(x, 0) + w min(x, 0) with one weight."""
+    """x above 0 and w x below, with one weight."""
     x, weight = of["self"], of["weight"]
     if weight.meta["val"].numel() != 1:
         return None
-    below = write(aten.mul.Tensor, write(aten.clamp_max.default, x, 0), weight)
-    return write(aten.add.Tensor, write(aten.relu.default, x), below)
+    return write(aten.where.self, write(aten.gt.Scalar, x, 0), x, write(aten.mul.Tensor, x, weight))
 
 
 def _softmax_of(write: Writer, x: fx.Node, dim: int) -> fx.Node:

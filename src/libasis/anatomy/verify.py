@@ -11,7 +11,6 @@ from ..cut import Context
 from .attention import PlacedAttention
 from .components import Anatomy, Values, values_batch
 
-
 MOST = 2**24
 """Outputs of more numbers, as of an unembedding, are taken at their graph's word."""
 

@@ -236,7 +236,7 @@ _PARTED = {
 
 
 def _unary_prelu(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """x above 0 and w x below, with one weight."""
+    """X above 0 and w x below, with one weight."""
     x, weight = of["self"], of["weight"]
     if weight.meta["val"].numel() != 1:
         return None

@@ -36,8 +36,11 @@ class PositionForm:
     name = "closed form, by position"
 
     def matches(self, span: Span) -> str | None:
-        """None where positions meet in one attention at most."""
-        return span.mixing if isinstance(span.mixing, str) else None
+        """None where several positions meet in one attention at most."""
+        if isinstance(span.mixing, str):
+            return span.mixing
+        alone = span.longest == span.positions == 1
+        return "has one position, where the exact rule takes no more" if alone else None
 
     def cost(self, span: Span, columns: int) -> Cost:
         """Passes where there is no attention, products of matrices where there is one."""

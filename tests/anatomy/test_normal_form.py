@@ -12,6 +12,12 @@ from libasis.anatomy.normal_form import normalised
 from libasis.cut.functions import Functions
 
 W = torch.linspace(-1, 1, 12, dtype=torch.float64).view(4, 3)
+
+
+def split_up(x):
+    return x.split([1, 3], -1), x.chunk(2, 2), x.tensor_split(3, -1)
+
+
 SPELLED = {
     "alpha": lambda x: torch.add(x, x.flip(-1), alpha=0.3) + torch.sub(2 * x, x.exp(), alpha=0.2),
     "rsub": lambda x: torch.rsub(x, x.tanh(), alpha=0.7),
@@ -20,12 +26,12 @@ SPELLED = {
     "addmm": lambda x: torch.addmm(torch.ones(3, dtype=x.dtype), x.flatten(0, 1), W, beta=0.5, alpha=2).unflatten(0, (-1, 3)),
     "addcmul": lambda x: torch.addcmul(x, x, x.tanh(), value=0.3) + torch.addcdiv(x, x, x.exp(), value=0.4),
     "lerp": lambda x: torch.lerp(x, x.tanh(), 0.2) + torch.lerp(x, x.tanh(), x.sigmoid()),
-    "orders": lambda x: x.swapaxes(1, 2).movedim(2, 1) + x.mT.moveaxis(-1, -2) + x.permute(0, 2, 1).transpose(-1, 1),
+    "orders": lambda x: x.swapaxes(1, 2).movedim(2, 1) + x.mT.moveaxis(-1, -2) + x.mT.transpose(-1, 1),
     "casts": lambda x: x.float().type_as(x),
     "glu": lambda x: F.glu(x, -1) * F.glu(x.mT, 1).mT,
-    "parts": lambda x: sum(part[..., :1] for how in (x.split([1, 3], -1), x.chunk(2, 2), x.tensor_split(3, -1)) for part in how),
+    "parts": lambda x: sum(part[..., :1] for how in split_up(x) for part in how),
     "unbind": lambda x: x.unbind(1)[-1] * x.unbind(-1)[0][:, :1],
-    "spread": lambda x: sum(torch.var_mean(x, -1, keepdim=True)) + sum(torch.std_mean(x, (1, 2), correction=0))[:, None, None],
+    "spread": lambda x: sum(torch.var_mean(x, -1, keepdim=True)) * sum(torch.std_mean(x, 1, correction=0))[:, None],
     "largest": lambda x: x.max(-1, keepdim=True)[0],
     "prelu": lambda x: F.prelu(x, torch.tensor([0.3], dtype=x.dtype)),
     "three factors": lambda x: torch.einsum("btd,de,bte->be", x, W, x @ W),

@@ -6,6 +6,7 @@ The normalised graph computes the same values. What remains to be understood are
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import replace
@@ -262,16 +263,16 @@ def _by_pairs(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | Non
 
 
 def _exponential(node: Any) -> tuple[fx.Node, fx.Node | None] | None:
-    """The exponent x, and a factor, of exp(x) factor or of softmax(x) factor."""
+    """An exponential or a softmax, and a factor."""
     if not isinstance(node, fx.Node):
         return None
     if node.target in (aten.exp.default, aten.softmax.int):
-        return node.args[0], None  # pyright: ignore
+        return node, None
     if node.target is aten.mul.Tensor:
         for one, other in (node.args, node.args[::-1]):
             plain = isinstance(one, fx.Node) and one.target in (aten.exp.default, aten.softmax.int)
             if plain and isinstance(other, fx.Node) and _is_zero_or_one(other):
-                return one.args[0], other  # pyright: ignore
+                return one, other  # pyright: ignore
     return None
 
 
@@ -283,20 +284,30 @@ def _is_zero_or_one(node: fx.Node) -> bool:
 
 
 def _quotient(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """exp(x) / sum(exp(x)), weighted by zeros and ones or not, as a softmax."""
-    above, below = of["self"], of["other"]
+    """exp(x) / (c + sum(exp(x))), weighted by zeros and ones or not, as a softmax, which c adds a column to."""
+    above, below, more = of["self"], of["other"], None
+    if isinstance(below, fx.Node) and below.target is aten.add.Tensor and isinstance(below.args[1], (int, float)):
+        below, more = below.args[:2]
     if not isinstance(below, fx.Node) or below.target is not aten.sum.dim_IntList or below.args[0] is not above:
         return None
     summed, found = given(below), _exponential(above)
     if found is None or len(summed["dim"]) != 1 or not summed["keepdim"]:
         return None
-    x, factor = found
-    dim = summed["dim"][0]
-    exponent = _shifted(x, dim)
+    (raised, factor), dim = found, summed["dim"][0]
+    x, n = raised.args[0], raised.meta["val"].ndim
+    if raised.target is aten.softmax.int and (more is not None or raised.args[1] % n != dim % n):
+        return None
+    if more is not None and more <= 0:
+        return None
+    exponent = _shifted(x, dim) if more is None else x
     if factor is not None:
         lowest = write(aten.logical_not.default, factor)
         exponent = write(aten.masked_fill.Scalar, exponent, lowest, float("-inf"))
-    return _softmax_of(write, exponent, dim)
+    if more is None:
+        return _softmax_of(write, exponent, dim)
+    column = write(aten.full_like.default, write.along(exponent, dim, 0, 1), math.log(more))
+    both = write(aten.cat.default, [exponent, column], dim)
+    return write.along(_softmax_of(write, both, dim), dim, 0, int(exponent.meta["val"].shape[dim]))
 
 
 def _shifted(x: fx.Node, dim: int) -> fx.Node:

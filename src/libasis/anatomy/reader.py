@@ -32,6 +32,11 @@ _ONE_OPERAND = {
     aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default, *COPIES,
 }  # fmt: skip
 """Linear, or affine, in their first operand, where the others do not depend on the input."""
+_FILLED = {
+    aten.zeros_like.default, aten.ones_like.default, aten.full_like.default, aten.new_zeros.default,
+    aten.new_ones.default, aten.new_full.default,
+}  # fmt: skip
+"""One number everywhere, whatever the values of what they are like."""
 _ELEMENTWISE = {aten.add.Tensor, aten.sub.Tensor, *_PRODUCTS}
 
 
@@ -75,7 +80,7 @@ class Reader:
         self.program, self.source, self.exact = program, source, exact
         self.inside = {source}
         for node in program.graph.nodes:  # what knows the size of a value alone does not depend on it
-            if not is_size(node) and any(n in self.inside for n in node.all_input_nodes):
+            if not is_size(node) and node.target not in _FILLED and any(n in self.inside for n in node.all_input_nodes):
                 self.inside.add(node)
         self.norms: dict[fx.Node, NormNode] = {}
         self.regions: dict[fx.Node, tuple[fx.Node, ...]] = {}
@@ -259,6 +264,8 @@ class Reader:
 
     def _is_steady(self, operand: fx.Node, roles: Roles) -> bool:
         """Whether a constant operand of an elementwise operation does not vary over samples and positions."""
+        if operand.target in _FILLED:
+            return True
         if self.program.taint[operand] != "":
             return False
         return all(

@@ -3,6 +3,7 @@
 from .affine import why_not_affine
 from .attention import Attended, AttentionMaps, PlacedAttention, Turn
 from .components import Anatomy, Attention, Norm, Pointwise, Values, spread
+from .mixing import Mixing, read_mixing
 from .read import read
 
 __all__ = [
@@ -10,12 +11,14 @@ __all__ = [
     "Attended",
     "Attention",
     "AttentionMaps",
+    "Mixing",
     "Norm",
     "PlacedAttention",
     "Pointwise",
     "Turn",
     "Values",
     "read",
+    "read_mixing",
     "spread",
     "why_not_affine",
 ]

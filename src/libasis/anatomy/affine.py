@@ -10,8 +10,7 @@ from torch import fx
 from ..cut import Context
 from ..cut.program import aten, is_float, is_size
 from ..cut.subgraph import Subgraph
-from .norms import CASTS
-from .roles import name
+from .roles import COPIES, name
 
 _MOVES = {
     aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.squeeze.dim, aten.squeeze.dims,
@@ -67,7 +66,7 @@ def _why_not(subgraph: Subgraph) -> str:
 
 
 def _affine(node: fx.Node, dependent: list[fx.Node]) -> bool:
-    if node.target in CASTS:
+    if node.target in COPIES:
         return is_float(node)
     if node.target in _MOVES or node.target in _SUMS:
         return True

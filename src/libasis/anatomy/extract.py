@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from ..cut.functions import Functions
 from ..types import Matrix, Vector
-from .roles import Roles, sizes
+from .roles import NoMatch, Roles, kinds
 
 
 class Port:
@@ -20,38 +20,50 @@ class Port:
     Args:
         node: the tensor.
         roles: of its dimensions.
-        positions: number of positions, for a dimension that holds samples and positions.
+        features: in which order its dimensions of features are counted, where not as they stand.
     """
 
-    def __init__(self, node: fx.Node, roles: Roles, positions: int) -> None:
+    def __init__(self, node: fx.Node, roles: Roles, features: Sequence[int] | None = None) -> None:
         self.node = node
-        self.joined = "bt" in roles
-        size = sizes(node)
-        self.kept = [size[i] for i, role in enumerate(roles) if role == "t"]
-        self.features = [size[i] for i, role in enumerate(roles) if role == "f"]
-        self.positions = positions if self.joined else math.prod(self.kept)
-        self.width = math.prod(self.features)
-        first = [i for i, role in enumerate(roles) if role in ("b", "bt")]
-        places = [i for i, role in enumerate(roles) if role == "t"]
-        self.order = [*first, *places, *(i for i, role in enumerate(roles) if role == "f")]
-        self.inverse = [self.order.index(i) for i in range(len(self.order))]
+        self.shape = [[atom.size for atom in dim] for dim in roles]
+        self.lead = next((i for i, dim in enumerate(roles) if "b" in kinds(dim)), None)
+        atoms = [(i, atom) for i, dim in enumerate(roles) for atom in dim]
+        if any(atom.role == "s" for _, atom in atoms):
+            raise NoMatch("mixes positions")
+        by_role = {role: [k for k, (_, atom) in enumerate(atoms) if atom.role == role] for role in "btf"}
+        places = sorted(by_role["t"], key=lambda k: -atoms[k][1].step)
+        if features is not None:
+            by_role["f"].sort(key=lambda k: features.index(atoms[k][0]))
+        self.sizes = [-1 if atom.role == "b" else atom.size for _, atom in atoms]
+        self.alone = [1 if atom.role == "t" else size for (_, atom), size in zip(atoms, self.sizes, strict=True)]
+        self.order = [*by_role["b"], *places, *by_role["f"]]
+        self.inverse = [self.order.index(k) for k in range(len(self.order))]
+        self.positions = math.prod(self.sizes[k] for k in places)
+        self.width = math.prod(self.sizes[k] for k in by_role["f"])
 
     def canonical(self, x: Tensor) -> Tensor:
         """``[batch, position, feature]`` of the graph's tensor."""
-        return x.permute(self.order).reshape(-1, self.positions, self.width)
+        return x.reshape(self.sizes).permute(self.order).reshape(-1, self.positions, self.width)
 
     def original(self, x: Tensor) -> Tensor:
         """The graph's tensor of ``[batch, position, feature]``."""
-        rows = len(x) * self.positions if self.joined else len(x)
-        return x.reshape(rows, *self.kept, *self.features).permute(self.inverse)
+        return self._back(x, self.sizes)
 
     def spread(self, x: Tensor) -> Tensor:
         """Like `original` with every position as a sample of its own: for elementwise operations."""
-        return x.reshape(-1, *(1 for _ in self.kept), *self.features).permute(self.inverse)
+        return self._back(x, self.alone)
 
     def gather(self, x: Tensor, positions: int) -> Tensor:
         """The inverse of `spread`."""
-        return x.permute(self.order).reshape(-1, positions, self.width)
+        return x.reshape(self.alone).permute(self.order).reshape(-1, positions, self.width)
+
+    def _back(self, x: Tensor, sizes: list[int]) -> Tensor:
+        y = x.reshape([sizes[k] for k in self.order]).permute(self.inverse)
+        shape, k = [], 0
+        for i, dim in enumerate(self.shape):
+            shape.append(-1 if i == self.lead else math.prod(sizes[k : k + len(dim)]))
+            k += len(dim)
+        return y.reshape(shape)
 
 
 def linear_maps(

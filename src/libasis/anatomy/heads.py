@@ -2,148 +2,274 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, fx
+from torch import fx
 
 from ..cut.program import aten, attention_weights, walk
-from .norms import CASTS, uncast
-from .roles import NoMatch, Roles, sizes
+from .contractions import Contraction, Letters, contraction
+from .extract import Port
+from .normal_form import given
+from .places import after
+from .roles import Atom, Dim, NoMatch, Place, Roles, joined, kinds, sizes
 
 if TYPE_CHECKING:
     from .reader import Reader
 
-_ALONG_FEATURES = {aten.slice.Tensor, aten.cat.default, aten.neg.default, aten.mul.Tensor, aten.add.Tensor,
-                   aten.sub.Tensor, aten.unsqueeze.default, aten.stack.default, aten.flatten.using_ints,
-                   aten.reshape.default, aten.select.int, aten.repeat_interleave.self_int, aten.expand.default,
-                   aten.transpose.int, *CASTS}  # fmt: skip
+
+@dataclass(frozen=True, eq=False)
+class Operand:
+    """Queries, keys or values as they enter their product.
+
+    Attributes:
+        node: the tensor.
+        features: its dimensions, those that count heads first and in their order.
+        heads: the heads that these count; others share them.
+    """
+
+    node: fx.Node
+    features: list[int]
+    heads: Dim
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadNodes:
     """The nodes of one attention.
 
     Attributes:
-        query: queries as they enter the product, ``[b, H, t, e]``.
-        key: keys as they enter the product.
-        value: values as they enter the product.
-        plain_query: the query before the rotation; the query itself where there is none.
-        plain_key: likewise.
-        weights: the attention weights ``[b, H, t, s]``.
-        scale: c, outside of the products.
+        query: what asks.
+        key: what is looked at.
+        value: what is read.
+        weights: the attention weights.
+        weight_roles: of their dimensions.
+        product_roles: of the dimensions of the products of queries and keys.
+        path: from the weights back to the product of queries and keys.
+        count: how many heads.
         roles: of the output.
+        features: dimensions of the output, those that count heads first and in their order.
     """
 
-    query: fx.Node
-    key: fx.Node
-    value: fx.Node
-    plain_query: fx.Node
-    plain_key: fx.Node
+    query: Operand
+    key: Operand
+    value: Operand
     weights: fx.Node
-    scale: float
+    weight_roles: Roles
+    product_roles: Roles
+    path: list[fx.Node]
+    count: int
     roles: Roles
+    features: list[int]
 
 
 def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
-    """The attention whose output (before the output matrix) a node is."""
-    if node.target not in (aten.matmul.default, aten.bmm.default) or len(reader.dependent(node)) != 2:
+    """The attention whose output (before the output matrix) a node is.
+
+    Raises:
+        NoMatch: it is one, but not of a kind that is known.
+    """
+    found = contraction(node)
+    if node.target is attention_weights or found is None or not {found.a, found.b} <= reader.inside:
         return None
-    weights, value = _argument(node, 0), _argument(node, 1)
-    scores = _softmax(weights)
-    if scores is None:
-        return None
-    if scores.target is attention_weights:
-        query, key, mask = _argument(scores, 0), _argument(scores, 1), [*scores.args, None][2]
-        if isinstance(mask, fx.Node) and mask in reader.inside:
-            raise NoMatch("has an attention mask that depends on its input")
-        scale = scores.kwargs.get("scale")
-        found = query, key, sizes(query)[-1] ** -0.5 if scale is None else float(scale)  # pyright: ignore
+    with contextlib.suppress(NoMatch):
+        reader.place(node)
+        return None  # it keeps positions apart
+    for reads in (found, found.swapped()):
+        path = _path_to_product(reader, reads.a)
+        if path is not None:
+            break
     else:
-        found = _product(reader, scores)
-    query, key, scale = found
-    roles = reader.shallow(value).roles
-    if roles not in (("b", "f", "t", "f"), ("b", "t", "f")):
-        raise NoMatch("has attention over something else than positions")
-    plain_query, plain_key = (_plain(reader, n, roles) for n in (query, key))
-    if not _is_plain(reader, value):
-        raise NoMatch("has attention whose values differ from position to position")
-    return HeadNodes(query, key, value, plain_query, plain_key, weights, scale, roles)
+        return None
+    product = contraction(path[-1])
+    assert product is not None  # noqa: S101 - the path ends at one
+    for looks in (product, product.swapped()):
+        head_nodes = _matched(reader, reads, looks, path)
+        if head_nodes is not None:
+            return head_nodes
+    raise NoMatch("has attention over something else than positions")
 
 
-def _argument(node: fx.Node, index: int) -> fx.Node:
-    argument: Any = node.args[index]
-    return argument
-
-
-def _softmax(node: fx.Node) -> fx.Node | None:
-    """The scores under a softmax over the keys (or the weights themselves where one operation makes them)."""
-    node = uncast(node)
-    if node.target is attention_weights:
-        return node
-    if node.target in (aten.softmax.int, aten._softmax.default) and node.args[1] in (-1, len(sizes(node)) - 1):
-        return _argument(node, 0)
-    return None
-
-
-def _product(reader: Reader, node: fx.Node) -> tuple[fx.Node, fx.Node, float]:
-    """Queries, keys and scale behind the scores, through masks and biases that do not depend on the input."""
-    scale = 1.0
+def _path_to_product(reader: Reader, weights: fx.Node) -> list[fx.Node] | None:
+    """From weights back to the product of queries and keys, if a softmax stands between."""
+    path, node = [], weights
     while True:
+        path.append(node)
+        product = contraction(node)
+        if product is not None and {product.a, product.b} <= reader.inside:
+            whole = node.target is attention_weights or any(n.target is aten.softmax.int for n in path)
+            return path if whole else None
         dependent = reader.dependent(node)
-        if node.target in (aten.matmul.default, aten.bmm.default) and len(dependent) == 2:
-            query, transposed = _argument(node, 0), _argument(node, 1)
-            return query, _transposed(transposed), scale
         if len(dependent) != 1:
-            raise NoMatch("has attention scores of more than one product")
-        if node.target in (aten.mul.Tensor, aten.div.Tensor, aten.mul.Scalar, aten.div.Scalar):
-            scale *= _number(reader, node, dependent[0])
-        elif not _is_mask(node, dependent[0]):
-            raise NoMatch("has attention scores that are not a plain product of queries and keys")
+            if any(n.target is aten.softmax.int for n in path) and len(dependent) > 1:
+                raise NoMatch("has attention scores that are not a plain product of queries and keys")
+            return None
         node = dependent[0]
 
 
-def _transposed(node: fx.Node) -> fx.Node:
-    last = len(sizes(node)) - 1
-    if node.target is aten.transpose.int and {d % (last + 1) for d in node.args[1:]} == {last, last - 1}:  # pyright: ignore
-        return _argument(node, 0)
-    if node.target is aten.permute.default and list(node.args[1]) == [*range(last - 1), last, last - 1]:  # pyright: ignore
-        return _argument(node, 0)
-    raise NoMatch("has attention scores that are not a plain product of queries and keys")
+def _matched(reader: Reader, reads: Contraction, looks: Contraction, path: list[fx.Node]) -> HeadNodes | None:
+    """The attention with these factors as queries and keys; None where the softmax does not run over the keys."""
+    mask = given_mask(path[-1])
+    if mask is not None and mask in reader.inside:
+        raise NoMatch("has an attention mask that depends on its input")
+    query, key, value = (_whole(reader, n) for n in (looks.a, looks.b, reads.b))
+    roles, atoms = _of_product(looks, query.roles, key.roles)
+    weight_roles = _along_path(roles, path)
+    if weight_roles is None:
+        return None
+    out = _of_output(reads, weight_roles, value.roles)
+    if out is None:
+        return None
+    shared = {
+        letter: _heads_in(dim) for letter, dim in zip(reads.of_a, weight_roles, strict=True) if letter in reads.of_b
+    }
+    parts = (
+        _operand(looks.a, looks.of_a, query.roles, atoms),
+        _operand(looks.b, looks.of_b, key.roles, atoms),
+        _operand(reads.b, reads.of_b, value.roles, shared),
+    )
+    count = math.prod(atom.size for dim in atoms.values() for atom in dim)
+    return HeadNodes(parts[0], parts[1], parts[2], path[0], weight_roles, roles, path, count, out[0], out[1])
 
 
-def _number(reader: Reader, node: fx.Node, dependent: fx.Node) -> float:
-    first, second = node.args[:2]
-    other = second if first is dependent else first
-    divides = node.target in (aten.div.Tensor, aten.div.Scalar)
-    if divides and first is not dependent:
-        raise NoMatch("divides by its attention scores")
-    if isinstance(other, fx.Node):
-        value = reader.constant(other)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise NoMatch("scales its attention scores one by one")
-        other = float(value)
-    return 1.0 / float(other) if divides else float(other)  # pyright: ignore
+def given_mask(node: fx.Node) -> fx.Node | None:
+    """The mask of an operation that makes weights."""
+    mask = [*node.args, None, None][2] if node.target is attention_weights else None
+    return mask if isinstance(mask, fx.Node) else None
 
 
-def _is_mask(node: fx.Node, dependent: fx.Node) -> bool:
-    if node.target in CASTS or node.target is aten.add.Tensor:
-        return sizes(node) == sizes(dependent)
-    if node.target in (aten.masked_fill.Scalar, aten.masked_fill.Tensor):
-        return node.args[0] is dependent
-    return node.target is aten.where.self and node.args[0] is not dependent
+def _whole(reader: Reader, node: fx.Node) -> Place:
+    place = reader.place(node)
+    if place.read is not None:
+        raise NoMatch("has attention to or from some positions only")
+    return place
 
 
-def _plain(reader: Reader, node: fx.Node, roles: Roles) -> fx.Node:
-    """The last affine value that all of a query (or key) goes through: before it, weights; after it, a rotation."""
+def _of_product(looks: Contraction, query: Roles, key: Roles) -> tuple[Roles, dict[Any, Dim]]:
+    """Roles of the scores, and the heads that each letter counts."""
+    of_query, of_key = dict(zip(looks.of_a, query, strict=True)), dict(zip(looks.of_b, key, strict=True))
+    for letter in [*of_query, *of_key]:
+        here, there = of_query.get(letter, ()), of_key.get(letter, ())
+        mixed = "t" in kinds(here) | kinds(there) and (letter in of_query) == (letter in of_key)
+        if letter is not None and (mixed or ("b" in kinds(here)) != ("b" in kinds(there))):
+            raise NoMatch("has attention among some of the positions, as in windows")
+        if letter not in looks.out and not kinds(here) | kinds(there) <= {"f"}:
+            raise NoMatch("has attention over something else than positions")
+    dims = [of_query.get(letter) or of_key.get(letter, ()) if letter is not None else () for letter in looks.out]
+    counts = [[atom.size for atom in dim if atom.role == "f"] for dim in dims]
+    step = math.prod(math.prod(count) for count in counts)
+    roles, heads = [], {}
+    for letter, dim in zip(looks.out, dims, strict=True):
+        new = []
+        for atom in dim:
+            if atom.role == "f":
+                step //= atom.size
+                new.append(Atom("h", atom.size, step))
+            else:
+                new.append(atom._replace(role="s") if atom.role == "t" and letter not in of_query else atom)
+        roles.append(joined(new))
+        heads[letter] = _heads_in(roles[-1])
+    return tuple(roles), heads
+
+
+def _heads_in(dim: Dim) -> Dim:
+    return tuple(atom for atom in dim if atom.role == "h")
+
+
+def _along_path(roles: Roles, path: list[fx.Node]) -> Roles | None:
+    """Roles of the weights; None if the softmax runs over something else than keys."""
+    place, softmaxes, keys = Place(roles), 0, None
+    for node, before in zip(path[-2::-1], path[:0:-1], strict=True):
+        of = given(node)
+        if node.target is aten.softmax.int:
+            if kinds(place.roles[of["dim"]]) != {"s"}:
+                return None
+            softmaxes += 1
+        elif node.target in (aten.cat.default, aten.slice.Tensor) and kinds(place.roles[of["dim"]]) == {"s"}:
+            keys = place.roles[of["dim"]] if keys is None else keys
+            place = Place(_lengthened(node, before, place.roles, of, keys))
+        else:
+            place = after(node, {before: place})
+    fused = path[-1].target is attention_weights
+    if fused and kinds(place.roles[-1]) != {"s"}:
+        return None
+    if softmaxes + fused > 1:
+        raise NoMatch("has a softmax of a softmax")
+    return place.roles
+
+
+def _lengthened(node: fx.Node, before: fx.Node, roles: Roles, of: dict[str, Any], keys: Dim) -> Roles:
+    """With columns that nothing reads put behind those of the keys (attention sinks), and without them again."""
+    dim = of["dim"] % len(roles)
+    size, count = sizes(node)[dim], math.prod(atom.size for atom in keys)
+    first = (
+        of["tensors"][0] is before if node.target is aten.cat.default else of["start"] in (0, None) and of["step"] == 1
+    )
+    if not first or size < count:
+        raise NoMatch("has attention scores that are not a plain product of queries and keys")
+    return (*roles[:dim], keys if size == count else (Atom("s", size, 1),), *roles[dim + 1 :])
+
+
+def _of_output(reads: Contraction, weights: Roles, value: Roles) -> tuple[Roles, list[int]] | None:
+    """Roles of what the heads write, and its dimensions in the order of heads and then of a head's width."""
+    of_weights, of_value = dict(zip(reads.of_a, weights, strict=True)), dict(zip(reads.of_b, value, strict=True))
+    summed = [letter for letter in of_weights if letter not in reads.out]
+    keys = [of_weights[letter] for letter in summed]
+    if len(summed) != 1 or [kinds(dim) for dim in keys] != [{"s"}]:
+        return None
+    if of_value.get(summed[0]) != tuple(atom._replace(role="t") for atom in keys[0]):
+        raise NoMatch("has attention whose values stand at other positions than its keys")
+    if any("t" in kinds(dim) for letter, dim in of_value.items() if letter != summed[0]):
+        raise NoMatch("has attention among some of the positions, as in windows")
+    roles, heads, width = [], [], []
+    for i, letter in enumerate(reads.out):
+        dim = of_weights.get(letter) or of_value.get(letter, ()) if letter is not None else ()
+        (heads if _heads_in(dim) else width).append(i)
+        roles.append(joined([Atom("f", atom.size) if atom.role == "h" else atom for atom in dim]))
+    order = [_heads_in(of_weights[reads.out[i]]) for i in heads]
+    heads = [i for _, i in sorted(zip(order, heads, strict=True), key=lambda pair: -pair[0][0].step)]
+    if len({atom for dim in order for atom in dim}) > 1:
+        _check_order([atom for dim in sorted(order, key=lambda dim: -dim[0].step) for atom in dim])
+    return tuple(roles), [*heads, *width]
+
+
+def _check_order(atoms: list[Atom]) -> None:
+    for one, other in itertools.pairwise(atoms):
+        if one.step != other.step * other.size:
+            raise NoMatch("counts its heads in an order that cannot be followed")
+
+
+def _operand(node: fx.Node, letters: Letters, roles: Roles, heads: dict[Any, Dim]) -> Operand:
+    """Queries, keys or values with their dimensions in the order of heads and then of a head's width."""
+    by_head, width, atoms = [], [], []
+    for i, (letter, dim) in enumerate(zip(letters, roles, strict=True)):
+        mine = heads.get(letter, ()) if letter is not None else ()
+        features = math.prod(atom.size for atom in dim if atom.role == "f")
+        if mine and features == math.prod(atom.size for atom in mine) and features > 1:
+            by_head.append(i)
+            atoms.extend(mine)
+        else:
+            width.append(i)
+    return Operand(node, [*by_head, *width], tuple(atoms))
+
+
+def plain(reader: Reader, node: fx.Node) -> fx.Node:
+    """The last affine value that all of a query (or key) goes through: before it, weights; after it, a rotation.
+
+    Raises:
+        NoMatch: there is none.
+    """
     if _is_plain(reader, node):
         return node
-    size = sizes(node)[-1]
+    end = Port(node, reader.place(node).roles)
     for candidate in sorted(walk([node], reader.dependent), key=reader.program.order.__getitem__, reverse=True):
-        fits = _is_plain(reader, candidate) and reader.shallow(candidate).roles == roles
-        if fits and sizes(candidate)[-1] == size and _rotates(reader, node, candidate):
-            return candidate
-    raise NoMatch("has queries or keys that are not affine in its input, up to a rotation by position")
+        if _is_plain(reader, candidate) and _leads_through(reader, node, candidate):
+            start = Port(candidate, reader.place(candidate).roles)
+            if start.positions == end.positions and end.width % start.width == 0:
+                return candidate
+    raise NoMatch("has queries, keys or values that are not affine in its input, up to a rotation by position")
 
 
 def _is_plain(reader: Reader, node: fx.Node) -> bool:
@@ -152,33 +278,7 @@ def _is_plain(reader: Reader, node: fx.Node) -> bool:
     return value is not None and value.steady and value.read is None
 
 
-def _rotates(reader: Reader, node: fx.Node, start: fx.Node) -> bool:
-    """Whether a node is linear in ``start`` within each head, the same for all heads, and in nothing else."""
-    for current in walk([node], lambda n: () if n is start else reader.dependent(n)):
-        if current is start:
-            continue
-        dependent = reader.dependent(current)
-        if current is reader.source or current.target not in _ALONG_FEATURES or not dependent:
-            return False
-        if current.target is aten.mul.Tensor and not _same_for_heads(reader, current, dependent):
-            return False
-        if current.target in (aten.add.Tensor, aten.sub.Tensor) and len(dependent) != 2:
-            return False
-        if current.target in (aten.slice.Tensor, aten.cat.default) and not _along_last(current):
-            return False
-    return True
-
-
-def _same_for_heads(reader: Reader, node: fx.Node, dependent: list[fx.Node]) -> bool:
-    if len(dependent) != 1:
-        return False
-    size = sizes(node)
-    others = [n for n in node.all_input_nodes if n not in reader.inside and isinstance(n.meta.get("val"), Tensor)]
-    return all(
-        len(sizes(n)) < len(size) - 2 or sizes(n)[-3] == 1 for n in others if len(sizes(n)) >= 3 and len(size) > 3
-    )
-
-
-def _along_last(node: fx.Node) -> bool:
-    dim: Any = node.args[1] if len(node.args) > 1 else 0
-    return dim in (-1, len(sizes(node)) - 1)
+def _leads_through(reader: Reader, node: fx.Node, start: fx.Node) -> bool:
+    """Whether all that a node takes from the source goes through ``start``."""
+    reached = walk([node], lambda n: () if n is start else reader.dependent(n))
+    return all(n is not reader.source or n is start for n in reached)

@@ -1,157 +1,92 @@
-"""LayerNorm and RMSNorm in a graph: as one operation, or written out."""
+"""Norms in a graph, recognised by what they compute: a gain times the input over its root mean square."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from ..cut.program import aten
-from .roles import sizes
 
-if TYPE_CHECKING:
-    from .reader import Reader
-
-CASTS = {aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.to.device}
+NORMS = {aten.layer_norm.default, aten.rms_norm.default, aten.group_norm.default}
+QUOTIENTS = {aten.mul.Tensor, aten.div.Tensor}
+_SMALL = 2.0**-10
 
 
 @dataclass(frozen=True)
-class NormNodes:
-    """A norm of the source.
+class NormNode:
+    r"""A norm of a value: :math:`g \circ \Pi x / \sigma + \beta`.
 
     Attributes:
         centred: LayerNorm (True) or RMSNorm.
         eps: added to the mean square.
-        gain: node of the gain [d], None for ones.
-        shift: node of the shift [d], None for zeros.
+        gain: ``[d]``.
+        shift: ``[d]``.
     """
 
     centred: bool
     eps: float
-    gain: fx.Node | None = None
-    shift: fx.Node | None = None
+    gain: Tensor
+    shift: Tensor
 
 
-def match_norm(reader: Reader, node: fx.Node) -> NormNodes | None:
-    """The norm whose output a node is, if it is one of the whole source."""
-    roles = reader.values[reader.source].roles
-    if roles[-1] != "f" or roles.count("f") != 1:
+def may_be_norm(node: fx.Node, inside: Callable[[fx.Node], bool]) -> bool:
+    """Whether it is worth running: an operation that normalises, or a product of values that depend on the input."""
+    return node.target in NORMS or (node.target in QUOTIENTS and sum(inside(n) for n in node.all_input_nodes) == 2)
+
+
+def norm_of(run: Callable[[Tensor], Tensor], d: int, device: torch.device | None) -> NormNode | None:
+    """The norm that a function of vectors is, or None.
+
+    Args:
+        run: from vectors ``[n, d]`` in float64 to the same shape.
+        d: width.
+        device: on which it runs.
+    """
+    x = torch.randn(6, d, generator=torch.Generator().manual_seed(5), dtype=torch.float64).to(device) + 0.25
+    x = x * x.new_tensor([1.0, 0.5, 3.0, 1.0, 2.0, 1.0])[:, None]
+    x[3] = _SMALL * x[0]
+    y, back = run(x), run(-x)
+    if y.shape != x.shape or not bool(torch.isfinite(y).all() and torch.isfinite(back).all()):
         return None
-    if node.target in (aten.layer_norm.default, aten.rms_norm.default, aten.native_layer_norm.default):
-        return _operation(reader, node)
-    return _written_out(reader, node)
-
-
-def uncast(node: Any) -> Any:
-    """The value before any change of dtype or device."""
-    while isinstance(node, fx.Node) and node.target in CASTS:
-        node = node.args[0]
-    return node
-
-
-def _is_source(reader: Reader, node: Any) -> bool:
-    return uncast(node) is reader.source
-
-
-def _constant(reader: Reader, node: Any) -> bool:
-    return node is None or (isinstance(node, fx.Node) and reader.program.taint[node] == "")
-
-
-def _operation(reader: Reader, node: fx.Node) -> NormNodes | None:
-    args = [*node.args, *[None] * 4]
-    source, dims, gain = args[0], args[1], args[2]
-    if not _is_source(reader, source) or list(dims) != sizes(reader.source)[-1:]:  # pyright: ignore
+    shift, odd = (y + back)[0] / 2, (y - back) / 2
+    if not _close(y + back, 2 * shift.expand_as(y)):
         return None
-    if node.target is aten.rms_norm.default:
-        eps: Any = args[3]
-        eps = torch.finfo(node.meta["val"].dtype).eps if eps is None else eps
-        return NormNodes(False, float(eps), gain) if _constant(reader, gain) else None  # pyright: ignore
-    if not (_constant(reader, gain) and _constant(reader, args[3])):
-        return None
-    return NormNodes(True, 1e-5 if args[4] is None else float(args[4]), gain, args[3])  # pyright: ignore
-
-
-def _written_out(reader: Reader, node: fx.Node) -> NormNodes | None:
-    """``c * rsqrt(mean(c^2) + eps)`` and its like, where c is the source or the source less its mean."""
-    if node.target not in (aten.mul.Tensor, aten.div.Tensor) or len(node.args) < 2:
-        return None
-    pairs = [node.args[:2]] if node.target is aten.div.Tensor else [node.args[:2], node.args[1::-1]]
-    for value, scale in pairs:
-        mean_square = _inverse_root(uncast(scale), divided=node.target is aten.div.Tensor)
-        if mean_square is None:
-            continue
-        centred = _centred(reader, value)
-        eps = _mean_square_of(reader, mean_square, uncast(value))
-        if centred is not None and eps is not None:
-            return NormNodes(centred, eps)
+    for centred in (False, True):
+        c = x - x.mean(-1, keepdim=True) if centred else x
+        if (found := _fitted(c, odd, shift, centred=centred)) is not None:
+            return found
     return None
 
 
-def _inverse_root(node: Any, *, divided: bool) -> Any:
-    """What stands under the root of ``1 / sqrt(.)`` (or of ``sqrt(.)`` where one divides by it)."""
-    if not isinstance(node, fx.Node):
+def _fitted(c: Tensor, odd: Tensor, shift: Tensor, *, centred: bool) -> NormNode | None:
+    r"""The norm with odd = g c / sqrt(mean(c^2) + eps), from the first vector and a small multiple of it."""
+    s = c.square().mean(-1)
+    ratio = odd[0] / c[0]
+    largest = int((odd[0].abs()).argmax())
+    if not bool(torch.isfinite(ratio).all()) or not ratio[largest]:
         return None
-    if divided:
-        power = node.target is aten.pow.Tensor_Scalar and node.args[1] == 0.5
-        return node.args[0] if node.target is aten.sqrt.default or power else None
-    if node.target is aten.rsqrt.default or (node.target is aten.pow.Tensor_Scalar and node.args[1] == -0.5):
-        return node.args[0]
-    if node.target is aten.reciprocal.default:
-        return _inverse_root(node.args[0], divided=True)
-    return None
-
-
-def _centred(reader: Reader, value: Any) -> bool | None:
-    value = uncast(value)
-    if value is reader.source:
-        return False
-    if not isinstance(value, fx.Node) or value.target is not aten.sub.Tensor or not _is_source(reader, value.args[0]):
+    scale = (odd[:, largest] / c[:, largest] / ratio[largest]) ** -2  # (s + eps) / (s_0 + eps)
+    if not bool(torch.isfinite(scale).all()):
         return None
-    mean = uncast(value.args[1])
-    return True if _is_mean_over_features(mean) and _is_source(reader, mean.args[0]) else None
+    # scale_3 (s_0 + eps) = s_3 + eps
+    eps = float((scale[3] * s[0] - s[3]) / (1 - scale[3])) if abs(1 - float(scale[3])) > 1e-3 else -1.0
+    eps = _rounded(eps)
+    if not 0.0 <= eps < 1.0:
+        return None
+    gain = ratio * (s[0] + eps).sqrt()
+    return NormNode(centred, eps, gain, shift) if _close(gain * c / (s + eps).sqrt()[:, None], odd) else None
 
 
-def _is_mean_over_features(node: Any) -> bool:
-    if not isinstance(node, fx.Node) or node.target is not aten.mean.dim:
-        return False
-    dims = list(node.args[1])  # pyright: ignore
-    last = len(sizes(node)) - 1
-    return dims in ([-1], [last]) and len(node.args) > 2 and bool(node.args[2])
+def _rounded(eps: float) -> float:
+    """As it was written, where it is that but for rounding; an eps that makes no difference is none."""
+    if abs(eps) < 1e-14:
+        return 0.0
+    near = float(f"{eps:.4g}")
+    return near if abs(near - eps) < 1e-6 * abs(eps) + 1e-14 else eps
 
 
-def _mean_square_of(reader: Reader, node: Any, value: Any) -> float | None:
-    """Epsilon, if a node is ``mean(value^2) + eps`` over the features (or the variance of the source, plus eps)."""
-    node, eps = uncast(node), 0.0
-    if isinstance(node, fx.Node) and node.target in (aten.add.Tensor, aten.add.Scalar):
-        numbers = [a for a in node.args[:2] if isinstance(a, (int, float))]
-        rest = [a for a in node.args[:2] if isinstance(a, fx.Node)]
-        if len(numbers) != 1 or len(rest) != 1:
-            return None
-        node, eps = uncast(rest[0]), float(numbers[0])
-    if _is_mean_over_features(node):
-        return eps if _is_square(uncast(node.all_input_nodes[0]), value) else None
-    plain = _is_variance(node) and value is not reader.source
-    return eps if plain and _is_source(reader, node.all_input_nodes[0]) else None
-
-
-def _is_variance(node: Any) -> bool:
-    """Whether a node is the mean squared deviation over the features, kept as a dimension."""
-    if not isinstance(node, fx.Node) or node.target not in (aten.var.correction, aten.var.dim):
-        return False
-    by_dim = node.target is aten.var.dim
-    names = ("", "dim", "unbiased", "keepdim") if by_dim else ("", "dim")
-    given = dict(zip(names, node.args, strict=False)) | node.kwargs
-    biased = given.get("unbiased", True) is False if by_dim else given.get("correction", 1) == 0
-    return bool(biased and given.get("keepdim")) and given.get("dim") in ([-1], [len(sizes(node)) - 1])
-
-
-def _is_square(node: Any, value: Any) -> bool:
-    if not isinstance(node, fx.Node):
-        return False
-    if node.target is aten.pow.Tensor_Scalar:
-        return bool(node.args[1] == 2) and uncast(node.args[0]) is value
-    if node.target is aten.square.default:
-        return uncast(node.args[0]) is value
-    return node.target is aten.mul.Tensor and all(uncast(a) is value for a in node.args[:2])
+def _close(a: Tensor, b: Tensor) -> bool:
+    return bool((a - b).abs().max() <= 1e-9 * (1e-3 + b.abs().max()))

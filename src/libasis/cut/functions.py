@@ -84,10 +84,21 @@ class Functions:
         if "batch" not in sizes:
             source = next((s for s in sources if self.program.batch_dim(s) is not None), None)
             if source is None:
-                raise ExportError("A section of the model has no tensor from which to read the batch size.")
-            dim = self.program.batch_dim(source)
-            sizes["batch"] = steps.add(torch.ops.aten.sym_size.int, (new[source], dim), {})
+                sizes["batch"] = self._shared_size(sources, new, steps)
+            else:
+                dim = self.program.batch_dim(source)
+                sizes["batch"] = steps.add(torch.ops.aten.sym_size.int, (new[source], dim), {})
         return sizes["batch"]
+
+    def _shared_size(self, sources: Sequence[fx.Node], new: dict[fx.Node, Any], steps: Steps) -> Slot:
+        """The batch size off a dimension that holds something else too, as batch times heads."""
+        for source in sources:
+            for dim, size in enumerate(getattr(source.meta.get("val"), "shape", ())):
+                times = size.node.expr / self.program.batch_symbol if known_size(size) is None else None
+                if times is not None and times.is_Integer:
+                    whole = steps.add(torch.ops.aten.sym_size.int, (new[source], dim), {})
+                    return steps.add(operator.floordiv, (whole, int(times)), {})
+        raise ExportError("A section of the model has no tensor from which to read the batch size.")
 
     def constant(self, node: fx.Node) -> Any:
         """The value of a node that depends on no input."""

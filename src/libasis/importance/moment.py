@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from ..anatomy import Anatomy, read, why_not_affine
-from ..cut import Record, Traced
+from ..anatomy import Anatomy, Mixing, read, read_mixing, why_not_affine
+from ..cut import Context, Record, Traced
 from ..errors import OptionError
 from ..measure import Accumulator
 from ..types import Matrix, Plain
@@ -70,6 +70,7 @@ class Span:
         outputs: positions at the output, in the first batch.
         longest: positions at the output, in the longest batch.
         not_affine: why the section is not one affine map of all positions, empty if it is.
+        context: of the first batch, None where several sections are spanned.
     """
 
     traced: Traced
@@ -80,6 +81,7 @@ class Span:
     outputs: int = 1
     longest: int = 1
     not_affine: str = "was not read"
+    context: Context | None = None
 
     @classmethod
     def of(cls, record: Record, traced: Traced, source: int, target: int, longest: int = 0) -> Span:
@@ -87,8 +89,9 @@ class Span:
         several = "spans several sections"
         anatomy = read(record.contexts[source]) if target == source + 1 else several
         not_affine = why_not_affine(record.contexts[source]) if target == source + 1 else several
+        context = record.contexts[source] if target == source + 1 else None
         positions, outputs = (record.activations[site].shape[1] for site in (source, target))
-        return cls(traced, source, target, anatomy, positions, outputs, max(longest, outputs), not_affine)
+        return cls(traced, source, target, anatomy, positions, outputs, max(longest, outputs), not_affine, context)
 
     def anatomy_of(self, record: Record) -> Anatomy:
         """The anatomy in another batch, whose graph may be another one (another number of positions).
@@ -103,6 +106,11 @@ class Span:
                 'moments="exact".'
             )
         return found
+
+    @property
+    def mixing(self) -> Mixing | str:
+        """The section as functions of each position, or why it is not; read when it is asked for."""
+        return "spans several sections" if self.context is None else read_mixing(self.context)
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from .affine import AffineForm
 from .attention import AttentionForm, ProbedAttention
 from .estimate import ProbeOptions
 from .exact import Exact
+from .mixing import PositionForm
 from .moment import Cost, Moment, Rule, Span
 from .pointwise import PointwiseForm
 from .sketch import Sketch
@@ -76,7 +77,7 @@ class Auto(ProbeOptions):
     def _with(self, *attention: Rule) -> tuple[Rule, ...]:
         last = Exact(), Sketch(self.relative_error, self.seed)
         own = self.own if isinstance(self.own, (list, tuple)) else (self.own,)
-        return (*own, PointwiseForm(), *attention, AffineForm(), *last)
+        return (*own, PointwiseForm(), *attention, AffineForm(), PositionForm(), *last)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class ClosedForm:
     """The first closed form that matches, whatever it costs."""
 
     name = "closed_form"
-    rules = (PointwiseForm(), AttentionForm(), AffineForm())
+    rules = (PointwiseForm(), AttentionForm(), AffineForm(), PositionForm())
     most = WHATEVER
 
 

@@ -1,0 +1,370 @@
+"""A graph in fewer words: compound operations are spelled out, so that one mathematics has one spelling.
+
+The normalised graph computes the same values. What remains to be understood are sums, products, contractions (see
+`contractions`), moves of dimensions, reductions, softmax and elementwise functions.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, fx
+
+from ..cut.program import Program, aten, draws, known_size
+
+_DONE: WeakKeyDictionary[fx.Graph, tuple[Program, dict[fx.Node, fx.Node]]] = WeakKeyDictionary()
+
+
+def normalised(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
+    """A program of the same values in normal form, and where each node of the given one is in it.
+
+    The given program stays as it is; it is itself the answer where there is nothing to spell out.
+    """
+    if program.graph not in _DONE:
+        _DONE[program.graph] = _normalise(program)
+    return _DONE[program.graph]
+
+
+def _normalise(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
+    if not any(node.target in _RULES for node in program.graph.nodes):
+        return program, {node: node for node in program.graph.nodes}
+    graph, where = fx.Graph(), {}
+    graph.graph_copy(program.graph, where)
+    moved: dict[fx.Node, fx.Node] = {}
+    known: dict[tuple[Any, ...], fx.Node] = {}
+    with torch.no_grad():
+        for node in list(graph.nodes):
+            if node.op == "call_function" and not draws(node):
+                first = known.setdefault((node.target, repr(node.args), repr(node.kwargs)), node)
+                if first is not node:
+                    moved[node] = _followed(first, moved)
+                    node.replace_all_uses_with(moved[node])
+                    continue
+            if (rule := _RULES.get(node.target)) is None:  # pyright: ignore
+                continue
+            try:
+                with graph.inserting_before(node):
+                    new = rule(Writer(graph), node, given(node))
+            except Exception:  # noqa: BLE001 - an operation used in a way not foreseen here stays as it is
+                new = None
+            if new is not None:
+                node.replace_all_uses_with(new)
+                moved[node] = new
+    mapped = {old: _followed(new, moved) for old, new in where.items()}
+    kept = set(mapped.values())
+    for node in reversed(list(graph.nodes)):
+        if not node.users and node.op == "call_function" and node not in kept:
+            graph.erase_node(node)
+    new = replace(
+        program,
+        graph=graph,
+        inputs=[replace(leaf, node=mapped[leaf.node]) for leaf in program.inputs],
+        outputs={name: mapped[node] for name, node in program.outputs.items()},
+        marks={name: mapped[node] for name, node in program.marks.items()},
+    )
+    return new, mapped
+
+
+def _followed(node: fx.Node, moved: dict[fx.Node, fx.Node]) -> fx.Node:
+    while node in moved:
+        node = moved[node]
+    return node
+
+
+def given(node: fx.Node) -> dict[str, Any]:
+    """An operation's arguments by name, defaults included."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return {}
+    found = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+    return found | dict(zip((a.name for a in schema.arguments), node.args, strict=False)) | node.kwargs
+
+
+class Writer:
+    """Writes operations into a graph, with what is known of their values."""
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self.graph = graph
+
+    def __call__(self, operation: Any, *args: Any, **kwargs: Any) -> fx.Node:
+        """One operation more."""
+        node = self.graph.call_function(operation, args, kwargs)
+        values = fx.map_arg((args, kwargs), lambda n: n.meta["val"])
+        node.meta["val"] = operation(*values[0], **values[1])
+        return node
+
+    def times(self, x: Any, factor: Any) -> Any:
+        """A product, or the value itself for 1."""
+        return x if isinstance(factor, (int, float)) and factor == 1 else self(aten.mul.Tensor, x, factor)
+
+    def along(self, x: fx.Node, dim: int, start: int, end: int, step: int = 1) -> fx.Node:
+        """A slice."""
+        return self(aten.slice.Tensor, x, dim, start, end, step)
+
+    def sigmoid_gate(self, x: fx.Node, dim: int) -> fx.Node:
+        """One half times the sigmoid of the other."""
+        n = known_size(x.meta["val"].shape[dim])
+        if n is None:
+            raise NotImplementedError
+        half = n // 2
+        return self(
+            aten.mul.Tensor, self.along(x, dim, 0, half), self(aten.sigmoid.default, self.along(x, dim, half, n))
+        )
+
+
+Rule = Callable[[Writer, fx.Node, dict[str, Any]], "fx.Node | None"]
+
+
+def _scaled_sum(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """X + alpha y, and its like."""
+    alpha = of.get("alpha", 1)
+    if alpha == 1 and node.target is not aten.rsub.Tensor:
+        return None
+    first, second = of["self"], of["other"]
+    if node.target is aten.rsub.Tensor:
+        first, second = second, first
+        return write(aten.sub.Tensor, first, write.times(second, alpha))
+    return write(node.target, first, write.times(second, alpha))
+
+
+def _sum_of_product(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
+    """Beta x + alpha a @ b."""
+    a, b = (of[name] for name in (("vec1", "vec2") if "vec1" in of else _FACTORS[node.target]))
+    product = write.times(write(aten.matmul.default, a, b), of["alpha"])
+    if of["beta"] == 0:
+        return product
+    return write(aten.add.Tensor, write.times(of["self"], of["beta"]), product)
+
+
+_FACTORS: dict[Any, tuple[str, str]] = {
+    aten.addmm.default: ("mat1", "mat2"), aten.baddbmm.default: ("batch1", "batch2"),
+    aten.addmv.default: ("mat", "vec"),
+}  # fmt: skip
+
+
+def _pointwise_sum(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
+    """X + value a b, x + value a / b."""
+    operation = aten.mul.Tensor if node.target is aten.addcmul.default else aten.div.Tensor
+    part = write.times(write(operation, of["tensor1"], of["tensor2"]), of["value"])
+    return write(aten.add.Tensor, of["self"], part)
+
+
+def _between(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
+    """X + w (y - x)."""
+    step = write(aten.mul.Tensor, write(aten.sub.Tensor, of["end"], of["self"]), of["weight"])
+    return write(aten.add.Tensor, of["self"], step)
+
+
+def _permuted(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """Every change of the order of dimensions as `permute`."""
+    x = of["self"]
+    n = x.meta["val"].ndim
+    if n < 2:
+        return None
+    order = list(range(n))
+    a, b = (of["dim0"], of["dim1"]) if "dim0" in of else (of.get("axis0", -1), of.get("axis1", -2))
+    order[a], order[b] = order[b], order[a]
+    return write(aten.permute.default, x, order)
+
+
+def _moved(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
+    x, pairs = of["self"], (of["source"], of["destination"])
+    n = x.meta["val"].ndim
+    sources, targets = ([d % n for d in ([p] if isinstance(p, int) else p)] for p in pairs)
+    rest = iter([i for i in range(n) if i not in sources])
+    at = dict(zip(targets, sources, strict=True))
+    return write(aten.permute.default, x, [at[i] if i in at else next(rest) for i in range(n)])
+
+
+def _cast(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
+    """To the dtype of another value, which does not matter otherwise."""
+    return write(aten.to.dtype, of["self"], node.meta["val"].dtype)
+
+
+def _grown(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """Spread as another value is."""
+    sizes = [known_size(size) for size in node.meta["val"].shape]
+    return write(aten.expand.default, of["self"], [-1 if size is None else size for size in sizes])
+
+
+def _gate(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    try:
+        return write.sigmoid_gate(of["self"], of["dim"])
+    except NotImplementedError:
+        return None
+
+
+def _part(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """One of several parts of a value: a slice, or a place."""
+    several, index = node.args
+    if not isinstance(several, fx.Node) or not isinstance(index, int):
+        return None
+    of = given(several)
+    if several.target is aten.unbind.int:
+        return write(aten.select.int, of["self"], of["dim"], index)
+    if several.target is aten.max.dim and index == 0:
+        return write(aten.amax.default, of["self"], [of["dim"]], of["keepdim"])
+    if several.target in _SPREADS:
+        centre, spread = aten.mean.dim, _SPREADS[several.target]
+        biased = of["correction"] if "correction" in of else int(of["unbiased"])
+        biased = 1 if biased is None else biased
+        if index == 1:
+            return write(centre, of["self"], of["dim"], of["keepdim"])
+        return write(spread, of["self"], of["dim"], correction=biased, keepdim=of["keepdim"])
+    if several.target in _PARTED:
+        sizes = [known_size(part.shape[of["dim"]]) for part in several.meta["val"]]
+        if any(size is None for size in sizes):
+            return None
+        ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]  # pyright: ignore
+        return write.along(of["self"], of["dim"], ends[index] - sizes[index], ends[index])  # pyright: ignore
+    return None
+
+
+_SPREADS: dict[Any, Any] = {
+    aten.var_mean.correction: aten.var.correction, aten.var_mean.dim: aten.var.correction,
+    aten.std_mean.correction: aten.std.correction, aten.std_mean.dim: aten.std.correction,
+}  # fmt: skip
+_PARTED = {
+    aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default, aten.tensor_split.sections,
+    aten.tensor_split.indices, aten.split.sizes,
+}  # fmt: skip
+
+
+def _unary_prelu(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """X above 0 and w x below, with one weight."""
+    x, weight = of["self"], of["weight"]
+    if weight.meta["val"].numel() != 1:
+        return None
+    return write(aten.where.self, write(aten.gt.Scalar, x, 0), x, write(aten.mul.Tensor, x, weight))
+
+
+def _softmax_of(write: Writer, x: fx.Node, dim: int) -> fx.Node:
+    return write(aten.softmax.int, x, dim)
+
+
+def _by_pairs(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """A product of three or more as products of two."""
+    left, arrow, out = of["equation"].replace(" ", "").partition("->")
+    parts, tensors = left.split(","), list(of["tensors"])
+    if len(parts) < 3 or not arrow or "." in left:
+        return None
+    while len(parts) > 2:
+        later = set(out).union(*parts[2:])
+        kept = "".join(sorted({c for c in parts[0] + parts[1] if c in later}))
+        tensors[:2] = [write(aten.einsum.default, f"{parts[0]},{parts[1]}->{kept}", tensors[:2])]
+        parts[:2] = [kept]
+    return write(aten.einsum.default, f"{parts[0]},{parts[1]}->{out}", tensors)
+
+
+def _exponential(node: Any) -> tuple[fx.Node, fx.Node | None] | None:
+    """An exponential or a softmax, and a factor."""
+    if not isinstance(node, fx.Node):
+        return None
+    if node.target in (aten.exp.default, aten.softmax.int):
+        return node, None
+    if node.target is aten.mul.Tensor:
+        for one, other in (node.args, node.args[::-1]):
+            plain = isinstance(one, fx.Node) and one.target in (aten.exp.default, aten.softmax.int)
+            if plain and isinstance(other, fx.Node) and _is_zero_or_one(other):
+                return one, other  # pyright: ignore
+    return None
+
+
+def _is_zero_or_one(node: fx.Node) -> bool:
+    """Whether a value is a boolean, or one that was."""
+    while node.target in (aten.to.dtype, aten._to_copy.default):
+        node = node.args[0]  # pyright: ignore
+    return isinstance(node.meta.get("val"), Tensor) and node.meta["val"].dtype == torch.bool
+
+
+def _quotient(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """exp(x) / (c + sum(exp(x))), weighted by zeros and ones or not, as a softmax, which c adds a column to."""
+    above, below, more = of["self"], of["other"], None
+    if isinstance(below, fx.Node) and below.target is aten.add.Tensor and isinstance(below.args[1], (int, float)):
+        below, more = below.args[:2]
+    if not isinstance(below, fx.Node) or below.target is not aten.sum.dim_IntList or below.args[0] is not above:
+        return None
+    summed, found = given(below), _exponential(above)
+    if found is None or len(summed["dim"]) != 1 or not summed["keepdim"]:
+        return None
+    (raised, factor), dim = found, summed["dim"][0]
+    x, n = raised.args[0], raised.meta["val"].ndim
+    if raised.target is aten.softmax.int and (more is not None or raised.args[1] % n != dim % n):
+        return None
+    if more is not None and more <= 0:
+        return None
+    exponent = _shifted(x, dim) if more is None else x
+    if factor is not None:
+        lowest = write(aten.logical_not.default, factor)
+        exponent = write(aten.masked_fill.Scalar, exponent, lowest, float("-inf"))
+    if more is None:
+        return _softmax_of(write, exponent, dim)
+    column = write(aten.full_like.default, write.along(exponent, dim, 0, 1), math.log(more))
+    both = write(aten.cat.default, [exponent, column], dim)
+    return write.along(_softmax_of(write, both, dim), dim, 0, int(exponent.meta["val"].shape[dim]))
+
+
+def _shifted(x: fx.Node, dim: int) -> fx.Node:
+    """A value before a subtraction of what is the same along a dimension: for a softmax it makes no difference."""
+    while x.target is aten.sub.Tensor and given(x)["alpha"] == 1:
+        first, second = x.args[:2]
+        if not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
+            break
+        a, b = first.meta["val"], second.meta["val"]
+        dim = dim % a.ndim
+        if a.shape != x.meta["val"].shape or b.ndim != a.ndim or known_size(b.shape[dim]) != 1:
+            break
+        x = first
+    return x
+
+
+def _log_normalised(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """exp(log_softmax(x)) and exp(x - logsumexp(x))."""
+    x = of["self"]
+    if x.target is aten.log_softmax.int:
+        return _softmax_of(write, x.args[0], x.args[1])
+    if x.target is aten.sub.Tensor and isinstance(x.args[1], fx.Node) and x.args[1].target is aten.logsumexp.default:
+        sums = given(x.args[1])
+        if sums["self"] is x.args[0] and sums["keepdim"] and len(sums["dim"]) == 1:
+            return _softmax_of(write, x.args[0], sums["dim"][0])  # pyright: ignore
+    return None
+
+
+def _softmax(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """Without a shift that is the same for all, and with its change of dtype as an operation of its own."""
+    x = of["self"]
+    plain = _shifted(x, of["dim"])
+    if node.target is aten._softmax.default or of.get("dtype") is not None:
+        dtype = node.meta["val"].dtype
+        return _softmax_of(write, write(aten.to.dtype, plain, dtype), of["dim"])
+    return None if plain is x else _softmax_of(write, plain, of["dim"])
+
+
+_RULES: dict[Any, Rule] = {
+    **dict.fromkeys([aten.add.Tensor, aten.sub.Tensor, aten.rsub.Tensor], _scaled_sum),
+    **dict.fromkeys(_FACTORS, _sum_of_product),
+    **dict.fromkeys([aten.addcmul.default, aten.addcdiv.default], _pointwise_sum),
+    **dict.fromkeys([aten.lerp.Tensor, aten.lerp.Scalar], _between),
+    **dict.fromkeys(
+        [aten.transpose.int, aten.t.default, aten.mT.default, aten.swapaxes.default, aten.swapdims.default,
+         aten.adjoint.default],
+        _permuted,
+    ),
+    **dict.fromkeys([aten.movedim.int, aten.movedim.intlist, aten.moveaxis.int, aten.moveaxis.intlist], _moved),
+    aten.type_as.default: _cast,
+    aten.expand_as.default: _grown,
+    aten.glu.default: _gate,
+    operator.getitem: _part,
+    aten.prelu.default: _unary_prelu,
+    aten.div.Tensor: _quotient,
+    aten.exp.default: _log_normalised,
+    aten.einsum.default: _by_pairs,
+    **dict.fromkeys([aten.softmax.int, aten._softmax.default], _softmax),
+}  # fmt: skip
+"""By operation: the same value in other words, or None where there are none."""

@@ -122,8 +122,10 @@ def test_sites(command, settings):
     out = ok(command("sites"))
     assert [line.split()[0] for line in out.splitlines()][:2] == ["site", "input"]
     rows = facts(command("sites", "--json"))["sites"]
-    assert {"name": "fc2:in", "shape": [5], "module": "Linear", "ok": True, "reason": ""} in rows
+    (row,) = [row for row in rows if row["name"] == "fc2:in"]
+    assert (row["shape"], row["module"], row["ok"], row["rule"]) == ([5], "Linear", True, "closed form, pointwise")
     ok(command("sites", "--set", "sites=[]"))
+    ok(command("fit", "--set", 'sites=["fc*:in", "output"]', "--set", 'output="starred"'))
 
 
 def test_fit(folder, command, settings):

@@ -1,9 +1,10 @@
 """From the user's model to sections: sites, export, the check for bypasses, records of batches."""
 
 from .chain import Chain
-from .check import SiteRow, SiteSpec, SiteTable
+from .check import SiteSpec
 from .record import Context, Record
-from .trace import find_sites, trace
+from .site_table import SiteRow, SiteTable
+from .trace import survey, trace
 from .traced import Mask, Section, Site, Traced
 
 __all__ = [
@@ -17,6 +18,6 @@ __all__ = [
     "SiteSpec",
     "SiteTable",
     "Traced",
-    "find_sites",
+    "survey",
     "trace",
 ]

@@ -15,12 +15,13 @@ from typing import Any
 from ..ablation import Ablations, ablate_edges, ablate_nodes
 from ..basis import Basis
 from ..build import fit as fit_basis
-from ..cut import SiteRow, SiteTable, Traced, find_sites
+from ..cut import SiteRow, SiteTable, Traced
 from ..errors import StoreError
 from ..files import write_text
 from ..graphs import InteractionGraph
 from ..importance import rules
 from ..interactions import interactions
+from ..scan import find_sites
 from ..store import check_target, digest_of
 from .config import Config, RuleTable
 from .errors import ConfigError, RunError

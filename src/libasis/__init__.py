@@ -10,7 +10,7 @@ from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_no
 from .basis import Basis, SiteBasis
 from .build import build, fit
 from .cards import FeatureCards, collect
-from .cut import Chain, SiteTable, Traced, trace
+from .cut import Chain, SiteTable, Traced, presets, trace
 from .errors import LibasisError
 from .evaluate import Comparison, GraphDiff, Sensitivity, diff
 from .graphs import Communities, InteractionGraph, Label, communities
@@ -57,6 +57,7 @@ __all__ = [
     "intervene",
     "keep",
     "load",
+    "presets",
     "report",
     "rules",
     "trace",

@@ -1,5 +1,6 @@
 """From the user's model to sections: sites, export, the check for bypasses, records of batches."""
 
+from . import presets
 from .chain import Chain
 from .check import SiteSpec
 from .record import Context, Record
@@ -18,6 +19,7 @@ __all__ = [
     "SiteSpec",
     "SiteTable",
     "Traced",
+    "presets",
     "survey",
     "trace",
 ]

@@ -125,6 +125,12 @@ def site_table(program: Program) -> SiteTable:
     return SiteTable(rows)
 
 
+def chain_of(program: Program, table: SiteTable) -> list[str]:
+    """The sites that each alone cut the model, up to its output: every two of them enclose a section."""
+    ends = {*program.outputs} - {"output"}
+    return [row.name for row in table if row.ok and ("output" in row.names or not ends & {*row.names})]
+
+
 def best_name(program: Program, names: Sequence[str]) -> str:
     """Of the names of one tensor: the norm that takes it, else the only layer that does, else who made it.
 
@@ -134,7 +140,8 @@ def best_name(program: Program, names: Sequence[str]) -> str:
         return ends[0]
     own = set(names)
     busy = [name for name in names if not {_side(name, "in"), _side(name, "out")} <= own]  # not a hook or dropout
-    takes = [name for name in busy if name.endswith(":in")]
+    made = {name: program.marks.get(_side(name, "out")) for name in busy if name.endswith(":in")}
+    takes = [name for name, node in made.items() if node is None or program.taint[node] == "value"]  # no position table
     if norms := [name for name in takes if "norm" in program.classes[name].lower()]:
         return norms[0]
     leaves = [name for name in takes if not any(_holds(name, other) for other in takes)]

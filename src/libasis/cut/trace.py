@@ -22,7 +22,7 @@ from .program import Program
 from .record import Record
 from .sections import Cut
 from .self_check import answers_of, check_not_random, check_reproduces, check_samples_apart, first_sample_repeated
-from .site_table import SiteTable, site_table
+from .site_table import SiteTable, chain_of, site_table
 from .state import check_eval
 from .traced import Mask, Site, Traced, parse_device, parse_dtype
 from .wildcards import expanded, is_wild
@@ -35,15 +35,18 @@ def survey(model: nn.Module, example: Any, mask: Mask | None = None) -> tuple[Si
         ModelStateError: the model is in training mode.
         ExportError: the model cannot be exported.
     """
-    check_eval(model)
-    args, kwargs = structure_of_example(example).split(example)
-    program = export_program(model, args, kwargs)
+    program = program_of(model, example)
     table = site_table(program)
-    ends = {*program.outputs} - {"output"}
-    sites = tuple(row.name for row in table if row.ok and ("output" in row.names or not ends & {*row.names}))
+    sites = chain_of(program, table)
     if len(sites) < 2:
         return table, None
-    return table, GraphTrace(model, example, sites, mask, program).ready(example)
+    return table, GraphTrace(model, example, tuple(sites), mask, program).ready(example)
+
+
+def program_of(model: nn.Module, example: Any) -> Program:
+    """The graph of a model for inputs like the example."""
+    check_eval(model)
+    return export_program(model, *structure_of_example(example).split(example))
 
 
 @typed

@@ -20,7 +20,7 @@ from .intervene import Intervention, InterventionResult, intervene
 from .measure import keep
 from .numerics import Estimate
 from .provenance import versions
-from .scan import find_sites
+from .scan import find_sites, scan
 from .store import load
 
 __version__ = versions()["libasis"]
@@ -60,5 +60,6 @@ __all__ = [
     "presets",
     "report",
     "rules",
+    "scan",
     "trace",
 ]

@@ -91,6 +91,13 @@ def attention_out(model: nn.Module, example: Any = None) -> list[str]:
     return _some([name for stop in found.stops if (name := found.mixed(stop))], "attention", model)
 
 
+def stream_of(model: nn.Module, program: Program) -> list[str]:
+    """The residual stream of a model in its graph, from there to the output; without any the sites that cut it."""
+    found = _Layers(model, program)
+    names = [stop.row.name for stop in found.stops]
+    return names if len(names) > 1 else chain_of(program, site_table(program))
+
+
 def _some(names: list[str], what: str, model: nn.Module) -> list[str]:
     if names:
         return names

@@ -118,7 +118,8 @@ class GraphTrace(Traced):
         self._dtypes = [t.dtype for t in _tensors(args, kwargs)]
         if program is not None:
             self._keep(program, args, kwargs)
-        self.specs = expanded(self._program(args, kwargs)[0], specs)
+        self.program = self._program(args, kwargs)[0]
+        self.specs = expanded(self.program, specs)
         cut = self._cut(args, kwargs)
         self.sites = tuple(
             Site(name, (spec,) if isinstance(spec, str) else tuple(spec), sum(x.features for x in site.layouts))

@@ -21,7 +21,8 @@ from ..files import write_text
 from ..graphs import InteractionGraph
 from ..importance import rules
 from ..interactions import interactions
-from ..scan import find_sites
+from ..scan import Scan, find_sites
+from ..scan import scan as scan_sites
 from ..store import check_target, digest_of
 from .config import Config, RuleTable
 from .errors import ConfigError, RunError
@@ -81,6 +82,12 @@ def sites(config: Config) -> SiteTable:
         model.record(opened.example)
         return SiteTable([SiteRow(s.name, (s.features,), "Chain", True, "") for s in model.sites])
     return find_sites(model, opened.example)
+
+
+def scan(config: Config, budget: int | None = None) -> Scan:
+    """What the training data do at every site, and a cut."""
+    opened = Opened(config)
+    return scan_sites(opened.model, opened.data.train, budget=budget, mask=config.trace.mask)
 
 
 def fit(config: Config, *, force: bool = False) -> Basis:

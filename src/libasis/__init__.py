@@ -10,7 +10,7 @@ from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_no
 from .basis import Basis, SiteBasis
 from .build import build, fit
 from .cards import FeatureCards, collect
-from .cut import Chain, SiteTable, Traced, find_sites, trace
+from .cut import Chain, SiteTable, Traced, presets, trace
 from .errors import LibasisError
 from .evaluate import Comparison, GraphDiff, Sensitivity, diff
 from .graphs import Communities, InteractionGraph, Label, communities
@@ -20,6 +20,7 @@ from .intervene import Intervention, InterventionResult, intervene
 from .measure import keep
 from .numerics import Estimate
 from .provenance import versions
+from .scan import find_sites, scan
 from .store import load
 
 __version__ = versions()["libasis"]
@@ -56,7 +57,9 @@ __all__ = [
     "intervene",
     "keep",
     "load",
+    "presets",
     "report",
     "rules",
+    "scan",
     "trace",
 ]

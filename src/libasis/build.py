@@ -77,7 +77,9 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         spill: a folder for activations that do not fit into memory; they are removed when the fit is over.
 
     Returns:
-        The basis. The result does not depend on how the data are split into batches, up to rounding.
+        The basis. The result does not depend on how the data are split into batches, up to rounding: of equally
+        important features the directions are chosen towards the coordinates, and `SiteBasis.ties` names them, and those
+        whose order the errors of an estimate leave open.
 
     Raises:
         OptionError: an option is unknown.

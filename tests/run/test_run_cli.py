@@ -15,7 +15,20 @@ from libasis.run.config import read_config
 from run.answers import facts, ok, refused, written
 
 SOURCE = Path(libasis.__file__).parents[1]
-VERBS = ("demo", "init", "sites", "fit", "graph", "ablate", "report", "export", "diff", "compare", "sensitivity")
+VERBS = (
+    "demo",
+    "init",
+    "sites",
+    "scan",
+    "fit",
+    "graph",
+    "ablate",
+    "report",
+    "export",
+    "diff",
+    "compare",
+    "sensitivity",
+)
 
 
 # help, version, options
@@ -124,8 +137,20 @@ def test_sites(command, settings):
     out = ok(command("sites"))
     assert [line.split()[0] for line in out.splitlines()][:2] == ["site", "input"]
     rows = facts(command("sites", "--json"))["sites"]
-    assert {"name": "fc2:in", "shape": [5], "module": "Linear", "ok": True, "reason": ""} in rows
+    (row,) = [row for row in rows if row["name"] == "fc2:in"]
+    assert (row["shape"], row["module"], row["ok"], row["rule"]) == ([5], "Linear", True, "closed form, pointwise")
     ok(command("sites", "--set", "sites=[]"))
+    ok(command("fit", "--set", 'sites=["fc*:in", "output"]', "--set", 'output="starred"'))
+
+
+def test_scan(folder, command, settings):
+    out = ok(command("scan", "--budget", "2", "--out", "scan.svg", "--set", "sites=[]"))
+    assert "* recommended" in out
+    assert (folder / "scan.svg").read_text(encoding="utf-8").startswith("<svg")
+    found = facts(command("scan", "--json"))
+    assert json.dumps(found["recommended"]) in ok(command("scan"))
+    ok(command("fit", "--set", f"sites={json.dumps(found['recommended'])}", "--set", 'output="scanned"'))
+    refused(command("scan", "--budget", "1"), "budget is 1")
 
 
 def test_fit(folder, command, settings):

@@ -18,6 +18,7 @@ from ..measure import DEFAULT_MEMORY, Records
 from ..provenance import versions
 from ..store import Stored, all_finite, listed
 from ..types import Matrix, Plain, Vector
+from .ties import Tie
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ class SiteBasis:
             neuron i, and its importances are the variances, unsorted.
         variances: the variance of each feature on the data of the fit, shape ``[k]``.
         rank_report: which directions were dropped and why: thresholds and the eigenvalues on both sides of each cut.
+        ties: groups of features whose importances do not differ, so that only their span is determined.
 
     All tensors are float64 on the CPU.
     """
@@ -45,6 +47,7 @@ class SiteBasis:
     importances: Vector
     variances: Vector
     rank_report: Plain = field(default_factory=dict)
+    ties: tuple[Tie, ...] = ()
 
     def __repr__(self) -> str:
         return f"SiteBasis({self.name!r}: {self.k} of {self.d} directions kept)"
@@ -66,6 +69,8 @@ class SiteBasis:
                 return f"{name} of site {self.name!r} has the shape {list(tensor.shape)} instead of {shape}"
             if not all_finite(tensor):
                 return f"{name} of site {self.name!r} is not finite"
+        if any(not 0 <= tie.first < tie.last < self.k for tie in self.ties):
+            return f"site {self.name!r} has ties of features that it has not"
         return None
 
     @property
@@ -77,6 +82,10 @@ class SiteBasis:
     def k(self) -> int:
         """Number of features kept."""
         return self.C.shape[1]
+
+    def tied(self, index: int) -> str:
+        """``"equal 0-1"`` or ``"undecided 3-7"`` for a feature of such a tie, and ``""`` for any other."""
+        return next((str(tie) for tie in self.ties if index in tie), "")
 
     def encode(self, x: Tensor) -> Tensor:
         """Features of activations: ``(x - mean) @ C``; ``x`` is ``[..., d]``, the result ``[..., k]``."""
@@ -129,9 +138,16 @@ class Basis(Stored, kind="basis"):
         return next((flaw for site in self.sites if (flaw := site.flaw())), None)
 
     def rows(self) -> list[Plain]:
-        """One plain row per feature: id, site, index, importance, variance."""
+        """One plain row per feature: id, site, index, importance, variance, the tie it belongs to."""
         return [
-            {"id": f"{site.name}:{i}", "site": site.name, "index": i, "importance": importance, "variance": variance}
+            {
+                "id": f"{site.name}:{i}",
+                "site": site.name,
+                "index": i,
+                "importance": importance,
+                "variance": variance,
+                "tied": site.tied(i),
+            }
             for site in self.sites
             for i, (importance, variance) in enumerate(
                 zip(site.importances.tolist(), site.variances.tolist(), strict=True)

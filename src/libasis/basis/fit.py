@@ -75,13 +75,15 @@ def _bases(
         if rotate_final or name != job.names[-1]
     }
     last = job.names[-1]
-    found = [principal_basis(last, white.pop(last)) if rotate_final else own_coordinates(last, job.stats[last])]
+    found = [
+        principal_basis(last, white.pop(last), job.dtype) if rotate_final else own_coordinates(last, job.stats[last])
+    ]
     if method == "pca":
-        return [*(principal_basis(name, part) for name, part in white.items()), *found]
+        return [*(principal_basis(name, part, job.dtype) for name, part in white.items()), *found]
     for l, (name, part) in reversed(list(enumerate(white.items()))):
         target, readout = (len(white), found[-1]) if method == "global" else (l + 1, found[0])
         moment = job.pulled(l, target, part.decode.T, readout)
-        found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype))
+        found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype, job.error))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,6 +12,7 @@ from ..numerics import RankDecision, StreamingMoments, Truncation, eigh_descendi
 from ..numerics.eigen import accumulation_noise, coordinate_noise, gram_noise, largest_eigenvalue, symmetric
 from ..types import Matrix, Plain, Vector
 from .basis import SiteBasis
+from .ties import same_size, ties, turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +84,13 @@ def _noise_scale(covariance: Matrix, rounding: Vector) -> Vector:
 
 
 def interaction_basis(
-    name: str, white: Whitening, pulled: Moment, truncation: Truncation, dtype: torch.dtype
+    name: str, white: Whitening, pulled: Moment, truncation: Truncation, dtype: torch.dtype, error: float = 0.0
 ) -> SiteBasis:
     r"""The basis of a site from its whitening and :math:`M'`.
 
     :math:`M = g^{1/2} U^T M' U g^{1/2} = V\,\mathrm{diag}(\Lambda)\,V^T`,
     :math:`C = U g^{-1/2} V \Lambda^{1/2}`, :math:`C^+ = \Lambda^{-1/2} V^T g^{1/2} U^T` (Bushnaq et al. 2024).
+    Of equal importances the directions are chosen towards the coordinates; ``error`` is the relative error of all.
 
     Raises:
         ActivationError: the derivative of what follows is zero.
@@ -103,11 +105,14 @@ def interaction_basis(
             "steps that are constant between their jumps (a rounding, a sign, a comparison; a straight-through "
             "estimator is one); choose another site or other data."
         )
-    importances, V = values[: decision.kept], V[:, : decision.kept]
+    importances = values[: decision.kept]
+    V = turned(V[:, : decision.kept], importances, white.decode, dtype)
     scale = importances.sqrt()
     C, C_pinv = white.encode @ V * scale, (V / scale).T @ white.decode
     report = {"variance": white.decision.to_dict(), "importance": decision.to_dict()}
-    return oriented(name, white.mean, C, C_pinv, importances, importances, report)
+    errors = [max(own, error) for own in pulled.facts.get("importance_stderr", [error] * len(importances))]
+    found = oriented(name, white.mean, C, C_pinv, importances, importances, report, same=same_size(dtype))
+    return replace(found, ties=ties(importances, dtype, errors))
 
 
 def _importances(weigh: Matrix, pulled: Moment) -> tuple[Vector, Matrix]:
@@ -118,12 +123,14 @@ def _importances(weigh: Matrix, pulled: Moment) -> tuple[Vector, Matrix]:
     return torch.nn.functional.pad(roots.square(), (0, weigh.shape[1] - len(roots))), V
 
 
-def principal_basis(name: str, white: Whitening) -> SiteBasis:
-    """PCA of what was kept: C = U, importance = variance."""
+def principal_basis(name: str, white: Whitening, dtype: torch.dtype) -> SiteBasis:
+    """PCA of what was kept: C = U, importance = variance; of equal variances towards the coordinates."""
     report = {"variance": white.decision.to_dict()}
-    _, roots, Vh = torch.linalg.svd(white.decode, full_matrices=False)
+    V, roots, Vh = torch.linalg.svd(white.decode, full_matrices=False)
     g = roots.square()
-    return oriented(name, white.mean, Vh.T, Vh, g, g, report)
+    Q = V.T @ turned(V, g, white.decode, dtype)
+    U = Vh.T @ Q
+    return replace(oriented(name, white.mean, U, U.T, g, g, report, same=same_size(dtype)), ties=ties(g, dtype))
 
 
 def own_coordinates(name: str, moments: StreamingMoments) -> SiteBasis:
@@ -135,11 +142,19 @@ def own_coordinates(name: str, moments: StreamingMoments) -> SiteBasis:
 
 
 def oriented(
-    name: str, mean: Vector, C: Matrix, C_pinv: Matrix, importances: Vector, variances: Vector, report: Plain
+    name: str,
+    mean: Vector,
+    C: Matrix,
+    C_pinv: Matrix,
+    importances: Vector,
+    variances: Vector,
+    report: Plain,
+    *,
+    same: float = 1e-6,
 ) -> SiteBasis:
-    """A site basis with the sign rule applied, to each coordinate in its own spread, on the CPU."""
+    """A site basis with the sign rule applied (see `fix_signs`), to each coordinate in its own spread, on the CPU."""
     spread = (variances @ C_pinv.square()).sqrt()
-    signs = fix_signs(C_pinv / torch.where(spread > 0, spread, torch.ones_like(spread)))
+    signs = fix_signs(C_pinv / torch.where(spread > 0, spread, torch.ones_like(spread)), same)
     mean, C, C_pinv, importances, variances = (
         part.contiguous().cpu() for part in (mean, C * signs, C_pinv * signs[:, None], importances, variances)
     )

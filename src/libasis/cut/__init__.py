@@ -1,11 +1,13 @@
 """From the user's model to sections: sites, export, the check for bypasses, records of batches."""
 
+from . import presets
 from .chain import Chain
-from .check import SiteRow, SiteSpec, SiteTable
+from .check import SiteSpec
 from .derivatives import pull_back, push_forward
 from .program import digest_of_tensors
 from .record import Context, Record
-from .trace import find_sites, trace
+from .site_table import SiteRow, SiteTable
+from .trace import survey, trace
 from .traced import Mask, Section, Site, Traced
 
 __all__ = [
@@ -20,8 +22,9 @@ __all__ = [
     "SiteTable",
     "Traced",
     "digest_of_tensors",
-    "find_sites",
+    "presets",
     "pull_back",
     "push_forward",
+    "survey",
     "trace",
 ]

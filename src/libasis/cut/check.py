@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from torch import fx
 
@@ -174,63 +172,8 @@ def _origins(program: Program, node: fx.Node) -> dict[fx.Node, str]:
     return dict(sorted(found.items(), key=lambda item: program.order[item[0]]))
 
 
-@dataclass(frozen=True)
-class SiteRow:
-    """One possible site.
-
-    Attributes:
-        name: what to write in ``sites``.
-        shape: shape of one sample.
-        module: class of the module.
-        ok: whether this site alone cuts the model in two.
-        reason: why not.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    module: str
-    ok: bool
-    reason: str
-
-
-class SiteTable(tuple[SiteRow, ...]):
-    """All sites of a model: a tuple of `SiteRow` that prints as a table."""
-
-    __slots__ = ()
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """As plain JSON data."""
-        return [{**vars(row), "shape": list(row.shape)} for row in self]
-
-    def __str__(self) -> str:
-        head = ("site", "shape", "module", "cut", "why not")
-        rows = [(r.name, str(list(r.shape)), r.module, "yes" if r.ok else "no", r.reason) for r in self]
-        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(4)]
-        lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[4]]) for row in [head, *rows]]
-        return "\n".join(line.rstrip() for line in lines)
-
-    __repr__ = __str__
-
-
-def site_table(program: Program) -> SiteTable:
-    """Every possible site of a program, in the model's order."""
-    rows = []
-    known = program.site_nodes()
-    for name, node in sorted(known.items(), key=lambda item: program.order.get(item[1], 0)):
-        shape = node.meta["val"].shape
-        dim = program.batch_dim(node)
-        sample = tuple(int(s) for i, s in enumerate(shape) if i != (dim or 0)) if len(shape) else ()
-        kind = program.classes.get(name, "input" if name.startswith("input") else "output")
-        reason = _why_not(program, name, node)
-        rows.append(SiteRow(name, _ints(sample), kind, not reason, reason))
-    return SiteTable(rows)
-
-
-def _ints(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(s if isinstance(s, int) else -1 for s in shape)
-
-
-def _why_not(program: Program, name: str, node: fx.Node) -> str:
+def why_not(program: Program, name: str, node: fx.Node) -> str:
+    """Why a tensor alone does not cut the model, or an empty string."""
     output = program.outputs.get("output")
     if reason := _no_value(program, node):
         return reason

@@ -1,4 +1,4 @@
-"""`find_sites` and `trace`: a torch model, exported once per input shape and cut at sites."""
+"""`survey` and `trace`: a torch model, exported once per input shape and cut at sites."""
 
 from __future__ import annotations
 
@@ -17,40 +17,43 @@ from ..data.batches import Batch, as_tensors, structure_of_example, to_device
 from ..errors import BatchError, OptionError, SiteError
 from ..types import Plain
 from .apart import check_apart
-from .check import SiteSpec, SiteTable, site_name, site_table
+from .check import SiteSpec, site_name
 from .export import export_program
 from .functions import Functions
 from .program import Program, digest_of_tensors
 from .record import Record
 from .sections import Cut
 from .self_check import answers_of, check_not_random, check_own_operations, check_reproduces
+from .site_table import SiteTable, chain_of, site_table
 from .state import acting_hooks, as_written, check_eval, uncompiled
 from .traced import Mask, Site, Traced, parse_device, parse_dtype
+from .wildcards import expanded, is_wild
 
 
-@typed
-@neutral
-def find_sites(model: nn.Module, example: Any) -> SiteTable:
-    """Every place at which a model can be cut.
-
-    Args:
-        model: any torch model, in eval mode; it is not changed.
-        example: inputs as for `trace`.
-
-    Returns:
-        A table with one row per site: name, shape of one sample, module class, whether the site alone cuts the model
-        in two, and if not, why not (two sites that fail alone may hold together, as a list inside the list of sites).
+def survey(model: nn.Module, example: Any, mask: Mask | None = None) -> tuple[SiteTable, GraphTrace | None]:
+    """The table of sites, and the model cut at every one that alone cuts it; None where there are fewer than two.
 
     Raises:
         ModelStateError: the model is in training mode.
         ExportError: the model cannot be exported.
     """
     model = uncompiled(model)
-    check_eval(model)
     example = as_tensors(example)
+    program = program_of(model, example)
+    table = site_table(program)
+    sites = chain_of(program, table)
+    if len(sites) < 2:
+        return table, None
+    return table, GraphTrace(model, example, tuple(sites), mask, program).ready(example)
+
+
+def program_of(model: nn.Module, example: Any) -> Program:
+    """The graph of a model for inputs like the example."""
+    model, example = uncompiled(model), as_tensors(example)
+    check_eval(model)
     args, kwargs = structure_of_example(example).split(example)
     with as_written(model, acting_hooks(model, args, kwargs)[1]):
-        return site_table(export_program(model, args, kwargs))
+        return export_program(model, args, kwargs)
 
 
 @typed
@@ -82,7 +85,8 @@ def trace(
             decides how batches are read later.
         sites: at least two, in the model's order: ``"module.path:in"``, ``"module.path:out"`` (the default),
             ``"input"``, ``"output"``; ``"name#2"`` is a module's second call; a list inside the list concatenates
-            tensors on the feature axis.
+            tensors on the feature axis. ``"layers.*.norm:in"`` stands for that site of every layer (``**`` for any
+            number of parts of a name); with such names all sites are put into the model's order.
         mask: which positions count: the name of a keyword input (nonzero counts, like an attention mask) or a function
             of the inputs that returns ``[batch, position]``.
         dtype: compute in this dtype instead of the model's own.
@@ -98,7 +102,7 @@ def trace(
     """
     model = uncompiled(model)
     check_eval(model)
-    if isinstance(sites, str) or not isinstance(sites, Sequence) or len(sites) < 2:
+    if isinstance(sites, str) or not isinstance(sites, Sequence) or (len(sites) < 2 and not any(map(is_wild, sites))):
         raise SiteError(f"sites is {sites!r}; give a list of at least two sites, in the model's order.")
     names = [site_name(spec) for spec in sites]
     if twice := sorted({n for n in names if names.count(n) > 1}):
@@ -110,9 +114,15 @@ def trace(
 class GraphTrace(Traced):
     """A traced torch model; made by `trace`."""
 
-    def __init__(self, model: nn.Module, example: Any, specs: tuple[SiteSpec, ...], mask: Mask | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        example: Any,
+        specs: tuple[SiteSpec, ...],
+        mask: Mask | None,
+        program: Program | None = None,
+    ) -> None:
         self.model = model
-        self.specs = specs
         self.mask = mask
         self.structure = structure_of_example(example)
         self.dtype: torch.dtype | None = None
@@ -122,10 +132,14 @@ class GraphTrace(Traced):
         args, kwargs = self.structure.split(example)
         self._dtypes = [t.dtype for t in _tensors(args, kwargs)]
         answers, self._acting = answers_of(model, args, kwargs)
+        if program is not None:
+            self._keep(program, args, kwargs)
+        self.program = self._program(args, kwargs)[0]
+        self.specs = expanded(self.program, specs)
         cut = self._cut(args, kwargs)
         self.sites = tuple(
             Site(name, (spec,) if isinstance(spec, str) else tuple(spec), sum(x.features for x in site.layouts))
-            for spec, name, site in zip(specs, cut.names, cut.sites, strict=True)
+            for spec, name, site in zip(self.specs, cut.names, cut.sites, strict=True)
         )
         self._check_against_model(answers, args, kwargs)
 
@@ -193,7 +207,8 @@ class GraphTrace(Traced):
 
         return pytree.tree_map_only(Tensor, cast, (batch.args, batch.kwargs))
 
-    def _cut(self, args: tuple[Any, ...], kwargs: dict[str, Any], index: int | None = None) -> Cut:
+    def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any], index: int | None = None) -> tuple[Program, Any]:
+        """The program for inputs of this shape, and its key."""
         key = _shape_key(args, kwargs)
         program_key = key if key in self._programs else (key, size_of((args, kwargs)))
         if program_key not in self._programs:
@@ -203,11 +218,20 @@ class GraphTrace(Traced):
                     program = export_program(self.model, args, kwargs)
             except BatchError as error:
                 raise BatchError(str(error) if index is None else f"Batch {index}: {error}") from error
-            program_key = key if program.batch_symbol is not None else program_key
-            self._programs[program_key] = program
-        if program_key not in self._cuts:
-            self._cuts[program_key] = Cut(self._programs[program_key], self.specs, self.dtype, self.device)
-        return self._cuts[program_key]
+            program_key = self._keep(program, args, kwargs)
+        return self._programs[program_key], program_key
+
+    def _keep(self, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        key = _shape_key(args, kwargs)
+        key = key if program.batch_symbol is not None else (key, size_of((args, kwargs)))
+        self._programs[key] = program
+        return key
+
+    def _cut(self, args: tuple[Any, ...], kwargs: dict[str, Any], index: int | None = None) -> Cut:
+        program, key = self._program(args, kwargs, index)
+        if key not in self._cuts:
+            self._cuts[key] = Cut(program, self.specs, self.dtype, self.device)
+        return self._cuts[key]
 
     def _check_against_model(self, answers: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The graph must say what the model says, for each sample alone."""

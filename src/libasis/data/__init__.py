@@ -17,6 +17,7 @@ from .facts import data_facts, size_of
 from .file_batches import FileBatches
 from .files import read
 from .identity import Roll, sample_digests
+from .language import language, without_first
 from .replay import Replayed, from_seed, replayed
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "first_inputs",
     "from_seed",
     "joined",
+    "language",
     "read",
     "read_batches",
     "replayed",
@@ -40,4 +42,5 @@ __all__ = [
     "size_of",
     "structure_of_example",
     "to_device",
+    "without_first",
 ]

@@ -116,7 +116,7 @@ class InteractionGraph(Stored, kind="graph"):
                 }
 
     def nodes(self) -> Iterator[dict[str, Any]]:
-        """One plain row per feature: id, site, index, importance, variance; label, note and module, or ``""``."""
+        """One plain row per feature: id, site, index, importance, variance; tie, label, note and module, or ``""``."""
         none = Label("")
         for column, site in enumerate(self.basis):
             for i in range(site.k):
@@ -128,6 +128,7 @@ class InteractionGraph(Stored, kind="graph"):
                     "index": i,
                     "importance": float(site.importances[i]),
                     "variance": float(site.variances[i]),
+                    "tied": site.tied(i),
                     **asdict(self.labels.get(key, none)),
                     "module": self.modules.get(key, ""),
                 }

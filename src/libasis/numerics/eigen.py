@@ -22,16 +22,16 @@ def eigh_descending(A: Matrix) -> tuple[Vector, Matrix]:
     return values.flip(0), vectors.flip(1)
 
 
-def fix_signs(decoder: Matrix) -> Vector:
+def fix_signs(decoder: Matrix, same: float = 1e-6) -> Vector:
     """Signs ``[k]`` that make the entry of largest magnitude of each row of ``decoder`` ``[k, d]`` positive.
 
-    Entries within a relative 1e-6 of the largest count as ties and the first of them decides, so that rounding does
-    not flip a feature.
+    Entries within a relative ``same`` of the largest count as ties and the first of them decides, so that rounding
+    does not flip a feature.
     """
     if decoder.numel() == 0:
         return decoder.new_ones(decoder.shape[0])
     magnitude = decoder.abs()
-    candidates = magnitude >= magnitude.amax(1, keepdim=True) * (1 - 1e-6)
+    candidates = magnitude >= magnitude.amax(1, keepdim=True) * (1 - same)
     first = candidates.to(torch.int8).argmax(1)
     signs = decoder.gather(1, first[:, None]).squeeze(1).sign()
     return torch.where(signs == 0, torch.ones_like(signs), signs)

@@ -65,6 +65,7 @@ def graph_view(
                 "d": s.d,
                 "held": len(held[c]),
                 "importance": _number(float(s.importances.sum())),
+                "ties": [[tie.first, tie.last, tie.why] for tie in s.ties],
             }
             for c, s in enumerate(graph.basis)
         ],

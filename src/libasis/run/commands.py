@@ -124,6 +124,30 @@ def sites(file: File = Path(FILE), changes: Changes = None, as_json: Json = Fals
     show.as_json({"command": "sites", "sites": table.to_dicts()}) if as_json else print(table)
 
 
+@app.command(epilog="Example: libasis scan libasis.toml --budget 6 --out scan.svg")
+def scan(
+    file: File = Path(FILE),
+    budget: Annotated[
+        int | None, typer.Option("--budget", metavar="N", help="How many sites the cut may have.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="An .svg file for the picture.")] = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
+    """Look at what the data do at every site, and recommend a cut; the settings need no sites."""
+    from . import pipeline
+
+    found = pipeline.scan(_read(file, changes), budget)
+    picture = found.to_svg(out) if out else None
+    if as_json:
+        show.as_json({"command": "scan", "picture": picture, **found.to_plain()})
+        return
+    print(found)
+    print(f"For the settings: sites = {json.dumps(found.recommended, ensure_ascii=False)}")
+    if picture:
+        print(f"Picture written to {picture}")
+
+
 @app.command(epilog="Example: libasis fit libasis.toml --set fit.method=pca --set output=pca-run")
 def fit(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
     """Fit the basis at each site, on the training data."""

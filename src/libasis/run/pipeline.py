@@ -18,12 +18,14 @@ from typing import Any
 from ..ablation import Ablations, ablate_edges, ablate_nodes
 from ..basis import Basis
 from ..build import fit as fit_basis
-from ..cut import SiteRow, SiteTable, Traced, find_sites
+from ..cut import SiteRow, SiteTable, Traced
 from ..errors import StoreError
 from ..files import alone, check_file, sync, told, write_text
 from ..graphs import InteractionGraph
 from ..importance import rules
 from ..interactions import interactions
+from ..scan import Scan, find_sites
+from ..scan import scan as scan_sites
 from ..store import Stored, check_target, digest_of, load, tidy
 from .config import Config, RuleTable
 from .errors import ConfigError, RunError
@@ -125,6 +127,12 @@ def sites(config: Config) -> SiteTable:
         model.record(opened.example)
         return SiteTable([SiteRow(s.name, (s.features,), "Chain", True, "") for s in model.sites])
     return find_sites(model, opened.example)
+
+
+def scan(config: Config, budget: int | None = None) -> Scan:
+    """What the training data do at every site, and a cut."""
+    opened = Opened(config)
+    return scan_sites(opened.model, opened.data.train, budget=budget, mask=config.trace.mask)
 
 
 def fit(config: Config, *, force: bool = False) -> Basis:

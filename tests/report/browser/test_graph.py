@@ -2,9 +2,11 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
+from libasis.basis.ties import Tie
 from report.browser.expected import Expected
 from report.decide.cards import make_cards
 from report.synthetic import make_edge_ablation, make_graph
@@ -390,3 +392,20 @@ def test_names_of_many_sites_tell_them_apart(open_page, tmp_path):
     viewer = open_page(make_graph((4,) * 13, names).to_html(tmp_path / "many.html"), width=900)
     heads = [t for t in viewer.page.locator(".nodes > text").all_text_contents() if "…" in t]
     assert len(heads) == len(set(heads)) == 12
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", "Features 0 to 2 of this site"), ("ja", "特徴 0 から 2")])
+def test_features_that_are_not_determined_alone_are_marked(open_page, tmp_path, lang, words):
+    graph = make_graph((5, 4, 3, 2))
+    tied = replace(graph.basis[0], ties=(Tie(0, 2, "equal"),))
+    graph = replace(graph, basis=replace(graph.basis, sites=(tied, *graph.basis.sites[1:])))
+    viewer = open_page(graph.to_html(tmp_path / "tied.html", lang))
+    name = "blocks.0.ln1:in"
+    assert "≈" in viewer.node(f"{name}:1").get_attribute("aria-label")
+    assert "≈" not in viewer.node(f"{name}:3").get_attribute("aria-label")
+    viewer.click(f"{name}:1")
+    assert words in viewer.page.locator(".card").inner_text()
+    assert f"{name}:0" in viewer.page.locator(".decide li:visible", has_text="≈").inner_text()
+    viewer.click(f"{name}:3")
+    assert viewer.selected == f"{name}:3"
+    assert "≈" not in viewer.page.locator(".card").inner_text()

@@ -36,6 +36,8 @@ def how_sure(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]
     if isinstance(rules, list) and rules and all(isinstance(r, dict) and "stderr" in r for r in rules):
         sampled = sum(r["stderr"] is not None for r in rules)
         yield words("sure_sampled", sampled=sampled, sections=len(rules)) if sampled else words("sure_exact")
+    if tied := [f.reference(words) for f in facts.features if f.tied]:
+        yield words("sure_tied", names=words.listed(tied))
     groups = results.communities
     if groups is not None:
         agreement = f"{groups.agreement:.2f}"

@@ -57,6 +57,7 @@ class Feature:
         ablated: what happened without it, where that was measured.
         effect: the output that it moves most, and by how much.
         contrast: its mean in the two groups.
+        tied: whether only the span that it shares with others is determined.
         low: whether the name is a suggestion that speaks of the feature's low values.
         examples: contents with the largest values, or where ``low``, with the smallest; the most extreme first.
     """
@@ -69,6 +70,7 @@ class Feature:
     ablated: Ablated | None = None
     effect: tuple[str, Bounded] | None = None
     contrast: Contrast | None = None
+    tied: bool = False
     low: bool = False
     examples: tuple[Mapping[str, Any], ...] = ()
 
@@ -187,6 +189,7 @@ def _feature(results: Results, site: str, index: int, share: float) -> Feature:
         ablated=_ablated(ablation) if ablation else None,
         effect=(str(effects[0]["output"]), _bounded(effects[0], "effect", "low", "high")) if effects else None,
         contrast=_contrast(means[0], means[1], card.get("std")) if len(means) == 2 and all(means) else None,
+        tied=bool(results.graph.basis[site].tied(index)),
         low=low,
         examples=tuple(card.get("bottom" if low else "top") or ()),
     )

@@ -61,7 +61,13 @@ function head(app, v) {
     el("p", { class: "fact" }, t("importance_is", {
       value: quantity(model.importance[v]), share: percent(site.importance > 0 ? model.importance[v] / site.importance : 0),
     })),
+    tieNote(model, v),
   ];
+}
+
+function tieNote(model, v) {
+  const tie = model.tie(v);
+  return tie && el("p", { class: "note" }, t(`tied_${tie[2]}`, { first: whole(tie[0]), last: whole(tie[1]) }));
 }
 
 /** Label, note and module, kept as they are typed in. */

@@ -112,6 +112,16 @@ class Model {
     return this.sections.length > 0 && this.sections.some((section) => section.needed[kind] !== null);
   }
 
+  /** The features that share the span of this one, and why only that is determined; undefined for most. */
+  tie(v) {
+    return this.sites[this.site[v]].ties.find(([first, last]) => first <= this.index[v] && this.index[v] <= last);
+  }
+
+  /** What stands behind the name of a feature that is not determined alone. */
+  mark(v) {
+    return this.tie(v) ? " ≈" : "";
+  }
+
   card(v) {
     return this.plain.cards?.cards[this.id(v)] ?? null;
   }

@@ -68,7 +68,8 @@ class Scene {
   label(item) {
     if (item.group) return item.module;
     const label = this.notes.labelOf(item.v);
-    return label ? `${this.model.index[item.v]} · ${label}` : String(this.model.index[item.v]);
+    const number = `${this.model.index[item.v]}${this.model.mark(item.v)}`;
+    return label ? `${number} · ${label}` : number;
   }
 
   /** What a screen reader says of an item, and how a test finds it. */
@@ -86,7 +87,7 @@ class Scene {
     const site = this.model.sites[item.column];
     const value = this.model.importance[item.v];
     return t("node_title", {
-      id: this.model.id(item.v), label: this.notes.labelOf(item.v) ? `“${this.notes.labelOf(item.v)}”` : "",
+      id: `${this.model.id(item.v)}${this.model.mark(item.v)}`, label: this.notes.labelOf(item.v) ? `“${this.notes.labelOf(item.v)}”` : "",
       importance: quantity(value), share: percent(site.importance > 0 ? value / site.importance : 0),
       into: whole(into), out: whole(out),
     });

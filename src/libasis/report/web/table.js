@@ -25,7 +25,7 @@ function tableView(app) {
     fill(
       body,
       paged("nodes", nodes, ["feature", "label", "module", "importance"], (v) =>
-        [step(v), el("bdi", {}, notes.labelOf(v)), el("bdi", {}, notes.moduleOf(v) ?? ""), quantity(model.importance[v])]),
+        [[step(v), model.mark(v)], el("bdi", {}, notes.labelOf(v)), el("bdi", {}, notes.moduleOf(v) ?? ""), quantity(model.importance[v])]),
       paged("edges", edges, ["from", "to", "strength", "mean"], (e) =>
         [step(model.source[e]), step(model.target[e]), quantity(model.strength[e]), quantity(model.signed[e])]),
     );

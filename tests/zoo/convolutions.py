@@ -1,4 +1,6 @@
 """Convolutional networks in one, two and three dimensions."""
+# ruff: noqa: E501
+# fmt: off
 
 import torch
 import torch.nn.functional as F

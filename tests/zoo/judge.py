@@ -75,7 +75,7 @@ def judge(row: Row) -> Verdict:
     sites: list[str] = row.sites.split()
     given, batches_given, example_given = model, batches, example
     if row.dtype is not None:
-        own = next(p.dtype for p in model.parameters() if p.is_floating_point())
+        own = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
         cast = lambda v: pytree.tree_map_only(Tensor, lambda t: t.to(own) if t.is_floating_point() else t, v)  # noqa: E731
         example_given, batches_given = cast(example), [cast(b) for b in batches]
         example, other, batches = (pytree.tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, v) for v in (example_given, cast(other), batches_given))
@@ -96,7 +96,12 @@ def judge(row: Row) -> Verdict:
     seconds = time.perf_counter() - start
     rules = [fact["rule"] for fact in basis.info["rules"]]
     why = "; ".join(dict.fromkeys(r for fact in basis.info["rules"] if fact["rule"] in ("exact", "sketch") for r in fact["not"].values()))
-    error, flaw = compare(row, traced, basis, probe, sites, batches, other)
+    try:
+        error, flaw = compare(row, traced, basis, probe, sites, batches, other)
+    except (RuntimeError, KeyError, IndexError) as error:
+        if row.expect != "refused":
+            raise
+        error, flaw = float("inf"), f"it was taken, though it cannot be run so ({type(error).__name__})"
     return Verdict("wrong" if flaw else "right", sites, rules, flaw or why, error, seconds, untrue)
 
 

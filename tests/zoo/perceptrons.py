@@ -1,4 +1,6 @@
 """Perceptrons: activations, norms, gates, residuals, ways of holding weights."""
+# ruff: noqa: E501
+# fmt: off
 
 import torch
 import torch.nn.functional as F

@@ -60,7 +60,7 @@ class Row:
             model = (self.plain if plain and self.plain else self.make)()
             if self.dtype is None:
                 model = model.double()
-            model = model.eval()
+            model = model if "eval" in vars(model) else model.eval()  # torch.export's cannot
             _stir(model)
             return model.double() if plain else model
         finally:

@@ -1,4 +1,6 @@
 """Recurrent and state-space models, forecasting, Fourier layers, graphs, sets."""
+# ruff: noqa: E501
+# fmt: off
 
 import torch
 import torch.nn.functional as F

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import time
 import traceback
@@ -21,6 +20,7 @@ from .truth import Probe, importances, parts
 
 TOLERANCE = 1e-6  # of the largest importance; differences are good to about 1e-9
 MOST_SITES = 4
+Pair = tuple[Any, Any]
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Verdict:
         status: ``"right"``, ``"refused"``, ``"wrong"`` (silently) or ``"crash"`` (an error that is not ours).
         sites: where it was cut.
         rules: of each section.
-        said: the sentence of a refusal, the reason of a slow rule, or how wrong it is.
+        said: the sentence of a refusal, why a rule was slow, or how wrong it is.
         error: largest difference from the truth, in units of the largest importance.
         seconds: what libasis took.
         untrue: sites about which `find_sites` says what is not so.
@@ -54,93 +54,95 @@ class Verdict:
         return "closed" if self.rules else ""
 
 
-def data(row: Row) -> tuple[Any, Any, list[Any]]:
+def judge(row: Row) -> Verdict:
+    """Trace, fit, compare."""
+    model, probe = row.model(), Probe(row.model(plain=True), row.channels, row.batch, row.dtype is not None)
+    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    given = [_floats(draw, own if row.dtype else torch.float64) for draw in _draws(row)]
+    example, other, *batches = (_floats(draw, torch.float64) for draw in given)  # the same numbers, if rounded
+    verdict, start = Verdict("", row.sites.split()), time.process_time()
+    try:
+        if verdict.sites in ([], ["norms"]):
+            norms = bool(verdict.sites)
+            verdict.sites, verdict.untrue = chosen(model, given[0], probe, (example, other), norms=norms)
+        asked = [site if len(parts(site)) == 1 else parts(site) for site in verdict.sites]
+        traced = libasis.trace(model, given[0], asked, mask=row.mask, dtype=row.dtype)
+        basis = libasis.fit(traced, given[2:], progress=False)
+    except libasis.LibasisError as error:
+        verdict.status, verdict.said = "refused", f"{type(error).__name__}: {error}"
+    except Exception as error:  # a bug, whatever it is
+        verdict.status, verdict.said = "crash", _place(error)
+    else:
+        _hold_against_truth(row, basis, probe, verdict, batches, (example, other))
+    verdict.seconds = time.process_time() - start
+    return verdict
+
+
+def _draws(row: Row) -> list[Any]:
     """An example, another of the same size, and batches of which the second is smaller."""
-    draw = lambda n, seed: _like(row, row.inputs(n, torch.Generator().manual_seed(seed)))  # noqa: E731
-    return draw(row.size, 0), draw(row.size, 1), [draw(row.size, 2), draw(max(3 * row.size // 4, 1), 3)]
+    sizes = row.size, row.size, row.size, max(3 * row.size // 4, 1)
+    return [row.inputs(n, torch.Generator().manual_seed(seed)) for seed, n in enumerate(sizes)]
 
 
-def _like(row: Row, inputs: Any) -> Any:
-    dtype = {"float64": torch.float64}.get("float64")
+def _floats(inputs: Any, dtype: torch.dtype) -> Any:
     return pytree.tree_map_only(Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, inputs)
 
 
-def judge(row: Row) -> Verdict:
-    """Trace, fit, compare."""
-    model, plain = row.model(), row.model(plain=True)
-    example, other, batches = data(row)
-    probe = Probe(plain, row.channels, row.batch)
-    start = time.perf_counter()
-    untrue: list[str] = []
-    sites: list[str] = row.sites.split()
-    given, batches_given, example_given = model, batches, example
-    if row.dtype is not None:
-        own = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-        cast = lambda v: pytree.tree_map_only(Tensor, lambda t: t.to(own) if t.is_floating_point() else t, v)  # noqa: E731
-        example_given, batches_given = cast(example), [cast(b) for b in batches]
-        example, other, batches = (pytree.tree_map_only(Tensor, lambda t: t.double() if t.is_floating_point() else t, v) for v in (example_given, cast(other), batches_given))
+def _place(error: Exception) -> str:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/libasis/" in f.filename]
+    at = f"{frames[-1].filename.rpartition('/libasis/')[2]}:{frames[-1].lineno}" if frames else "?"
+    text = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__} at {at}: {text[:200]}"
+
+
+def _hold_against_truth(row: Row, basis: Any, probe: Probe, verdict: Verdict, batches: list[Any], pair: Pair) -> None:
+    rules = basis.info["rules"]
+    verdict.rules = [fact["rule"] for fact in rules]
+    slow = [reason for fact in rules if not fact["rule"].startswith("closed") for reason in fact["not"].values()]
     try:
-        if not sites:
-            sites, untrue = chosen(given, example_given, probe, example, other)
-        asked = [s if len(parts(s)) == 1 else parts(s) for s in sites]
-        traced = libasis.trace(given, example_given, asked, mask=row.mask, dtype=row.dtype)
-        basis = libasis.fit(traced, batches_given, progress=False)
-    except libasis.LibasisError as error:
-        return Verdict("refused", sites, said=f"{type(error).__name__}: {error}", seconds=time.perf_counter() - start, untrue=untrue)
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)
-        own = [f for f in where if "libasis" in f.filename and "/zoo/" not in f.filename]
-        at = f"{own[-1].filename.rpartition('libasis/')[2]}:{own[-1].lineno}" if own else "?"
-        text = next(iter(str(error).strip().splitlines()), "")[:200]
-        return Verdict("crash", sites, said=f"{type(error).__name__} at {at}: {text}", seconds=time.perf_counter() - start, untrue=untrue)
-    seconds = time.perf_counter() - start
-    rules = [fact["rule"] for fact in basis.info["rules"]]
-    why = "; ".join(dict.fromkeys(r for fact in basis.info["rules"] if fact["rule"] in ("exact", "sketch") for r in fact["not"].values()))
-    try:
-        error, flaw = compare(row, traced, basis, probe, sites, batches, other)
+        verdict.error, flaw = compare(row, basis, probe, verdict.sites, batches, pair)
     except (RuntimeError, KeyError, IndexError) as error:
         if row.expect != "refused":
             raise
-        error, flaw = float("inf"), f"it was taken, though it cannot be run so ({type(error).__name__})"
-    return Verdict("wrong" if flaw else "right", sites, rules, flaw or why, error, seconds, untrue)
+        flaw = f"it was taken, though it cannot be run so ({type(error).__name__})"
+    verdict.status, verdict.said = ("wrong", flaw) if flaw else ("right", "; ".join(dict.fromkeys(slow)))
 
 
-def chosen(model: nn.Module, example: Any, probe: Probe, mine: Any, other: Any) -> tuple[list[str], list[str]]:
+def chosen(model: nn.Module, given: Any, probe: Probe, pair: Pair, *, norms: bool) -> tuple[list[str], list[str]]:
     """Some sites that `find_sites` offers, spread over the model, and those about which it is wrong."""
-    offered = [r.name for r in libasis.find_sites(model, example) if r.ok and not r.name.startswith("output.")]
-    values = probe.run(mine, offered)
-    distinct: list[str] = []
-    for name in offered:
-        if not any(values[n].shape == values[name].shape and torch.equal(values[n], values[name]) for n in distinct):
-            distinct.append(name)
-    last = "output"
-    before = [n for n in distinct if not torch.equal(values[n], values[last]) or values[n].shape != values[last].shape]
-    untrue = [f"{n}: yes, but goes round" for n in before if probe.cuts(mine, other, n, last) > 1e-7]
+    kinds = {r.name: r.module for r in libasis.find_sites(model, given) if r.ok and not r.name.startswith("output.")}
+    offered = sorted(kinds, key=lambda name: norms and "Norm" not in kinds[name])
+    values, last = probe.run(pair[0], offered), "output"
+    before: list[str] = []
+    for name in [last, *offered]:
+        if not any(values[n].shape == values[name].shape and torch.equal(values[n], values[name]) for n in before):
+            before.append(name)
+    before.remove(last)
+    untrue = [f"find_sites offers {n!r}, but it goes round" for n in before if probe.goes_round(*pair, n, last) > 1e-7]
+    if norms and (fronts := [n for n in before if n.endswith(":in") and "Norm" in kinds[n]]):
+        return [*fronts, last], untrue
     step = max(1.0, len(before) / (MOST_SITES - 1))
-    picked = list(dict.fromkeys(before[int(i * step)] for i in range(MOST_SITES - 1) if int(i * step) < len(before)))
-    return [*picked, last], untrue
+    places = {int(i * step) for i in range(MOST_SITES - 1)}
+    return [*(name for i, name in enumerate(before) if i in places), last], untrue
 
 
-def compare(row: Row, traced: Any, basis: Any, probe: Probe, sites: Sequence[str], batches: Sequence[Any], other: Any) -> tuple[float, str]:
-    """The largest difference, and what is wrong."""
+def compare(
+    row: Row, basis: Any, probe: Probe, sites: Sequence[str], batches: Sequence[Any], pair: Pair
+) -> tuple[float, str]:
+    """The largest difference from the truth, and what is wrong."""
     for a, b in zip(sites[:-1], sites[1:], strict=True):
-        far = probe.cuts(batches[0], row.inputs(row.size, torch.Generator().manual_seed(9)), a, b) if row.dtype is None else 0.0
-        if far > 1e-7:
+        if (far := probe.goes_round(*pair, a, b)) > 1e-7:
             return far, f"{a} does not decide {b}: {far:.2g} goes round"
-    counted = [_counted(row, b) for b in batches]
-    truth = importances(probe, batches, sites, counted)
+    truth = importances(probe, batches, sites, [_counted(row, batch) for batch in batches])
     worst = 0.0
     for site, (G, M) in zip(basis.sites[:-1], truth, strict=True):
         if site.d != len(G):
             return float("inf"), f"{site.name} is read as {site.d} features instead of {len(G)}"
         g, U = torch.linalg.eigh(G)
-        root = (U * g.clamp_min(0).sqrt()) @ U.T
-        R = root @ site.C
+        R = (U * g.clamp_min(0).sqrt()) @ U.T @ site.C
         top = torch.linalg.eigvalsh(M).flip(0)
-        error = float((R @ R.T - M).abs().max() / top[0])
-        n = min(len(top), site.k)
-        spread = float((site.importances[:n] - top[:n]).abs().max() / top[0])
-        error = max(error, spread)
+        spectrum = torch.cat([site.importances, torch.zeros(len(top) - site.k, dtype=torch.float64)])
+        error = float(torch.stack([(R @ R.T - M).abs().max(), (spectrum - top).abs().max()]).max() / top[0])
         worst = max(worst, error)
         if not error < TOLERANCE:
             return error, f"at {site.name} importances are {_few(site.importances)}, true are {_few(top)}"
@@ -154,8 +156,7 @@ def _few(values: Tensor) -> str:
 def _counted(row: Row, batch: Any) -> Tensor | None:
     if row.mask is None:
         return None
-    mask = row.mask(batch) if callable(row.mask) else batch[row.mask]
-    return mask.bool()
+    return (row.mask(batch) if callable(row.mask) else batch[row.mask]).bool()
 
 
 def as_expected(row: Row, verdict: Verdict) -> str:

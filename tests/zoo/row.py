@@ -21,7 +21,8 @@ class Row:
         name: what the model is, in the fewest words.
         make: a new model.
         inputs: of so many samples, from a generator; integers that are no token numbers must not depend on it.
-        sites: names, apart by spaces, two that are joined by ``+``; empty: `find_sites` chooses.
+        sites: names, apart by spaces, two that are joined by ``+``; empty: some that `find_sites` offers; ``"norms"``:
+            those in front of norms.
         expect: ``"closed"``, ``"exact"`` (right, by any rule), or ``"refused"``.
         says: for a refusal, a pattern of its sentence.
         instead: what the user does instead, or anything else that the page should say.
@@ -33,6 +34,7 @@ class Row:
         size: how many samples the example has.
         wrong: why the row fails today; the test is then expected to fail.
         rare: left out unless all rows are asked for.
+        needs: a package without which the row is skipped.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Row:
     size: int = 12
     wrong: str = ""
     rare: bool = False
+    needs: str = ""
 
     def model(self, *, plain: bool = False) -> nn.Module:
         """In eval mode, float64 unless a dtype is named, every weight and statistic moved off its first value."""

@@ -9,6 +9,7 @@ around the site.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,94 +17,97 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 STEP = 1e-5
+MAKERS = {"zeros", "ones", "full", "empty", "rand", "linspace"}
 Edit = Callable[[Tensor], Tensor]
 
 
-def tensors(value: Any) -> list[tuple[str, Tensor]]:
-    """Every float tensor of an output, with its path."""
-    if isinstance(value, Tensor):
-        return [("", value)] if value.is_floating_point() else []
-    if isinstance(value, Mapping):
-        return [(f".{k}{path}", t) for k, v in value.items() for path, t in tensors(v)]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return [(f".{k}{path}", t) for k in value._fields for path, t in tensors(getattr(value, k))]
-    if isinstance(value, (tuple, list)):
-        return [(f"[{i}]{path}", t) for i, v in enumerate(value) for path, t in tensors(v)]
-    if hasattr(value, "__dataclass_fields__"):
-        return [(f".{k}{path}", t) for k in value.__dataclass_fields__ for path, t in tensors(getattr(value, k))]
-    return []
+class Double(TorchDispatchMode):
+    """Whatever a model makes or casts in float32 is float64: differences need all digits."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = pytree.tree_map(lambda v: torch.float64 if v is torch.float32 else v, (args, kwargs or {}))
+        if func.name().split("::")[1].split(".")[0] in MAKERS:
+            kwargs.setdefault("dtype", torch.float64)
+        return func(*args, **kwargs)
 
 
 @dataclass
 class Probe:
-    """A model that can be read and overwritten at sites."""
+    """A model that can be read and overwritten at sites.
+
+    Attributes:
+        model: run eagerly.
+        channels: dimension of the features by site, where it is not the last (the second of four and more).
+        batch: dimension of the batch by site, where it is not the first.
+        double: whether casts to float32 are ignored.
+    """
 
     model: nn.Module
     channels: Mapping[str, int] = field(default_factory=dict)
     batch: Mapping[str, int] = field(default_factory=dict)
+    double: bool = False
 
     def run(self, inputs: Any, sites: Sequence[str], edits: Mapping[str, Edit] | None = None) -> dict[str, Tensor]:
         """The model's tensors at the sites, as they lie; ``edits`` say what is written at a site before it is read."""
         edits, found = edits or {}, {}
-        args, kwargs = split(pytree.tree_map_only(Tensor, torch.clone, inputs))
-        leaves = input_leaves(self.model, args, kwargs)
-        wanted = {*sites, *edits}
+        args, kwargs = _split(pytree.tree_map_only(Tensor, torch.clone, inputs))
+        leaves, wanted = _inputs(self.model, args, kwargs), {*sites, *edits}
         for name in wanted & set(leaves):
             if name in edits:
                 leaves[name].copy_(edits[name](leaves[name]))
             found[name] = leaves[name].clone()
-        with torch.no_grad(), self._hooks(wanted, edits, found):
-            out = tensors(self.model(*args, **kwargs))
+        mode = Double() if self.double else contextlib.nullcontext()
+        with torch.no_grad(), mode, self._hooks(wanted, edits, found):
+            out = _tensors(self.model(*args, **kwargs))
         plain = [t for path, t in out if t.ndim and not path.endswith(".loss")]
-        outputs = {"output": plain[0], **{f"output{path}": t for path, t in out}}
+        outputs = {f"output{path}": t for path, t in out} | ({"output": plain[0]} if plain else {})
         return {name: found[name] if name in found else outputs[name].clone() for name in wanted}
 
     @contextlib.contextmanager
     def _hooks(self, wanted: set[str], edits: Mapping[str, Edit], found: dict[str, Tensor]) -> Iterator[None]:
-        modules = dict(self.model.named_modules())
-        handles, calls = [], {}
+        modules, handles, calls = dict(self.model.named_modules()), [], {}
 
-        def visit(name: str, first: Tensor | None) -> None:
-            path, _, end = name.rpartition(":")
-            calls[name] = calls.get(name, 0) + 1
-            name = name if calls[name] == 1 else f"{path}#{calls[name]}:{end}"
-            name = name if name in wanted else name.removesuffix(":out")
-            if first is not None and name in wanted:
+        def visit(path: str, end: str, values: list[Any]) -> None:
+            first = next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
+            calls[path, end] = calls.get((path, end), 0) + 1
+            if first is None:
+                return
+            path = path if calls[path, end] == 1 else f"{path}#{calls[path, end]}"
+            for name in {f"{path}:{end}", path if end == "out" else ""} & wanted:
                 if name in edits:
                     first.copy_(edits[name](first))
                 found[name] = first.clone()
 
-        def first_of(values: Any) -> Tensor | None:
-            return next((t for _, t in tensors(values)), None)
-
-        names = {n.removesuffix(":in").removesuffix(":out").split("#")[0] for n in wanted} & set(modules)
-        for path in names - {""}:
-            module = modules[path]
+        for path in {name.removesuffix(":in").removesuffix(":out").split("#")[0] for name in wanted} & set(modules):
 
             def before(_: Any, args: Any, kwargs: Any, path: str = path) -> None:
-                visit(f"{path}:in", next((v for v in [*args, *kwargs.values()] if isinstance(v, Tensor) and v.is_floating_point()), None))
+                visit(path, "in", [*args, *kwargs.values()])
 
             def after(_: Any, __: Any, output: Any, path: str = path) -> None:
-                visit(f"{path}:out", first_of(output))
+                visit(path, "out", [t for _, t in _tensors(output)])
 
-            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(module.register_forward_hook(after))
+            handles.append(modules[path].register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(modules[path].register_forward_hook(after))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
+    def _feature(self, site: str, ndim: int) -> int:
+        """The dimension of the features, from behind."""
+        given = self.channels.get(site, self.channels.get("*", 1 if ndim > 3 else -1)) if ndim > 2 else -1
+        return given if given < 0 else given - ndim
+
     def canonical(self, site: str, x: Tensor) -> Tensor:
         """``[batch, position, feature]``."""
-        batch = self.batch.get(site, 0)
-        x = x.movedim(batch, 0)
+        x = x.movedim(self.batch.get(site, 0), 0)
         if x.ndim == 1:
             return x.reshape(-1, 1, 1)
-        feature = self.channels.get(site, self.channels.get("*", 1 if x.ndim > 3 else -1)) if x.ndim > 2 else -1
-        x = x.movedim(feature, -1)
+        x = x.movedim(self._feature(site, x.ndim), -1)
         return x.reshape(x.shape[0], -1, x.shape[-1])
 
     def join(self, site: str, found: Mapping[str, Tensor]) -> Tensor:
@@ -112,41 +116,59 @@ class Probe:
 
     def jacobian(self, inputs: Any, source: str, target: str) -> Tensor:
         """``[batch, t, o, s, d]``: differences in every coordinate of the source."""
-        base = self.run(inputs, [*parts(source)])
-        n = size(inputs)
-        columns = [self._columns(inputs, part, base[part], target, n) for part in parts(source)]
-        return torch.cat(columns, -1)
+        found = self.run(inputs, parts(source))
+        return torch.cat([self._columns(inputs, part, found[part], target) for part in parts(source)], -1)
 
-    def _columns(self, inputs: Any, part: str, x: Tensor, target: str, n: int) -> Tensor:
+    def _columns(self, inputs: Any, part: str, x: Tensor, target: str) -> Tensor:
         dim = self.batch.get(part, 0)
         x = x.movedim(dim, 0)
-        flat = x.reshape(n, -1)
-        D = flat.shape[1]
+        n, d = len(x), x[0].numel()
         h = STEP * max(float(x.square().mean().sqrt()), 1e-3)
-        shifts = h * torch.cat([torch.eye(D), -torch.eye(D)]).to(x)
-        moved = (flat[:, None] + shifts).reshape(n * 2 * D, *x.shape[1:]).movedim(0, dim)
-        many = repeated(inputs, n, 2 * D)
-        y = self.join(target, self.run(many, parts(target), {part: lambda _: moved}))
-        y = y.reshape(n, 2, D, *y.shape[1:])
-        J = (y[:, 0] - y[:, 1]) / (2 * h)  # [n, D, t, o]
-        feature = self.channels.get(part, self.channels.get("*", 1 if x.ndim > 3 else -1)) if x.ndim > 2 else -1
-        J = J.reshape(n, *x.shape[1:], *J.shape[-2:])
-        if x.ndim == 1:
-            J = J.reshape(n, 1, 1, *J.shape[-2:])
-        elif x.ndim == 2:
-            J = J[:, None]
-        else:
-            J = J.movedim(feature if feature > 0 else x.ndim + feature, -3)
-            J = J.reshape(n, -1, *J.shape[-3:])
-        return J.permute(0, 3, 4, 1, 2)
+        shifts = h * torch.cat([torch.eye(d), -torch.eye(d)]).to(x)
+        moved = (x.reshape(n, 1, d) + shifts).reshape(n * 2 * d, *x.shape[1:]).movedim(0, dim)
+        y = self.join(target, self.run(_repeated(inputs, n, 2 * d), parts(target), {part: lambda _: moved}))
+        y = y.reshape(n, 2, d, *y.shape[1:])
+        J = ((y[:, 0] - y[:, 1]) / (2 * h)).permute(0, 2, 3, 1)  # [n, t, o, d]
+        J = J.reshape(*J.shape[:3], *(x.shape[1:] or (1,)))
+        if x.ndim > 2:
+            J = J.movedim(self._feature(part, x.ndim), -1)
+        return J.reshape(*J.shape[:3], -1, J.shape[-1])
 
-    def cuts(self, inputs: Any, other: Any, source: str, target: str) -> float:
-        """How far the target is from that of other inputs when only the source is theirs; 0 where the source decides."""
+    def goes_round(self, inputs: Any, other: Any, source: str, target: str) -> float:
+        """How far the target is from what other inputs give, if the source alone is theirs; 0 where it decides."""
         theirs = self.run(other, [*parts(source), *parts(target)])
         edits = {part: (lambda _, value=theirs[part]: value) for part in parts(source)}
         got = self.run(inputs, parts(target), edits)
-        scale = max(max(float(theirs[p].abs().max()) for p in parts(target)), 1e-12)
-        return max(float((got[p] - theirs[p]).abs().max()) for p in parts(target)) / scale
+        scale = max(max(float(theirs[part].abs().max()) for part in parts(target)), 1e-12)
+        return max(float((got[part] - theirs[part]).abs().max()) for part in parts(target)) / scale
+
+
+def importances(
+    probe: Probe, batches: Sequence[Any], sites: Sequence[str], counted: Sequence[Tensor | None]
+) -> list[tuple[Tensor, Tensor]]:
+    r"""Covariance G and :math:`G^{1/2} M' G^{1/2}` of every site but the last: its eigenvalues are importances.
+
+    C'C'^T of the next site is its M' between projectors on what varies there, so no basis need be chosen.
+    """
+    found: list[tuple[Tensor, Tensor]] = []
+    values = [probe.run(batch, [part for site in sites for part in parts(site)]) for batch in batches]
+    readout = torch.eye(probe.join(sites[-1], values[0]).shape[-1], dtype=torch.float64)
+    for source, target in reversed(list(zip(sites[:-1], sites[1:], strict=True))):
+        xs, total = [], torch.zeros(())
+        for batch, value, mask in zip(batches, values, counted, strict=True):
+            x, J = probe.join(source, value).double(), probe.jacobian(batch, source, target).double()
+            entering, leaving = (_which(mask, len(x), positions) for positions in (x.shape[1], J.shape[1]))
+            J = J * entering.double()[:, None, None, :, None] * leaving.double()[:, :, None, None, None]
+            total = total + torch.einsum("ntosd,op,ntpse->de", J, readout, J)
+            xs.append(x[entering])
+        centred = torch.cat(xs) - torch.cat(xs).mean(0)
+        G = centred.T @ centred / len(centred)
+        g, U = torch.linalg.eigh(G)
+        U, g = U[:, g > 1e-12 * g.max()], g[g > 1e-12 * g.max()]
+        readout = U @ U.T @ (total / len(centred)) @ U @ U.T
+        root = (U * g.sqrt()) @ U.T
+        found.insert(0, (G, root @ readout @ root))
+    return found
 
 
 def parts(site: str) -> list[str]:
@@ -154,60 +176,43 @@ def parts(site: str) -> list[str]:
     return site.split("+")
 
 
-def split(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional inputs and those by name."""
+def _which(mask: Tensor | None, n: int, positions: int) -> Tensor:
+    return torch.ones(n, positions).bool() if mask is None or positions == 1 else mask
+
+
+def _tensors(value: Any) -> list[tuple[str, Tensor]]:
+    """Every float tensor of an output, with its path."""
+    if isinstance(value, Tensor):
+        return [("", value)] if value.is_floating_point() else []
+    if isinstance(value, Mapping):
+        items = [(f".{k}", v) for k, v in value.items()]
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        items = [(f".{k}", getattr(value, k)) for k in value._fields]
+    elif isinstance(value, (tuple, list)):
+        items = [(f"[{i}]", v) for i, v in enumerate(value)]
+    else:
+        items = [(f".{k}", getattr(value, k)) for k in getattr(value, "__dataclass_fields__", ())]
+    return [(key + path, t) for key, v in items for path, t in _tensors(v)]
+
+
+def _split(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(inputs, dict):
         return (), inputs
     return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
 
 
-def input_leaves(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Tensor]:
-    """``"input"`` is the first float; the others go by the name of the parameter."""
-    import inspect
-
+def _inputs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Tensor]:
+    """``"input"`` is the first float; all go by the names of forward's parameters."""
     names = list(inspect.signature(model.forward).parameters)
     named = {**{(names[i] if i < len(names) else f"inputs[{i}]"): a for i, a in enumerate(args)}, **kwargs}
     floats = {f"input.{k}": v for k, v in named.items() if isinstance(v, Tensor) and v.is_floating_point()}
     return {"input": next(iter(floats.values())), **floats} if floats else {}
 
 
-def size(inputs: Any) -> int:
-    """Number of samples."""
-    return next(t for t in pytree.tree_leaves(inputs) if isinstance(t, Tensor) and t.ndim).shape[0]
-
-
-def repeated(inputs: Any, n: int, times: int) -> Any:
+def _repeated(inputs: Any, n: int, times: int) -> Any:
     """Every sample so many times, one after the other."""
 
     def repeat(t: Tensor) -> Tensor:
         return t.repeat_interleave(times, 0) if t.ndim and t.shape[0] == n else t
 
     return pytree.tree_map_only(Tensor, repeat, inputs)
-
-
-def importances(probe: Probe, batches: Sequence[Any], sites: Sequence[str], counted: Sequence[Tensor | None]) -> list[tuple[Tensor, Tensor]]:
-    """Covariance G and root(G) M' root(G) of every site but the last, from the last one back."""
-    found = []
-    values = [probe.run(b, [p for s in sites for p in parts(s)]) for b in batches]
-    last = probe.join(sites[-1], values[0])
-    readout = torch.eye(last.shape[-1], dtype=torch.float64)
-    for source, target in reversed(list(zip(sites[:-1], sites[1:], strict=True))):
-        xs, total = [], 0.0
-        for batch, value, mask in zip(batches, values, counted, strict=True):
-            x = probe.join(source, value).double()
-            J = probe.jacobian(batch, source, target).double()
-            into = mask if mask is not None and x.shape[1] > 1 else torch.ones(x.shape[:2])
-            outof = mask if mask is not None and J.shape[1] > 1 else torch.ones(J.shape[:2])
-            J = J * into.double()[:, None, None, :, None] * outof.double()[:, :, None, None, None]
-            total = total + torch.einsum("ntosd,op,ntpse->de", J, readout, J)
-            xs.append(x[into.bool()])
-        x = torch.cat(xs)
-        centred = x - x.mean(0)
-        G = centred.T @ centred / len(x)
-        g, U = torch.linalg.eigh(G)
-        keep = g > 1e-12 * g.max()
-        projector = U[:, keep] @ U[:, keep].T
-        root = (U[:, keep] * g[keep].sqrt()) @ U[:, keep].T
-        readout = projector @ (total / len(x)) @ projector
-        found.insert(0, (G, root @ readout @ root))
-    return found

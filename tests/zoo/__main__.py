@@ -34,7 +34,7 @@ run eagerly, and derivatives are differences of its outcomes, so nothing of liba
   and why no faster one). Take sites between which there are parts with a closed form, or leave it to the sketch.
 - **refused**: by the sentence given; beside it is what to do instead.
 - **wrong**, **fails**: a mistake of this version, with what is wrong about it.
-- A remark of "not yet" stands where the same mathematics has a closed form that is not found, or where the sentence of a
+- "Not yet" is remarked where the same mathematics has a closed form that is not found, or where the sentence of a
   refusal does not help.
 
 With libasis {version} and torch {torch}: {counts}.

@@ -90,7 +90,7 @@ def test_what_is_not_as_expected_is_said(expect, verdict, complaint):
 
 def test_the_page_has_every_row_and_every_refusal_a_remedy():
     text = PAGE.read_text(encoding="utf-8")
-    assert [row.name for row in ROWS if f"| {row.name} |" not in text] == []
+    assert [row.name for row in ROWS if not row.rare and f"| {row.name} |" not in text] == []
     assert [row.name for row in ROWS if row.expect == "refused" and not (row.instead and row.says)] == []
     names = [(row.kind, row.name) for row in ROWS]
     assert len(set(names)) == len(names) >= 200

@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Read the command line, try, write."""
     parser = argparse.ArgumentParser(description="Try every model of the zoo and write docs/models.md.")
     parser.add_argument("--fresh", action="store_true", help="try also what was tried before")
+    parser.add_argument("--common", action="store_true", help="leave out what the test leaves out too")
     parser.add_argument("--only", default="", help="rows with this text in kind or name; no page")
     parser.add_argument("--mark", action="store_true", help="write which rows fail to tests/zoo/known.json")
     parser.add_argument("--kept", type=Path, default=Path("build/zoo.json"))
@@ -55,7 +56,12 @@ def main(arguments: list[str] | None = None) -> None:
     known: dict[str, Any] = {} if options.fresh or not options.kept.exists() else json.loads(options.kept.read_text())
     for row in ROWS:
         key = f"{row.kind}: {row.name}"
-        if options.only not in key or key in known or (row.needs and importlib.util.find_spec(row.needs) is None):
+        if (
+            options.only not in key
+            or key in known
+            or (row.rare and options.common)
+            or (row.needs and importlib.util.find_spec(row.needs) is None)
+        ):
             continue
         try:
             verdict = judge(row)

@@ -2,6 +2,7 @@
 # ruff: noqa: E501
 # fmt: off
 
+import copy
 import re
 
 import torch
@@ -83,19 +84,20 @@ add("skip past two layers", lambda: Net(lambda m, x: (lambda h: m.c(torch.relu(m
 add("dense connections", lambda: Net(lambda m, x: (lambda h: m.b(torch.cat([h, torch.relu(m.a(h))], -1)))(m.s(x)), s=L(6, 6), a=L(6, 8), b=L(14, 4)), X, "input s output", expect="closed")
 add("lerp of two branches", lambda: Net(lambda m, x: torch.lerp(x, torch.relu(m.a(x)), 0.3), a=L(6, 6)), X, "input output", expect="closed")
 
-for norm in (
+NORMS = (
     nn.LayerNorm(8), nn.LayerNorm(8, elementwise_affine=False), nn.LayerNorm(8, bias=False), nn.RMSNorm(8), nn.RMSNorm(8, eps=1e-3),
     nn.BatchNorm1d(8), nn.BatchNorm1d(8, affine=False), nn.GroupNorm(1, 8), nn.GroupNorm(2, 8),
-):  # fmt: skip
+)
+USUAL = NORMS[0], NORMS[3], NORMS[5], NORMS[8]
+for norm in NORMS:  # fmt: skip
     closed = not (isinstance(norm, nn.GroupNorm) and norm.num_groups == 2)
     text = re.sub(r"(, )+", ", ", str(norm).replace("elementwise_affine=True", "").replace("track_running_stats=True", "")).replace(", )", ")")
-    import copy
-
     new = lambda norm=norm: copy.deepcopy(norm)  # noqa: E731
-    add(f"{text}, before the MLP", lambda new=new: Seq(L(6, 8), new(), L(8, 9), nn.GELU(), L(9, 4)), X, "input 1:in output", expect="closed" if closed else "exact")
-    add(f"{text}, between weights and activation", lambda new=new: Seq(L(6, 8), new(), nn.ReLU(), L(8, 4)), X, "input 1:in 1:out output")
-    add(f"{text}, post-norm", lambda new=new: Net(lambda m, x: m.n(x + m.b(torch.relu(m.a(x)))), s=L(6, 8), a=L(8, 9), b=L(9, 8), n=new()), floats(8), "input n:in output")
-    add(f"{text}, at the end", lambda new=new: Seq(L(6, 8), nn.Tanh(), L(8, 8), new()), X, "input 2:in output")
+    usual = {"rare": norm not in USUAL}
+    add(f"{text}, before the MLP", lambda new=new: Seq(L(6, 8), new(), L(8, 9), nn.GELU(), L(9, 4)), X, "input 1:in output", expect="closed" if closed else "exact", **usual)
+    add(f"{text}, between weights and activation", lambda new=new: Seq(L(6, 8), new(), nn.ReLU(), L(8, 4)), X, "input 1:in 1:out output", **usual)
+    add(f"{text}, post-norm", lambda new=new: Net(lambda m, x: m.n(x + m.b(torch.relu(m.a(x)))), s=L(6, 8), a=L(8, 9), b=L(9, 8), n=new()), floats(8), "input n:in output", **usual)
+    add(f"{text}, at the end", lambda new=new: Seq(L(6, 8), nn.Tanh(), L(8, 8), new()), X, "input 2:in output", **usual)
 
 
 def norm_spelled(function):

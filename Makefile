@@ -36,6 +36,10 @@ results: $(VENV)/.results ## run every experiment and write docs/results.md; goe
 	@OMP_NUM_THREADS=1 $(BIN)/libasis sensitivity $(SENSITIVITY:%=experiments/%.toml) --out build/results
 	@$(BIN)/python experiments/write_results.py
 
+.PHONY: zoo
+zoo: $(VENV)/.test ## try every way of writing a model and write docs/models.md; goes on where it was stopped
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.zoo --mark
+
 .PHONY: clean
 clean: ## remove .venv and all that was built
 	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -46,8 +46,8 @@ def family(kind: str, model_type: str, options: Mapping[str, Any], experts: str 
     return make
 
 
-COMMON = {"gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma2", "gpt_neox", "olmo2", "mixtral", "opt", "bert", "distilbert", "modernbert", "vit"}
-"""These are tried every time."""
+COMMON = {"gpt2", "llama", "mistral", "gemma2", "gpt_neox", "olmo2", "mixtral", "bert"}
+"""Causal ones that are tried every time."""
 
 
 def add(kind, names, inputs, sites="norms", **more):
@@ -55,7 +55,7 @@ def add(kind, names, inputs, sites="norms", **more):
     for name in names.split():
         options = more.get("options", {}).get(name, {})
         expect = "exact" if name in more.get("not_closed", "").split() else more.get("expect", "closed")
-        into(name, family(kind, name, options), inputs, sites, expect=expect, dtype="float64", size=6, rare=name not in COMMON, needs="transformers", plain=family(kind, name, options, "eager"),
+        into(name, family(kind, name, options), inputs, sites, expect=expect, dtype="float64", size=6, rare=kind != "causal" or name not in COMMON, needs="transformers", plain=family(kind, name, options, "eager"),
              says=more.get("says", {}).get(name, ""), instead=more.get("instead", {}).get(name, ""), channels=more.get("channels", {}))
 
 

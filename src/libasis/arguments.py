@@ -104,9 +104,8 @@ def _holds(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:
 
 
 def _is(value: Any, kind: type) -> bool:
-    if getattr(kind, "_is_protocol", False) and not getattr(kind, "_is_runtime_protocol", False):
-        return True
-    return isinstance(value, kind)
+    """Whether it is of a class; what a protocol asks for is for the function to say."""
+    return getattr(kind, "_is_protocol", False) or isinstance(value, kind)
 
 
 def _finite(value: Any) -> bool:

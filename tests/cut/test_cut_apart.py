@@ -41,6 +41,7 @@ MIXED = {
     "the largest": lambda: after(lambda h: h - 0.1 * h.max(0).values),
     "the number of the sample": lambda: after(lambda h: h * torch.arange(len(h)).to(h).view(-1, 1, 1)),
     "the neighbour": lambda: after(lambda h: h + h.roll(1, 0)),
+    "how many there are": lambda: after(lambda h: h / h.shape[0]),
     "only some": lambda: after(lambda h: torch.cat([h[:3], h[3:] + h[2:3]])),
 }
 
@@ -129,3 +130,8 @@ class Named(nn.Module):
 
     def forward(self, x, places):
         return self.inner({"x": x, "places": places})
+
+
+def test_a_value_that_depends_on_how_many_samples_there_are():
+    with refused(BatchError, "'o:in'", "depends on the other samples"):
+        libasis.trace(MIXED["how many there are"](), randn(3, 3, 4), ["input", "o:in", "output"])

@@ -54,8 +54,9 @@ def check_apart(
         found = _mixed(run, together, inputs, torch.linspace(0, size - 1, FEW).long(), ())
         if found is None:
             return
+    some = torch.arange(size + (fixed is None)) % size  # where it can be, their number changes too
     for shared in alike:  # of a sequence as long as the batch, what belongs to the positions looks like samples
-        first = _mixed(run, together, inputs, torch.arange(size), shared)
+        first = _mixed(run, together, inputs, some, shared)
         if first is None:
             return
         found = first if found is None else found

@@ -46,7 +46,8 @@ def _line(row: Mapping[str, Any], y: float, top: float) -> str:
         f'{out}<path d="M{lib:.1f} {y}H{pca:.1f}" stroke="#999" stroke-width="2"/>'
         f'<circle cx="{lib:.1f}" cy="{y}" r="5" fill="{LIB}"/>'
         f'<rect x="{pca - 4.5:.1f}" y="{y - 4.5}" width="9" height="9" fill="{PCA}"/>'
-        f'<text x="{max(lib, pca) + 10:.1f}" y="{y + 4}" fill="#555">{row["lib_features"]} / {row["pca_features"]}</text>'
+        f'<text x="{max(lib, pca) + 10:.1f}" y="{y + 4}" fill="#555">'
+        f"{row['lib_features']} / {row['pca_features']}</text>"
     )
 
 

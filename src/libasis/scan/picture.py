@@ -23,7 +23,7 @@ def picture(rows: Sequence[Mapping[str, Any]]) -> str:
     parts = [
         f'<svg {MARK} viewBox="0 0 {LEFT + WIDE + 90} {height}" font-family="sans-serif" '
         f'font-size="12" role="img" aria-label="{escape(_told(rows))}">',
-        f'<rect width="100%" height="100%" fill="#fff"/><text x="{LEFT}" y="18">directions with 90% of the importance '
+        f'<rect width="100%" height="100%" fill="#fff"/><text x="12" y="18">directions with 90% of the importance '
         f'(logarithmic): <tspan fill="{LIB}">● LIB</tspan> <tspan fill="{PCA}">■ PCA</tspan>; bold: recommended</text>',
     ]
     for tick in (1, 3, 10, 30, 100, 300, 1000, 3000):

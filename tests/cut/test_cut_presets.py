@@ -98,7 +98,10 @@ CASES = {
     ),
     "norms behind the sums": (
         lambda: made("Bert"),
-        ["embeddings.LayerNorm:in", *layers("encoder.layer.{0}.attention.output.LayerNorm:in encoder.layer.{0}.output.LayerNorm:in")],
+        [
+            "embeddings.LayerNorm:in",
+            *layers("encoder.layer.{0}.attention.output.LayerNorm:in encoder.layer.{0}.output.LayerNorm:in"),
+        ],
         layers("encoder.layer.{0}.output.dense:in"),
         layers("encoder.layer.{0}.attention.output.dense:out"),
     ),

@@ -148,7 +148,7 @@ class _Layers:
         return [node for node in self._values if first < self.program.order[node] <= last]
 
     def _stops(self, rows: Sequence[SiteRow]) -> list[_Stop]:
-        """Sites with nothing but affine maps and norms between them are one place, named by the norm that reads there."""
+        """Sites with only affine maps and norms between them are one place, named by the norm that reads there."""
         stops, place = [], rows[:1]
         for a, b in zip(rows[:-1], rows[1:], strict=True):
             inside = self._between(a, b)

@@ -65,11 +65,12 @@ def _sentence(kind: str, index: int, rows: list[Outlier]) -> str:
     worst = max(rows, key=lambda one: one.variance)
     names = ", ".join(repr(one.site) for one in rows[:NAMED])
     where = names if len(rows) <= NAMED else f"{names} and {len(rows) - NAMED} more sites"
-    has = f"has up to {worst.variance:.1%} of the variance and there {worst.sensitivity:.2%} of the sensitivity, at {where}"
+    shares = f"{worst.variance:.1%} of the variance and there {worst.sensitivity:.2%} of the sensitivity"
+    has = f"has up to {shares}, at {where}"
     if kind == "coordinate":
         return (
-            f"Coordinate {index} {has}; PCA spends its first directions on it, so compare LIB with PCA by what the model "
-            "needs, not by variance."
+            f"Coordinate {index} {has}; PCA spends its first directions on it, so compare LIB with PCA by what the "
+            "model needs, not by variance."
         )
     if index == 0:
         return (

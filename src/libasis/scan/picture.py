@@ -23,7 +23,7 @@ def picture(rows: Sequence[Mapping[str, Any]]) -> str:
     parts = [
         f'<svg {MARK} viewBox="0 0 {LEFT + WIDE + 90} {height}" font-family="sans-serif" '
         f'font-size="12" role="img" aria-label="{escape(_told(rows))}">',
-        f'<rect width="100%" height="100%" fill="#fff"/><text x="{LEFT}" y="18">directions with 90% of the importance '
+        f'<rect width="100%" height="100%" fill="#fff"/><text x="12" y="18">directions with 90% of the importance '
         f'(logarithmic): <tspan fill="{LIB}">● LIB</tspan> <tspan fill="{PCA}">■ PCA</tspan>; bold: recommended</text>',
     ]
     for tick in (1, 3, 10, 30, 100, 300, 1000, 3000):
@@ -46,7 +46,8 @@ def _line(row: Mapping[str, Any], y: float, top: float) -> str:
         f'{out}<path d="M{lib:.1f} {y}H{pca:.1f}" stroke="#999" stroke-width="2"/>'
         f'<circle cx="{lib:.1f}" cy="{y}" r="5" fill="{LIB}"/>'
         f'<rect x="{pca - 4.5:.1f}" y="{y - 4.5}" width="9" height="9" fill="{PCA}"/>'
-        f'<text x="{max(lib, pca) + 10:.1f}" y="{y + 4}" fill="#555">{row["lib_features"]} / {row["pca_features"]}</text>'
+        f'<text x="{max(lib, pca) + 10:.1f}" y="{y + 4}" fill="#555">'
+        f"{row['lib_features']} / {row['pca_features']}</text>"
     )
 
 

@@ -40,7 +40,8 @@ class SiteScan:
         features: its width d.
         effective_rank: how many directions share the variance, its square over the sum of squares.
         lib_features: how many leading directions of LIB (here the importance is that for the model's output, as of
-            ``method="global"``) have 90% of the importance, on samples that did not choose them.
+            ``method="global"``) have 90% of the importance, on samples that did not choose them: with few vectors for
+            so wide a site the number is too high rather than too low, and ``difference`` too low.
         pca_features: how many leading principal components have as much.
         difference: the share of LIB's importance that as many principal components as ``lib_features`` miss.
         rule: that computes the importances of the section from here to the next site that cuts.

@@ -41,11 +41,25 @@ def find_sites(model: nn.Module, example: Any) -> SiteTable:
 
 def with_rules(table: SiteTable, traced: Traced, record: Record) -> SiteTable:
     """The table with rule and cost of the sections of the model cut at all sites that cut it."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
+    alike: dict[Any, dict[str, str]] = {}
     for l, site in enumerate(traced.sites[:-1]):
+        made_of = operations(record, l)
         with suppress(LibasisError):
-            found[site.name] = rule_of(Span.of(record, traced, l, l + 1))
+            if made_of not in alike:
+                alike[made_of] = rule_of(Span.of(record, traced, l, l + 1))
+            found[site.name] = alike[made_of]
     return SiteTable(replace(row, **found.get(row.name, {})) for row in table)
+
+
+def operations(record: Record, l: int) -> Any:
+    """What tells sections apart: like layers, which have the same operations on the same shapes, have the same rule."""
+    graph = record.contexts[l].subgraph
+    if graph is None:
+        return l
+    first, last = (max(graph.program.order[node] for node in site.nodes) for site in (graph.source, graph.target))
+    nodes = [node for node, place in graph.program.order.items() if first < place <= last and node.op != "placeholder"]
+    return tuple((str(node.target), str(getattr(node.meta.get("val"), "shape", ""))) for node in nodes)
 
 
 def rule_of(span: Span) -> dict[str, str]:

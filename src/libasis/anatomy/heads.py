@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import fx
 
 from ..cut.program import aten, attention_weights, walk
-from .contractions import Contraction, Letters, contraction
+from .contractions import Contraction, Letters, product_of
 from .extract import Port
 from .normal_form import given
 from .places import after
@@ -71,7 +71,7 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
     Raises:
         NoMatch: it is one, but not of a kind that is known.
     """
-    found = contraction(node)
+    found = product_of(node)
     if node.target is attention_weights or found is None or not {found.a, found.b} <= reader.inside:
         return None
     with contextlib.suppress(NoMatch):
@@ -83,7 +83,7 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
             break
     else:
         return None
-    product = contraction(path[-1])
+    product = product_of(path[-1])
     assert product is not None  # noqa: S101 - the path ends at one
     for looks in (product, product.swapped()):
         head_nodes = _matched(reader, reads, looks, path)
@@ -97,7 +97,7 @@ def _path_to_product(reader: Reader, weights: fx.Node) -> list[fx.Node] | None:
     path, node = [], weights
     while True:
         path.append(node)
-        product = contraction(node)
+        product = product_of(node)
         if product is not None and {product.a, product.b} <= reader.inside:
             whole = node.target is attention_weights or any(n.target is aten.softmax.int for n in path)
             return path if whole else None

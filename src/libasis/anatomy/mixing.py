@@ -18,7 +18,7 @@ from ..cut.functions import Functions
 from ..cut.program import aten, attention_weights, walk
 from ..cut.subgraph import Subgraph
 from .components import Values, values_batch
-from .contractions import contraction
+from .contractions import product_of
 from .extract import Port
 from .head_maps import first_of, index_of, number, weights_view
 from .heads import HeadNodes, match_heads
@@ -58,7 +58,7 @@ def _read(subgraph: Subgraph, context: Context) -> Mixing:
 def _attention_in(section: Section) -> tuple[fx.Node, HeadNodes] | None:
     reader, found = section.reader, None
     for node in sorted(walk([section.target], reader.dependent), key=section.program.order.__getitem__):
-        if contraction(node) is None or node not in reader.inside:
+        if product_of(node) is None or node not in reader.inside:
             continue
         heads = match_heads(reader, node)
         if heads is None:

@@ -12,7 +12,7 @@ from ..cut.program import aten, is_float, is_size
 from ..cut.subgraph import Subgraph
 from .contractions import contraction
 from .normal_form import normalised
-from .roles import COPIES, name
+from .roles import COPIES, name, not_read
 
 _MOVES = {
     aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.squeeze.dim, aten.squeeze.dims,
@@ -51,7 +51,7 @@ def why_not_affine(context: Context) -> str:
         try:
             _FOUND[subgraph] = _why_not(subgraph)
         except Exception as error:  # noqa: BLE001 - a closed form is never worth a failure: the exact rule stays
-            _FOUND[subgraph] = f"has a part that could not be read ({type(error).__name__})"
+            _FOUND[subgraph] = not_read(error)
     return _FOUND[subgraph]
 
 

@@ -8,6 +8,7 @@ attention.
 
 from __future__ import annotations
 
+import contextlib
 from weakref import WeakKeyDictionary
 
 import torch
@@ -23,7 +24,7 @@ from .extract import Port
 from .head_maps import first_of, index_of, number, weights_view
 from .heads import HeadNodes, match_heads
 from .read import Section
-from .roles import NoMatch, Place
+from .roles import NoMatch, Place, not_read
 
 _READ: WeakKeyDictionary[Subgraph, Mixing | str] = WeakKeyDictionary()
 
@@ -40,7 +41,7 @@ def read_mixing(context: Context) -> Mixing | str:
         except NoMatch as reason:
             _READ[subgraph] = str(reason)
         except Exception as error:  # noqa: BLE001 - a closed form is never worth a failure: the exact rule stays
-            _READ[subgraph] = f"has a part that could not be read ({type(error).__name__})"
+            _READ[subgraph] = not_read(error)
     return _READ[subgraph]
 
 
@@ -58,6 +59,8 @@ def _read(subgraph: Subgraph, context: Context) -> Mixing:
 def _attention_in(section: Section) -> tuple[fx.Node, HeadNodes] | None:
     reader, found = section.reader, None
     for node in sorted(walk([section.target], reader.dependent), key=section.program.order.__getitem__):
+        with contextlib.suppress(NoMatch):  # in order, so that no question is asked through the whole section
+            reader.place(node)
         if product_of(node) is None or node not in reader.inside:
             continue
         heads = match_heads(reader, node)

@@ -15,7 +15,7 @@ from .contractions import Contraction, Letters, product_of
 from .extract import Port
 from .normal_form import given
 from .places import after
-from .roles import Atom, Dim, NoMatch, Place, Roles, joined, kinds, sizes
+from .roles import Atom, Dim, NoMatch, Roles, Standing, joined, kinds, sizes
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -140,7 +140,7 @@ def given_mask(node: fx.Node) -> fx.Node | None:
     return mask if isinstance(mask, fx.Node) else None
 
 
-def _whole(reader: Reader, node: fx.Node) -> Place:
+def _whole(reader: Reader, node: fx.Node) -> Standing:
     place = reader.place(node)
     if place.read is not None:
         raise NoMatch("has attention to or from some positions only")
@@ -180,7 +180,7 @@ def _heads_in(dim: Dim) -> Dim:
 
 def _along_path(roles: Roles, path: list[fx.Node]) -> Roles | None:
     """Roles of the weights; None if the softmax runs over something else than keys."""
-    place, softmaxes, keys = Place(roles), 0, None
+    place, softmaxes, keys = Standing(roles), 0, None
     for node, before in zip(path[-2::-1], path[:0:-1], strict=True):
         of = given(node)
         if node.target is aten.softmax.int:
@@ -189,7 +189,7 @@ def _along_path(roles: Roles, path: list[fx.Node]) -> Roles | None:
             softmaxes += 1
         elif node.target in (aten.cat.default, aten.slice.Tensor) and kinds(place.roles[of["dim"]]) == {"s"}:
             keys = place.roles[of["dim"]] if keys is None else keys
-            place = Place(_lengthened(node, before, place.roles, of, keys))
+            place = Standing(_lengthened(node, before, place.roles, of, keys))
         else:
             place = after(node, {before: place})
     fused = path[-1].target is attention_weights

@@ -23,8 +23,8 @@ from .contractions import product_of
 from .extract import Port
 from .head_maps import first_of, index_of, number, weights_view
 from .heads import HeadNodes, match_heads
-from .read import Section
-from .roles import NoMatch, Place, not_read
+from .read import SectionReading
+from .roles import NoMatch, Standing, not_read
 
 _READ: WeakKeyDictionary[Subgraph, Mixing | str] = WeakKeyDictionary()
 
@@ -46,7 +46,7 @@ def read_mixing(context: Context) -> Mixing | str:
 
 
 def _read(subgraph: Subgraph, context: Context) -> Mixing:
-    section = Section(subgraph, context.values)
+    section = SectionReading(subgraph, context.values)
     heads = _attention_in(section)
     place = section.reader.place(section.target)
     end = Port(section.target, place.roles)
@@ -56,7 +56,7 @@ def _read(subgraph: Subgraph, context: Context) -> Mixing:
     return Mixing(section, section.functions, heads, place)
 
 
-def _attention_in(section: Section) -> tuple[fx.Node, HeadNodes] | None:
+def _attention_in(section: SectionReading) -> tuple[fx.Node, HeadNodes] | None:
     reader, found = section.reader, None
     for node in sorted(walk([section.target], reader.dependent), key=section.program.order.__getitem__):
         with contextlib.suppress(NoMatch):  # in order, so that no question is asked through the whole section
@@ -86,7 +86,11 @@ class Mixing:
     """
 
     def __init__(
-        self, section: Section, functions: Functions, attention: tuple[fx.Node, HeadNodes] | None, place: Place
+        self,
+        section: SectionReading,
+        functions: Functions,
+        attention: tuple[fx.Node, HeadNodes] | None,
+        place: Standing,
     ) -> None:
         self.d, self.read = section.d, place.read
         self.H = self.e = self.v = 0
@@ -157,7 +161,7 @@ def _few(x: Tensor, own: Tensor) -> Tensor:
     return x[:, :, first_of(own).to(x.device)].flatten(2)
 
 
-def _check(found: Mixing, section: Section, context: Context) -> None:
+def _check(found: Mixing, section: SectionReading, context: Context) -> None:
     """Refuse what is not what it seems, at random inputs: the whole, its locality, and the slope of the weights."""
     values, fixed, T = context.values, context.fixed_batch, section.positions
     if not fixed and values_batch(values, None) > 1:

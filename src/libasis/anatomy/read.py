@@ -44,7 +44,7 @@ def read(context: Context) -> Anatomy | str:
 def _read(subgraph: Subgraph, context: Context) -> Anatomy | str:
     try:
         with torch.no_grad():
-            section = Section(subgraph, context.values)
+            section = SectionReading(subgraph, context.values)
             found = section.anatomy()
             wrong = differs(section.run, found, context, section.positions)
             return "has parts that do not add up to it" if wrong else found
@@ -62,7 +62,7 @@ class _Map:
     b: Vector
 
 
-class Section:
+class SectionReading:
     """Reads one section and takes its matrices."""
 
     def __init__(self, subgraph: Subgraph, values: Values) -> None:

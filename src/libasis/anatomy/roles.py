@@ -45,7 +45,7 @@ def not_read(error: Exception) -> str:
     return f"has a part that could not be read ({type(error).__name__}: {said[:80]})"
 
 
-class Place(NamedTuple):
+class Standing(NamedTuple):
     """Where a value stands.
 
     Attributes:

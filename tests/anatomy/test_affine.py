@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import libasis
 from cut.cutting import assert_close, calls, randn
-from libasis.anatomy import read
+from libasis.anatomy import read, why_not_affine
 
 
 def is_affine(context, x):
@@ -112,3 +113,14 @@ def test_sections_between_the_same_values_and_of_two_tensors():
     assert affine(identity)
     assert not affine(line)  # a concatenated site is not claimed
     assert not affine(joined)
+
+
+def test_learned_queries_are_not_affine():
+    """Fused attention weights are a softmax, whichever of queries and keys depend on the input."""
+    asked = randn(4, 6)
+    run = lambda m, x: F.scaled_dot_product_attention(asked.expand(len(x), -1, -1), m.k(x), x)  # noqa: E731
+    model = calls(run, k=nn.Linear(6, 6)).double().eval()
+    x = randn(3, 5, 6)
+    (context,) = libasis.trace(model, x, ["input", "output"]).record(x).contexts
+    assert "affine" in why_not_affine(context)
+    assert isinstance(read(context), str)

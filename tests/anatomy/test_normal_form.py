@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import libasis
 from cut.cutting import randn
-from libasis.anatomy.contractions import contraction
+from libasis.anatomy.contractions import product_of
 from libasis.anatomy.normal_form import normalised
 from libasis.cut.functions import Functions
 
@@ -116,7 +116,7 @@ def test_contractions_say_what_is_computed(name):
         .subgraph.program
     )
     node = program.outputs["output"]
-    product = contraction(node)
+    product = product_of(node)
     assert product is not None
     functions = Functions(program)
     a, b = functions.build([program.inputs[0].node], [product.a, product.b])(x)

@@ -164,6 +164,7 @@ MLPS = {
     "addmm": lambda m, x: torch.addmm(m.g, torch.addmm(m.c, x.view(-1, D), m.w, beta=0.3, alpha=0.5).tanh(), m.w.T),
     "channels first": lambda m, x: (m.w @ torch.tanh(m.w.T @ x.mT + m.c[:, None])).mT,
     "tensordot": lambda m, x: torch.tensordot(torch.tensordot(x, m.w, 1).relu(), m.w, ([2], [1])),
+    "sum of a product": lambda m, x: x + m.down(m.up(x).relu()) * (m.g**2).sum() + (x * m.g).sum(-1, keepdim=True),
     "lerp": lambda m, x: torch.lerp(x, m.down(m.up(x).relu()), 0.3),
     "prelu": lambda m, x: x + m.down(F.prelu(m.up(x), m.temperature[:1])),
     "reordered units": lambda m, x: m.down(F.gelu(m.up(x)).flip(-1)[..., torch.arange(9, -1, -1)]),

@@ -48,8 +48,8 @@ def traced():
     return libasis.trace(nn.Sequential(*layers).double().eval(), X[:2], ["input", "2", "output"])
 
 
-def softmax(*batches):
-    return Records(libasis.trace(nn.Softmax(-1).eval(), batches[0][:2], ["input", "output"]), list(batches))
+def softmax(*batches, dim=-1):
+    return Records(libasis.trace(nn.Softmax(dim).eval(), batches[0][:2], ["input", "output"]), list(batches))
 
 
 def fit(traced, **options):
@@ -108,7 +108,7 @@ def test_a_rule_of_your_own(traced):
 def test_a_rule_of_your_own_before_all_others(traced):
     (first, last) = fit(traced, moments=rules.Auto(own=(Forward(),))).info["rules"]
     assert first["rule"] == last["rule"] == Forward.name
-    rule, passed = chosen(span_of(softmax(randn(5, 4, 3))), rules.Auto(own=(Forward(),)))
+    rule, passed = chosen(span_of(softmax(randn(5, 4, 3), dim=1)), rules.Auto(own=(Forward(),)))
     assert rule == rules.Exact()
     assert next(iter(passed.items())) == (Forward.name, "has several positions")
 
@@ -130,7 +130,7 @@ def test_a_rule_that_costs_too_much_is_passed_over_and_says_how_much():
 
 @pytest.mark.parametrize("rule", [Forward(), "closed_form", rules.ClosedForm()])
 def test_a_rule_that_does_not_hold_is_refused_with_its_reason(rule):
-    records = softmax(randn(5, 4, 3))
+    records = softmax(randn(5, 4, 3), dim=1)
     name = rule if isinstance(rule, str) else rule.name
     with pytest.raises(OptionError, match=f'moments is "{name}", but the section at \'input\' .*; use "auto".'):
         libasis.fit(records.traced, records, moments=rule, progress=False)

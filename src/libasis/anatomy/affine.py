@@ -10,14 +10,20 @@ from torch import fx
 from ..cut import Context
 from ..cut.program import aten, is_float, is_size
 from ..cut.subgraph import Subgraph
-from .roles import COPIES, name
+from .contractions import contraction
+from .normal_form import normalised
+from .roles import COPIES, name, not_read
 
 _MOVES = {
     aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.squeeze.dim, aten.squeeze.dims,
     aten.squeeze.default, aten.unsqueeze.default, aten.permute.default, aten.transpose.int, aten.t.default,
     aten.expand.default, aten.slice.Tensor, aten.select.int, aten.split.Tensor, aten.split_with_sizes.default,
     aten.chunk.default, aten.cat.default, aten.stack.default, aten.roll.default, aten.flip.default,
-    aten.constant_pad_nd.default, aten.pad.default, aten.repeat.default, operator.getitem,
+    aten.constant_pad_nd.default, aten.pad.default, aten.repeat.default, operator.getitem, aten.index_select.default,
+    aten.repeat_interleave.self_int, aten.pixel_shuffle.default, aten.pixel_unshuffle.default, aten.unbind.int,
+    aten.unfold.default, aten.im2col.default, aten.tril.default, aten.triu.default, aten.cumsum.default,
+    aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec,
+    aten.upsample_linear1d.vec, aten.upsample_bilinear2d.vec, aten.upsample_bicubic2d.vec,
 }  # fmt: skip
 _SUMS = {
     aten.add.Tensor, aten.sub.Tensor, aten.neg.default, aten.rsub.Scalar, aten.add.Scalar, aten.sub.Scalar,
@@ -26,9 +32,9 @@ _SUMS = {
     aten.adaptive_avg_pool2d.default, aten.adaptive_avg_pool3d.default, aten.mul.Scalar, aten.div.Scalar,
 }  # fmt: skip
 _PRODUCTS = {  # affine in any one of their tensors
-    aten.linear.default, aten.mm.default, aten.matmul.default, aten.bmm.default, aten.addmm.default, aten.mul.Tensor,
-    aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv_transpose1d.default,
-    aten.conv_transpose2d.input,
+    aten.mul.Tensor, aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding,
+    aten.conv2d.padding, aten.conv3d.padding, aten.conv_transpose1d.default, aten.conv_transpose2d.input,
+    aten.conv_transpose3d.input,
 }  # fmt: skip
 _FIRST_ONLY = {aten.div.Tensor, aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default}
 """Affine in their first tensor alone."""
@@ -42,14 +48,18 @@ def why_not_affine(context: Context) -> str:
     if subgraph is None:
         return "is a plain callable, whose inside cannot be read"
     if subgraph not in _FOUND:
-        _FOUND[subgraph] = _why_not(subgraph)
+        try:
+            _FOUND[subgraph] = _why_not(subgraph)
+        except Exception as error:  # noqa: BLE001 - a closed form is never worth a failure: the exact rule stays
+            _FOUND[subgraph] = not_read(error)
     return _FOUND[subgraph]
 
 
 def _why_not(subgraph: Subgraph) -> str:
-    program = subgraph.program
-    inside = {n for n in program.descendants(subgraph.source.nodes) if not is_size(n)}
-    stack, seen = [n for n in subgraph.target.nodes if n not in subgraph.source.nodes], set(subgraph.source.nodes)
+    program, where = normalised(subgraph.program)
+    sources, targets = ([where[n] for n in site.nodes] for site in (subgraph.source, subgraph.target))
+    inside = {n for n in program.descendants(sources) if not is_size(n)}
+    stack, seen = [n for n in targets if n not in sources], set(sources)
     while stack:
         node = stack.pop()
         if node in seen or node not in inside:
@@ -72,4 +82,8 @@ def _affine(node: fx.Node, dependent: list[fx.Node]) -> bool:
         return True
     if len(dependent) != 1 or sum(a is dependent[0] for a in node.args) > 1:
         return False
-    return node.target in _PRODUCTS or (node.target in _FIRST_ONLY and node.args[0] is dependent[0])
+    return (
+        contraction(node) is not None
+        or node.target in _PRODUCTS
+        or (node.target in _FIRST_ONLY and node.args[0] is dependent[0])
+    )

@@ -42,14 +42,21 @@ class Contraction:
         return Contraction(self.b, self.a, self.of_b, self.of_a, self.out, self.bias)
 
 
-def contraction(node: fx.Node) -> Contraction | None:
-    """What a node contracts, or None if it is something else."""
-    if node.op != "call_function":
-        return None
-    if node.target is attention_weights:  # queries times keys, and the softmax with it
+def product_of(node: fx.Node) -> Contraction | None:
+    """What a node contracts, a sum of a product and the scores within fused attention weights included."""
+    if node.target is attention_weights:
         lead = tuple(range(_ndim(node) - 2))
         query, key = node.args[:2]
         return Contraction(query, key, (*lead, "row", "sum"), (*lead, "column", "sum"), (*lead, "row", "column"))  # pyright: ignore
+    if node.target is aten.sum.dim_IntList:
+        return _summed(node, given(node))
+    return contraction(node)
+
+
+def contraction(node: fx.Node) -> Contraction | None:
+    """What a node makes of two of its operands, or None if it is something else."""
+    if node.op != "call_function":
+        return None
     of = given(node)
     if node.target is aten.linear.default:
         x, weight = of["input"], of["weight"]
@@ -62,8 +69,6 @@ def contraction(node: fx.Node) -> Contraction | None:
         return _tensordot(of)
     if node.target is aten.einsum.default:
         return _einsum(of["equation"], of["tensors"])
-    if node.target is aten.sum.dim_IntList and isinstance(of["self"], fx.Node):
-        return _summed(node, of)
     return None
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from torch import fx
 
 from ..cut.program import aten, attention_weights, walk
-from .contractions import Contraction, Letters, contraction
+from .contractions import Contraction, Letters, product_of
 from .extract import Port
 from .normal_form import given
 from .places import after
-from .roles import Atom, Dim, NoMatch, Place, Roles, joined, kinds, sizes
+from .roles import Atom, Dim, NoMatch, Roles, Standing, joined, kinds, sizes
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -71,7 +71,7 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
     Raises:
         NoMatch: it is one, but not of a kind that is known.
     """
-    found = contraction(node)
+    found = product_of(node)
     if node.target is attention_weights or found is None or not {found.a, found.b} <= reader.inside:
         return None
     with contextlib.suppress(NoMatch):
@@ -83,7 +83,7 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
             break
     else:
         return None
-    product = contraction(path[-1])
+    product = product_of(path[-1])
     assert product is not None  # noqa: S101 - the path ends at one
     for looks in (product, product.swapped()):
         head_nodes = _matched(reader, reads, looks, path)
@@ -97,7 +97,7 @@ def _path_to_product(reader: Reader, weights: fx.Node) -> list[fx.Node] | None:
     path, node = [], weights
     while True:
         path.append(node)
-        product = contraction(node)
+        product = product_of(node)
         if product is not None and {product.a, product.b} <= reader.inside:
             whole = node.target is attention_weights or any(n.target is aten.softmax.int for n in path)
             return path if whole else None
@@ -140,7 +140,7 @@ def given_mask(node: fx.Node) -> fx.Node | None:
     return mask if isinstance(mask, fx.Node) else None
 
 
-def _whole(reader: Reader, node: fx.Node) -> Place:
+def _whole(reader: Reader, node: fx.Node) -> Standing:
     place = reader.place(node)
     if place.read is not None:
         raise NoMatch("has attention to or from some positions only")
@@ -180,7 +180,7 @@ def _heads_in(dim: Dim) -> Dim:
 
 def _along_path(roles: Roles, path: list[fx.Node]) -> Roles | None:
     """Roles of the weights; None if the softmax runs over something else than keys."""
-    place, softmaxes, keys = Place(roles), 0, None
+    place, softmaxes, keys = Standing(roles), 0, None
     for node, before in zip(path[-2::-1], path[:0:-1], strict=True):
         of = given(node)
         if node.target is aten.softmax.int:
@@ -189,7 +189,7 @@ def _along_path(roles: Roles, path: list[fx.Node]) -> Roles | None:
             softmaxes += 1
         elif node.target in (aten.cat.default, aten.slice.Tensor) and kinds(place.roles[of["dim"]]) == {"s"}:
             keys = place.roles[of["dim"]] if keys is None else keys
-            place = Place(_lengthened(node, before, place.roles, of, keys))
+            place = Standing(_lengthened(node, before, place.roles, of, keys))
         else:
             place = after(node, {before: place})
     fused = path[-1].target is attention_weights

@@ -8,6 +8,7 @@ attention.
 
 from __future__ import annotations
 
+import contextlib
 from weakref import WeakKeyDictionary
 
 import torch
@@ -18,12 +19,12 @@ from ..cut.functions import Functions
 from ..cut.program import aten, attention_weights, walk
 from ..cut.subgraph import Subgraph
 from .components import Values, values_batch
-from .contractions import contraction
+from .contractions import product_of
 from .extract import Port
 from .head_maps import first_of, index_of, number, weights_view
 from .heads import HeadNodes, match_heads
-from .read import Section
-from .roles import NoMatch, Place
+from .read import SectionReading
+from .roles import NoMatch, Standing, not_read
 
 _READ: WeakKeyDictionary[Subgraph, Mixing | str] = WeakKeyDictionary()
 
@@ -40,12 +41,12 @@ def read_mixing(context: Context) -> Mixing | str:
         except NoMatch as reason:
             _READ[subgraph] = str(reason)
         except Exception as error:  # noqa: BLE001 - a closed form is never worth a failure: the exact rule stays
-            _READ[subgraph] = f"has a part that could not be read ({type(error).__name__})"
+            _READ[subgraph] = not_read(error)
     return _READ[subgraph]
 
 
 def _read(subgraph: Subgraph, context: Context) -> Mixing:
-    section = Section(subgraph, context.values)
+    section = SectionReading(subgraph, context.values)
     heads = _attention_in(section)
     place = section.reader.place(section.target)
     end = Port(section.target, place.roles)
@@ -55,10 +56,12 @@ def _read(subgraph: Subgraph, context: Context) -> Mixing:
     return Mixing(section, section.functions, heads, place)
 
 
-def _attention_in(section: Section) -> tuple[fx.Node, HeadNodes] | None:
+def _attention_in(section: SectionReading) -> tuple[fx.Node, HeadNodes] | None:
     reader, found = section.reader, None
     for node in sorted(walk([section.target], reader.dependent), key=section.program.order.__getitem__):
-        if contraction(node) is None or node not in reader.inside:
+        with contextlib.suppress(NoMatch):  # in order, so that no question is asked through the whole section
+            reader.place(node)
+        if product_of(node) is None or node not in reader.inside:
             continue
         heads = match_heads(reader, node)
         if heads is None:
@@ -83,7 +86,11 @@ class Mixing:
     """
 
     def __init__(
-        self, section: Section, functions: Functions, attention: tuple[fx.Node, HeadNodes] | None, place: Place
+        self,
+        section: SectionReading,
+        functions: Functions,
+        attention: tuple[fx.Node, HeadNodes] | None,
+        place: Standing,
     ) -> None:
         self.d, self.read = section.d, place.read
         self.H = self.e = self.v = 0
@@ -154,7 +161,7 @@ def _few(x: Tensor, own: Tensor) -> Tensor:
     return x[:, :, first_of(own).to(x.device)].flatten(2)
 
 
-def _check(found: Mixing, section: Section, context: Context) -> None:
+def _check(found: Mixing, section: SectionReading, context: Context) -> None:
     """Refuse what is not what it seems, at random inputs: the whole, its locality, and the slope of the weights."""
     values, fixed, T = context.values, context.fixed_batch, section.positions
     if not fixed and values_batch(values, None) > 1:

@@ -262,7 +262,7 @@ def _by_pairs(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | Non
     return write(aten.einsum.default, f"{parts[0]},{parts[1]}->{out}", tensors)
 
 
-def _exponential(node: Any) -> tuple[fx.Node, fx.Node | None] | None:
+def _exponential(node: Any) -> tuple[Any, fx.Node | None] | None:
     """An exponential or a softmax, and a factor."""
     if not isinstance(node, fx.Node):
         return None
@@ -272,7 +272,7 @@ def _exponential(node: Any) -> tuple[fx.Node, fx.Node | None] | None:
         for one, other in (node.args, node.args[::-1]):
             plain = isinstance(one, fx.Node) and one.target in (aten.exp.default, aten.softmax.int)
             if plain and isinstance(other, fx.Node) and _is_zero_or_one(other):
-                return one, other  # pyright: ignore
+                return one, other
     return None
 
 
@@ -285,7 +285,8 @@ def _is_zero_or_one(node: fx.Node) -> bool:
 
 def _quotient(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """exp(x) / (c + sum(exp(x))), weighted by zeros and ones or not, as a softmax, which c adds a column to."""
-    above, below, more = of["self"], of["other"], None
+    above, below = of["self"], of["other"]
+    more: Any = None
     if isinstance(below, fx.Node) and below.target is aten.add.Tensor and isinstance(below.args[1], (int, float)):
         below, more = below.args[:2]
     if not isinstance(below, fx.Node) or below.target is not aten.sum.dim_IntList or below.args[0] is not above:

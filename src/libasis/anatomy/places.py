@@ -12,13 +12,13 @@ from torch import fx
 from ..cut.program import aten
 from .contractions import Contraction, contraction
 from .normal_form import given
-from .roles import CHOICES, COPIES, Atom, Dim, NoMatch, Place, Roles, joined, kinds, name, positions, sizes
+from .roles import CHOICES, COPIES, Atom, Dim, NoMatch, Roles, Standing, joined, kinds, name, positions, sizes
 
 Given = dict[str, Any]
 """An operation's arguments by name."""
 
 
-def after(node: fx.Node, places: dict[fx.Node, Place]) -> Place:
+def after(node: fx.Node, places: dict[fx.Node, Standing]) -> Standing:
     """Where a node's value stands, given the places of all its dependent operands.
 
     Raises:
@@ -29,17 +29,17 @@ def after(node: fx.Node, places: dict[fx.Node, Place]) -> Place:
         raise NoMatch(f"joins values at different positions ({name(node)})")
     place, of = places[dependent[0]], given(node)
     if (product := contraction(node)) is not None:
-        return Place(_contracted(node, product, places), place.read)
+        return Standing(_contracted(node, product, places), place.read)
     if node.target in (aten.select.int, aten.slice.Tensor) and "t" in kinds(place.roles[of["dim"]]):
         return _picked(node, place, of)
     if node.target in (aten.cat.default, aten.stack.default):
-        return Place(_together(node, [places[n].roles for n in dependent], of), place.read)
+        return Standing(_together(node, [places[n].roles for n in dependent], of), place.read)
     if node.target is aten.index.Tensor and of["self"] not in places:
-        return Place(_looked_up(node, of, places), place.read)
+        return Standing(_looked_up(node, of, places), place.read)
     if (rule := _RULES.get(node.target)) is not None:  # pyright: ignore[reportArgumentType]
-        return Place(rule(node, place.roles, of), place.read)
+        return Standing(rule(node, place.roles, of), place.read)
     if is_elementwise(node):
-        return Place(_spread(node, [(sizes(n), places[n].roles) for n in dependent]), place.read)
+        return Standing(_spread(node, [(sizes(n), places[n].roles) for n in dependent]), place.read)
     raise NoMatch(f"has an operation that is not affine, {name(node)}")
 
 
@@ -112,7 +112,7 @@ def _expanded(node: fx.Node, roles: Roles, of: Given) -> Roles:
     return tuple(dim if a == b else (Atom("f", b),) for dim, a, b in zip(roles, before, now, strict=True))
 
 
-def _picked(node: fx.Node, place: Place, of: Given) -> Place:
+def _picked(node: fx.Node, place: Standing, of: Given) -> Standing:
     """Some positions, or one, where one dimension has them all."""
     dim = of["dim"] % len(place.roles)
     count = positions(place.roles)
@@ -120,9 +120,9 @@ def _picked(node: fx.Node, place: Place, of: Given) -> Place:
         raise NoMatch(f"takes samples or positions apart ({name(node)})")
     read = list(range(count)) if place.read is None else list(place.read)
     if node.target is aten.select.int:
-        return Place(place.roles[:dim] + place.roles[dim + 1 :], (read[of["index"]],))
+        return Standing(place.roles[:dim] + place.roles[dim + 1 :], (read[of["index"]],))
     read = read[slice(of["start"], of["end"], of["step"])]
-    return Place((*place.roles[:dim], (Atom("t", len(read), 1),), *place.roles[dim + 1 :]), tuple(read))
+    return Standing((*place.roles[:dim], (Atom("t", len(read), 1),), *place.roles[dim + 1 :]), tuple(read))
 
 
 def _selected(node: fx.Node, roles: Roles, of: Given) -> Roles:
@@ -152,7 +152,7 @@ def _picks(node: fx.Node, roles: Roles, of: Given) -> Roles:
     return _resized(node, roles)
 
 
-def _looked_up(node: fx.Node, of: Given, places: dict[fx.Node, Place]) -> Roles:
+def _looked_up(node: fx.Node, of: Given, places: dict[fx.Node, Standing]) -> Roles:
     """Weights that each position picks for itself, as those of an expert."""
     picks = [(i, index) for i, index in enumerate(of["indices"]) if index is not None]
     if len(picks) != 1:
@@ -238,7 +238,7 @@ def _spread(node: fx.Node, operands: list[tuple[list[int], Roles]]) -> Roles:
     return tuple(out)
 
 
-def _contracted(node: fx.Node, product: Contraction, places: dict[fx.Node, Place]) -> Roles:
+def _contracted(node: fx.Node, product: Contraction, places: dict[fx.Node, Standing]) -> Roles:
     """Samples and positions must stand in the result, and be the same in all factors that depend on the input."""
     said: dict[Any, Dim] = {}
     mine = [(places[x].roles, of) for x, of in ((product.a, product.of_a), (product.b, product.of_b)) if x in places]

@@ -20,7 +20,7 @@ from .head_maps import first_of, for_all, index_of, number, picked, scaled, side
 from .heads import HeadNodes, Operand, plain
 from .normal_form import normalised
 from .reader import Reader
-from .roles import Atom, Dim, NoMatch, Roles, joined, sizes
+from .roles import Atom, Dim, NoMatch, Roles, joined, not_read, sizes
 from .rotation import rotation
 from .scores import check_way, scale_of_heads
 from .verify import differs
@@ -44,14 +44,14 @@ def read(context: Context) -> Anatomy | str:
 def _read(subgraph: Subgraph, context: Context) -> Anatomy | str:
     try:
         with torch.no_grad():
-            section = Section(subgraph, context.values)
+            section = SectionReading(subgraph, context.values)
             found = section.anatomy()
             wrong = differs(section.run, found, context, section.positions)
             return "has parts that do not add up to it" if wrong else found
     except NoMatch as reason:
         return str(reason)
     except Exception as error:  # noqa: BLE001 - a closed form is never worth a failure: the exact rule stays
-        return f"has a part that could not be read ({type(error).__name__}: {str(error).splitlines()[0][:80]})"
+        return not_read(error)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _Map:
     b: Vector
 
 
-class Section:
+class SectionReading:
     """Reads one section and takes its matrices."""
 
     def __init__(self, subgraph: Subgraph, values: Values) -> None:

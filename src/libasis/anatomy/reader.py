@@ -16,7 +16,7 @@ from .extract import Port
 from .heads import HeadNodes, match_heads
 from .norms import NormNode, may_be_norm, norm_of
 from .places import after, is_elementwise
-from .roles import COPIES, NoMatch, Place, Roles, kinds, name, sizes
+from .roles import COPIES, NoMatch, Roles, Standing, kinds, name, sizes
 
 _SUMS = {
     aten.add.Tensor, aten.sub.Tensor, aten.cat.default, aten.stack.default, aten.neg.default, aten.add.Scalar,
@@ -85,7 +85,7 @@ class Reader:
         self.norms: dict[fx.Node, NormNode] = {}
         self.regions: dict[fx.Node, tuple[fx.Node, ...]] = {}
         self.heads: dict[fx.Node, HeadNodes] = {}
-        self._places: dict[fx.Node, Place | NoMatch] = {source: Place(roles)}
+        self._places: dict[fx.Node, Standing | NoMatch] = {source: Standing(roles)}
         self._shallow: dict[fx.Node, Value | NoMatch] = {}
         self._deep: dict[fx.Node, Value | NoMatch] = {}
 
@@ -93,7 +93,7 @@ class Reader:
         """The operands that depend on the source."""
         return [n for n in node.all_input_nodes if n in self.inside]
 
-    def place(self, node: fx.Node) -> Place:
+    def place(self, node: fx.Node) -> Standing:
         """Where the value of a node stands that keeps samples and positions apart, affine or not.
 
         Raises:
@@ -155,8 +155,8 @@ class Reader:
     def take(self, node: fx.Node, heads: HeadNodes) -> None:
         """A node is what an attention writes."""
         self.heads[node] = heads
-        self._places = {n: place for n, place in self._places.items() if isinstance(place, Place)}
-        self._places[node] = Place(heads.roles)
+        self._places = {n: place for n, place in self._places.items() if isinstance(place, Standing)}
+        self._places[node] = Standing(heads.roles)
 
     def _deepest(self, node: fx.Node, reason: NoMatch) -> NoMatch:
         """The reason of an operand that is not read itself, if there is one: it came first."""

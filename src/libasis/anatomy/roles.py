@@ -37,7 +37,15 @@ class NoMatch(Exception):  # noqa: N818 - a way to say no, caught inside this pa
     """The section is not made of the parts known here; the message completes the sentence 'The section ...'."""
 
 
-class Place(NamedTuple):
+def not_read(error: Exception) -> str:
+    """The reason where reading a section failed: no error, since other rules hold for it."""
+    if isinstance(error, RecursionError):
+        return "is too long to be read"
+    said = (str(error).splitlines() or [""])[0]
+    return f"has a part that could not be read ({type(error).__name__}: {said[:80]})"
+
+
+class Standing(NamedTuple):
     """Where a value stands.
 
     Attributes:

@@ -12,7 +12,7 @@ from ..anatomy import Mixing, Values, read_mixing
 from ..cut import Record
 from ..errors import OptionError
 from ..measure import Accumulator
-from ..numerics import slices
+from ..numerics import clamp, slices
 from ..types import Matrix
 from .moment import Cost, Moment, Span
 from .totals import BatchTotal
@@ -68,13 +68,15 @@ class PositionForm:
 
 def _of_batch(found: Mixing, record: Record, source: int, readout: Matrix, memory: int) -> Matrix:
     x, context = record.activations[source], record.contexts[source]
-    rows = found.H * (2 * found.e + found.v) + readout.shape[1]
-    numbers = x.shape[1] * (rows * (found.d + found.H * found.v) + (found.H * (found.v + found.e)) ** 2)
-    some = record.size if context.fixed_batch else max(1, min(record.size, memory // (4 * numbers * x.element_size())))
+    rows, item = found.H * (2 * found.e + found.v) + readout.shape[1], x.element_size()
+    kept = x.shape[1] * (rows * (found.d + found.H * found.v) + (found.H * (found.v + found.e)) ** 2)
+    a_pass = 3 * record.workspace(source, source + 1)
+    some = record.size if context.fixed_batch else clamp(memory // (4 * item * max(kept, a_pass)), record.size)
+    passes = max(1, memory // (some * item * max(1, a_pass)))
     total = torch.zeros(found.d, found.d, dtype=torch.float64, device=x.device)
     for samples in slices(record.size, some):
         counted = [c if c is None else c[samples] for c in record.counted[source : source + 2]]
-        part = _Positions(found, x[samples], context.of(samples), readout.to(x))
+        part = _Positions(found, x[samples], context.of(samples), readout.to(x), passes)
         total += part.moment(*counted)
     return total
 
@@ -82,8 +84,8 @@ def _of_batch(found: Mixing, record: Record, source: int, readout: Matrix, memor
 class _Positions:
     """Jacobians of each position of some samples, with the output's rows at the positions that are read."""
 
-    def __init__(self, found: Mixing, x: Tensor, values: Values, C: Tensor) -> None:
-        self.found, self.x, self.values, self.C = found, x, values, C
+    def __init__(self, found: Mixing, x: Tensor, values: Values, C: Tensor, passes: int) -> None:
+        self.found, self.x, self.values, self.C, self.passes = found, x, values, C, passes
         self.rows = slice(None) if found.read is None else list(found.read)
 
     def moment(self, counted_in: Tensor | None, counted_out: Tensor | None) -> Matrix:
@@ -93,7 +95,7 @@ class _Positions:
         out = torch.ones_like(read) if counted_out is None else counted_out.to(self.x)
         if not self.found.H:
             run = lambda x: self.found.after(x, None, self.values) @ self.C  # noqa: E731
-            (L,) = _jacobians(run, self.x)
+            (L,) = self._jacobians(run, self.x)
             L = L[:, self.rows] * (out * read)[..., None, None]
             return _gram(L)
         return self._attended(there, read, out)
@@ -104,8 +106,8 @@ class _Positions:
         A, B = n.weights(q.transpose(1, 2), k.transpose(1, 2), values)
         o = A @ v
         joined = o.transpose(1, 2).flatten(2)
-        L, G = _jacobians(lambda x, o: n.after(x, o, values) @ self.C, self.x, joined)
-        (R,) = _jacobians(lambda x: torch.cat([y.flatten(2) for y in n.look(x, values)], -1), self.x)
+        L, G = self._jacobians(lambda x, o: n.after(x, o, values) @ self.C, self.x, joined)
+        (R,) = self._jacobians(lambda x: torch.cat([y.flatten(2) for y in n.look(x, values)], -1), self.x)
         R = R * there[..., None, None]
         Rq, Rk, Rv = (y.unflatten(2, (n.H, -1)) for y in R.split([n.H * n.e, n.H * n.e, n.H * n.v], 2))
         G = (G[:, rows] * out[..., None, None]).unflatten(-1, (n.H, n.v))  # [b, t, k, H, v]
@@ -149,6 +151,21 @@ class _Positions:
         total[..., w:, :, :w] = total[..., :w, :, w:].permute(0, 1, 4, 5, 2, 3)
         return total.flatten(4).flatten(2, 3)
 
+    def _jacobians(self, run: Callable[..., Tensor], *x: Tensor) -> list[Tensor]:
+        """Of a function of each position alone: ``[b, t, out]`` by each of some ``[b, t, in]``: ``[b, t, out, in]``.
+
+        One pass for each feature out, since what is pulled back from all positions does not mix.
+        """
+        y, pull = torch.func.vjp(run, *x)[:2]
+        units = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)[:, None, None].expand(-1, *y.shape[:-1], -1)
+        found = []
+        for some in units.split(self.passes):
+            try:
+                found.append(torch.func.vmap(pull)(some))
+            except RuntimeError:  # an operation without a rule for many cotangents at once
+                found.append([torch.stack(each) for each in zip(*(pull(unit) for unit in some), strict=True)])
+        return [torch.cat(each).permute(1, 2, 0, 3) for each in zip(*found, strict=True)]
+
 
 BLOCK = 2**22
 """About how many numbers are worked on at once."""
@@ -157,17 +174,3 @@ BLOCK = 2**22
 def _gram(J: Tensor) -> Matrix:
     J = J.flatten(0, -2).double()
     return J.T @ J
-
-
-def _jacobians(run: Callable[..., Tensor], *x: Tensor) -> list[Tensor]:
-    """Of a function of each position alone: ``[b, t, out]`` by each of some ``[b, t, in]``: ``[b, t, out, in]``.
-
-    One pass for each feature out, since what is pulled back from all positions does not mix.
-    """
-    y, pull = torch.func.vjp(run, *x)[:2]
-    units = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)[:, None, None].expand(-1, *y.shape[:-1], -1)
-    try:
-        pulled = torch.func.vmap(pull)(units)
-    except RuntimeError:  # an operation without a rule for many cotangents at once
-        pulled = [torch.stack(each) for each in zip(*(pull(unit) for unit in units), strict=True)]
-    return [each.permute(1, 2, 0, 3) for each in pulled]

@@ -168,3 +168,38 @@ def test_an_output_that_is_bypassed_says_so():
     with pytest.raises(BypassError):
         libasis.trace(model, randn(6, 4), ["output.branch", "output"])
     libasis.trace(model, randn(6, 4), ["input", "output.branch"])  # as the last site, as the reason says
+
+
+def into_zeros(h):
+    out = torch.zeros_like(h)
+    out[..., :2], out[..., 2:] = h[..., 2:], h[..., :2] * 2
+    return out
+
+
+def into_itself(h):
+    h = h * 1
+    h[..., :2] = h[..., 2:] * 2
+    h[..., 3] = h[..., 0]
+    h[..., ::3] += h[..., 1:2]
+    h[:, 1:].mul_(2)
+    return h
+
+
+def itself(h):
+    a, b = h[..., 2] + h[..., 3], torch.tensor([1.0] + [2.0] * (h.shape[-2] - 1), dtype=h.dtype)[:, None]
+    return torch.stack([2 * a, 2 * h[..., 3], h[..., 2], 2 * a], -1) * b
+
+
+IN_PLACE = {
+    "into zeros": (into_zeros, lambda h: torch.cat([h[..., 2:], h[..., :2] * 2], -1)),
+    "into itself": (into_itself, itself),
+}
+
+
+@pytest.mark.parametrize("kind", IN_PLACE)
+def test_what_is_written_in_place_is_a_function_like_any_other(kind, data):
+    written, pure = IN_PLACE[kind]
+    torch.testing.assert_close(written(data), pure(data))
+    truth = reference.lib([lambda x: torch.tanh(pure(x.tanh()))], data)[0]["importances"]
+    traced = libasis.trace(calls(lambda m, x: torch.tanh(written(x.tanh()))), data, ["input", "output"])
+    assert_close(libasis.fit(traced, [data], progress=False)[0].importances, truth)

@@ -19,6 +19,15 @@ from .steps import Slot, Steps
 Function = Callable[..., tuple[Tensor, ...]]
 
 
+def _copied(place: Tensor, value: Tensor, non_blocking: bool = False) -> Tensor:
+    """What stands in a place after it was written to."""
+    return value.to(place.dtype).expand_as(place)
+
+
+INSTEAD: dict[Any, Any] = {torch.ops.aten.copy.default: _copied}
+"""Operations of exported graphs that torch has no derivative for, in others."""
+
+
 class Functions:
     """Builds functions out of one program.
 
@@ -49,7 +58,7 @@ class Functions:
                 new[node] = self._size(node, sources, new, steps, sizes)
             else:
                 args, kwargs = (self._convert(_replaced(part, new)) for part in (node.args, node.kwargs))
-                new[node] = steps.add(node.target, args, kwargs, module_of(node))
+                new[node] = steps.add(INSTEAD.get(node.target, node.target), args, kwargs, module_of(node))
         return steps.returning([new[node] for node in targets])
 
     def _needed(self, sources: set[fx.Node], targets: Sequence[fx.Node]) -> list[fx.Node]:

@@ -109,3 +109,16 @@ def test_square_outputs_of_the_batch_are_no_site():
     model = calls(lambda m, x: m.a(x) @ m.a(x).T, a=nn.Linear(6, 5))
     with pytest.raises(SiteError, match="no batch dimension"):
         libasis.trace(model, randn(4, 6), ["a", "output"])
+
+
+@pytest.mark.parametrize(
+    "onward",
+    [
+        lambda m, x: m.o(x.roll((1, 1), (1, 2))),
+        lambda m, x: m.o(x.flatten(0, 1)).view_as(x),
+        lambda m, x: m.o(x.view(len(x), 2, 2, 2, 2, 6).permute(0, 1, 3, 2, 4, 5).reshape(len(x), 4, 4, 6)),
+    ],
+)
+def test_features_are_last_where_what_reads_them_says_so_behind_a_shift_or_a_view(onward):
+    model = calls(lambda m, x: onward(m, x).tanh(), o=nn.Linear(6, 6))
+    assert libasis.trace(model, randn(3, 4, 4, 6), ["input", "output"]).sites[0].features == 6

@@ -18,6 +18,11 @@ _PASS_THROUGH = (
     "mul", "div", "neg", "clamp", "clone", "dropout", "mish", "abs", "pow", "rsqrt", "getitem", "_to_copy",
 )  # fmt: skip
 
+_KEEP_LAST = (
+    "view", "_unsafe_view", "reshape", "flatten", "unflatten", "roll", "flip", "slice", "select", "constant_pad_nd",
+    "cat", "where",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -90,6 +95,8 @@ def layout_of_node(node: fx.Node) -> Layout | None:
         return None
     shape = tuple(int(s) for i, s in enumerate(value.shape) if i != batch)
     hint = _channels_hint(node) if len(shape) > 1 else False
+    if hint is None and len(shape) > 2 and _read_as_last(node):
+        hint = False
     return _layout(shape, batch, channels_first=len(shape) > 2 if hint is None else hint)
 
 
@@ -111,6 +118,36 @@ def _channels_hint(node: fx.Node, limit: int = 64) -> bool | None:
                 seen.add(other)
                 queue.append(other)
     return None
+
+
+def _read_as_last(node: fx.Node, limit: int = 64) -> bool:
+    """Whether something with features last is near, over whatever keeps the last dimension."""
+    seen: set[fx.Node] = {node}
+    queue: list[fx.Node] = [node]
+    while queue and len(seen) < limit:
+        current = queue.pop(0)
+        if any(_says(one) is False for one in (current, *current.users)):
+            return True
+        near = [u for u in current.users if _keeps_last(u, current)]
+        near += [i for i in current.all_input_nodes if _keeps_last(current, i)]
+        queue += [other for other in near if other not in seen]
+        seen.update(near)
+    return False
+
+
+def _keeps_last(node: fx.Node, source: fx.Node) -> bool:
+    """Whether an operation leaves the last dimension of its source where it is, and of that size."""
+    sizes = [getattr(one.meta.get("val"), "shape", None) or (None,) for one in (node, source)]
+    (*_, mine), (*_, its) = sizes
+    if mine is None or known_size(mine) is None or known_size(mine) != known_size(its):
+        return False
+    name, order = _name(node).rstrip("_"), node.args[1:]
+    if name == "permute":
+        moved: Any = order[0]
+        return moved[-1] in (-1, len(moved) - 1)
+    if name == "transpose":
+        return not {len(sizes[0]) - 1, -1} & set(order)
+    return _passes(node) or name in _KEEP_LAST
 
 
 def _ndim(node: fx.Node) -> int:

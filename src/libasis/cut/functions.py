@@ -113,8 +113,9 @@ class Functions:
         """The value of a node that depends on no input."""
         if node not in self._constants:
             if node.op == "placeholder":
-                value: Any = self.program.constants[node.name].detach()
-                value = own(value).to(device=self.device, dtype=self._convert(value.dtype))
+                value: Any = self.program.constants[node.name]
+                if isinstance(value, Tensor):
+                    value = own(value.detach()).to(device=self.device, dtype=self._convert(value.dtype))
             else:
                 args = self._convert(fx.map_arg(node.args, self.constant))
                 kwargs = self._convert(fx.map_arg(node.kwargs, self.constant))

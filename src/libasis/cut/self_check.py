@@ -14,7 +14,7 @@ from ..ambient import ALONE
 from ..errors import ActivationError, SiteError
 from .export import named_tensors, refusal
 from .functions import Function, Functions
-from .program import Program, draws, module_of, walk
+from .program import Program, draws, is_size, module_of, walk
 from .state import acting_hooks, as_written, run_model
 
 
@@ -50,9 +50,9 @@ def check_own_operations(
     program = functions.program
     for node in walk(set(targets) - set(first), lambda node: [n for n in node.all_input_nodes if n not in first]):
         foreign = isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in ("aten", "prims")
-        sources = [n for n in node.all_input_nodes if program.taint[n] == "value"]
-        if not foreign or not sources or node in first:
+        if not foreign or node in first or not any(program.taint[n] == "value" for n in node.all_input_nodes):
             continue
+        sources = [n for n in node.all_input_nodes if program.taint[n] and not is_size(n)]
         given = functions.build([leaf.node for leaf in program.inputs], sources)(*values)
         if not _differentiable(functions.build(sources, [node]), given):
             raise SiteError(

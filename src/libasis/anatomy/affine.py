@@ -24,6 +24,8 @@ _MOVES = {
     aten.unfold.default, aten.im2col.default, aten.tril.default, aten.triu.default, aten.cumsum.default,
     aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec,
     aten.upsample_linear1d.vec, aten.upsample_bilinear2d.vec, aten.upsample_bicubic2d.vec,
+    aten.upsample_trilinear3d.vec, aten._upsample_bilinear2d_aa.vec, aten._upsample_bicubic2d_aa.vec,
+    aten.col2im.default, aten.channel_shuffle.default, aten.narrow.default,
 }  # fmt: skip
 _SUMS = {
     aten.add.Tensor, aten.sub.Tensor, aten.neg.default, aten.rsub.Scalar, aten.add.Scalar, aten.sub.Scalar,

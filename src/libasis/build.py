@@ -18,7 +18,7 @@ from .errors import ON_TRACE, OptionError, renamed
 from .graphs import InteractionGraph
 from .importance import Moments
 from .interactions import interactions
-from .measure import DEFAULT_MEMORY, Records, keep
+from .measure import Records, keep, shares
 from .sparse import sparsify
 
 RELATIVE_ERROR = "it belongs to the rule: moments=libasis.rules.Auto(relative_error=...)"
@@ -39,7 +39,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     within: Any = None,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
     spill: str | Path | None = None,
 ) -> Basis:
     r"""Fit a basis at every site.
@@ -73,7 +73,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         seed: of the random probes of rules that are given by name, and of the samples that ``sparse`` draws.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes
-            (where they need more, they go to ``spill``, or the model runs again for each section).
+            (where they need more, they go to ``spill``, or the model runs again for each section). ``"auto"`` is 1 GiB
+            for each; on a GPU one tenth and six tenths of what is free there.
         spill: a folder for activations that do not fit into memory; they are removed when the fit is over.
 
     Returns:
@@ -90,6 +91,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     if sparse and method != "lib":
         raise OptionError(f'sparse=True rotates the features of method="lib", but method is {method!r}; leave one out.')
     with Records.of(traced, batches, memory, spill, progress=progress) as records:
+        memory = shares(memory, traced)[1]
         basis = fit_basis(
             records,
             method,
@@ -126,7 +128,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
     mask: Mask | None = None,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
     spill: str | Path | None = None,
 ) -> InteractionGraph:
     """Basis and interaction graph of a model: `trace`, `fit` and `interactions` in one.
@@ -153,7 +155,8 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         mask: which positions count, see `trace`.
         seed: see `fit`.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes.
+        memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes,
+            see `fit`.
         spill: a folder for activations that do not fit into memory, see `fit`.
     """
     if method in METHODS:
@@ -175,6 +178,6 @@ def build(  # noqa: PLR0913 - keyword options of the public face
             memory=memory,
         )
         options = {"method": method, "n_steps": n_steps, "baseline": baseline, "top_k": top_k}
-        return interactions(traced, found, kept, **options, progress=progress, memory=memory)
+        return interactions(traced, found, kept, **options, progress=progress, memory=shares(memory, traced)[1])
     finally:
         kept.close()

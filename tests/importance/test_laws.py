@@ -12,6 +12,7 @@ from importance.measuring import chosen, moment_by, span_of
 from libasis.importance import rules
 from libasis.importance.attention import AttentionForm, ProbedAttention
 from libasis.measure import Records
+from libasis.numerics import Blocks
 from measure.laws import assert_merges, assert_resumes, in_one_go
 
 SIZES = 5, 3, 6, 2
@@ -66,7 +67,7 @@ def test_closed_forms(name):
 
 @pytest.mark.parametrize("short", [0, 64])
 def test_attention_of_short_and_of_long_sequences(short):
-    assert_laws(records_of(MADE_OF["attention"][0]), AttentionForm(short=short, rows=2))
+    assert_laws(records_of(MADE_OF["attention"][0]), AttentionForm(short=short, blocks=Blocks(rows=2)))
 
 
 @pytest.mark.parametrize("rule", [rules.Exact(), rules.Sketch(relative_error=0.9)])

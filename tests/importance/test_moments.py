@@ -15,6 +15,7 @@ from libasis.importance import PointwiseUnits, rules
 from libasis.importance.attention import AttentionForm
 from libasis.importance.attention.head_pairs import bands_of
 from libasis.measure import Records
+from libasis.numerics import Blocks
 
 FORMS = MADE_OF
 WITH_ATTENTION = [name for name, made in MADE_OF.items() if made[3]]
@@ -55,7 +56,7 @@ def test_attention_to_few_and_to_many_positions(name, short):
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("name", [name for name, made in MADE_OF.items() if made[3] and made[4] is None])
 def test_queries_that_look_at_nothing_ahead_go_in_bands(name, rows):
-    x, form = torch.cat([example(name), 2 * example(name) - 1]), AttentionForm(short=0, rows=rows)
+    x, form = torch.cat([example(name), 2 * example(name) - 1]), AttentionForm(short=0, blocks=Blocks(rows=rows))
     assert_same(*both(FORMS[name][0], [x], form=form))
     records = Records(traced_last(FORMS[name][0], x), [x])
     totals, record = form.start(span_of(records), randn(D, 5), 2**30, None), records.first()
@@ -66,6 +67,18 @@ def test_queries_that_look_at_nothing_ahead_go_in_bands(name, rows):
         assert all(bands.parts == [(t, t.stop) for t in ahead] for bands in found)
     elif "rotary" not in name:
         assert all(bands.parts == [(slice(0, T), T)] for bands in found)
+
+
+LARGE = Blocks.on(torch.device("meta"))
+
+
+@pytest.mark.parametrize("blocks", [LARGE, replace(LARGE, numbers=300, rows=2)], ids=["all at once", "in several"])
+@pytest.mark.parametrize("name", WITH_ATTENTION)
+def test_pairs_of_heads_taken_together(name, blocks):
+    x = torch.cat([example(name), 2 * example(name) - 1])
+    mask = torch.rand(len(x), T, generator=torch.Generator().manual_seed(1)) > 0.3
+    form = AttentionForm(short=0, blocks=blocks)
+    assert_same(*both(FORMS[name][0], [x], mask=lambda _: mask, form=form))
 
 
 @pytest.mark.parametrize("name", [name for name, made in MADE_OF.items() if made[2]])

@@ -126,10 +126,10 @@ class GraphTrace(Traced):
         self.mask = mask
         self.structure = structure_of_example(example)
         self.dtype: torch.dtype | None = None
-        self.device: torch.device | None = None
+        self.device = self._home = _device_of(model)
         self._programs: dict[Any, Program] = {}
         self._cuts: dict[Any, Cut] = {}
-        args, kwargs = self.structure.split(example)
+        args, kwargs = self._at_home(*self.structure.split(example))
         self._dtypes = [t.dtype for t in _tensors(args, kwargs)]
         answers, self._acting = answers_of(model, args, kwargs)
         if program is not None:
@@ -207,6 +207,10 @@ class GraphTrace(Traced):
 
         return pytree.tree_map_only(Tensor, cast, (batch.args, batch.kwargs))
 
+    def _at_home(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The inputs where the model itself is."""
+        return pytree.tree_map_only(Tensor, lambda t: to_device(t, self._home, None), (args, kwargs))
+
     def _program(self, args: tuple[Any, ...], kwargs: dict[str, Any], index: int | None = None) -> tuple[Program, Any]:
         """The program for inputs of this shape, and its key."""
         key = _shape_key(args, kwargs)
@@ -215,7 +219,7 @@ class GraphTrace(Traced):
             check_eval(self.model)
             try:
                 with as_written(self.model, self._acting):
-                    program = export_program(self.model, args, kwargs)
+                    program = export_program(self.model, *self._at_home(args, kwargs))
             except BatchError as error:
                 raise BatchError(str(error) if index is None else f"Batch {index}: {error}") from error
             program_key = self._keep(program, args, kwargs)
@@ -260,6 +264,13 @@ class GraphTrace(Traced):
             "sites": [site.name for site in self.sites],
             "dtype": str(dtype).removeprefix("torch."),
         }
+
+
+def _device_of(model: nn.Module) -> torch.device | None:
+    """The device that a model's weights and buffers share; None where there are several, or none."""
+    with ALONE:
+        devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    return devices.pop() if len(devices) == 1 else None
 
 
 def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

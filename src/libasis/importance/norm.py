@@ -52,7 +52,7 @@ class NormSums(Sums):
         add_gram(self.Z, weighted, weighted * energy)
         self.L += reads.T @ weighted
 
-    def moment(self, W: Matrix, Gamma: Matrix, through: Matrix, skip: Matrix | None, pairs: int) -> Matrix:
+    def moment(self, W: Matrix, Gamma: Matrix, through: Matrix, skip: Matrix | None, pairs: int | Tensor) -> Matrix:
         r""":math:`n M'` ``[d, d]``.
 
         Args:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..anatomy import Anatomy
 from ..cut import Record
 from ..measure import Accumulator
-from ..numerics import Sums, add_gram, eigh_descending, mirrored
+from ..numerics import Blocks, Sums, add_gram, eigh_descending, mirrored
 from ..types import Matrix
 from .moment import Cost, Moment, Span
 from .norm import NormSums
@@ -98,7 +98,8 @@ class PointwiseSums(Sums):
     def rows_within(self, memory: int) -> int:
         """How many vectors at once."""
         numbers = 8 * (self.units.rows + self.units.hidden + self.anatomy.d)
-        return max(1, min(1024, memory // (numbers * self.units.A.element_size())))
+        most = Blocks.on(self.units.A.device).vectors
+        return max(1, min(most, memory // (numbers * self.units.A.element_size())))
 
     def add(self, x: Tensor) -> None:
         """Add vectors ``[n, d]``."""
@@ -149,7 +150,9 @@ class PointwiseSums(Sums):
 
 
 def _counted(s: Tensor) -> Tensor:
-    """Slopes that are all 0 or 1, as a ReLU's, in float32: it counts them exactly, in half the time."""
+    """Slopes that are all 0 or 1, as a ReLU's, in float32: it counts them exactly, in half the time of a CPU."""
+    if s.dtype == torch.float32 or s.device.type != "cpu":
+        return s
     counts = len(s) < 2**24 and _are_0_or_1(s[:1]) and _are_0_or_1(s)
     return s.float() if counts else s
 

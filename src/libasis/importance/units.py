@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..anatomy import Anatomy
 from ..cut import Record
-from ..numerics import clamp, slices
+from ..numerics import Blocks, clamp, slices
 from ..types import Matrix
 
 
@@ -22,13 +22,11 @@ class PointwiseUnits:
         A: ``[rows, d]``, folded with the norm's projection.
         G: ``[k, hidden]``, C'ᵀB.
         unit: the hidden unit of each row.
-        block: about how many numbers an activation is worked out for at once: its steps hold several times as many.
+        block: about how many numbers an activation is worked out for at once.
     """
 
-    block = 2**19
-
     def __init__(self, anatomy: Anatomy, readout: Matrix) -> None:
-        self.branches = anatomy.pointwise
+        self.branches, self.block = anatomy.pointwise, Blocks.on(readout.device).steps
         A = [branch.A.flatten(0, 1).to(readout) for branch in self.branches]
         raw = torch.cat(A) if A else readout.new_zeros(0, anatomy.d)
         self.A = raw if anatomy.norm is None else anatomy.norm.fold(raw)
@@ -52,7 +50,9 @@ class PointwiseUnits:
         """``[..., rows]`` to ``[..., hidden]``: the rows of a unit summed."""
         if self.plain:
             return x
-        return x.new_zeros(*x.shape[:-1], self.hidden).index_add_(-1, self.unit, x)
+        parts = x.split([branch.b.numel() for branch in self.branches], -1)
+        each = [part.unflatten(-1, branch.b.shape).sum(-2) for part, branch in zip(parts, self.branches, strict=True)]
+        return torch.cat(each, -1) if len(each) > 1 else each[0]
 
     def project(self, u: Tensor) -> Tensor:
         """A u ``[..., rows]``, without the constants; u is normed where a norm stands in front."""

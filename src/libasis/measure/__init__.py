@@ -2,6 +2,6 @@
 
 from .accumulator import Accumulator
 from .driver import measure, measure_all
-from .records import DEFAULT_MEMORY, Records, check_memory, keep
+from .records import DEFAULT_MEMORY, Records, check_memory, keep, shares
 
-__all__ = ["DEFAULT_MEMORY", "Accumulator", "Records", "check_memory", "keep", "measure", "measure_all"]
+__all__ = ["DEFAULT_MEMORY", "Accumulator", "Records", "check_memory", "keep", "measure", "measure_all", "shares"]

@@ -83,17 +83,16 @@ class Records:
         self,
         traced: Traced,
         batches: Iterable[Any],
-        memory: int = DEFAULT_MEMORY,
+        memory: int | str = DEFAULT_MEMORY,
         spill: str | Path | None = None,
         *,
         progress: bool | None = None,
     ) -> None:
         check_reiterable(batches)
-        check_memory(memory)
+        self.memory = shares(memory, traced)[0]
         reuse_freed_memory()
         self.traced = traced
         self.batches = batches
-        self.memory = memory
         self.progress = progress
         self._owns = True  # what is kept; a call that is given what `keep` returned does not
         self._kept = _Kept(random_state(), folder=None if spill is None else _temporary(spill))
@@ -121,7 +120,7 @@ class Records:
         cls,
         traced: Traced,
         batches: Any,
-        memory: int = DEFAULT_MEMORY,
+        memory: int | str = DEFAULT_MEMORY,
         spill: str | Path | None = None,
         *,
         progress: bool | None = None,
@@ -261,7 +260,7 @@ class Records:
 
 @typed
 def keep(
-    traced: Traced, batches: Iterable[Any], *, memory: int = DEFAULT_MEMORY, spill: str | Path | None = None
+    traced: Traced, batches: Iterable[Any], *, memory: int | str = "auto", spill: str | Path | None = None
 ) -> Records:
     """Batches whose activations are kept from the first call that goes through them to the next.
 
@@ -272,7 +271,7 @@ def keep(
     Args:
         traced: from `trace` or `Chain`; the calls must be given the same.
         batches: a re-iterable, as in `fit`.
-        memory: bound in bytes for what is kept.
+        memory: bound in bytes for what is kept; ``"auto"`` as in `fit`.
         spill: a folder for what does not fit; None to run the model again.
 
     Raises:
@@ -310,7 +309,26 @@ def silent(progress: bool | None) -> bool | None:
     return sys.stderr is None or (None if progress is None else not progress)
 
 
-def check_memory(memory: int) -> None:
+def shares(memory: int | str, traced: Traced) -> tuple[int, int]:
+    """Bytes for what is kept between passes, and for what one batch's products may hold.
+
+    ``"auto"`` is 1 GiB for each; on a GPU six tenths and one tenth of what is free there.
+
+    Raises:
+        OptionError: it is no number of bytes.
+    """
+    if memory != "auto":
+        check_memory(memory)
+        return int(memory), int(memory)
+    device = getattr(traced, "device", None)
+    if device is None or device.type != "cuda":
+        return DEFAULT_MEMORY, DEFAULT_MEMORY
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = torch.cuda.mem_get_info(device)[0] + unused
+    return 6 * free // 10, free // 10
+
+
+def check_memory(memory: Any) -> None:
     """Refuse what is no number of bytes.
 
     Raises:

@@ -1,6 +1,6 @@
 """Numbers without models: blocks, eigen-decompositions, moments, quadrature, significance, estimates."""
 
-from .blocks import clamp, even, slices
+from .blocks import Blocks, clamp, even, slices
 from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
 from .estimates import Estimate, paired
 from .moments import StreamingMoments, add_gram, mirrored
@@ -10,6 +10,7 @@ from .significance import half_width, holm, sign_flips, two_sided_normal, two_si
 from .sums import State, Sums
 
 __all__ = [
+    "Blocks",
     "Bootstrap",
     "Estimate",
     "RankDecision",

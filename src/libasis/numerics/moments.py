@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..types import Matrix, Vector
+from .blocks import Blocks
 from .sums import Sums
 
 
@@ -32,7 +33,7 @@ class StreamingMoments(Sums):
     def update(self, x: Tensor) -> None:
         """Add vectors ``[n, d]`` of any floating dtype; the moments move to their device."""
         self.mean, self.scatter = self.mean.to(x.device), self.scatter.to(x.device)
-        for part in x.split(1024) if len(x) else ():
+        for part in x.split(Blocks.on(x.device).vectors) if len(x) else ():
             part = part.to(torch.float64)
             mean = part.mean(0)
             add_gram(self.scatter, part - mean)
@@ -63,7 +64,7 @@ class StreamingMoments(Sums):
         return float(self.scatter.diagonal().sum() / max(self.n, 1) + self.mean @ self.mean)
 
 
-def add_gram(total: Matrix, x: Tensor, y: Tensor | None = None, *, width: int = 128) -> None:
+def add_gram(total: Matrix, x: Tensor, y: Tensor | None = None) -> None:
     """Add :math:`x^T y`, if it is symmetric, to the upper triangle of ``total``: little more than half the work.
 
     What stands below the triangle of ``total`` afterwards is not to be read; see `mirrored`.
@@ -72,9 +73,8 @@ def add_gram(total: Matrix, x: Tensor, y: Tensor | None = None, *, width: int = 
         total: ``[d, d]``.
         x: vectors ``[n, d]``.
         y: the same vectors, each with a weight of its own; None for x.
-        width: columns in one product.
     """
-    y = x if y is None else y
+    y, width = x if y is None else y, Blocks.on(x.device).width
     for start in range(0, x.shape[1], width):
         part, rows, columns = total[start : start + width, start:], x[:, start : start + width].T, y[:, start:]
         if x.dtype == total.dtype:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...anatomy import Anatomy
 from ...cut import Record
 from ...measure import Accumulator
-from ...numerics import Sums, even, slices
+from ...numerics import Blocks, Sums, even, slices
 from ...types import Matrix
 from ..moment import Cost, Moment, Span
 from ..norm import NormSums
@@ -19,7 +19,7 @@ from ..pointwise import PointwiseSums
 from ..totals import ShapeTotals
 from ..units import PointwiseUnits
 from .cost import products
-from .head_pairs import ROWS, HeadPairSums, gram
+from .head_pairs import HeadPairSums, gram
 from .heads import HeadStates, ReadoutHeads
 from .parallel_mlp import ParallelSums
 from .rotary import ProbedPairSums, RotaryPairSums, summed_looks
@@ -38,11 +38,11 @@ class AttentionForm:
 
     Attributes:
         short: heads times positions up to which sequences are short, see `ShortPairSums`.
-        rows: at least so many queries in a band, see `HeadPairSums`.
+        blocks: how much is worked on at once, see `HeadPairSums`; None for what suits the device.
     """
 
     short: int = MOST
-    rows: int = ROWS
+    blocks: Blocks | None = None
 
     name = "closed form, attention"
 
@@ -85,7 +85,8 @@ class AttentionTotals(ShapeTotals["AttentionSums"]):
     def sums_for(self, anatomy: Anatomy, record: Record) -> AttentionSums:
         """See `ShapeTotals`."""
         like = record.activations[self.span.source]
-        return AttentionSums(anatomy, self.readout, like, self.form, probed=self.probed)
+        blocks = self.form.blocks or Blocks.on(like.device, self.memory)
+        return AttentionSums(anatomy, self.readout, like, blocks, short=self.form.short, probed=self.probed)
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""
@@ -100,14 +101,15 @@ class AttentionTotals(ShapeTotals["AttentionSums"]):
         x = record.activations[source]
         item = x.element_size()
         pairs, positions = sums.numbers(x.shape[1])
-        size = min(ENOUGH // (item * positions), self.memory // (item * (10 * pairs + positions)))
+        enough = ENOUGH if x.device.type == "cpu" else self.memory
+        size = min(enough // (item * positions), self.memory // (item * (10 * pairs + positions)))
         size = record.size if record.contexts[source].fixed_batch else even(size, record.size)
         for samples in slices(record.size, size):
             yield sums.attended(record, source, samples)
 
 
 ENOUGH = 2**25
-"""Bytes for each position's own vectors beyond which products do not get faster."""
+"""Bytes for each position's own vectors beyond which products do not get faster on a CPU."""
 
 
 @dataclass
@@ -138,14 +140,15 @@ class AttentionSums(Sums):
         anatomy: of the section.
         readout: C' ``[d_out, k]``, float64.
         like: gives the dtype and device of the vectors.
-        form: how the work is cut.
+        blocks: how much is worked on at once.
+        short: see `AttentionForm`.
         probed: leave out, where queries and keys are rotated, what `complete` adds: the blocks that cost most.
     """
 
     sums = ("pair_sums", "beside", "normed", "pairs", "own", "own_K", "own_Q")
 
     def __init__(
-        self, anatomy: Anatomy, readout: Matrix, like: Tensor, form: AttentionForm, *, probed: bool = False
+        self, anatomy: Anatomy, readout: Matrix, like: Tensor, blocks: Blocks, *, short: int, probed: bool = False
     ) -> None:
         assert anatomy.attention is not None  # noqa: S101 - the rule matched
         self.anatomy, self.readout = anatomy, readout.to(like.device)
@@ -153,11 +156,10 @@ class AttentionSums(Sums):
         rotary = anatomy.attention.rotate_query is not None
         self.probed = probed and rotary
         read = like.shape[1] if anatomy.read is None else len(anatomy.read)
-        short = ShortPairSums.suits(self.heads, like.shape[1], read, form.short)
-        plain = ShortPairSums if short else HeadPairSums
-        self.pair_sums = (ProbedPairSums if self.probed else RotaryPairSums if rotary else plain)(self.heads, form.rows)
+        plain = ShortPairSums if ShortPairSums.suits(self.heads, like.shape[1], read, short) else HeadPairSums
+        self.pair_sums = (ProbedPairSums if self.probed else RotaryPairSums if rotary else plain)(self.heads, blocks)
         units = PointwiseSums(anatomy, readout, like) if anatomy.pointwise else None
-        self.beside = units and ParallelSums(units, self.heads, probed=self.probed)
+        self.beside = units and ParallelSums(units, self.heads, blocks, probed=self.probed)
         rows = len(self.heads.W) + (self.beside.units.rows if self.beside else 0)
         self.normed, self.pairs = NormSums(rows, anatomy.d, readout.shape[1], like), 0
         H, v, e = self.heads.H, self.heads.v, self.heads.e
@@ -184,7 +186,7 @@ class AttentionSums(Sums):
 
     def add(self, some: AttendedSamples) -> None:
         """Add samples."""
-        self.pairs += int(some.at_t.count_nonzero())
+        self.pairs = self.pairs + some.at_t.count_nonzero()
         self._through(some.look, some.at_t)
         if self.beside is not None and some.slopes is not None:
             self.beside.add(some.look, some.slopes, some.at_t)

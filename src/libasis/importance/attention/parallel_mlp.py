@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...numerics import Sums
+from ...numerics import Blocks, Sums
 from ...types import Matrix
 from ..pointwise import PointwiseSums
 from .head_pairs import gram
 from .heads import HeadStates, ReadoutHeads
-from .rotary import BLOCK, query_looks
+from .rotary import looks_at_once, query_looks
 
 
 class ParallelSums(Sums):
@@ -25,13 +25,14 @@ class ParallelSums(Sums):
     Args:
         alone: sums of its pointwise branches.
         heads: its heads.
+        blocks: how much is worked on at once.
         probed: leave out the block of turned queries until `complete` is asked for it.
     """
 
     sums = ("alone", "V", "K", "Q")
 
-    def __init__(self, alone: PointwiseSums, heads: ReadoutHeads, *, probed: bool = False) -> None:
-        self.alone, self.heads, self.probed = alone, heads, probed
+    def __init__(self, alone: PointwiseSums, heads: ReadoutHeads, blocks: Blocks, *, probed: bool = False) -> None:
+        self.alone, self.heads, self.at_once, self.probed = alone, heads, blocks, probed
         self.units = units = alone.units
         self.F = units.spread((units.G.T @ heads.G).T).T.unflatten(-1, (heads.H, heads.v)).transpose(0, 1).contiguous()
         zeros = self.F.new_zeros
@@ -69,15 +70,11 @@ class ParallelSums(Sums):
         return s * self.units.spread(signs @ self.units.G)
 
     def _turned(self, x: HeadStates, s: Tensor) -> None:
-        H, v, e = self.heads.H, self.heads.v, self.heads.e
-        step = max(1, BLOCK // max(H * v * e, self.units.rows * e))
-        for b in range(len(s)):
-            for first in range(0, s.shape[1], step):
-                t = slice(first, first + step)
-                SR = query_looks(x, b, t)
-                for h in range(H):
-                    seen = (self.F[h] @ SR[h].flatten(1)).view(self.units.rows, -1, e)
-                    self.Q[h] += (s[b, t].T[:, None] @ seen)[:, 0]
+        for b, t in looks_at_once(x, self.at_once, self.units.rows):
+            SR, at = query_looks(x, b, t), s[b, t].flatten(0, 1)
+            for h, F in enumerate(self.F):
+                seen = (F @ SR[h].flatten(1)).view(self.units.rows, -1, SR.shape[-1])
+                self.Q[h] += (at.T[:, None] @ seen)[:, 0]
 
     def normed(self, u: Tensor, s: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         r"""For a norm: :math:`C'^T B y` ``[b, t, k]``, and how :math:`\gamma` follows from all that is read."""

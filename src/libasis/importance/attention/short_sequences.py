@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .head_pairs import CACHE, HeadPairSums
+from ...numerics import Blocks
+from .head_pairs import HeadPairSums
 from .heads import HeadStates, ReadoutHeads
 
 MOST = 64
@@ -23,8 +24,8 @@ class ShortPairSums(HeadPairSums):
     square of the number of positions, that of the calls made for them not with the number of pairs of heads.
     """
 
-    def __init__(self, heads: ReadoutHeads, rows: int = 0) -> None:
-        super().__init__(heads, rows)
+    def __init__(self, heads: ReadoutHeads, blocks: Blocks) -> None:
+        super().__init__(heads, blocks)
         self.G = heads.G.unflatten(-1, (heads.H, heads.v)).transpose(0, 1).contiguous()  # [h, k, v]
 
     @staticmethod
@@ -37,7 +38,7 @@ class ShortPairSums(HeadPairSums):
         """See `HeadPairSums.add`."""
         tau, gamma = torch.zeros_like(x.A), torch.zeros_like(x.v)
         H, size, t, s = x.A.shape
-        step = max(1, CACHE // (H * t * s * (H * self.heads.e + len(self.G[0]))))
+        step = max(1, self.at_once.numbers // (H * t * s * (H * self.heads.e + len(self.G[0]))))
         for b in (slice(first, first + step) for first in range(0, size, step)):
             self._add(x.samples(b), w[b])
             if g is not None:
@@ -48,7 +49,7 @@ class ShortPairSums(HeadPairSums):
     def _add(self, x: HeadStates, w: Tensor) -> None:
         D = x.A[..., None] * _beyond(x)  # [h, b, t, s, v]
         weighted = x.A * w[:, None]
-        self.VV[:, :, 0, 0] += weighted.flatten(1) @ x.A.flatten(1).T
+        self.VV[:, :, 0, 0].add_(weighted.flatten(1) @ x.A.flatten(1).T)
         seen = _mixed(weighted.permute(1, 2, 0, 3), D.movedim(3, 0)[..., None, :])  # [g, b, t, h, v]
         self.VK += _onto(x.q, seen).permute(2, 0, 3, 1)
         Phi, q, at_t = self._products(D), x.q.permute(1, 2, 0, 3), w[:, x.rows]

@@ -1,12 +1,15 @@
 """What is set around a call changes nothing: every state of torch, in every public call, also after an error."""
 
 import contextlib
+import os
+import threading
 
 import pytest
 import torch
 from torch import nn
 
 import libasis
+from libasis.ambient import neutral
 from libasis.errors import LibasisError, ModelStateError
 
 SITES = ["0:in", "2:in", "output"]
@@ -181,3 +184,31 @@ def test_data_and_model_still_see_the_callers_default_dtype():
         batches = torch.utils.data.DataLoader(Rows(), batch_size=5)
         graph = libasis.build(model, batches, ["input", "output"], progress=False)
     assert (graph.basis[0].d, graph.basis[0].k) == (4, 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_process_forked_during_a_call_of_another_thread_can_call():
+    """Its copy of the lock is held by a thread that it does not have."""
+    inside, leave = threading.Event(), threading.Event()
+
+    class Slow(nn.Module):
+        def forward(self, x):
+            inside.set()
+            leave.wait(20)
+            return x * 2
+
+    thread = threading.Thread(target=lambda: libasis.find_sites(Slow().eval(), torch.randn(2, 3)))
+    thread.start()
+    assert inside.wait(20)
+    child = os.fork()
+    if child == 0:
+        call = threading.Thread(target=neutral(lambda: None), daemon=True)
+        call.start()
+        call.join(10)
+        os._exit(int(call.is_alive()))
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        leave.set()
+        thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ CASTING = ("cpu", "cuda", "mps", "xpu")
 
 ALONE = threading.RLock()
 """Held while something that all threads share (a default, a random state, the user's model) is other than it was."""
+
+if hasattr(os, "register_at_fork"):  # its holder may be a thread that the forked process does not have
+    os.register_at_fork(after_in_child=ALONE._at_fork_reinit)  # pyright: ignore
 
 
 @dataclass(frozen=True)

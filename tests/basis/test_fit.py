@@ -185,3 +185,11 @@ def test_results_state_how_they_were_made():
     assert info["vectors"] == {"s0": 120, "s1": 120, "output": 120}
     assert info["versions"]["torch"] == torch.__version__
     assert len(info["traced"]["fingerprint"]) == 64
+
+
+def test_whole_numbers_are_encoded_and_decoded_as_numbers():
+    sections, x = chains.SECTIONS["attention"](), chains.data("attention")
+    site = fit(sections, x)[0]
+    whole = torch.arange(2 * site.d).reshape(2, site.d)
+    assert torch.equal(site.encode(whole), site.encode(whole.double()))
+    assert torch.equal(site.decode(whole[:, : site.k]), site.decode(whole[:, : site.k].double()))

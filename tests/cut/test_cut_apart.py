@@ -135,3 +135,15 @@ class Named(nn.Module):
 def test_a_value_that_depends_on_how_many_samples_there_are():
     with refused(BatchError, "'o:in'", "depends on the other samples"):
         libasis.trace(MIXED["how many there are"](), randn(3, 3, 4), ["input", "o:in", "output"])
+
+
+@pytest.mark.parametrize("batch", [3, 8])
+def test_an_answer_that_depends_on_how_many_samples_there_are_where_the_graph_is_of_one_batch_size(batch):
+    def run(m, x):
+        return m.o((m.r(x) / len(x)).reshape(batch, -1) if len(x) == batch else m.r(x) / len(x))
+
+    with refused(BatchError, "depends on"):
+        libasis.trace(calls(run, r=nn.Linear(4, 5), o=nn.Linear(5, 3)), randn(batch, 4), ["input", "output"])
+    with refused(BatchError, "depends on"):
+        divided = calls(lambda m, x: m.o(m.r(x) / len(x)), r=nn.Linear(4, 5), o=nn.Linear(5, 3))
+        libasis.trace(divided, randn(batch, 4), ["r:in", "output"])

@@ -271,3 +271,31 @@ def test_a_function_of_other_arguments_is_told_before_anything_is_run(function):
 @pytest.mark.parametrize("function", [lambda o, t, w=1: o[:, 0], lambda *both: both[0][:, 0], torch.nn.L1Loss(), max])
 def test_a_function_of_two_arguments_may_take_more(function):
     assert parse_metric(function).name
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scores_are_more_exact_than_the_outputs(dtype):
+    outputs = (LOGITS / 3).to(dtype)
+    expected = torch.nn.functional.cross_entropy(outputs.double(), torch.tensor([0, 1, 0])).item()
+    assert score("cross_entropy", (outputs, torch.tensor([0, 1, 0]))) == pytest.approx(expected, rel=1e-6)
+    numbers = torch.full((3, 3), 257)  # 256 in bfloat16, and its square is infinite in float16
+    assert score("mse", (outputs, numbers)) == pytest.approx((outputs.double() - 257).square().mean().item())
+
+
+def test_whole_numbers_as_targets_keep_all_their_digits():
+    outputs = torch.full((2, 1), 2.0**24)
+    assert score("mse", (outputs, torch.tensor([2**24 + 1, 2**24 + 3]))) == 5.0
+
+
+def test_mse_does_not_mix_up_axes():
+    outputs = torch.arange(12.0).reshape(2, 2, 3)
+    assert score("mse", (outputs, outputs.reshape(2, 6))) == score("mse", (outputs[:, None], outputs)) == 0
+    with pytest.raises(BatchError, match=r"\[2, 2, 3\] and targets of shape \[2, 3, 2\]"):
+        score("mse", (outputs, outputs.transpose(1, 2)))
+
+
+@pytest.mark.parametrize("change", [torch.Tensor.to_sparse, lambda x: x.to("meta")], ids=["sparse", "meta"])
+@pytest.mark.parametrize("metric", ["accuracy", "mse"])
+def test_targets_that_are_no_plain_array(metric, change):
+    with pytest.raises(BatchError, match="no plain array"):
+        score(metric, (LOGITS, change(torch.tensor([0, 1, 0]))))

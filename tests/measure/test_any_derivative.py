@@ -212,3 +212,25 @@ class Whole(nn.Module):
 
     def forward(self, h):
         return h + self.operation(h)
+
+
+@pytest.mark.parametrize("moments", ["auto", "exact"])
+@pytest.mark.parametrize("name", ["heaviside", "zeta"])
+def test_a_unit_without_a_derivative_is_told(name, moments):
+    middles = {
+        "heaviside": lambda m, h: torch.heaviside(h, torch.zeros(1, dtype=F64)) * h,
+        "zeta": lambda m, h: torch.special.zeta(h.abs() + 2, h.abs() + 1),
+    }
+    model = Model(middles[name])
+    traced = libasis.trace(model, data(), ["a:in", "a:out", "output"])
+    with pytest.raises(SiteError, match=f"has no derivative at .*{name}"):
+        libasis.fit(traced, [data()], moments=moments)
+
+
+@pytest.mark.parametrize("coarse", [torch.float32, torch.bfloat16])
+def test_what_computes_inside_in_a_coarser_dtype_has_a_derivative(coarse):
+    model = Model(lambda m, h: h * h.to(coarse).softmax(-1).to(h) + h)
+    traced = libasis.trace(model, data(), ["a:in", "a:out", "output"])
+    exact = libasis.trace(Model(lambda m, h: h * h.softmax(-1) + h), data(), ["a:in", "a:out", "output"])
+    found, true = (libasis.fit(cut, [data()], moments="exact")[1].importances for cut in (traced, exact))
+    torch.testing.assert_close(found, true, rtol=100 * torch.finfo(coarse).eps, atol=0)

@@ -111,3 +111,32 @@ def test_a_kept_pass_outlives_the_calls_and_ends_with_its_block(tmp_path):
     assert not list(tmp_path.iterdir())
     again = libasis.fit(cut, kept, progress=False)  # the model runs again
     torch.testing.assert_close(importances(again), importances(basis), rtol=1e-9, atol=0)
+
+
+class Refilled:
+    """A loader that fills the same buffers anew for every batch."""
+
+    def __init__(self, batches, kind):
+        self.batches, self.kind = batches, kind
+
+    def __iter__(self):
+        buffers = [torch.empty_like(part) for part in self.batches[0]]
+        for batch in self.batches:
+            for buffer, part in zip(buffers, batch, strict=True):
+                buffer.copy_(part)
+            yield tuple(map(self.kind, buffers))
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor.numpy, torch.Tensor.detach], ids=["numpy", "torch"])
+def test_a_loader_that_fills_its_buffers_anew_gives_the_same(kind, tmp_path):
+    data = [(x, torch.randint(0, 3, (20,), generator=torch.Generator().manual_seed(i))) for i, x in enumerate(BATCHES)]
+    refilled = Refilled(data, kind)
+    cut = traced()
+    basis = libasis.fit(cut, data)
+    whole = libasis.ablate_nodes(cut, basis, data, metric="cross_entropy", schedule=[2, 4])
+    for memory, spill in ((2**30, None), (2000, tmp_path), (2000, None)):
+        again = libasis.fit(cut, refilled, memory=memory, spill=spill)
+        torch.testing.assert_close(importances(again), importances(basis))
+        kept = libasis.keep(cut, refilled, memory=memory, spill=spill)
+        scores = libasis.ablate_nodes(cut, basis, kept, metric="cross_entropy", schedule=[2, 4])
+        assert scores.base_score == pytest.approx(whole.base_score)

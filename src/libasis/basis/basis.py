@@ -88,12 +88,21 @@ class SiteBasis:
         return next((str(tie) for tie in self.ties if index in tie), "")
 
     def encode(self, x: Tensor) -> Tensor:
-        """Features of activations: ``(x - mean) @ C``; ``x`` is ``[..., d]``, the result ``[..., k]``."""
+        """Features of activations: ``(x - mean) @ C``; ``x`` is ``[..., d]``, the result ``[..., k]``.
+
+        The result is of the dtype of ``x``, and float64 for whole numbers; `decode` alike.
+        """
+        x = _fractional(x)
         return (x - self.mean.to(x)) @ self.C.to(x)
 
     def decode(self, z: Tensor) -> Tensor:
         """Activations of features: ``mean + z @ C_pinv``; ``z`` is ``[..., k]``, the result ``[..., d]``."""
+        z = _fractional(z)
         return self.mean.to(z) + z @ self.C_pinv.to(z)
+
+
+def _fractional(x: Tensor) -> Tensor:
+    return x if x.is_floating_point() else x.double()
 
 
 @dataclass(frozen=True, eq=False)

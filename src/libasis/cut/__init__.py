@@ -3,7 +3,7 @@
 from . import presets
 from .chain import Chain
 from .check import SiteSpec
-from .derivatives import pull_back, push_forward
+from .derivatives import differentiable, pull_back, push_forward
 from .program import digest_of_tensors
 from .record import Context, Record
 from .site_table import SiteRow, SiteTable
@@ -23,6 +23,7 @@ __all__ = [
     "Traced",
     "digest_of_tensors",
     "presets",
+    "differentiable",
     "pull_back",
     "push_forward",
     "survey",

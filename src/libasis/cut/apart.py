@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from ..data import size_of
 from ..errors import ActivationError, BatchError
+from .export import named_tensors
 from .record import Record
 from .self_check import close
 
@@ -71,6 +72,31 @@ def check_apart(
         "that treats samples independently (modules that take the sequence first need batch_first=True, or a model "
         "around them that transposes; a graph network needs graphs as samples)."
     )
+
+
+def check_number(answer: Callable[[Inputs], Any], inputs: Inputs, together: Any) -> None:
+    """Refuse a model whose graph is of one batch size, and in which a sample's answer depends on their number.
+
+    Args:
+        answer: what the model itself says.
+        inputs: the example.
+        together: its answer.
+
+    Raises:
+        BatchError: it does.
+    """
+    size = size_of(inputs)
+    some = torch.arange(size // 2)
+    try:
+        fewer = answer(_rearranged(inputs, some, ()))
+    except Exception:
+        return  # it takes no other number
+    for (name, a), (_, b) in zip(named_tensors(together), named_tensors(fewer), strict=False):
+        if a.is_floating_point() and len(some) and len(a) == size and len(b) == len(some) and not close(b, a[: len(b)]):
+            raise BatchError(
+                f"What the model gives for one sample depends on how many samples there are (its {name!r} differs for "
+                f"{len(some)} and for {size}); give a model that treats samples independently."
+            )
 
 
 def _mixed(

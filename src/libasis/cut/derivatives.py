@@ -7,9 +7,10 @@ the fast way gives is compared once for each section; where it fails, the next i
 
 from __future__ import annotations
 
+import contextlib
 import re
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ def pull_back(section: Section, x: Tensor, contexts: Sequence[Context] = ()) -> 
     def right(cotangents: Tensor, pulled: Tensor) -> bool:
         weights = _weights(cotangents)
         true = one_of(torch.tensordot(weights, cotangents, 1))
-        return _close(torch.tensordot(weights, pulled, 1), true, float(true.abs().amax()))
+        return _close(torch.tensordot(weights, pulled, 1), true, float(true.abs().amax()), contexts)
 
     return y.detach(), _Ways(ways, right if len(ways) > 2 else None, contexts, "pull")
 
@@ -69,7 +70,7 @@ def push_forward(section: Section, x: Tensor, contexts: Sequence[Context] = ()) 
         tangent, y = (torch.tensordot(_weights(tangents), v, 1) for v in (tangents, found))
         c = _weights(y.flatten()).view_as(y)
         here, there = c * y, pull(c) * tangent
-        return _close(here.sum()[None], there.sum()[None], float(here.abs().sum() + there.abs().sum()))
+        return _close(here.sum()[None], there.sum()[None], float(here.abs().sum() + there.abs().sum()), contexts)
 
     ways: list[Products] = [
         lambda t: torch.func.vmap(pushed)(t),
@@ -124,8 +125,13 @@ def _weights(vectors: Tensor) -> Tensor:
     return torch.arange(1, len(vectors) + 1, device=vectors.device).cos().to(vectors)
 
 
-def _close(a: Tensor, b: Tensor, scale: float) -> bool:
-    return bool(((a - b).abs() <= min(1e4 * torch.finfo(a.dtype).eps, 0.1) * scale).all())
+def _close(a: Tensor, b: Tensor, scale: float, contexts: Sequence[Context]) -> bool:
+    """Equal up to the rounding of the coarsest dtype in which the section computes anything."""
+    graphs = [c.subgraph.program.graph for c in contexts if c.subgraph is not None]
+    values = [node.meta.get("val") for graph in graphs for node in graph.nodes]
+    dtypes = {v.dtype for v in values if isinstance(v, Tensor) and v.is_floating_point()} or {torch.float32}
+    eps = max(torch.finfo(dtype).eps for dtype in {a.dtype, *dtypes})
+    return bool(((a - b).abs() <= min(1e4 * eps, 0.1) * scale).all())
 
 
 def _pushed(section: Section, x: Tensor) -> Section:
@@ -159,6 +165,20 @@ def _turned(product: Section, like: Tensor, vectors: Tensor) -> Tensor:
         unit[:, i] = 1.0
         found[..., i] = (product(unit.view_as(like)) * vectors).flatten(2).sum(-1)
     return found.view(len(vectors), *like.shape)
+
+
+@contextlib.contextmanager
+def differentiable() -> Iterator[None]:
+    """For a derivative that is taken in one way alone.
+
+    Raises:
+        SiteError: an operation has none.
+    """
+    try:
+        yield
+    except Exception as error:
+        _pass_on(error)
+        raise SiteError(_no_derivative(error, ())) from error
 
 
 def _pass_on(error: Exception) -> None:

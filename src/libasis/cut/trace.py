@@ -16,7 +16,7 @@ from ..data import size_of
 from ..data.batches import Batch, as_tensors, structure_of_example, to_device
 from ..errors import BatchError, OptionError, SiteError
 from ..types import Plain
-from .apart import check_apart
+from .apart import check_apart, check_number
 from .check import SiteSpec, site_name
 from .export import export_program
 from .functions import Functions
@@ -25,7 +25,7 @@ from .record import Record
 from .sections import Cut
 from .self_check import answers_of, check_not_random, check_own_operations, check_reproduces
 from .site_table import SiteTable, chain_of, site_table
-from .state import acting_hooks, as_written, check_eval, uncompiled
+from .state import acting_hooks, as_written, check_eval, run_model, uncompiled
 from .traced import Mask, Site, Traced, parse_device, parse_dtype
 from .wildcards import expanded, is_wild
 
@@ -250,6 +250,9 @@ class GraphTrace(Traced):
             alone = self._derived(mask=None)
             run = lambda inputs: alone.run_batch(Batch(inputs[0], inputs[1], None, 0))  # noqa: E731
             check_apart(run, (args, kwargs), record, cut.names, cut.program.fixed_batch)
+            if cut.program.fixed_batch is not None:
+                with as_written(self.model, self._acting):
+                    check_number(lambda inputs: run_model(self.model, *inputs)[0], (args, kwargs), answers[0])
 
     def facts(self) -> Plain:
         """Model class, fingerprint, sites, dtype, and a digest of what is computed for the example, for the record."""

@@ -160,6 +160,9 @@ def _check_dense(inputs: Any, whose: str) -> None:
 def as_tensors(item: Any) -> Any:
     """NumPy arrays of numbers as tensors, in tuples, lists and dicts too; anything else as it is."""
     if isinstance(item, np.ndarray) and item.dtype.kind in "biufc":
+        if np.ma.is_masked(item) or item.dtype in (np.longdouble, np.clongdouble):
+            given = "masked values" if np.ma.is_masked(item) else f"{item.dtype} numbers, which torch has not"
+            raise BatchError(f"An array of the data holds {given}; fill them in or leave them out, or give float64.")
         return torch.as_tensor(np.ascontiguousarray(item.astype(item.dtype.newbyteorder("="), copy=False)))
     if type(item) in (tuple, list) and any(isinstance(part, (np.ndarray, tuple, list, dict)) for part in item):
         return type(item)([as_tensors(part) for part in item])

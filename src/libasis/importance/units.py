@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..anatomy import Anatomy
-from ..cut import Record
+from ..cut import Record, differentiable
 from ..numerics import Blocks, clamp, slices
 from ..types import Matrix
 
@@ -78,8 +78,9 @@ def _slopes(activate: Callable[..., Tensor], a: list[Tensor], block: int) -> lis
     n, units = a[0].shape[1:]
     step = clamp(block // max(1, units), n)
     if step >= n:
-        y, pull = torch.func.vjp(activate, *a)[:2]
-        return [slope[0] for slope in pull(y.new_ones(()).expand_as(y))]
+        with differentiable():
+            y, pull = torch.func.vjp(activate, *a)[:2]
+            return [slope[0] for slope in pull(y.new_ones(()).expand_as(y))]
     slopes = [torch.empty_like(x[0]) for x in a]
     for rows in slices(n, step):
         for slope, found in zip(slopes, _slopes(activate, [x[:, rows] for x in a], block), strict=True):

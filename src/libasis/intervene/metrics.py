@@ -78,6 +78,10 @@ def _with_targets(name: str, function: Callable[[Tensor, Tensor], SampleSums]) -
         if not isinstance(targets, Tensor) or targets.is_complex():
             kind = targets.dtype if isinstance(targets, Tensor) else f"type {type(targets).__name__}"
             raise BatchError(f'metric "{name}" got targets of {kind}; give a tensor of real numbers (torch.as_tensor).')
+        if targets.layout != torch.strided or targets.is_quantized or targets.is_meta:
+            raise BatchError(f'metric "{name}" got targets that are no plain array; give an ordinary tensor.')
+        if outputs.dtype.itemsize < torch.float32.itemsize:  # scores are no less exact than the outputs
+            outputs = outputs.float()
         _refuse_not_finite(targets, f'metric "{name}" got targets of which', "remove that sample or repair its target")
         sums, counts = function(outputs, targets)
         if name != OUTPUT_CHANGE and sums.isnan().any():
@@ -218,13 +222,19 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> SampleSums:
 
 
 def _mse(outputs: Tensor, targets: Tensor) -> SampleSums:
-    if outputs.numel() != targets.numel() or len(outputs) != len(targets):
+    without_ones = [[n for n in x.shape[1:] if n > 1] for x in (outputs, targets)]
+    flat = min(map(len, without_ones)) < 2  # one of them may be flattened, as images are
+    if (
+        outputs.numel() != targets.numel()
+        or len(outputs) != len(targets)
+        or not (flat or without_ones[0] == without_ones[1])
+    ):
         raise BatchError(
             f'metric "mse" got outputs of shape {list(outputs.shape)} and targets of shape {list(targets.shape)}; they '
             "must be equal."
         )
     if not targets.is_floating_point():
-        targets = targets.to(outputs.dtype)
+        targets = targets.double()
     return _all_of((outputs - targets.reshape(outputs.shape)).square().reshape(len(outputs), -1).mean(1))
 
 

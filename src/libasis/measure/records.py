@@ -181,7 +181,8 @@ class Records:
             if size > self.memory:
                 kept = self._over(kept, size)
             if kept is not None:
-                kept.append(record if size <= self.memory else self._write(record, len(kept)))
+                whole = record if lasting else _apart(record)
+                kept.append(whole if size <= self.memory else self._write(record, len(kept)))
         call.over()
         self._kept.records, self._kept.positions = kept, tuple(positions)
 
@@ -350,6 +351,28 @@ def input_bytes(record: Record) -> int:
     """The size of a record's inputs in bytes."""
     leaves = pytree.tree_leaves((record.batch.args, record.batch.kwargs))
     return sum(t.numel() * t.element_size() for t in leaves if isinstance(t, Tensor))
+
+
+def _apart(record: Record) -> Record:
+    """The record with memory of its own: a loader may fill its buffers anew for the next batch."""
+    batch = record.batch
+    leaves = pytree.tree_leaves((batch.args, batch.kwargs, batch.targets))
+    theirs = {x.untyped_storage().data_ptr() for x in leaves if _spillable(x)}
+
+    def own(x: Any) -> Any:
+        return x.detach().clone() if _spillable(x) and x.untyped_storage().data_ptr() in theirs else x
+
+    args, kwargs, targets = pytree.tree_map(own, (batch.args, batch.kwargs, batch.targets))
+    *contexts, tail = (replace(c, values=tuple(map(own, c.values))) for c in (*record.contexts, record.tail))
+    return replace(
+        record,
+        activations=tuple(map(own, record.activations)),
+        contexts=tuple(contexts),
+        tail=tail,
+        counted=tuple(map(own, record.counted)),
+        targets=pytree.tree_map(own, record.targets),
+        batch=replace(batch, args=args, kwargs=kwargs, targets=targets),
+    )
 
 
 def _spillable(leaf: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..cut import Record
+from ..cut import Record, differentiable
 from ..numerics import StreamingMoments
 from ..types import Matrix, Vector
 
@@ -64,7 +64,8 @@ def gradients(record: Record, seed: int) -> list[Tensor]:
         counted = record.counted[-1]
         if counted is not None:
             signs = signs * counted[..., None]
-        return list(torch.autograd.grad(y, points[:-1], signs))
+        with differentiable():
+            return list(torch.autograd.grad(y, points[:-1], signs))
 
 
 def add(sums: dict[int, SiteSums], record: Record, seed: int) -> None:

@@ -1,5 +1,5 @@
-import itertools
 import sys
+import uuid
 
 import pytest
 import torch
@@ -7,8 +7,6 @@ from torch import nn
 
 from libasis.run import cli
 from libasis.run.config import parse_config
-
-_number = itertools.count()
 
 MODEL_CODE = """
 import torch
@@ -101,7 +99,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def code(folder):
     """The name of a module of the current folder with a model and data."""
-    name = f"user_code_{next(_number)}"
+    name = f"user_code_{uuid.uuid4().hex}"
     (folder / f"{name}.py").write_text(MODEL_CODE)
     return name
 

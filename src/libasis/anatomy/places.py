@@ -43,10 +43,17 @@ def after(node: fx.Node, places: dict[fx.Node, Standing]) -> Standing:
     raise NoMatch(f"has an operation that is not affine, {name(node)}")
 
 
+_UNTAGGED = {
+    aten.hardswish.default, aten.log_sigmoid.default, aten.special_erf.default, aten.special_ndtr.default,
+    aten.special_expit.default, aten.special_i0.default,
+}  # fmt: skip
+"""Elementwise operations that torch does not mark as such."""
+
+
 def is_elementwise(node: fx.Node) -> bool:
     """Whether an operation works on each entry alone."""
     tags = getattr(node.target, "tags", ())
-    return torch.Tag.pointwise in tags or node.target in COPIES or node.target in CHOICES
+    return torch.Tag.pointwise in tags or node.target in COPIES or node.target in CHOICES or node.target in _UNTAGGED
 
 
 def _shaped(node: fx.Node, roles: Roles, of: Given) -> Roles:

@@ -73,3 +73,24 @@ def test_to_changes_what_is_named_and_nothing_else(made):
     assert traced.record(made[3][0][0]).activations[0].dtype == torch.float64
     with pytest.raises(OptionError, match="dtype is 'float16'"):
         traced.to(dtype="float16")
+
+
+@pytest.mark.parametrize("seed", [2**62, 2**63 - 1])
+def test_any_seed_below_the_bound_is_one(made, seed):
+    traced, _, graph, batches = made
+    assert libasis.fit(traced, batches, moments="sketch", seed=seed).info["seed"] == seed
+    libasis.collect(traced, graph, batches, seed=seed, controls=20)
+    libasis.communities(graph, seed=seed)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**50])
+def test_a_seed_beyond_the_bound_is_told(made, seed):
+    traced, _, graph, batches = made
+    calls = [
+        lambda: libasis.fit(traced, batches, seed=seed),
+        lambda: libasis.collect(traced, graph, batches, seed=seed),
+        lambda: libasis.communities(graph, seed=seed),
+    ]
+    for call in calls:
+        with pytest.raises(OptionError, match=r"^seed is .*whole number from 0 to 2\*\*63 - 1"):
+            call()

@@ -67,8 +67,8 @@ def _check(owner: Any, given: Mapping[str, Any], name: str) -> None:
     for key, value in given.items():
         if key in hints and not _fits(value, hints[key]):
             raise OptionError(f"{key} is {_shown(value)}; {name} takes {_words(hints[key])}.")
-        if key == "seed" and value < 0:
-            raise OptionError(f"seed is {_shown(value)}; {name} takes a whole number from 0.")
+        if key == "seed" and not 0 <= value < 2**63:
+            raise OptionError(f"seed is {_shown(value)}; {name} takes a whole number from 0 to 2**63 - 1.")
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -172,6 +172,7 @@ def test_lib_within_a_basis():
         ({"s0": torch.ones(6)}, None, "[6], but must be"),
         ({"s0": torch.ones(6, 0)}, None, "[6, 0], but must be"),
         ({"s0": torch.eye(6) * torch.nan}, None, "not finite"),
+        ({"s0": torch.eye(6) + 0j}, None, "real numbers"),
         ({"s0": torch.eye(6)[:, :3] * torch.tensor([1.0, 0, 1])}, None, "zero directions at [1]"),
         ({"s0": "x"}, None, "takes a mapping from texts to Tensor"),
         ({"s0": torch.ones(6, 4)}, {"s0": torch.ones(6, 4)}, "must be [4, 6]"),

@@ -147,3 +147,13 @@ def test_an_answer_that_depends_on_how_many_samples_there_are_where_the_graph_is
     with refused(BatchError, "depends on"):
         divided = calls(lambda m, x: m.o(m.r(x) / len(x)), r=nn.Linear(4, 5), o=nn.Linear(5, 3))
         libasis.trace(divided, randn(batch, 4), ["r:in", "output"])
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e5])
+def test_rounding_is_not_taken_for_other_samples(offset):
+    """A first layer that takes a large mean off again: its digits depend on how products are summed."""
+    model = calls(lambda m, x: m.o(m.r(x).tanh()), r=nn.Linear(6, 8), o=nn.Linear(8, 3)).float()
+    with torch.no_grad():
+        model.r.bias -= model.r.weight.sum(1) * offset
+    traced = libasis.trace(model, (randn(3, 6) + offset).float(), ["input", "o:in", "output"])
+    assert [site.features for site in traced.sites] == [6, 8, 3]

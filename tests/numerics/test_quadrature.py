@@ -35,7 +35,7 @@ def test_nodes_lie_inside_and_weights_are_positive(nodes):
     assert ((x > 0) & (x < 1) & (w > 0)).all()
 
 
-@pytest.mark.parametrize("nodes", [0, -3])
-def test_fewer_than_one_node_is_refused(nodes):
+@pytest.mark.parametrize("nodes", [0, -3, 10**6])
+def test_no_node_and_more_than_memory_holds_are_refused(nodes):
     with pytest.raises(OptionError, match=f"n_steps is {nodes}"):
         gauss_legendre(nodes)

@@ -46,10 +46,13 @@ def check_matrix(kind: str, name: str, matrix: Any, shape: tuple[int, int | None
     """
     wanted = f"[{shape[0]}, {'k' if shape[1] is None else shape[1]}]"
     try:
-        found = torch.as_tensor(matrix).detach().to("cpu", torch.float64)
+        given = torch.as_tensor(matrix)
+        if given.is_complex():
+            raise TypeError
+        found = given.detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError):
         raise OptionError(
-            f"The {kind} of site {name!r} is of type {type(matrix).__name__}; give a matrix {wanted}."
+            f"The {kind} of site {name!r} is of type {type(matrix).__name__}; give a matrix {wanted} of real numbers."
         ) from None
     if found.ndim != 2 or found.shape[0] != shape[0] or shape[1] not in (None, found.shape[1]) or not found.numel():
         raise OptionError(

@@ -154,7 +154,7 @@ def per_sample(changes: Activations, record: Record) -> Matrix:
 
 def random_units(count: int, k: int, seed: int, site: int) -> Matrix:
     """Random unit vectors ``[count, k]``, uniform on the sphere; the same for the same seed and site."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + site)
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + site) % 2**63)
     drawn = torch.randn(count, k, dtype=torch.float64, generator=generator)
     return drawn / drawn.norm(dim=1, keepdim=True)
 

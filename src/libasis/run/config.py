@@ -28,7 +28,7 @@ MOMENTS = (
 
 Progress = Annotated[bool | None, Field(description="true or false")]
 Yes = Annotated[bool, Field(description="true or false")]
-Seed = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="a whole number from 0 to 2**63 - 1")]
 Memory = Annotated[int, Field(ge=2**20, description="a number of bytes, at least 1048576")]
 Names = Annotated[list[str] | None, Field(min_length=1, description="a list of names, at least one")]
 Text = Annotated[str | None, Field(min_length=1, description="a text that is not empty")]

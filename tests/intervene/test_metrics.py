@@ -299,3 +299,8 @@ def test_mse_does_not_mix_up_axes():
 def test_targets_that_are_no_plain_array(metric, change):
     with pytest.raises(BatchError, match="no plain array"):
         score(metric, (LOGITS, change(torch.tensor([0, 1, 0]))))
+
+
+def test_a_target_that_is_nearly_whole_is_shown_as_it_is():
+    with pytest.raises(BatchError, match="such as 1.0000001; give"):
+        score("accuracy", (LOGITS, torch.tensor([0.0, 1.0000001, 2.0], dtype=F64)))

@@ -177,8 +177,10 @@ def _of_targets(
 def _refuse_no_class(targets: Tensor, lost: Tensor, name: str) -> None:
     if lost.any():
         given = targets.flatten().tolist()[int(lost.flatten().nonzero()[0])]
+        shown = f"{given:.6g}"
+        shown = repr(given) if float(shown).is_integer() and given < 2**53 else shown  # a whole number but for little
         raise BatchError(
-            f'metric "{name}" got targets that are no whole numbers of classes, such as {given:.6g}; give the number '
+            f'metric "{name}" got targets that are no whole numbers of classes, such as {shown}; give the number '
             'of each sample\'s class as int64, or use the metric "mse" for targets that are numbers.'
         )
 

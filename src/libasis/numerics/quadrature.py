@@ -8,7 +8,6 @@ import torch
 from ..errors import OptionError
 from ..types import Vector
 
-
 MOST = 1000
 """Nodes are the eigenvalues of a matrix of so many rows; that many are far more exact than any model needs."""
 

@@ -246,24 +246,22 @@ class GraphTrace(Traced):
         with torch.no_grad():
             path = next(name for name, node in cut.program.outputs.items() if node is cut.output)
             check_reproduces(answers, path, cut.answer(self._values(cut, args, kwargs)))
-            fixed = cut.program.fixed_batch
+            record, fixed = self.run_batch(Batch(args, kwargs, None, 0)), cut.program.fixed_batch
             try:
-                check_apart(*self._alone(self.dtype, args, kwargs), cut.names, fixed)
+                check_apart(self._alone(self.dtype), (args, kwargs), record, cut.names, fixed)
             except BatchError:  # or its rounding does: where much cancels, other kernels give other digits
                 if self.dtype is torch.float64:
                     raise
-                check_apart(*self._alone(torch.float64, args, kwargs), cut.names, fixed)
+                run = self._alone(torch.float64)
+                check_apart(run, (args, kwargs), run((args, kwargs)), cut.names, fixed)
             if fixed is not None:
                 with as_written(self.model, self._acting):
                     check_number(lambda inputs: run_model(self.model, *inputs)[0], (args, kwargs), answers[0])
 
-    def _alone(
-        self, dtype: torch.dtype | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Callable[[Inputs], Record], Inputs, Record]:
-        """The record of inputs in a dtype, the example, and its record."""
+    def _alone(self, dtype: torch.dtype | None) -> Callable[[Inputs], Record]:
+        """The record of inputs in a dtype, whatever counts."""
         alone = self._derived(mask=None) if dtype == self.dtype else self._derived(mask=None, dtype=dtype, _cuts={})
-        run = lambda inputs: alone.run_batch(Batch(inputs[0], inputs[1], None, 0))  # noqa: E731
-        return run, (args, kwargs), run((args, kwargs))
+        return lambda inputs: alone.run_batch(Batch(inputs[0], inputs[1], None, 0))
 
     def facts(self) -> Plain:
         """Model class, fingerprint, sites, dtype, and a digest of what is computed for the example, for the record."""

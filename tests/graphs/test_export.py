@@ -102,6 +102,8 @@ def test_what_viewers_do_with_attribution_graphs_works(graph, tmp_path):
 
 FORMULAS = [
     "=1+1",
+    "\u200b=1+1",
+    "\ufeff =1+1",
     "+1",
     "-1",
     "@SUM(A1)",

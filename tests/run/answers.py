@@ -22,7 +22,7 @@ def refused(answer, *parts):
     assert err.count("\n") == 1
     assert "Traceback" not in err
     for part in parts:
-        assert part in err
+        assert part in err, err
 
 
 def written(path):

@@ -28,7 +28,7 @@ MARKS = {
     "attribution": '{"metadata": {"info": {"generator": {"name": "libasis"',
 }
 """By format, what stands at the beginning of the files written here, by which they are known again."""
-FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 """How texts begin that a spreadsheet takes for a formula; it takes the wide characters for one too."""
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

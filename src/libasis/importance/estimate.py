@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..arguments import check_fields
 from ..errors import OptionError
 from ..numerics import Sums, eigh_descending
 from ..numerics.eigen import symmetric
@@ -38,6 +39,7 @@ class ProbeOptions:
 
     def __post_init__(self) -> None:
         """Check the options before any work."""
+        check_fields(self, "seed")
         error = self.relative_error
         if isinstance(error, bool) or not isinstance(error, (int, float)) or not 0 < error < 1:
             raise OptionError(

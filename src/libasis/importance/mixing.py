@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..anatomy import Mixing, Values, read_mixing
-from ..cut import Record
+from ..cut import Record, differentiable
 from ..errors import OptionError
 from ..measure import Accumulator
 from ..numerics import clamp, slices
@@ -156,7 +156,8 @@ class _Positions:
 
         One pass for each feature out, since what is pulled back from all positions does not mix.
         """
-        y, pull = torch.func.vjp(run, *x)[:2]
+        with differentiable():
+            y, pull = torch.func.vjp(run, *x)[:2]
         units = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device)[:, None, None].expand(-1, *y.shape[:-1], -1)
         found = []
         for some in units.split(self.passes):

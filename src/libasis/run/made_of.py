@@ -24,6 +24,8 @@ FREE = {
 }  # fmt: skip
 """Settings that decide no result: where and how fast it is computed, how it is shown, which others are computed."""
 
+_DIGEST = 64
+"""Characters of the fingerprint of weights."""
 MODEL = ("sites", "model", "data", "trace")
 GRAPH = (*MODEL, "fit", "interactions")
 STUDY = frozenset({"ablate.nodes", "ablate.edges"})
@@ -70,7 +72,7 @@ class MadeOf:
     Attributes:
         settings: by dotted key, those that decide.
         data: by what they are called in sentences: samples, digest and order.
-        weights: the model's fingerprint; None where it is not compared.
+        weights: the model's fingerprint and how it is written; None where it is not compared.
         results: by name, the digest of the results that it stands on.
     """
 
@@ -96,7 +98,10 @@ class MadeOf:
             if changed := _changed(key, data.get(key) or {}, facts):
                 return f"other data: the {changed}"
         if self.weights is not None and self.weights != then.get("weights"):
-            return f"other weights: the model's changed since (fingerprint {_two(then.get('weights'), self.weights)})"
+            before = str(then.get("weights"))
+            if before[:_DIGEST] == self.weights[:_DIGEST]:
+                return "another model: its weights are the same, but what its modules say or do changed since"
+            return f"other weights: the model's changed since (fingerprint {_two(before, self.weights)})"
         for key, digest in self.results.items():
             if results.get(key) != digest:
                 return f"another {key} than the one that is there now"

@@ -129,6 +129,18 @@ def test_weights_that_are_missing_are_no_random_model(folder, hf_directory):
     refused("hf:a", "lacks 1 weights", "transformer.h.1.mlp.c_fc.weight")
 
 
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [(1, "its config.json does not have"), (100_000, "n_layer = 1e\\+05, but at most")],
+)
+def test_a_description_of_another_model_than_the_weights(folder, hf_directory, layers, said):
+    shutil.copytree(hf_directory, folder / "a")
+    config = json.loads((folder / "a" / "config.json").read_text())
+    (folder / "a" / "config.json").write_text(json.dumps({**config, "n_layer": layers}))
+    with pytest.raises(SourceError, match=said):
+        open_model("hf:a")
+
+
 def test_missing_transformers_names_the_extra(hf_directory, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(OptionError, match=r"needs transformers.*pip install 'libasis\[hf\]'"):

@@ -18,6 +18,8 @@ from ..files import DESCRIPTION, missing, open_regular, parse_json, read_bytes
 from .objects import call_factory
 
 KEY = "model.source"
+MOST_LAYERS = 1000
+"""A description that asks for more would take minutes to build before its weights are missed."""
 
 
 def open_model(source: str, arguments: Mapping[str, Any] | None = None) -> nn.Module | Traced:
@@ -110,6 +112,11 @@ def _open_hugging_face(directory: Path) -> nn.Module:
             f"The model in {directory} lacks {len(missing)} weights ({missing[0]!r} is one), which would be random; "
             "save the whole model with save_pretrained."
         )
+    if name and (foreign := sorted(report["unexpected_keys"])):
+        raise SourceError(
+            f"The weights in {directory} hold {len(foreign)} that the model of its config.json does not have "
+            f"({foreign[0]!r} is one); give a folder whose config.json and weights belong together."
+        )
     return model.eval()
 
 
@@ -125,6 +132,9 @@ def _architecture(directory: Path) -> str | None:
     names = (config.get("architectures") if isinstance(config, dict) else 0) or [None]
     if not isinstance(config, dict) or not isinstance(names, list) or not isinstance(names[0], str | None):
         raise SourceError(f"{path} describes no model; give a folder written by save_pretrained.")
+    for key, count in config.items():
+        if "layer" in key and isinstance(count, int) and count > MOST_LAYERS:
+            raise SourceError(f"{path} asks for {key} = {count:.3g}, but at most {MOST_LAYERS} are built here.")
     return names[0]
 
 

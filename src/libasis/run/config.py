@@ -103,7 +103,9 @@ class FitSection(Table):
     )
     seed: Seed = 0
     progress: Progress = None
-    memory: Memory = 2**30
+    memory: Literal["auto"] | Memory = Field(
+        default="auto", description='"auto" or a number of bytes, at least 1048576'
+    )
     spill: Text = None
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..arguments import check_fields
 from ..errors import OptionError
 from ..numerics import Sums, eigh_descending
 from ..numerics.eigen import symmetric
@@ -39,7 +38,8 @@ class ProbeOptions:
 
     def __post_init__(self) -> None:
         """Check the options before any work."""
-        check_fields(self, "seed")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise OptionError(f"seed is {self.seed!r}; give a whole number from 0.")
         error = self.relative_error
         if isinstance(error, bool) or not isinstance(error, (int, float)) or not 0 < error < 1:
             raise OptionError(

@@ -107,16 +107,6 @@ class Writer:
         """A slice."""
         return self(aten.slice.Tensor, x, dim, start, end, step)
 
-    def sigmoid_gate(self, x: fx.Node, dim: int) -> fx.Node:
-        """One half times the sigmoid of the other."""
-        n = known_size(x.meta["val"].shape[dim])
-        if n is None:
-            raise NotImplementedError
-        half = n // 2
-        return self(
-            aten.mul.Tensor, self.along(x, dim, 0, half), self(aten.sigmoid.default, self.along(x, dim, half, n))
-        )
-
 
 Rule = Callable[[Writer, fx.Node, dict[str, Any]], "fx.Node | None"]
 
@@ -194,10 +184,12 @@ def _grown(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
 
 
 def _gate(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    try:
-        return write.sigmoid_gate(of["self"], of["dim"])
-    except NotImplementedError:
+    """One half times the sigmoid of the other; None where the size is not known."""
+    x, dim = of["self"], of["dim"]
+    if (n := known_size(x.meta["val"].shape[dim])) is None:
         return None
+    gate = write(aten.sigmoid.default, write.along(x, dim, n // 2, n))
+    return write(aten.mul.Tensor, write.along(x, dim, 0, n // 2), gate)
 
 
 def _part(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:

@@ -16,7 +16,7 @@ from .cut import Mask, SiteSpec, Traced, trace
 from .data import first_inputs
 from .errors import ON_TRACE, OptionError, renamed
 from .graphs import InteractionGraph
-from .importance import Moments
+from .importance import Fisher, Moments
 from .interactions import interactions
 from .measure import Records, keep, shares
 from .sparse import sparsify
@@ -37,6 +37,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
     truncation: str = "auto",
     moments: Moments = "auto",
     within: Any = None,
+    readout: str | Fisher = "next",
     seed: int = 0,
     progress: bool | None = None,
     memory: int | str = "auto",
@@ -70,6 +71,10 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         within: a mapping from sites to directions ``[d, k]``, such as a dictionary's decoder, or a `Basis` of them: at
             these sites only the part of the activation in their span is explained, and what is outside it counts as
             dropped. It depends on the span alone. Not for ``"neuron"``, and not at the last site.
+        readout: what importance is for: the features of the ``"next"`` site; those of the last site (``"output"``, as
+            with ``method="global"``); or what a classifier or language model says, ``"fisher"``: the Fisher information
+            of labels drawn from its own softmax, one backward pass for all sites, shrunk as held-out samples ask. Or
+            ``rules.Fisher(draws=4, shrink="auto", seed=0)``. M' is then that of the readout, ``moments`` has no part.
         seed: of the random probes of rules that are given by name, and of the samples that ``sparse`` draws.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes
@@ -99,6 +104,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
             truncation=truncation,
             moments=moments,
             within=within,
+            readout=readout,
             seed=seed,
             memory=memory,
         )
@@ -119,6 +125,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
     truncation: str = "auto",
     moments: Moments = "auto",
     within: Any = None,
+    readout: str | Fisher = "next",
     method: str = "gradient",
     n_steps: int = 8,
     baseline: str = "mean",
@@ -146,6 +153,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         truncation: see `fit`.
         moments: see `fit`.
         within: directions to which sites are confined, see `fit`.
+        readout: what importance is for, see `fit`.
         method: ``"gradient"`` or ``"integrated"``, see `interactions`.
         n_steps: see `interactions`.
         baseline: see `interactions`.
@@ -173,6 +181,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
             truncation=truncation,
             moments=moments,
             within=within,
+            readout=readout,
             seed=seed,
             progress=progress,
             memory=memory,

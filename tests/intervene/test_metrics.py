@@ -7,9 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import libasis
 from chains import F64, random
 from libasis.errors import BatchError, OptionError
 from libasis.intervene import Allowance, parse_metric
+from libasis.intervene.metrics import Untouched
 
 LOG = torch.tensor([0.5, 0.25, 0.25], dtype=F64).log()
 LOGITS = torch.stack([LOG, LOG.roll(1) + 7.0, LOG.roll(2)])  # probability 1/2 for class 0, 1, 2
@@ -304,3 +306,49 @@ def test_targets_that_are_no_plain_array(metric, change):
 def test_a_target_that_is_nearly_whole_is_shown_as_it_is():
     with pytest.raises(BatchError, match="such as 1.0000001; give"):
         score("accuracy", (LOGITS, torch.tensor([0.0, 1.0000001, 2.0], dtype=F64)))
+
+
+class Tokens(torch.nn.Module):
+    """[batch, position] of numbers to logits [batch, position, 3]."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.out = torch.nn.Embedding(7, 5), torch.nn.Linear(5, 3)
+
+    def forward(self, tokens, mask):
+        return self.out(torch.tanh(self.embed(tokens)))
+
+
+@pytest.mark.parametrize("metric", ["kl", "output_mse"])
+def test_the_change_beside_the_model_itself_counts_only_what_the_mask_and_the_targets_count(metric):
+    model, tokens = Tokens().double().eval(), torch.randint(7, (6, 4), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(6, 4, dtype=torch.int64)
+    mask[2, 2:] = 0
+    targets = tokens % 3
+    targets[:, 0] = -100
+    inputs = {"tokens": tokens, "mask": mask}
+    traced = libasis.trace(model, inputs, ["out:in", "output"], mask="mask")
+    basis = libasis.fit(traced, [inputs], method="pca")
+    gone = libasis.Intervention("out:in", [0], where="all")
+    found = libasis.intervene(traced, basis, [(inputs, targets)], gone, metric)
+    with torch.no_grad():
+        x = torch.tanh(model.embed(tokens))
+        moved = x - ((x - basis[0].mean) @ basis[0].C[:, :1]) @ basis[0].C_pinv[:1]
+        p, q = (model.out(v).log_softmax(-1) for v in (x, moved))
+        by_hand = {"kl": (p.exp() * (p - q)).sum(-1), "output_mse": (model.out(moved) - model.out(x)).square().mean(-1)}
+    counted = mask.bool() & (targets != -100)
+    per_sample = (by_hand[metric] * counted).sum(1) / counted.sum(1)
+    assert torch.equal(found.counts, counted.sum(1).double())
+    assert torch.allclose(found.scores[0], per_sample, rtol=1e-9, atol=1e-14)
+    assert torch.equal(found.base, torch.zeros(6, dtype=F64))
+    assert not found.higher_is_better
+    curve = libasis.ablate_nodes(traced, basis, [inputs], metric=metric)
+    assert curve.base_score == 0
+
+
+@pytest.mark.parametrize("outputs", [torch.zeros(3, 1), torch.zeros(3), torch.zeros(2, 3, 4, 4)])
+def test_divergence_needs_probabilities(outputs):
+    metric = parse_metric("kl")
+    with pytest.raises(BatchError, match="two or more classes"):
+        metric.scores(outputs, Untouched(outputs, None))

@@ -68,6 +68,8 @@ class SectionReading:
     def __init__(self, subgraph: Subgraph, values: Values) -> None:
         if len(subgraph.source.nodes) != 1 or len(subgraph.target.nodes) != 1:
             raise NoMatch("joins several tensors at one of its sites")
+        if any(subgraph.program.taint[node] == "value" for node in subgraph.context):
+            raise NoMatch("goes on beside values that are held")
         self.program, where = normalised(subgraph.program)
         self.fixed, self.values = self.program.fixed_batch, values
         given = subgraph.functions

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..cut import Record
 from ..errors import BatchError, OptionError
-from ..importance import Choice, Moment, Moments, Span, choose, parse
+from ..importance import Choice, Fisher, FisherSums, Moment, Moments, Span, choose, parse
 from ..measure import DEFAULT_MEMORY, Records, measure
 from ..numerics import Truncation
 from ..provenance import versions
@@ -21,6 +21,7 @@ from .statistics import SiteStatistics
 from .whiten import interaction_basis, own_coordinates, principal_basis, whiten
 
 METHODS = ("lib", "pca", "neuron", "global")
+READOUTS = ("next", "output", "fisher")
 
 _log = logging.getLogger("libasis")
 
@@ -33,6 +34,7 @@ def fit_basis(
     truncation: str = "auto",
     moments: Moments = "auto",
     within: Any = None,
+    readout: str | Fisher = "next",
     seed: int = 0,
     memory: int = DEFAULT_MEMORY,
 ) -> Basis:
@@ -49,11 +51,13 @@ def fit_basis(
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
     if within is not None and method == "neuron":
         raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
+    told = _readout(readout, method, seed)
     job = Recursion(records, parse(moments, seed), memory)
     confined = {} if within is None else spans(within, {name: len(s.mean) for name, s in job.stats.items()})
-    sites = _bases(job, method, rule, confined, rotate_final=rotate_final)
+    sites = _bases(job, method, rule, confined, rotate_final=rotate_final, readout=told)
     info = {
         "method": method,
+        "readout": None if method in ("pca", "neuron") else told if isinstance(told, str) else told.name,
         "rotate_final": rotate_final,
         "truncation": truncation,
         "within": {name: span.shape[1] for name, span in confined.items()} or None,
@@ -63,8 +67,31 @@ def fit_basis(
     return Basis(tuple(sites), method, info)
 
 
+def _readout(readout: str | Fisher, method: str, seed: int) -> str | Fisher:
+    """What importance is for, of a method: ``"global"`` is LIB for the last site.
+
+    Raises:
+        OptionError: there is no such readout, or the method has none.
+    """
+    if isinstance(readout, str) and readout not in READOUTS:
+        raise OptionError(f"readout is {readout!r}; use one of {list(READOUTS)}, or libasis.rules.Fisher(...).")
+    if method == "global":
+        readout = "output" if readout == "next" else readout
+    if readout != "next" and method not in ("lib", "global"):
+        raise OptionError(f'readout is given, but method {method!r} looks at nothing downstream; use method="lib".')
+    if method == "global" and readout != "output":
+        raise OptionError(f'method="global" is readout="output", but readout is {readout!r}; leave one of them out.')
+    return Fisher(seed=seed) if readout == "fisher" else readout
+
+
 def _bases(
-    job: Recursion, method: str, truncation: Truncation, confined: Mapping[str, Matrix], *, rotate_final: bool
+    job: Recursion,
+    method: str,
+    truncation: Truncation,
+    confined: Mapping[str, Matrix],
+    *,
+    rotate_final: bool,
+    readout: str | Fisher,
 ) -> list[SiteBasis]:
     """Of all sites: those of ``lib`` and ``global`` from the last one back."""
     if method == "neuron":
@@ -80,9 +107,12 @@ def _bases(
     ]
     if method == "pca":
         return [*(principal_basis(name, part, job.dtype) for name, part in white.items()), *found]
+    moments = None
+    if isinstance(readout, Fisher):
+        moments = job.of_labels(readout, [part.decode.T for part in white.values()])
     for l, (name, part) in reversed(list(enumerate(white.items()))):
-        target, readout = (len(white), found[-1]) if method == "global" else (l + 1, found[0])
-        moment = job.pulled(l, target, part.decode.T, readout)
+        target, goal = (len(white), found[-1]) if readout == "output" else (l + 1, found[0])
+        moment = moments[l] if moments else job.pulled(l, target, part.decode.T, goal)
         found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype, job.error))
     return found
 
@@ -137,6 +167,14 @@ class Recursion:
         moment = measure(self.records, started, f"importance at {span.name}")
         self._remember(span, moment, passed)
         return moment
+
+    def of_labels(self, readout: Fisher, weigh: list[Matrix]) -> list[Moment]:
+        """M' of all sites but the last for the model's own labels, in one pass."""
+        found = measure(self.records, FisherSums(readout, self.traced, weigh, self.memory), "importance")
+        for name, moment in zip(self.names, found, strict=False):
+            fact = {"site": name, "rule": moment.rule, "stderr": moment.stderr, "vectors": moment.n, "not": {}}
+            self.rules.append({**fact, "accumulated_error": moment.facts["relative_error"] or None, **moment.facts})
+        return found
 
     def _remember(self, span: Span, moment: Moment, passed: dict[str, str]) -> None:
         inherited = self.error if span.target == span.source + 1 else 0.0  # by the next site's basis

@@ -108,12 +108,21 @@ def frontier(program: Program, sources: Sequence[fx.Node], targets: Sequence[fx.
 
 
 def section_context(
-    program: Program, source: tuple[str, list[fx.Node]], target: tuple[str, list[fx.Node]]
+    program: Program,
+    source: tuple[str, list[fx.Node]],
+    target: tuple[str, list[fx.Node]],
+    earlier: Sequence[tuple[str, list[fx.Node]]] | None = None,
 ) -> list[fx.Node]:
     """The context nodes of a valid section.
 
+    Args:
+        program: the graph.
+        source: name and nodes of the site where it starts.
+        target: of the site where it ends.
+        earlier: the sites before the source, where what goes around it may be held at its value; None refuses it.
+
     Raises:
-        SiteError: the sites are out of order or unconnected.
+        SiteError: the sites are out of order or unconnected, or what is to be held depends on an earlier site.
         BypassError: a value goes around the source.
     """
     (a, sources), (b, targets) = source, target
@@ -124,10 +133,41 @@ def section_context(
             raise SiteError(f"Sites are out of order: {b!r} comes before {a!r} in the model; list them the other way.")
         raise SiteError(f"Site {b!r} does not depend on site {a!r}; choose sites on one path through the model.")
     entering = sorted(frontier(program, sources, targets), key=lambda item: program.order[item[0]])
-    for node, taint in entering:
-        if taint == "value":
+    for node in (node for node, taint in entering if taint == "value"):
+        if earlier is None:
             raise BypassError(bypass_message(program, node, source, b))
+        _check_held(program, node, source, b, earlier)
     return [node for node, _ in entering]
+
+
+def _check_held(
+    program: Program,
+    node: fx.Node,
+    source: tuple[str, list[fx.Node]],
+    b: str,
+    earlier: Sequence[tuple[str, list[fx.Node]]],
+) -> None:
+    """Whether the rest of the model, with a value held, still follows what changes at the sites before.
+
+    Raises:
+        BypassError: the value depends on one of them, or belongs to no sample.
+    """
+    names = list(_origins(program, node).values()) or [f"tensor {node.name!r}"]
+    around = f"What goes around {source[0]!r} on the way to {b!r} ({', '.join(names)})"
+    for name, nodes in earlier:
+        if node in program.descendants(nodes):
+            raise BypassError(
+                f"{around} depends on the earlier site {name!r}: held at its value, it would not follow a change "
+                "there; trace the model once for each of the two sites."
+            )
+    if program.batch_dim(node) is None:
+        raise BypassError(f"{around} has no batch dimension of its own, so it cannot be held; choose another site.")
+
+
+def held_names(program: Program, context: Sequence[fx.Node]) -> list[str]:
+    """What of a section's context is held at its value: the sites that it comes from, or its tensors."""
+    held = [node for node in context if program.taint[node] == "value"]
+    return list(dict.fromkeys(name for n in held for name in _origins(program, n).values() or [n.name]))
 
 
 def bypass_message(program: Program, node: fx.Node, source: tuple[str, list[fx.Node]], b: str) -> str:
@@ -147,8 +187,8 @@ def bypass_message(program: Program, node: fx.Node, source: tuple[str, list[fx.N
         if len({layout.positions if layout else 0 for layout in layouts}) > 1:
             advice = "cut where they have the same number of positions (they cannot be joined here)"
     return (
-        f"The cut at {a!r} does not hold: the {tensor} reaches {b!r} without passing it; {advice}, or choose a site "
-        "that everything passes."
+        f"The cut at {a!r} does not hold: the {tensor} reaches {b!r} without passing it; {advice}, choose a site that "
+        'everything passes, or hold it at its value (around="hold").'
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from ..errors import LibasisError, SiteError
 from ..types import Activations
-from .check import SiteSpec, resolve, section_context, site_name
+from .check import SiteSpec, held_names, resolve, section_context, site_name
 from .functions import Functions
 from .layout import layout_of_node
 from .program import Program, known_size
@@ -20,19 +20,27 @@ from .subgraph import CutSite, Subgraph
 
 
 class Cut:
-    """The sections of one program, in one dtype and on one device."""
+    """The sections of one program, in one dtype and on one device; ``hold`` what goes around a site, or refuse it."""
 
     def __init__(
-        self, program: Program, sites: Sequence[SiteSpec], dtype: torch.dtype | None, device: torch.device | None
+        self,
+        program: Program,
+        sites: Sequence[SiteSpec],
+        dtype: torch.dtype | None,
+        device: torch.device | None,
+        *,
+        hold: bool = False,
     ) -> None:
-        self.program = program
+        self.program, self.hold = program, hold
         self.names = [site_name(spec) for spec in sites]
         self.sites = [_cut_site(program, spec) for spec in sites]
         self.output = self._output_node(sites[-1])
         pairs = [(name, site.nodes) for name, site in zip(self.names, self.sites, strict=True)]
-        self.context_nodes = [section_context(program, a, b) for a, b in zip(pairs[:-1], pairs[1:], strict=True)]
+        self.context_nodes = [
+            section_context(program, pairs[l], pairs[l + 1], pairs[:l] if hold else None) for l in range(len(pairs) - 1)
+        ]
         self.tail_error: LibasisError | None = None
-        self.context_nodes.append(self._tail_context(pairs[-1]))
+        self.context_nodes.append(self._tail_context(pairs))
         functions = Functions(program, dtype, device)
         build = functions.build
         wanted = [n for site in self.sites for n in site.nodes] + [n for c in self.context_nodes for n in c]
@@ -55,11 +63,18 @@ class Cut:
             return self.program.outputs[last]
         return self.program.outputs.get("output") or next(iter(self.program.outputs.values()))
 
-    def _tail_context(self, last: tuple[str, list[fx.Node]]) -> list[fx.Node]:
+    @property
+    def held(self) -> dict[str, list[str]]:
+        """What is held at its value beside a site, by its name; the sites where nothing is are left out."""
+        found = {name: held_names(self.program, c) for name, c in zip(self.names, self.context_nodes, strict=True)}
+        return {name: held for name, held in found.items() if held}
+
+    def _tail_context(self, sites: list[tuple[str, list[fx.Node]]]) -> list[fx.Node]:
+        *earlier, last = sites
         if self.output in last[1]:
             return []
         try:
-            return section_context(self.program, last, ("output", [self.output]))
+            return section_context(self.program, last, ("output", [self.output]), earlier if self.hold else None)
         except LibasisError as error:  # only ablation needs the tail: say it there
             self.tail_error = error
             return []

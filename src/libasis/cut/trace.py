@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,7 @@ def trace(
     mask: Mask | None = None,
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
+    around: Literal["refuse", "hold"] = "refuse",
 ) -> Traced:
     r"""Cut a model at sites into sections :math:`f_{l+1} = F_l(f_l)`.
 
@@ -91,6 +92,10 @@ def trace(
             of the inputs that returns ``[batch, position]``.
         dtype: compute in this dtype instead of the model's own.
         device: compute on this device instead of the model's own.
+        around: what to do where a value goes around a site, as the residual stream goes around a block's inside:
+            ``"refuse"`` it, or ``"hold"`` it at the value that it has in the sample, so that a site within a branch
+            (``"layers.5.mlp.down_proj:in"``) can be cut: then features are those of the branch, given all else. What
+            is held is said in ``repr(traced)`` and recorded with every result. It must not depend on an earlier site.
 
     Raises:
         ModelStateError: the model is in training mode.
@@ -108,7 +113,8 @@ def trace(
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise SiteError(f"Site {twice[0]!r} is listed twice; name each site once.")
     own, target, example = parse_dtype(dtype), parse_device(device), as_tensors(example)
-    return GraphTrace(model, example, tuple(sites), mask)._moved(own, target).ready(example)
+    cut = GraphTrace(model, example, tuple(sites), mask, hold=around == "hold")
+    return cut._moved(own, target).ready(example)
 
 
 class GraphTrace(Traced):
@@ -121,9 +127,11 @@ class GraphTrace(Traced):
         specs: tuple[SiteSpec, ...],
         mask: Mask | None,
         program: Program | None = None,
+        *,
+        hold: bool = False,
     ) -> None:
         self.model = model
-        self.mask = mask
+        self.mask, self.hold = mask, hold
         self.structure = structure_of_example(example)
         self.dtype: torch.dtype | None = None
         self.device = self._home = _device_of(model)
@@ -144,8 +152,14 @@ class GraphTrace(Traced):
         self._check_against_model(answers, args, kwargs)
 
     def __repr__(self) -> str:
-        rows = "\n".join(f"  {site.name}: {site.features} features" for site in self.sites)
+        beside = {name: f", {' and '.join(held)} held" for name, held in self.held.items()}
+        rows = "\n".join(f"  {s.name}: {s.features} features{beside.get(s.name, '')}" for s in self.sites)
         return f"Traced({type(self.model).__name__}, {len(self.sites)} sites)\n{rows}"
+
+    @property
+    def held(self) -> dict[str, list[str]]:
+        """What goes around a site and is held at its value, by the site's name."""
+        return next(iter(self._cuts.values())).held if self.hold else {}
 
     def _moved(self, dtype: torch.dtype | None, device: torch.device | None) -> GraphTrace:
         dtype, device = dtype or self.dtype, device or self.device
@@ -234,7 +248,7 @@ class GraphTrace(Traced):
     def _cut(self, args: tuple[Any, ...], kwargs: dict[str, Any], index: int | None = None) -> Cut:
         program, key = self._program(args, kwargs, index)
         if key not in self._cuts:
-            self._cuts[key] = Cut(program, self.specs, self.dtype, self.device)
+            self._cuts[key] = Cut(program, self.specs, self.dtype, self.device, hold=self.hold)
         return self._cuts[key]
 
     def _check_against_model(self, answers: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -275,6 +289,7 @@ class GraphTrace(Traced):
             "computation": program.digest,
             "sites": [site.name for site in self.sites],
             "dtype": str(dtype).removeprefix("torch."),
+            **({"held": self.held} if self.held else {}),
         }
 
 

@@ -2,6 +2,7 @@
 
 from . import rules
 from .exact import one_hot
+from .fisher import Fisher, FisherSums
 from .moment import Cost, Moment, Rule, Span
 from .rules import Choice, Moments, choose, parse
 from .units import PointwiseUnits
@@ -9,6 +10,8 @@ from .units import PointwiseUnits
 __all__ = [
     "Choice",
     "Cost",
+    "Fisher",
+    "FisherSums",
     "Moment",
     "Moments",
     "Rule",

@@ -37,8 +37,8 @@ class ProbeFamily:
     def __init__(self, y: Tensor, numbers: Tensor, draws: int, stop: int, key: tuple[int, int]) -> None:
         self.shape, self.dtype, self.draws = y.shape, y.dtype, draws
         samples = numbers.to(y.device)
-        self.signs = torch.where(_random(samples, y[0].numel(), (*key, 0)) < 0, -1.0, 1.0).to(y)
-        order = _random(samples, 2 * draws, (*key, 1)).topk(2 * stop).indices
+        self.signs = torch.where(random_integers(samples, y[0].numel(), (*key, 0)) < 0, -1.0, 1.0).to(y)
+        order = random_integers(samples, 2 * draws, (*key, 1)).topk(2 * stop).indices
         self.odd = 2 * order + 1  # [batch, 2 stop]: 2f + 1
 
     def __call__(self, number: Tensor) -> Tensor:
@@ -53,12 +53,12 @@ class ProbeFamily:
 
 def signs(numbers: Tensor, count: int, key: tuple[int, ...], *, like: Tensor) -> Tensor:
     """Independent random signs ``[sample, count]`` for samples with these numbers, keyed as those of `ProbeFamily`."""
-    words = _random(numbers.to(like.device), math.ceil(count / 64), key)
+    words = random_integers(numbers.to(like.device), math.ceil(count / 64), key)
     bits = (words[..., None] >> torch.arange(64, device=like.device)) & 1
     return (1 - 2 * bits.flatten(1)[:, :count]).to(like)
 
 
-def _random(samples: Tensor, count: int, key: tuple[int, ...]) -> Tensor:
+def random_integers(samples: Tensor, count: int, key: tuple[int, ...]) -> Tensor:
     """Random int64, ``[samples, count]``."""
     state = samples.new_zeros(())
     for number in key:

@@ -16,6 +16,7 @@ from .affine import AffineForm
 from .attention import AttentionForm, ProbedAttention
 from .estimate import ProbeOptions
 from .exact import Exact
+from .fisher import Fisher
 from .mixing import PositionForm
 from .moment import Cost, Moment, Rule, Span
 from .pointwise import PointwiseForm
@@ -169,6 +170,7 @@ __all__ = [
     "ClosedForm",
     "Cost",
     "Exact",
+    "Fisher",
     "Moment",
     "Probes",
     "ProbedAttention",

@@ -22,8 +22,8 @@ MetricSpec = str | Callable[[Tensor, Any], Tensor]
 IGNORED = -100
 """Targets with this value are not counted."""
 
-OUTPUT_CHANGE = "output_mse"
-"""The metric that needs no targets: the mean squared change of the model's output."""
+OUTPUT_CHANGE, DIVERGENCE = "output_mse", "kl"
+"""The metrics that need no targets: they compare with the model as it is."""
 
 SampleSums = tuple[Vector, Vector]
 """Sum and number of the scores of each sample of a batch, float64, each ``[batch]``."""
@@ -45,12 +45,41 @@ class Metric:
     scores: Callable[[Tensor, Any], SampleSums]
 
     def targets(self, record: Record) -> Any:
-        """What a batch's outputs are compared with: its targets, or the model's own output."""
-        return record.output if self.name == OUTPUT_CHANGE else record.targets
+        """What a batch's outputs are compared with: its targets, or the model's own output where it counts."""
+        return Untouched.of(record) if self.name in _BESIDE_ITSELF else record.targets
+
+
+@dataclass(frozen=True, eq=False)
+class Untouched:
+    """What the model as it is makes of a batch.
+
+    Attributes:
+        output: in its own layout.
+        counted: bool ``[batch, position]``: where the mask is set and the target, if there are some, is not -100; None
+            where every position counts.
+    """
+
+    output: Tensor
+    counted: Tensor | None
+
+    @classmethod
+    def of(cls, record: Record) -> Untouched:
+        """Of a batch."""
+        output, targets = record.output, record.targets
+        places = tuple(output.shape[:2]) if output.ndim == 3 else ()
+        told = [c for c in record.counted[-1:] if c is not None and tuple(c.shape) == places]
+        if isinstance(targets, Tensor) and tuple(targets.shape) == places and not targets.is_floating_point():
+            told.append(targets != IGNORED)
+        return cls(output, torch.stack(told).all(0) if told else None)
 
 
 def parse_metric(metric: MetricSpec) -> Metric:
-    """``"accuracy"``, ``"cross_entropy"``, ``"mse"``, ``"output_mse"`` or ``(outputs, targets) -> scores [batch]``.
+    r"""``"accuracy"``, ``"cross_entropy"``, ``"mse"``, ``"output_mse"``, ``"kl"`` or ``(outputs, targets) -> [batch]``.
+
+    The last two need no targets: ``"output_mse"`` is the mean squared change of the output, and ``"kl"`` the
+    Kullback-Leibler divergence of its softmax from that of the model as it is, in nats,
+    :math:`\sum_c p_c (\log p_c - \log q_c)`, for each position. Both leave out positions that the mask leaves out
+    or whose target is -100.
 
     Targets of ``"accuracy"`` and ``"cross_entropy"`` are class numbers in any dtype; floats count where they are whole
     (1.0 is class 1), and bool is 0 and 1. Those of ``"mse"`` are numbers. A callable's scores are better when higher,
@@ -62,10 +91,14 @@ def parse_metric(metric: MetricSpec) -> Metric:
     if isinstance(metric, str) and metric in _NAMED:
         function, higher = _NAMED[metric]
         return Metric(metric, higher, _with_targets(metric, function))
+    if isinstance(metric, str) and metric in _BESIDE_ITSELF:
+        return Metric(metric, False, _beside(metric, _BESIDE_ITSELF[metric]))
     if callable(metric):
         name = getattr(metric, "__name__", type(metric).__name__)
         return Metric(name, bool(getattr(metric, "higher_is_better", True)), _checked(name, metric))
-    raise OptionError(f"metric is {metric!r}; use one of {list(_NAMED)} or a function (outputs, targets) -> scores.")
+    raise OptionError(
+        f"metric is {metric!r}; use one of {[*_NAMED, *_BESIDE_ITSELF]} or a function (outputs, targets) -> scores."
+    )
 
 
 def _with_targets(name: str, function: Callable[[Tensor, Tensor], SampleSums]) -> Callable[[Tensor, Any], SampleSums]:
@@ -84,10 +117,25 @@ def _with_targets(name: str, function: Callable[[Tensor, Tensor], SampleSums]) -
             outputs = outputs.float()
         _refuse_not_finite(targets, f'metric "{name}" got targets of which', "remove that sample or repair its target")
         sums, counts = function(outputs, targets)
-        if name != OUTPUT_CHANGE and sums.isnan().any():
+        if sums.isnan().any():
             _refuse_not_finite(outputs, "The model's output of", "clean the data or compute in float64")
         _refuse_not_finite(sums, f'metric "{name}": the score of', "compute in float64, or repair that sample")
         return sums, counts
+
+    return scores
+
+
+def _beside(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Untouched], SampleSums]:
+    """A function of the outputs and the model's own that gives a number for each position ``[batch, position]``."""
+
+    def scores(outputs: Tensor, untouched: Untouched) -> SampleSums:
+        exact = torch.promote_types(outputs.dtype, torch.float32)
+        found = function(outputs.to(exact), untouched.output.to(exact)).to(torch.float64)
+        _refuse_not_finite(found, f'metric "{name}": the score of', "compute in float64, or repair that sample")
+        if untouched.counted is None:
+            return _all_of(found)
+        found = found.masked_fill(~untouched.counted, 0)
+        return found.sum(1), untouched.counted.sum(1).to(torch.float64)
 
     return scores
 
@@ -244,5 +292,22 @@ _NAMED: dict[str, tuple[Callable[[Tensor, Tensor], SampleSums], bool]] = {
     "accuracy": (_accuracy, True),
     "cross_entropy": (_cross_entropy, False),
     "mse": (_mse, False),
-    OUTPUT_CHANGE: (_mse, False),
 }
+
+
+def _change(outputs: Tensor, own: Tensor) -> Tensor:
+    squares = (outputs - own).square()
+    return squares.mean(-1) if squares.ndim == 3 else squares.reshape(len(squares), -1).mean(1)
+
+
+def _divergence(outputs: Tensor, own: Tensor) -> Tensor:
+    if own.ndim not in (2, 3) or own.shape[-1] < 2:
+        raise BatchError(
+            f'metric "kl" got outputs of shape {list(own.shape)}, but compares probabilities of two or more classes, '
+            '[batch, classes] or [batch, position, classes]; use "output_mse".'
+        )
+    p, q = own.log_softmax(-1), outputs.log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)
+
+
+_BESIDE_ITSELF: dict[str, Callable[[Tensor, Tensor], Tensor]] = {OUTPUT_CHANGE: _change, DIVERGENCE: _divergence}

@@ -79,6 +79,7 @@ class TraceSection(Table):
     mask: Text = None
     dtype: Literal["float32", "float64"] | None = Field(default=None, description='"float32" or "float64"')
     device: str | None = Field(default=None, description='a device of torch, such as "cpu" or "cuda:0"')
+    around: Literal["refuse", "hold"] = Field(default="refuse", description='"refuse" or "hold"')
 
 
 class RuleTable(Table):
@@ -101,6 +102,7 @@ class FitSection(Table):
     moments: Literal["auto", "closed_form", "probes", "exact", "sketch"] | RuleTable = Field(
         default="auto", description=MOMENTS
     )
+    readout: Literal["next", "output", "fisher"] = Field(default="next", description='"next", "output" or "fisher"')
     seed: Seed = 0
     progress: Progress = None
     memory: Literal["auto"] | Memory = Field(
@@ -126,7 +128,9 @@ class AblateSection(Table):
     nodes: Yes = True
     edges: Yes = True
     metric: str = Field(
-        default="accuracy", min_length=1, description='"accuracy", "cross_entropy", "mse" or "package.module:function"'
+        default="accuracy",
+        min_length=1,
+        description='"accuracy", "cross_entropy", "mse", "kl" or "package.module:function"',
     )
     max_drop: float = Field(default=0.001, ge=0, description="a number, 0 or more")
     sites: Names = None

@@ -1,0 +1,180 @@
+r"""The importance for what the model says itself: the Fisher information of its own labels, one pass for all sites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..cut import Record, Traced
+from ..errors import OptionError
+from ..measure import Accumulator
+from ..numerics import eigh_descending
+from ..types import Matrix, Plain
+from .estimate import Halves, quadratic
+from .moment import Moment
+from .probes import random_integers
+
+SHRINKAGES = tuple(i / 20 for i in range(20))
+"""What is tried for ``shrink="auto"``."""
+
+
+@dataclass(frozen=True)
+class Fisher:
+    r"""The readout by the Fisher information of the model's own distribution over classes (or tokens).
+
+    A label :math:`y_t` is drawn from the softmax of the model's output at each counted position t. With
+    :math:`g_s = \partial \sum_t \log p(y_t) / \partial f_s`, at every site from one backward pass,
+    :math:`E[\sum_s g_s g_s^T] = \sum_{t,s} J_{ts}^T F_t J_{ts}`, :math:`F_t = \mathrm{diag}(p_t) - p_t p_t^T`: twice
+    the Kullback-Leibler divergence that a small change of :math:`f_s` makes (Amari 1998; labels are the model's, not
+    those of the data: Kunstner, Hennig and Balles 2019). Terms of different positions are uncorrelated.
+
+    **Shrinkage.** The noise of few samples makes some directions look unimportant. :math:`M'` becomes
+    :math:`(1-\alpha) M' + \alpha\,(\mathrm{tr} M'/d)\,1`, with the :math:`\alpha` of 0, 0.05, ..., 0.95 for which the
+    matrix of one half of the samples says most about the other half: the least
+    :math:`\log\det M_\alpha + \mathrm{tr}(M_\alpha^{-1} B)`, summed over both ways (Stein's loss).
+
+    Attributes:
+        draws: labels drawn for each position, one backward pass each; an even number.
+        shrink: :math:`\alpha`, from 0 to below 1, or ``"auto"``.
+        seed: of the labels, which depend on it and the sample's number alone.
+
+    Raises:
+        OptionError: an option is no such number.
+    """
+
+    draws: int = 4
+    shrink: float | str = "auto"
+    seed: int = 0
+
+    name = "fisher"
+
+    def __post_init__(self) -> None:
+        """Check the options before any work."""
+        whole = [isinstance(n, int) and not isinstance(n, bool) for n in (self.draws, self.seed)]
+        if not whole[0] or self.draws < 2 or self.draws % 2:
+            raise OptionError(f"draws is {self.draws!r}; give an even number of labels for each position, 2 or more.")
+        if not whole[1] or self.seed < 0:
+            raise OptionError(f"seed is {self.seed!r}; give a whole number from 0.")
+        number = isinstance(self.shrink, (int, float)) and not isinstance(self.shrink, bool)
+        if self.shrink != "auto" and not (number and 0 <= float(self.shrink) < 1):
+            raise OptionError(f'shrink is {self.shrink!r}; give "auto" or a number from 0 to below 1.')
+
+
+class FisherSums(Accumulator[list[Moment]]):
+    """Sums of outer products of the log-likelihood's gradients at all sites but the last.
+
+    Args:
+        readout: the options.
+        traced: the model.
+        weigh: by site W ``[d, r]``: importances are the eigenvalues of WᵀM'W.
+        memory: bound in bytes for what goes through the model together, and for the sums.
+    """
+
+    sums = ("halves", "n")
+
+    def __init__(self, readout: Fisher, traced: Traced, weigh: Sequence[Matrix], memory: int) -> None:
+        self.readout, self.weigh, self.memory = readout, weigh, memory
+        sites = traced.sites[:-1]
+        self.halves = [Halves(site.features, memory // len(sites)) for site in sites]
+        self.n = torch.zeros(len(sites), 2, dtype=torch.int64)  # by site, vectors of even and of odd groups
+
+    def add(self, record: Record) -> None:
+        """See `Accumulator`."""
+        for part in self._parts(record):
+            self._add(part)
+
+    def _parts(self, record: Record) -> Iterator[Record]:
+        """As many samples at a time as memory has room for."""
+        each = 8 * (record.workspace(0, len(record.contexts)) + 6 * record.output.numel()) / record.size
+        at_once = max(1, int(self.memory // max(each, 1)))
+        fixed = any(context.fixed_batch is not None for context in (*record.contexts, record.tail))
+        if fixed or at_once >= record.size:
+            yield record
+            return
+        for numbers in torch.arange(record.size).split(at_once):
+            yield record.select(numbers)
+
+    def _add(self, record: Record) -> None:
+        with torch.enable_grad():
+            path = [record.activations[0].detach().requires_grad_()]
+            for context in record.contexts:
+                path.append(context(path[-1]))
+            told = _log_probabilities(record.tail(path[-1]))
+        counted = record.counted[-1]
+        if counted is not None and tuple(counted.shape) != tuple(told.shape[:2]):
+            counted = None
+        edges = told.detach().to(torch.float64).exp().cumsum(-1)
+        numbers = record.numbers.to(told.device)
+        for draw in range(self.readout.draws):
+            labels = _labels(edges, numbers, (self.readout.seed % 2**63, draw))
+            with torch.enable_grad():
+                chosen = told.gather(-1, labels[..., None])[..., 0]
+                likelihood = (chosen if counted is None else chosen * counted.to(chosen)).sum()
+                grads = torch.autograd.grad(likelihood, path[:-1], retain_graph=draw + 1 < self.readout.draws)
+            for l, (halves, g) in enumerate(zip(self.halves, grads, strict=True)):
+                here = record.counted[l]
+                vectors = (g if here is None else g * here[..., None].to(g)).to(torch.float64)
+                halves.add(vectors, vectors, halves.seats(numbers), half=draw % 2, draw=0)
+        for l in range(len(self.halves)):
+            each = torch.full((record.size,), record.activations[l].shape[1])
+            each = each if (here := record.counted[l]) is None else here.sum(1).cpu()
+            side = record.numbers % self.halves[l].count % 2
+            self.n[l] += torch.stack([each[side == parity].sum() for parity in (0, 1)])
+
+    def finish(self) -> list[Moment]:
+        """The moment of each site."""
+        return [self._moment(*of_site) for of_site in zip(self.halves, self.n.tolist(), self.weigh, strict=True)]
+
+    def _moment(self, halves: Halves, n: list[int], weigh: Matrix) -> Moment:
+        each, total = self.readout.draws * max(sum(n), 1), halves.total()
+        shrink = self.readout.shrink if isinstance(self.readout.shrink, float | int) else _shrinkage(halves, n)
+        rest = torch.eye(len(total)).to(total) * (shrink * float(total.trace()) / each / len(total))
+        bar = halves.error_bar(weigh, each / (1 - shrink), rest=rest)
+        facts: Plain = {"relative_error": bar.largest, "importance_stderr": bar.relative.tolist()}
+        facts |= {"draws": self.readout.draws, "shrink": float(shrink), "seed": self.readout.seed}
+        return Moment(total * ((1 - shrink) / each) + rest, bar.total_stderr, Fisher.name, sum(n), facts)
+
+
+def _log_probabilities(output: Tensor) -> Tensor:
+    """``[batch, position, class]`` of logits ``[batch, ..., class]``.
+
+    Raises:
+        OptionError: they are no logits of several classes.
+    """
+    if output.ndim not in (2, 3) or output.shape[-1] < 2:
+        raise OptionError(
+            f'readout="fisher" draws labels from the model\'s own probabilities, but its output has the shape '
+            f'{list(output.shape)}, not [batch, classes] or [batch, position, classes]; use readout="output".'
+        )
+    told = output.to(torch.promote_types(output.dtype, torch.float32)).log_softmax(-1)
+    return told[:, None] if told.ndim == 2 else told
+
+
+def _labels(edges: Tensor, numbers: Tensor, key: tuple[int, ...]) -> Tensor:
+    """Labels ``[batch, position]`` for cumulated probabilities ``[batch, position, class]``."""
+    drawn = random_integers(numbers, edges.shape[1], (*key, 2))
+    chance = ((drawn >> 11) & (2**53 - 1)).to(torch.float64) * 2.0**-53
+    return torch.searchsorted(edges, chance[..., None] * edges[..., -1:], right=True)[..., 0].clamp(
+        max=edges.shape[-1] - 1
+    )
+
+
+def _shrinkage(halves: Halves, n: list[int]) -> float:
+    """That for which the samples of even and of odd groups say most about each other."""
+    if not all(n):
+        return 0.0
+    even, odd = (halves.groups[:, side::2].sum((0, 1)) / n[side] for side in (0, 1))
+    losses = torch.stack([_losses(even, odd), _losses(odd, even)]).sum(0)
+    return SHRINKAGES[int(losses.argmin())]
+
+
+def _losses(known: Matrix, other: Matrix) -> Tensor:
+    """Stein's loss of one matrix, shrunk, as a guess at another."""
+    values, V = eigh_descending(known)
+    least = values.max().clamp(min=torch.finfo(values.dtype).tiny) * torch.finfo(values.dtype).eps
+    seen, mean = quadratic(other, V), values.mean()
+    guessed = [((1 - alpha) * values + alpha * mean).clamp(min=least) for alpha in SHRINKAGES]
+    return torch.stack([(guess.log() + seen / guess).sum() for guess in guessed])

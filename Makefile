@@ -40,6 +40,13 @@ results: $(VENV)/.results ## run every experiment and write docs/results.md; goe
 zoo: $(VENV)/.test ## try every way of writing a model and write docs/models.md; goes on where it was stopped
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.zoo --mark
 
+.PHONY: site
+site: $(VENV)/.site ## build the documentation site into build/site, with live pages; open build/site/index.html
+	@OMP_NUM_THREADS=1 $(BIN)/libasis demo modadd --out build/gallery/modadd --force
+	@OMP_NUM_THREADS=1 $(BIN)/libasis demo digits --out build/gallery/digits --force
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "The site is in build/site/index.html"
+
 .PHONY: clean
 clean: ## remove .venv and all that was built
 	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
@@ -56,6 +63,11 @@ $(VENV)/.torch: constraints.txt
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@echo "Installing libasis with what the demo needs."
 	@$(INSTALL) --editable ".[demo]"
+	@touch $@
+
+$(VENV)/.site: $(VENV)/.torch pyproject.toml
+	@echo "Installing libasis with what the site needs."
+	@$(INSTALL) --editable ".[demo,site]"
 	@touch $@
 
 $(VENV)/.results: $(VENV)/.torch pyproject.toml

@@ -50,10 +50,10 @@ def inline(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
         return None
     where = dict(zip((n for n in made.nodes if n.op == "placeholder"), tensors, strict=True))
     for call_node in calls:
-        where[call_node] = graph.node_copy(call_node, where.__getitem__)
-        if call_node.target in _RESHAPES:
-            sizes = [-1 if isinstance(size, SymInt) else size for size in call_node.args[1]]  # pyright: ignore
-            where[call_node].target, where[call_node].args = aten.reshape.default, (where[call_node].args[0], sizes)
+        where[call_node] = copy = graph.node_copy(call_node, where.__getitem__)
+        if copy.target in _RESHAPES:
+            sizes = [-1 if isinstance(size, SymInt) else size for size in copy.args[1]]  # pyright: ignore
+            copy.target, copy.args = aten.reshape.default, (copy.args[0], sizes)
     return where[returned]
 
 

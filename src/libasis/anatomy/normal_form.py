@@ -394,6 +394,48 @@ def _log_normalised(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node
     return None
 
 
+def _sunk(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """softmax(s) v sigmoid(logsumexp(s) - c) as a softmax with one more column c, which nothing reads."""
+    for read, gate in (node.args[:2], node.args[1::-1]):
+        product, opened = _uncast(read), _uncast(gate, aten.unsqueeze.default)
+        if product is None or opened is None or (product.target, opened.target) != _SINK:
+            continue
+        weights, z = _uncast(product.args[0]), _uncast(opened.args[0])
+        total = _uncast(z.args[0]) if z is not None and z.target is aten.sub.Tensor else None
+        if total is None or total.target is not aten.logsumexp.default or weights is None:
+            continue
+        scores, lead = total.args[0], total.meta["val"].ndim
+        along = weights.target is aten.softmax.int and weights.args[1] in (-1, lead) and _uncast(weights.args[0])
+        if along is not _uncast(scores) or total.args[1] not in ([-1], [lead]) or given(total)["keepdim"]:
+            continue
+        if product.meta["val"].ndim != lead + 1 or opened.meta["val"].ndim != lead:
+            continue
+        column = write(aten.full_like.default, write.along(weights.args[0], -1, 0, 1), 0.0)  # pyright: ignore
+        column = write(aten.add.Tensor, column, write(aten.unsqueeze.default, z.args[1], -1))  # pyright: ignore
+        both = _softmax_of(write, write(aten.cat.default, [weights.args[0], column], -1), -1)
+        n = int(weights.meta["val"].shape[-1])
+        return write(aten.matmul.default, write.along(both, -1, 0, n), product.args[1])
+    return None
+
+
+_SINK = (aten.matmul.default, aten.sigmoid.default)
+
+
+def _uncast(x: Any, *also: Any) -> fx.Node | None:
+    """A value before changes of its dtype."""
+    while isinstance(x, fx.Node) and x.target in (aten.to.dtype, aten._to_copy.default, *also):
+        x = x.args[0]
+    return x if isinstance(x, fx.Node) else None
+
+
+def _together(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """Side by side without what is empty."""
+    parts = [x for x in of["tensors"] if 0 not in map(known_size, x.meta["val"].shape)]
+    if len(parts) == len(of["tensors"]) or not parts:
+        return None
+    return parts[0] if len(parts) == 1 else write(aten.cat.default, parts, of["dim"])
+
+
 def _softmax(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """Without a shift that is the same for all, and with its change of dtype as an operation of its own."""
     x = of["self"]
@@ -418,6 +460,8 @@ _RULES: dict[Any, Rule] = {
     aten.type_as.default: _cast,
     aten.expand_as.default: _grown,
     aten.repeat.default: _tiled,
+    aten.mul.Tensor: _sunk,
+    aten.cat.default: _together,
     aten.slice_scatter.default: _overwritten,
     aten.copy.default: _copied,
     aten.glu.default: _gate,

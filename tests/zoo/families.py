@@ -21,6 +21,7 @@ TINY: dict[str, Any] = {
     "vocab_size": 11, "num_key_value_heads": 1, "num_experts_per_tok": 2, "qk_rope_head_dim": 4, "state_size": 3, "type_vocab_size": 2, "num_labels": 3,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "image_size": 8, "patch_size": 4, "num_channels": 3, "rotary_dim": 4,
 }  # fmt: skip
+REMBERT = {"input_embedding_size": 8, "output_embedding_size": 8}
 MLA = {"num_key_value_heads": 2}
 
 
@@ -55,8 +56,9 @@ def add(kind, names, inputs, sites="norms", **more):
     for name in names.split():
         options = more.get("options", {}).get(name, {})
         expect = "exact" if name in more.get("not_closed", "").split() else more.get("expect", "closed")
+        expect = "refused" if name in more.get("says", {}) else expect
         into(name, family(kind, name, options), inputs, sites, expect=expect, dtype="float64", size=6, rare=kind != "causal" or name not in COMMON, needs="transformers", plain=family(kind, name, options, "eager"),
-             says=more.get("says", {}).get(name, ""), instead=more.get("instead", {}).get(name, ""), channels=more.get("channels", {}))
+             says=more.get("says", {}).get(name, ""), instead=more.get("instead", {}).get(name, ""), channels=more.get("channels", {}).get(name, {}))
 
 
 add("causal", """apertus apertus1p5_text arcee aria_text bart beam bert bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small bloom
@@ -67,11 +69,15 @@ mbart megatron-bert minicpm3 minimax minimax_m2 ministral ministral3 mistral mix
 openai-gpt opt pegasus persimmon phi phi3 phimoe plbart qwen2 qwen2_moe qwen3 qwen3_moe rembert roberta roberta-prelayernorm roformer rwkv seed_oss smollm3
 stablelm starcoder2 trocr vaultgemma whisper xglm xlm xlm-roberta xlm-roberta-xl""", named(input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g)),
     options={"codegen": {"rotary_dim": 4}, "deepseek_v2": MLA, "deepseek_v3": {**MLA, "n_group": 2, "topk_group": 1}, "glm4_moe_lite": {**MLA, "n_group": 1, "topk_group": 1}, "minicpm3": MLA, "diffllama": MLA,
-             "dots1": {"n_shared_experts": 1, "n_group": 1, "topk_group": 1}, "gpt_neo": {"attention_types": [[["local"], 1]]}},
-    not_closed="falcon_mamba mamba rwkv")
+             "dots1": {"n_shared_experts": 1, "n_group": 1, "topk_group": 1}, "gpt_neo": {"attention_types": [[["local"], 1]]}, "rembert": REMBERT, "rwkv": {"attention_hidden_size": 8, "num_hidden_layers": 2},
+             "olmo_hybrid": {"num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"]}},
+    not_closed="diffllama doge falcon_mamba mamba olmo_hybrid rwkv",
+    says={"dory": "ActivationError.*use_cache", "jetmoe": "ExportError.*size"},
+    instead={"dory": "model.config.use_cache = False", "jetmoe": "it counts the tokens of each expert with .tolist(); a Chain"})
 add("masked", """albert bart bert big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra ernie esm eurobert flaubert fnet gte ibert
 layoutlm luke mbart megatron-bert mobilebert modernbert mpnet mra mvp nomic_bert nystromformer rembert roberta roberta-prelayernorm roformer squeezebert tapas xlm
-xlm-roberta xlm-roberta-xl yoso""", named(input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g)), not_closed="convbert deberta deberta-v2 fnet luke mra nystromformer yoso")
+xlm-roberta xlm-roberta-xl yoso""", named(input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g)), options={"rembert": REMBERT}, not_closed="convbert deberta deberta-v2 fnet luke mra nystromformer yoso",
+    channels={"squeezebert": {"transformer.encoder.layers.0.post_attention.layernorm:in": 1, "transformer.encoder.layers.0.output.layernorm:in": 1}})
 add("image", "beit data2vec-vision deit dinov2 dinov2_with_registers focalnet ijepa mobilenet_v1 mobilenet_v2 poolformer regnet resnet swiftformer vit vit_msn",
     named(pixel_values=floats(3, 8, 8)), not_closed="focalnet mobilenet_v1 mobilenet_v2 poolformer regnet resnet swiftformer")
 add("seq2seq", "bart blenderbot longt5 m2m_100 marian mbart mt5 mvp pegasus plbart t5", named(input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g), decoder_input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g)), sites="", expect="exact")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-STEP = 1e-5
+STEP = 1e-6  # small, as a bend in between (ReLU) is no derivative
 MAKERS = {"zeros", "ones", "full", "empty", "rand", "linspace"}
 Edit = Callable[[Tensor], Tensor]
 
@@ -164,11 +164,21 @@ def importances(
         centred = torch.cat(xs) - torch.cat(xs).mean(0)
         G = centred.T @ centred / len(centred)
         g, U = torch.linalg.eigh(G)
-        U, g = U[:, g > 1e-12 * g.max()], g[g > 1e-12 * g.max()]
-        readout = U @ U.T @ (total / len(centred)) @ U @ U.T
-        root = (U * g.sqrt()) @ U.T
+        P = _varies(G)
+        readout = P.T @ (total / len(centred)) @ P
+        root = (U * g.clamp_min(0).sqrt()) @ U.T
         found.insert(0, (G, root @ readout @ root))
     return found
+
+
+def _varies(G: Tensor) -> Tensor:
+    """The projector on what varies, along what does not: each coordinate in its own spread."""
+    s = G.diagonal().clamp_min(0).sqrt()
+    s = torch.where(s > 1e-12 * s.max(), s, 0.0)
+    inverse = torch.where(s > 0, s.reciprocal(), 0.0)
+    g, U = torch.linalg.eigh(inverse[:, None] * G * inverse)
+    U = U[:, g > 1e-12 * g.max()]
+    return (s[:, None] * U) @ (U.T * inverse)
 
 
 def parts(site: str) -> list[str]:

@@ -56,7 +56,7 @@ class FeatureSpace:
             return None
         square = (amounts @ self.gram[1:, 1:][kept][:, kept] * amounts).sum(-1, keepdim=True) + self.gram[0, 0]
         square = square + 2 * amounts @ self.gram[1:, :1][kept]
-        return (square.clamp_min(0.0) + self.norm.eps).rsqrt()
+        return self.norm.inverse(square.clamp_min(0.0))
 
 
 class FeatureInput:

@@ -32,22 +32,36 @@ def values_batch(values: Values, fixed: int | None) -> int:
 class Norm:
     r"""LayerNorm or RMSNorm without its gain.
 
-    :math:`\hat x = \Pi x / \sigma`, :math:`\sigma^2 = \mathrm{mean}((\Pi x)^2) + \epsilon`.
+    :math:`\hat x = \Pi x / \sigma`, :math:`\sigma = r + \delta`, :math:`r^2 = \mathrm{mean}((\Pi x)^2) + \epsilon`.
 
     Attributes:
         centred: whether :math:`\Pi` subtracts the mean (LayerNorm) or is the identity (RMSNorm).
         eps: :math:`\epsilon`.
+        beside: :math:`\delta`, added to the root instead, as in ``x / (x.std() + eps)``.
     """
 
     centred: bool
     eps: float
+    beside: float = 0.0
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The normed value ``[..., d]`` and one over sigma ``[..., 1]``."""
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
-        inverse = (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        inverse = self.inverse(x.square().mean(-1, keepdim=True))
         return x * inverse, inverse
+
+    def inverse(self, square: Tensor) -> Tensor:
+        """One over sigma of a mean square."""
+        inverse = (square + self.eps).rsqrt()
+        return inverse / (1 + self.beside * inverse) if self.beside else inverse
+
+    def along(self, inverse: Tensor) -> Tensor | float:
+        r"""By what the norm's derivative falls short along :math:`\hat x`, :math:`\sigma / r`, 1 but for `beside`:
+
+        :math:`\partial\hat x = \sigma^{-1} (I - \frac{\sigma}{r} \hat x \hat x^T / d) \Pi\,\partial x`.
+        """
+        return (1 - self.beside * inverse).reciprocal() if self.beside else 1.0
 
     def fold(self, W: Matrix) -> Matrix:
         r"""W Π ``[.., d]``: what W sees of a change of x before the division by :math:`\sigma`."""

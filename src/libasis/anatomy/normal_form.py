@@ -10,6 +10,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor, fx
 
 from ..cut.program import Program, aten, draws, known_size
+from .composites import inline, is_composite
+from .experts import SORTS, unsort
 
 _DONE: WeakKeyDictionary[fx.Graph, tuple[Program, dict[fx.Node, fx.Node]]] = WeakKeyDictionary()
 
@@ -32,13 +35,15 @@ def normalised(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
 
 
 def _normalise(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
-    if not any(node.target in _RULES for node in program.graph.nodes):
+    if not any(node.target in _RULES or is_composite(node) for node in program.graph.nodes):
         return program, {node: node for node in program.graph.nodes}
     graph, where = fx.Graph(), {}
     graph.graph_copy(program.graph, where)
     moved: dict[fx.Node, fx.Node] = {}
     known: dict[tuple[Any, ...], fx.Node] = {}
     with torch.no_grad():
+        for node in [n for n in graph.nodes if n.target not in _RULES and is_composite(n)]:
+            _replace(node, partial(inline, graph, node), moved)
         for node in list(graph.nodes):
             if node.op == "call_function" and not draws(node):
                 first = known.setdefault((node.target, repr(node.args), repr(node.kwargs)), node)
@@ -48,14 +53,11 @@ def _normalise(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
                     continue
             if (rule := _RULES.get(node.target)) is None:  # pyright: ignore
                 continue
-            try:
-                with graph.inserting_before(node):
-                    new = rule(Writer(graph), node, given(node))
-            except Exception:  # noqa: BLE001 - an operation used in a way not foreseen here stays as it is
-                new = None
-            if new is not None:
-                node.replace_all_uses_with(new)
-                moved[node] = new
+            _replace(node, partial(rule, Writer(graph), node, given(node)), moved)
+        for node in [n for n in graph.nodes if n.target in SORTS]:
+            for old, new in unsort(graph, node, moved).items():
+                old.replace_all_uses_with(new)
+                moved[old] = new
     mapped = {old: _followed(new, moved) for old, new in where.items()}
     kept = set(mapped.values())
     for node in reversed(list(graph.nodes)):
@@ -69,6 +71,18 @@ def _normalise(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
         marks={name: mapped[node] for name, node in program.marks.items()},
     )
     return new, mapped
+
+
+def _replace(node: fx.Node, words: Callable[[], fx.Node | None], moved: dict[fx.Node, fx.Node]) -> None:
+    """Put a node's value in other words in its place, where there are some."""
+    try:
+        with node.graph.inserting_before(node):
+            new = words()
+    except Exception:  # noqa: BLE001 - an operation used in a way not foreseen here stays as it is
+        new = None
+    if new is not None:
+        node.replace_all_uses_with(new)
+        moved[node] = new
 
 
 def _followed(node: fx.Node, moved: dict[fx.Node, fx.Node]) -> fx.Node:
@@ -179,8 +193,59 @@ def _cast(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
 
 def _grown(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """Spread as another value is."""
+    x, other, shape = of["self"], of["other"], node.meta["val"].shape
+    same = [None] * (len(shape) - x.meta["val"].ndim) + list(x.meta["val"].shape)
+    sizes = [-1 if a == b else write(aten.sym_size.int, other, i) for i, (a, b) in enumerate(zip(shape, same, strict=True))]
+    return write(aten.expand.default, x, sizes)
+
+
+def _tiled(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
+    """Repeated by spreading a new dimension in front of each that is, and joining the two."""
+    x, times = of["self"], of["repeats"]
+    lead = len(times) - x.meta["val"].ndim
+    for _ in range(lead):
+        x = write(aten.unsqueeze.default, x, 0)
+    for i, n in reversed(list(enumerate(times))):
+        if n != 1:
+            x = write(aten.unsqueeze.default, x, i)
+            x = write(aten.expand.default, x, [n if k == i else -1 for k in range(x.meta["val"].ndim)])
     sizes = [known_size(size) for size in node.meta["val"].shape]
-    return write(aten.expand.default, of["self"], [-1 if size is None else size for size in sizes])
+    return write(aten.reshape.default, x, [-1 if size is None else size for size in sizes])
+
+
+def _overwritten(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """A slice that is written into a value: what is left of it, side by side."""
+    x, source = of["self"], of["src"]
+    dim = of["dim"] % x.meta["val"].ndim
+    n = known_size(x.meta["val"].shape[dim])
+    if n is None or of["step"] != 1:
+        return None
+    start, end, _ = slice(of["start"], of["end"]).indices(n)
+    parts = [*_stretch(write, x, dim, 0, start), source, *_stretch(write, x, dim, end, n)]
+    return source if len(parts) == 1 else write(aten.cat.default, parts, dim)
+
+
+def _stretch(write: Writer, x: fx.Node, dim: int, start: int, end: int) -> list[fx.Node]:
+    """A part of a value along one dimension, out of the parts of which it was made."""
+    if start >= end:
+        return []
+    if x.target is not aten.cat.default or given(x)["dim"] % x.meta["val"].ndim != dim:
+        whole = (start, end) == (0, known_size(x.meta["val"].shape[dim]))
+        return [x if whole else write.along(x, dim, start, end)]
+    found, at = [], 0
+    for part in x.args[0]:  # pyright: ignore
+        size = known_size(part.meta["val"].shape[dim])  # pyright: ignore
+        if size is None:
+            return [write.along(x, dim, start, end)]
+        found += _stretch(write, part, dim, max(start - at, 0), min(end - at, size))  # pyright: ignore
+        at += size
+    return found
+
+
+def _copied(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """What is written over all of a value."""
+    old, new = (of[name].meta["val"] for name in ("self", "src"))
+    return of["src"] if old.shape == new.shape and old.dtype == new.dtype else None
 
 
 def _gate(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
@@ -329,6 +394,48 @@ def _log_normalised(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node
     return None
 
 
+def _sunk(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """softmax(s) v sigmoid(logsumexp(s) - c) as a softmax with one more column c, which nothing reads."""
+    for read, gate in (node.args[:2], node.args[1::-1]):
+        product, opened = _uncast(read), _uncast(gate, aten.unsqueeze.default)
+        if product is None or opened is None or (product.target, opened.target) != _SINK:
+            continue
+        weights, z = _uncast(product.args[0]), _uncast(opened.args[0])
+        total = _uncast(z.args[0]) if z is not None and z.target is aten.sub.Tensor else None
+        if total is None or total.target is not aten.logsumexp.default or weights is None:
+            continue
+        scores, lead = total.args[0], total.meta["val"].ndim
+        along = weights.target is aten.softmax.int and weights.args[1] in (-1, lead) and _uncast(weights.args[0])
+        if along is not _uncast(scores) or total.args[1] not in ([-1], [lead]) or given(total)["keepdim"]:
+            continue
+        if product.meta["val"].ndim != lead + 1 or opened.meta["val"].ndim != lead:
+            continue
+        column = write(aten.full_like.default, write.along(weights.args[0], -1, 0, 1), 0.0)  # pyright: ignore
+        column = write(aten.add.Tensor, column, write(aten.unsqueeze.default, z.args[1], -1))  # pyright: ignore
+        both = _softmax_of(write, write(aten.cat.default, [weights.args[0], column], -1), -1)
+        n = int(weights.meta["val"].shape[-1])
+        return write(aten.matmul.default, write.along(both, -1, 0, n), product.args[1])
+    return None
+
+
+_SINK = (aten.matmul.default, aten.sigmoid.default)
+
+
+def _uncast(x: Any, *also: Any) -> fx.Node | None:
+    """A value before changes of its dtype."""
+    while isinstance(x, fx.Node) and x.target in (aten.to.dtype, aten._to_copy.default, *also):
+        x = x.args[0]
+    return x if isinstance(x, fx.Node) else None
+
+
+def _together(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """Side by side without what is empty."""
+    parts = [x for x in of["tensors"] if 0 not in map(known_size, x.meta["val"].shape)]
+    if len(parts) == len(of["tensors"]) or not parts:
+        return None
+    return parts[0] if len(parts) == 1 else write(aten.cat.default, parts, of["dim"])
+
+
 def _softmax(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """Without a shift that is the same for all, and with its change of dtype as an operation of its own."""
     x = of["self"]
@@ -352,6 +459,11 @@ _RULES: dict[Any, Rule] = {
     **dict.fromkeys([aten.movedim.int, aten.movedim.intlist, aten.moveaxis.int, aten.moveaxis.intlist], _moved),
     aten.type_as.default: _cast,
     aten.expand_as.default: _grown,
+    aten.repeat.default: _tiled,
+    aten.mul.Tensor: _sunk,
+    aten.cat.default: _together,
+    aten.slice_scatter.default: _overwritten,
+    aten.copy.default: _copied,
     aten.glu.default: _gate,
     operator.getitem: _part,
     aten.prelu.default: _unary_prelu,

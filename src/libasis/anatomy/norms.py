@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from ..cut.program import aten
+from .components import Norm
 
 NORMS = {aten.layer_norm.default, aten.rms_norm.default, aten.group_norm.default}
 QUOTIENTS = {aten.mul.Tensor, aten.div.Tensor}
@@ -20,14 +21,12 @@ class NormNode:
     r"""A norm of a value: :math:`g \circ \Pi x / \sigma + \beta`.
 
     Attributes:
-        centred: LayerNorm (True) or RMSNorm.
-        eps: added to the mean square.
+        norm: without gain and shift.
         gain: ``[d]``.
         shift: ``[d]``.
     """
 
-    centred: bool
-    eps: float
+    norm: Norm
     gain: Tensor
     shift: Tensor
 
@@ -62,22 +61,25 @@ def norm_of(run: Callable[[Tensor], Tensor], d: int, device: torch.device | None
 
 
 def _fitted(c: Tensor, odd: Tensor, shift: Tensor, *, centred: bool) -> NormNode | None:
-    r"""The norm with odd = g c / sqrt(mean(c^2) + eps), from the first vector and a small multiple of it."""
-    s = c.square().mean(-1)
+    r"""The norm with odd = g c / sigma, from the first vector and a small multiple of it."""
+    r = c.square().mean(-1).sqrt()
     ratio = odd[0] / c[0]
     largest = int((odd[0].abs()).argmax())
     if not bool(torch.isfinite(ratio).all()) or not ratio[largest]:
         return None
-    scale = (odd[:, largest] / c[:, largest] / ratio[largest]) ** -2  # (s + eps) / (s_0 + eps)
-    if not bool(torch.isfinite(scale).all()):
+    scale = ratio[largest] / (odd[3, largest] / c[3, largest])  # sigma_3 / sigma_0
+    if not bool(torch.isfinite(scale)) or abs(1 - float(scale)) < 1e-4:
         return None
-    # scale_3 (s_0 + eps) = s_3 + eps
-    eps = float((scale[3] * s[0] - s[3]) / (1 - scale[3])) if abs(1 - float(scale[3])) > 1e-3 else -1.0
-    eps = _rounded(eps)
-    if not 0.0 <= eps < 1.0:
-        return None
-    gain = ratio * (s[0] + eps).sqrt()
-    return NormNode(centred, eps, gain, shift) if _close(gain * c / (s + eps).sqrt()[:, None], odd) else None
+    inside = _rounded(float(((scale * r[0]) ** 2 - r[3] ** 2) / (1 - scale**2)))
+    beside = _rounded(float((scale * r[0] - r[3]) / (1 - scale)))
+    for norm in (Norm(centred, inside), Norm(centred, 0.0, beside)):
+        if not 0.0 <= norm.eps + norm.beside < 1.0:
+            continue
+        inverse = norm(c)[1]
+        gain = ratio / inverse[0]
+        if _close(gain * c * inverse, odd):
+            return NormNode(norm, gain, shift)
+    return None
 
 
 def _rounded(eps: float) -> float:

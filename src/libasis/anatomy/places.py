@@ -11,6 +11,7 @@ from torch import fx
 
 from ..cut.program import aten
 from .contractions import Contraction, contraction
+from .experts import of_expert
 from .normal_form import given
 from .roles import CHOICES, COPIES, Atom, Dim, NoMatch, Roles, Standing, joined, kinds, name, positions, sizes
 
@@ -207,6 +208,10 @@ def _convolved(node: fx.Node, roles: Roles, of: Given) -> Roles:
     )
 
 
+def _of_expert(node: fx.Node, roles: Roles, of: Given) -> Roles:
+    return (*roles[:-1], joined([Atom("f", sizes(node)[-1])]))
+
+
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
@@ -302,6 +307,7 @@ _RULES: dict[Any, Callable[[fx.Node, Roles, Given], Roles]] = {
         ],
         _normed,
     ),
+    of_expert: _of_expert,
     aten.permute.default: _permuted,
     aten.unsqueeze.default: _unsqueezed,
     aten.expand.default: _expanded,

@@ -101,7 +101,7 @@ class SectionReading:
         bases = sorted(out.bases, key=self.program.order.__getitem__)
         maps, _ = linear_maps(self.exact, [self._base(n) for n in bases], end, self.fixed)
         into = dict(zip(bases, maps, strict=True))
-        norms = {(n.centred, n.eps) for n in self._used_norms(bases)}
+        norms = self._used_norms(bases)
         if len(norms) > 1:
             raise NoMatch("has two different norms of its input")
         attentions = [self._attention(self.reader.heads[n], into[n]) for n in bases if n in self.reader.heads]
@@ -109,7 +109,7 @@ class SectionReading:
             d=self.d,
             d_out=end.width,
             skip=into.get(self.source),
-            norm=Norm(*next(iter(norms))) if norms else None,
+            norm=next(iter(norms), None),
             pointwise=tuple(self._branches(bases, into)),
             attention=side_by_side(attentions) if attentions else None,
             read=out.read,
@@ -118,7 +118,7 @@ class SectionReading:
             raise NoMatch("has branches with and without the norm")
         return found
 
-    def _used_norms(self, bases: Sequence[fx.Node]) -> list[Norm]:
+    def _used_norms(self, bases: Sequence[fx.Node]) -> set[Norm]:
         """The norms that the branches read; `plain` becomes whether a branch reads the source itself."""
         read: set[fx.Node] = {n for n in bases if n in self.reader.norms}
         for base in bases:
@@ -131,7 +131,7 @@ class SectionReading:
             for leaf in leaves:
                 read |= self.reader.shallow(leaf).bases
         self.plain = self.source in read
-        return [Norm(n.centred, n.eps) for n in (self.reader.norms[n] for n in read if n is not self.source)]
+        return {self.reader.norms[n].norm for n in read if n is not self.source}
 
     def _base(self, node: fx.Node) -> Port:
         heads = self.reader.heads.get(node)

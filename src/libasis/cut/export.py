@@ -22,6 +22,7 @@ from ..ambient import as_outside
 from ..data import size_of
 from ..data.batches import own
 from ..errors import BatchError, ExportError
+from .other_words import mask_as_given
 from .program import InputLeaf, Program
 from .state import AsComputed, attributes_kept, cache_off, rng_kept, run_model
 
@@ -88,6 +89,8 @@ class _Marks:
                 if name and not path.endswith("_orig_mod") and not isinstance(module, torch.jit.ScriptModule):
                     handles.append(module.register_forward_pre_hook(self._before(name), with_kwargs=True))
                     handles.append(module.register_forward_hook(self._after(name)))
+                if isinstance(module, (nn.TransformerEncoder, nn.TransformerDecoder)):
+                    handles.append(module.register_forward_pre_hook(mask_as_given, with_kwargs=True))
             yield
         finally:
             for handle in handles:

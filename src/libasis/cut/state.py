@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from ..ambient import ALONE, as_outside
 from ..errors import ModelStateError
 from .hooks import any_hooks, only, plain_modules, watch
+from .other_words import SPELLED
 
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
 
@@ -86,6 +87,8 @@ _CUTS = (Tensor.detach, Tensor.detach_, Tensor.data.__get__, torch.detach, torch
 class AsComputed(TorchFunctionMode):
     """What is computed counts, not what a training would see of it: ``detach`` and ``.data`` do nothing.
 
+    What an export cannot express is computed in other words.
+
     Args:
         switches: whether ``no_grad`` and its like do nothing either (in an export they are never seen).
     """
@@ -106,6 +109,8 @@ class AsComputed(TorchFunctionMode):
         """See `TorchFunctionMode`."""
         if func in _CUTS:
             return args[0]
+        if func in SPELLED and (found := SPELLED[func](*args, **(kwargs or {}))) is not None:
+            return found
         if self.switches and torch.is_inference_mode_enabled():
             raise ModelStateError(
                 "A section of the Chain works in torch.inference_mode, where nothing is differentiated; leave it out."

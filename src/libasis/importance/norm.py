@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..anatomy import Anatomy
 from ..numerics import Sums, add_gram, mirrored
 from ..numerics.eigen import symmetric
 from ..types import Matrix
@@ -23,18 +24,19 @@ class NormSums(Sums):
     :math:`Z = \sum \sigma^{-2} (\hat x^T W^T \gamma)\, \hat x \hat x^T`,
     :math:`X = D^T C' (T W - L/d)`, :math:`T = \sum \sigma^{-1} C'^T N_{ss}`,
     :math:`L = \sum \sigma^{-1} (C'^T N_{ss} W \hat x)\, \hat x^T`. Without a norm Y, Z and L vanish and
-    :math:`\sigma = 1`.
+    :math:`\sigma = 1`. Where `Norm.along` is not 1, it stands before each :math:`\hat x^T` and the :math:`\hat x` of Z.
 
     Args:
         rows: rows of W.
-        d: features in.
+        anatomy: of the section.
         k: columns of C'.
         like: gives the device.
     """
 
     sums = ("Y", "Z", "L")
 
-    def __init__(self, rows: int, d: int, k: int, like: Tensor) -> None:
+    def __init__(self, rows: int, anatomy: Anatomy, k: int, like: Tensor) -> None:
+        self.along, d = anatomy.norm and anatomy.norm.along, anatomy.d
         self.Y, self.Z, self.L = (like.new_zeros(n, d, dtype=torch.float64) for n in (rows, d, k))
 
     def add(self, normed: Tensor, inverse: Tensor, gamma: Tensor, energy: Tensor, reads: Tensor) -> None:
@@ -47,7 +49,7 @@ class NormSums(Sums):
             energy: :math:`\gamma \cdot W \hat x` ``[n, 1]``.
             reads: :math:`C'^T N_{ss} W \hat x` ``[n, k]``.
         """
-        weighted = normed * inverse
+        weighted = normed * (inverse if self.along is None else inverse * self.along(inverse))
         self.Y += gamma.T @ (weighted * inverse)
         add_gram(self.Z, weighted, weighted * energy)
         self.L += reads.T @ weighted

@@ -93,7 +93,7 @@ class PointwiseSums(Sums):
         self.n = 0
         self.ss = self.readout.new_zeros(units.rows, units.rows)
         self.s = self.readout.new_zeros(units.rows)
-        self.normed = NormSums(units.rows, anatomy.d, readout.shape[1], like)
+        self.normed = NormSums(units.rows, anatomy, readout.shape[1], like)
 
     def rows_within(self, memory: int) -> int:
         """How many vectors at once."""

@@ -161,7 +161,7 @@ class AttentionSums(Sums):
         units = PointwiseSums(anatomy, readout, like) if anatomy.pointwise else None
         self.beside = units and ParallelSums(units, self.heads, blocks, probed=self.probed)
         rows = len(self.heads.W) + (self.beside.units.rows if self.beside else 0)
-        self.normed, self.pairs = NormSums(rows, anatomy.d, readout.shape[1], like), 0
+        self.normed, self.pairs = NormSums(rows, anatomy, readout.shape[1], like), 0
         H, v, e = self.heads.H, self.heads.v, self.heads.e
         zeros = self.heads.W.new_zeros
         self.own = zeros(H, dtype=torch.float64)

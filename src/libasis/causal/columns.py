@@ -70,7 +70,7 @@ def read_observed(  # noqa: PLR0913 - all that names a study
         OptionError: a column is missing, empty, constant or no numbers, or one says the same as another that it may
             not say the same as.
     """
-    table = _table(data)
+    table = as_table(data)
     t_name, t = _one(table, treatment, "treatment")
     y_name, y = _one(table, outcome, "outcome", len(t))
     columns = _adjusting(table, adjust, len(t))
@@ -79,7 +79,7 @@ def read_observed(  # noqa: PLR0913 - all that names a study
     for name, role in ((t_name, "treatment"), (y_name, "outcome")):
         if name in columns:
             raise OptionError(f"adjust has {short(name)}, which is the {role}; take it out.")
-    t, y = _numbers(t, t_name, "treatment"), _numbers(y, y_name, "outcome")
+    t, y = as_numbers(t, t_name, "treatment"), as_numbers(y, y_name, "outcome")
     levels, t = _levels(t)
     _check_pair(t, t_name, y, y_name)
     x, names, notes = _expanded(columns, set(categories))
@@ -93,7 +93,8 @@ def read_observed(  # noqa: PLR0913 - all that names a study
     return study
 
 
-def _table(data: Any) -> dict[str, Any]:
+def as_table(data: Any) -> dict[str, Any]:
+    """Columns by name, of a DataFrame or a mapping; none of None."""
     if data is None:
         return {}
     if not (isinstance(data, Mapping) or (hasattr(data, "columns") and hasattr(data, "__getitem__"))):
@@ -111,10 +112,10 @@ def _one(table: Mapping[str, Any], given: Any, role: str, rows: int | None = Non
     name, values = (given, table.get(given)) if isinstance(given, str) else (role, given)
     if isinstance(given, str) and values is None:
         raise OptionError(f"{role} is {short(given)}{did_you_mean(given, table)}; data has {_list(table)}.")
-    return name, _array(values, name, rows)
+    return name, as_column(values, name, rows)
 
 
-def _array(values: Any, name: str, rows: int | None) -> Any:
+def as_column(values: Any, name: str, rows: int | None) -> Any:
     """Values of one column; classes of pandas keep what they are."""
     if values is None or isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
         raise OptionError(f"{short(name)} is {short(values)}; give a column: one value for each row.")
@@ -139,7 +140,7 @@ def _adjusting(table: Mapping[str, Any], adjust: Any, rows: int) -> dict[str, An
     if isinstance(adjust, np.ndarray) and adjust.ndim == 2:
         adjust = {f"column {i + 1}": column for i, column in enumerate(adjust.T)}
     if isinstance(adjust, Mapping) or hasattr(adjust, "columns"):
-        return {name: _array(values, name, rows) for name, values in _table(adjust).items()}
+        return {name: as_column(values, name, rows) for name, values in as_table(adjust).items()}
     adjust = list(adjust) if isinstance(adjust, Iterable) else [adjust]
     if not all(isinstance(name, str) for name in adjust):
         raise OptionError("adjust is no list of names of columns; give one, or a dict or an array [n, columns].")
@@ -148,7 +149,7 @@ def _adjusting(table: Mapping[str, Any], adjust: Any, rows: int) -> dict[str, An
     return dict(_one(table, name, "adjust", rows) for name in adjust)
 
 
-def _numbers(values: np.ndarray, name: str, role: str) -> np.ndarray:
+def as_numbers(values: np.ndarray, name: str, role: str) -> np.ndarray:
     """The column as finite float64."""
     try:
         if values.dtype.kind in "mMc":
@@ -198,7 +199,7 @@ def _expanded(columns: Mapping[str, np.ndarray], categories: set[str]) -> tuple[
             x += [(values.astype(str) == one).astype(np.float64) for one in classes[1:]]
             names += [f"{name}={one}" for one in classes[1:]]
             continue
-        x.append(_numbers(values, name, "adjust"))
+        x.append(as_numbers(values, name, "adjust"))
         names.append(name)
     return x, names, notes
 
@@ -312,8 +313,8 @@ def outcomes(data: Any, names: Any, study: Observed) -> dict[str, np.ndarray]:
         OptionError: one is missing, constant, no numbers, or part of the study.
     """
     found = {
-        name: _numbers(values, name, "negative control")
-        for name, values in _adjusting(_table(data), names, len(study.t)).items()
+        name: as_numbers(values, name, "negative control")
+        for name, values in _adjusting(as_table(data), names, len(study.t)).items()
     }
     for name, values in found.items():
         if name in (*study.names, *study.adjusted):

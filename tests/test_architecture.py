@@ -14,7 +14,7 @@ ROOT = Path(libasis.__file__).parent
 BELOW_ALL = ("errors", "arguments", "ambient", "types", "files", "provenance", "store", "pages")
 STAGES = (
     "numerics", "data", "cut", "measure", "anatomy", "importance", "basis", "scan", "intervene", "graphs",
-    "interactions", "ablation", "sparse", "build", "cards", "evaluate", "report", "demo", "run",
+    "interactions", "ablation", "sparse", "build", "causal", "cards", "evaluate", "practice", "report", "demo", "run",
 )  # fmt: skip
 FACE = STAGES.index("report") + 0.5  # `import libasis` itself brings the stages up to the report
 
@@ -135,6 +135,7 @@ def test_importing_the_package_brings_no_optional_dependency():
         "sklearn",
         "graspologic_native",
         "PIL",
+        "statsmodels",
     ]
     code = f"import sys, libasis; print([m for m in {optional} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,6 +19,8 @@ from .files import read
 from .identity import Roll, sample_digests
 from .language import language, without_first
 from .replay import Replayed, from_seed, replayed
+from .separated import Written
+from .tables import column_names, read_columns
 
 __all__ = [
     "Batch",
@@ -26,8 +28,10 @@ __all__ = [
     "Replayed",
     "Roll",
     "Structure",
+    "Written",
     "by_sample",
     "check_reiterable",
+    "column_names",
     "data_facts",
     "describe",
     "first_inputs",
@@ -36,6 +40,7 @@ __all__ = [
     "language",
     "read",
     "read_batches",
+    "read_columns",
     "replayed",
     "sample_digests",
     "select",

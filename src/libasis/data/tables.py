@@ -160,6 +160,53 @@ def read_table(
     return FileBatches(held, targets, columns=columns, written=str(how))
 
 
+def read_columns(
+    path: Path, numbers: Sequence[str], texts: Sequence[str] = (), written: Written | None = None
+) -> dict[str, np.ndarray]:
+    """Some columns of a table, by name: numbers as float64 and texts as they are written, ``[n]`` each.
+
+    Raises:
+        SourceError: see `read_table`; a text may be anything but empty.
+        OptionError: ``written`` says what cannot be.
+    """
+    chosen = list(dict.fromkeys([*numbers, *texts]))
+    if path.suffix.lower() == ".parquet":
+        frame = _frame_of(path)
+        _check_names(chosen, None, dict.fromkeys(frame.columns), f"{path} has the columns")
+        pandas = optional("pandas", "data", f"Reading {path}")
+        found = {name: _numbers(frame[name], _place(path, [name]), pandas).astype(np.float64) for name in numbers}
+        return found | {name: frame[name].astype(str).to_numpy(dtype=object) for name in texts}
+    data, how = open_text(path, written or Written())
+    names, rows, how = rows_of(data, how, path)
+    check_names(names, chosen, path)
+    _check_names(chosen, None, dict.fromkeys(names), f"{path} has the columns")
+    at, words = [names.index(name) for name in numbers], [names.index(name) for name in texts]
+    cells, said = Cells(len(at), _place(path, list(numbers)), how.decimal or "."), []
+    for i, row in enumerate(rows):
+        cells.add([row[j] for j in at])
+        said.append([row[j].strip() for j in words])
+        if "" in said[-1]:
+            raise SourceError(
+                f"{_place(path, list(texts))([i, said[-1].index('')])} is empty; fill it or remove the row."
+            )
+    if not said:
+        raise SourceError(f"{path} has no rows under its first line; give at least one.")
+    found = dict(zip(numbers, cells.numbers().T, strict=True)) if at else {}
+    return found | {name: np.array([row[i] for row in said], dtype=object) for i, name in enumerate(texts)}
+
+
+def column_names(path: Path, written: Written | None = None) -> list[str]:
+    """The names in the first line of a table.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    if path.suffix.lower() == ".parquet":
+        return list(_frame_of(path).columns)
+    data, how = open_text(path, written or Written())
+    return rows_of(data, how, path)[0]
+
+
 def _place(path: Path, columns: Sequence[str]) -> Callable[[Sequence[int]], str]:
     """What says where [row] or [row, column] is; rows are counted from 1, without the names."""
     return lambda index: f"{path}: column {short(columns[index[-1] if len(index) > 1 else 0])}, row {index[0] + 1}"
@@ -188,9 +235,10 @@ def _targets(cells: list[str], place: Callable[[Sequence[int]], str], decimal: s
     return torch.from_numpy(held.astype(np.int64) if read.all_flags else as_float32(held, place))
 
 
-def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
+def _frame_of(path: Path) -> Any:
+    """A .parquet file as a table of pandas."""
     parquet = optional("pyarrow.parquet", "data", f"Reading {path}")
-    pandas = optional("pandas", "data", f"Reading {path}")
+    optional("pandas", "data", f"Reading {path}")
     try:
         with open_regular(path, refusal=SourceError) as file, parquet.ParquetFile(file) as source:
             size = source.metadata.num_rows * source.metadata.num_columns * 8
@@ -203,6 +251,11 @@ def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None)
         raise SourceError(f"{path} holds {size:,} bytes, more than half of this machine's memory; give fewer rows.")
     table.columns = [str(name) for name in table.columns]
     check_names(list(table.columns), [], path)
+    return table
+
+
+def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
+    table, pandas = _frame_of(path), optional("pandas", "data", f"Reading {path}")
     columns = _chosen(path, list(table.columns), target, columns)
     if not len(table):
         raise SourceError(f"{path} has no rows; give a row for each sample.")

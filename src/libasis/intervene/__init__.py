@@ -10,11 +10,12 @@ from .preparation import Preparation, SiteRuns
 from .registry import kind
 from .result import InterventionResult
 from .run import intervene
-from .scores import Scores
+from .scores import BySample, Scores
 
 __all__ = [
     "OUTPUT_CHANGE",
     "Allowance",
+    "BySample",
     "Intervention",
     "InterventionResult",
     "Lines",

@@ -1,0 +1,23 @@
+"""From a result to what is done about it: an A/B test that is designed and read, what it is worth, and the stages.
+
+It needs the extra ``libasis[practice]``.
+"""
+
+from .analyse import SampleRatioError, ab_analyse
+from .design import ABDesign, PlannedMetric, ab_design
+from .metrics import ABMetric
+from .outcome import ABOutcome, Look, MetricOutcome
+from .sequences import exact_rate
+
+__all__ = [
+    "ABDesign",
+    "ABMetric",
+    "ABOutcome",
+    "MetricOutcome",
+    "Look",
+    "PlannedMetric",
+    "SampleRatioError",
+    "ab_analyse",
+    "ab_design",
+    "exact_rate",
+]

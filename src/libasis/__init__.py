@@ -5,7 +5,7 @@
 person needs to understand single features.
 """
 
-from . import report  # shows graphs: it registers the pages of results
+from . import local, report  # report shows graphs: it registers the pages of results
 from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_nodes
 from .basis import Basis, SiteBasis
 from .build import build, fit
@@ -57,6 +57,7 @@ __all__ = [
     "intervene",
     "keep",
     "load",
+    "local",
     "presets",
     "report",
     "rules",

@@ -12,7 +12,7 @@ from .build import build, fit
 from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, presets, trace
 from .errors import LibasisError
-from .evaluate import Comparison, GraphDiff, Sensitivity, diff
+from .evaluate import Comparison, EdgeEffects, GraphDiff, Sensitivity, diff, edge_effects
 from .graphs import Communities, InteractionGraph, Label, communities
 from .importance import rules
 from .interactions import interactions
@@ -32,6 +32,7 @@ __all__ = [
     "Comparison",
     "Curve",
     "EdgeAblation",
+    "EdgeEffects",
     "Estimate",
     "FeatureCards",
     "GraphDiff",
@@ -51,6 +52,7 @@ __all__ = [
     "collect",
     "communities",
     "diff",
+    "edge_effects",
     "find_sites",
     "fit",
     "interactions",

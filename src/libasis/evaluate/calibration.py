@@ -32,7 +32,8 @@ class EdgeEffects(Stored, kind="edge-effects"):
             everything changes), p-values, samples and units.
         calibration: one mapping for each section and kind: ``section``, ``to``, ``pairs``, ``sources``, ``spearman``
             (the rank correlation of E and what was measured, over all pairs), ``low`` and ``high`` (its 95% interval
-            over resampled source features), ``ratio`` (the sum measured over the sum of E) and ``slope`` (of the
+            over resampled source features), ``within`` (the same within each target feature, the mean over these),
+            ``ratio`` (the sum measured over the sum of E) and ``slope`` (of the
             logarithms).
         sources: numbers of the features replaced, by section.
         strengths: E by section, ``[sources, k_out]``.
@@ -109,6 +110,7 @@ def calibrate(
             "spearman": None if np.isnan(rank) else rank,
             "low": low,
             "high": high,
+            "within": _within(edges, found),
             "ratio": float(found.sum() / whole) if whole > 0 else None,
             "slope": _slope(edges, found),
         }
@@ -122,6 +124,13 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
     a, b = a - a.mean(), b - b.mean()
     size = np.sqrt((a**2).sum() * (b**2).sum())
     return float((a * b).sum() / size) if size > 0 else float("nan")
+
+
+def _within(edges: np.ndarray, found: np.ndarray) -> float | None:
+    """The mean over target features of the rank correlation over the sources of each."""
+    values = [spearman(a, b) for a, b in zip(edges.T, found.T, strict=True)] if len(edges) >= FEW else []
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else None
 
 
 def _slope(edges: np.ndarray, found: np.ndarray) -> float | None:

@@ -5,14 +5,18 @@
 person needs to understand single features.
 """
 
-from . import causal, report  # shows graphs: it registers the pages of results
+from . import (  # shows graphs: it registers the pages of results
+    causal,
+    local,  # report shows graphs: it registers the pages of results
+    report,
+)
 from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_nodes
 from .basis import Basis, SiteBasis
 from .build import build, fit
 from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, presets, trace
 from .errors import LibasisError
-from .evaluate import Comparison, GraphDiff, Sensitivity, diff
+from .evaluate import Comparison, EdgeEffects, GraphDiff, Sensitivity, diff, edge_effects
 from .graphs import Communities, InteractionGraph, Label, communities
 from .importance import rules
 from .interactions import interactions
@@ -32,6 +36,7 @@ __all__ = [
     "Comparison",
     "Curve",
     "EdgeAblation",
+    "EdgeEffects",
     "Estimate",
     "FeatureCards",
     "GraphDiff",
@@ -52,12 +57,14 @@ __all__ = [
     "collect",
     "communities",
     "diff",
+    "edge_effects",
     "find_sites",
     "fit",
     "interactions",
     "intervene",
     "keep",
     "load",
+    "local",
     "presets",
     "report",
     "rules",

@@ -195,7 +195,9 @@ def _grown(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """Spread as another value is."""
     x, other, shape = of["self"], of["other"], node.meta["val"].shape
     same = [None] * (len(shape) - x.meta["val"].ndim) + list(x.meta["val"].shape)
-    sizes = [-1 if a == b else write(aten.sym_size.int, other, i) for i, (a, b) in enumerate(zip(shape, same, strict=True))]
+    sizes = [
+        -1 if a == b else write(aten.sym_size.int, other, i) for i, (a, b) in enumerate(zip(shape, same, strict=True))
+    ]
     return write(aten.expand.default, x, sizes)
 
 

@@ -20,7 +20,7 @@ from .program import digest_of_tensors
 from .record import Context, Record
 from .state import AsComputed, check_eval
 from .trace import fingerprint
-from .traced import Mask, Site, Traced
+from .traced import LeadIn, Mask, Site, Traced
 
 Callables = Sequence[Callable[[Tensor], Tensor]]
 
@@ -122,6 +122,19 @@ class Chain(Traced):
             check_apart(run, ((x,), {}), record, self.names, None, placed=True)
             self._sites = sites
         return record
+
+    def lead_in(self, batch: Batch) -> tuple[list[Tensor], LeadIn]:
+        """See `Traced.lead_in`."""
+        record = self.run_batch(batch)
+        first = layout_of_tensor(x := to_device(batch.args[0].detach(), self.device, self.dtype))
+
+        def run(values: list[Tensor]) -> list[Activations]:
+            found = [first.canonical(values[0])]
+            for context in record.contexts:
+                found.append(context(found[-1]))
+            return found
+
+        return [x], run
 
     def _check_value(self, value: Any, i: int, size: int) -> None:
         given = f"an object of type {type(value).__name__}"

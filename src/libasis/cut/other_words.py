@@ -23,7 +23,9 @@ def _bag(input: Tensor, weight: Tensor, offsets: Any = None, max_norm: Any = Non
     return rows.amax(1) if kind == "max" else rows.sum(1) if kind == "sum" else rows.mean(1)
 
 
-def _quantized(x: Tensor, scale: Any, zero_point: Any, quant_min: int, quant_max: int, axis: int | None = None) -> Tensor:
+def _quantized(
+    x: Tensor, scale: Any, zero_point: Any, quant_min: int, quant_max: int, axis: int | None = None
+) -> Tensor:
     """Rounded to steps, as in a model that is trained for whole numbers; the steps are of float32 in any dtype."""
     step = torch.as_tensor(scale, dtype=torch.float32, device=x.device)
     zero = torch.as_tensor(zero_point, device=x.device)

@@ -26,7 +26,7 @@ from .sections import Cut
 from .self_check import answers_of, check_not_random, check_own_operations, check_reproduces
 from .site_table import SiteTable, chain_of, site_table
 from .state import acting_hooks, as_written, check_eval, run_model, uncompiled
-from .traced import Mask, Site, Traced, parse_device, parse_dtype
+from .traced import LeadIn, Mask, Site, Traced, parse_device, parse_dtype
 from .wildcards import expanded, is_wild
 
 
@@ -181,6 +181,11 @@ class GraphTrace(Traced):
         targets = to_device(batch.targets, activations[-1].device, None)
         numbers = torch.arange(first, first + len(activations[0]))
         return Record(tuple(activations), tuple(contexts), tail, counted, targets, batch, numbers)
+
+    def lead_in(self, batch: Batch) -> tuple[list[Tensor], LeadIn]:
+        """See `Traced.lead_in`."""
+        cut = self._cut(*self._as_example(batch), batch.index)
+        return self._values(cut, batch.args, batch.kwargs), lambda values: cut.record(values)[0]
 
     def _check(self, record: Record) -> None:
         super()._check(record)

@@ -19,6 +19,7 @@ from ..types import Activations, Counted, Plain
 from .record import Record
 
 Mask = str | Callable[[Any], Tensor]
+LeadIn = Callable[[list[Tensor]], Sequence[Activations]]
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,13 @@ class Traced(abc.ABC):
         new = copy.copy(self)
         vars(new).update(changes)
         return new
+
+    @abc.abstractmethod
+    def lead_in(self, batch: Batch) -> tuple[list[Tensor], LeadIn]:
+        """The tensors among a batch's inputs, in their order, and what makes the activations of all sites of them.
+
+        It can be differentiated by those inputs that are floating.
+        """
 
     @abc.abstractmethod
     def facts(self) -> Plain:

@@ -1,9 +1,11 @@
 """Evaluation: bases compared by what they need, with intervals over samples and models; how sure the numbers are."""
 
 from ..numerics import Bootstrap
+from .calibration import EdgeEffects
 from .compare import METHODS, Study, compare
 from .comparison import Comparison
 from .difference import GraphDiff, diff
+from .edge_effects import edge_effects
 from .rotation import random_rotation
 from .sensitivity import Sensitivity, Variation, sensitivity
 from .summary import summarise
@@ -12,8 +14,10 @@ __all__ = [
     "METHODS",
     "Bootstrap",
     "Comparison",
+    "EdgeEffects",
     "GraphDiff",
     "diff",
+    "edge_effects",
     "Sensitivity",
     "Study",
     "Variation",

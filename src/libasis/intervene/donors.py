@@ -113,16 +113,18 @@ class Donors(Accumulator["Donors"]):
             )
         return torch.cat([self.vectors(place, site) for place in range(len(self))])
 
-    def stand_ins(self, record: Record, site: int, *, counted: bool = True) -> Activations:
+    def stand_ins(self, record: Record, site: int, *, counted: bool = True, place: int | None = None) -> Activations:
         """Each sample's activation with that of its donor in its place, ``[batch, position, d]``.
 
         Args:
             record: the batch.
             site: number of the site.
             counted: whether positions that don't count are left out, on both sides.
+            place: of one donor for all samples; None gives each its own.
         """
         x, mask = record.activations[site], record.counted[site] if counted else None
-        found = [self.vectors(place, site, counted=counted) for place in self.of(record.numbers).tolist()]
+        places = self.of(record.numbers).tolist() if place is None else [place] * record.size
+        found = [self.vectors(one, site, counted=counted) for one in places]
         if mask is None and all(len(v) == x.shape[1] for v in found):
             return torch.stack(found).to(x)
         out = x.clone()

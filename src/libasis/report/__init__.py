@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import pages
-from ..evaluate import GraphDiff
+from ..evaluate import EdgeEffects, GraphDiff
 from ..graphs import InteractionGraph
+from ..local import Contributions, Counterfactuals, InputSensitivity
 from .canvas import FiguresError, to_svg
 from .diff import write_diff
+from .edges import draw_calibration, write_edges
 from .evaluation import draw_needed, draw_recovered, draw_sensitivity
 from .figures import draw_edge_curves, draw_node_curves, draw_spectra
+from .local import write_contributions, write_counterfactuals, write_sensitivity
 from .page import notebook_frame, write_page
 from .picture import draw_graph
 from .results import Results, suggested_groups
@@ -24,6 +27,7 @@ __all__ = [
     "MARK",
     "FiguresError",
     "Results",
+    "draw_calibration",
     "draw_edge_curves",
     "draw_graph",
     "draw_needed",
@@ -48,6 +52,15 @@ def _(result: InteractionGraph, path: str | Path, lang: str = "en", **options: A
 @pages.write_page.register
 def _(result: GraphDiff, path: str | Path, lang: str = "en", **options: Any) -> Path:
     return write_diff(path, result, lang, **options)
+
+
+for _kind, _write in (
+    (Contributions, write_contributions),
+    (Counterfactuals, write_counterfactuals),
+    (InputSensitivity, write_sensitivity),
+    (EdgeEffects, write_edges),
+):
+    pages.write_page.register(_kind, _write)
 
 
 @pages.frame.register

@@ -11,6 +11,7 @@ from .basis import Basis, SiteBasis
 from .build import build, fit
 from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, presets, trace
+from .diagnose import AnomalyScore, Diagnosis, diagnose
 from .errors import LibasisError
 from .evaluate import Comparison, GraphDiff, Sensitivity, diff
 from .graphs import Communities, InteractionGraph, Label, communities
@@ -26,11 +27,13 @@ from .store import load
 __version__ = versions()["libasis"]
 
 __all__ = [
+    "AnomalyScore",
     "Basis",
     "Chain",
     "Communities",
     "Comparison",
     "Curve",
+    "Diagnosis",
     "EdgeAblation",
     "Estimate",
     "FeatureCards",
@@ -50,6 +53,7 @@ __all__ = [
     "build",
     "collect",
     "communities",
+    "diagnose",
     "diff",
     "find_sites",
     "fit",

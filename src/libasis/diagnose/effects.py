@@ -122,7 +122,8 @@ class Effects:
     def specific(self, effect: Effect, tests: int) -> float | None:
         """The p-value of the inputs doing no more than edits of the same size in random directions; None of few values.
 
-        The rank of the effect, on some rows, among random directions of the standardised inputs: (b + 1) / (m + 1).
+        The rank of the score that the edit leaves, on some rows, among those that random directions of the standardised
+        inputs leave: (b + 1) / (m + 1). By the score, since an edit far larger than it needs to be ends many alarms.
         """
         change, own = self.exchange, self.exchange.columns(effect.inputs)
         if change.rows.shape[1] < FEWEST or len(own) == change.rows.shape[1]:
@@ -131,10 +132,8 @@ class Effects:
         rows, edited = change.rows[at], change.matched(effect.inputs, 0)[0][at]
         sizes = ((edited - rows) / change.deviation).norm(dim=1)
         count = max(CONTROLS, int(tests / LEVEL * 1.25))
-        alarms = change.alarm.alarms
-        drawn = alarms(change.random(at, sizes, count)).mean(1)
-        reached = alarms(change.scores(edited, 0, at)).mean()
-        return (int((drawn <= reached + 1e-12).sum()) + 1) / (count + 1)
+        drawn, reached = change.random(at, sizes, count).mean(1), change.scores(edited, 0, at).mean()
+        return (int((drawn <= reached).sum()) + 1) / (count + 1)
 
 
 def verdict(estimate: Estimate, p: float, delta: float | None, narrow: Estimate) -> str:

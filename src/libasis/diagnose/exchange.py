@@ -109,8 +109,8 @@ class Exchange:
         rows = self.rows[at]
         generator = torch.Generator().manual_seed(self.seed + 1)
         found = []
-        for at in slices(count, max(1, 2**22 // rows.numel())):
-            v = torch.randn(at.stop - at.start, rows.shape[1], generator=generator, dtype=torch.float64)
+        for part in slices(count, max(1, 2**22 // rows.numel())):
+            v = torch.randn(part.stop - part.start, rows.shape[1], generator=generator, dtype=torch.float64)
             v = v / v.norm(dim=1, keepdim=True)
             moved = rows + sizes[None, :, None] * (v * self.deviation)[:, None]
             found.append(self.scores(moved.flatten(0, 1), 0, at).reshape(len(v), len(rows)))

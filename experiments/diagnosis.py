@@ -1,4 +1,4 @@
-"""How often a diagnosis names the true sensors, beside plain methods: Tennessee Eastman, homeostat, planted plants, A/A.
+"""How often a diagnosis names the true sensors, beside plain methods, on plants whose truth is known.
 
 Run: python experiments/diagnosis.py NAME [--runs N] [--data FOLDER] [--out build/diagnosis]
 
@@ -35,9 +35,9 @@ EASTMAN = {
     12: ("XMV(11)", "XMEAS(22)", "XMEAS(11)"),  # condenser cooling water inlet temperature, random
     14: ("XMV(10)", "XMEAS(9)", "XMEAS(21)"),  # reactor cooling water valve sticks
 }
-"""By fault the sensors nearest to its cause: the disturbed stream or valve (Downs and Vogel 1993, tables 4, 5 and 8) and
-what Chiang, Russell and Braatz (2001, chapter 8) describe as responding. Faults 3, 9 and 15 cannot be seen in these
-data; 8, 13 and 16 to 21 move many streams at once or are not described, so that no sensor is agreed on."""
+"""By fault the sensors nearest to its cause: the disturbed stream or valve by the disturbances of Downs and Vogel (1993),
+and what responds first by Chiang, Russell and Braatz (2001). Faults 3, 9 and 15 cannot be seen in these data; 8
+and 13 move many streams at once, and what 16 to 21 disturb is not known or not one sensor: none is agreed on there."""
 SENSORS = [*(f"XMEAS({i})" for i in range(1, 42)), *(f"XMV({i})" for i in range(1, 12))]
 METHODS = {
     "libasis": "rank",

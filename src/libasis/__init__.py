@@ -11,7 +11,7 @@ from .basis import Basis, SiteBasis
 from .build import build, fit
 from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, presets, trace
-from .diagnose import AnomalyScore, Diagnosis, diagnose
+from .diagnose import AnomalyScore, Diagnosis, check, diagnose
 from .errors import LibasisError
 from .evaluate import Comparison, GraphDiff, Sensitivity, diff
 from .graphs import Communities, InteractionGraph, Label, communities
@@ -51,6 +51,7 @@ __all__ = [
     "ablate_edges",
     "ablate_nodes",
     "build",
+    "check",
     "collect",
     "communities",
     "diagnose",

@@ -14,10 +14,13 @@ from ..ambient import as_outside
 from ..cut.state import acting_hooks, as_written, check_eval, run_model, uncompiled
 from ..errors import ActivationError, BatchError, OptionError, first_line
 from ..numerics import slices
-from .groups import Groups
+from ..types import Plain
+from .groups import Groups, standardised
 
 QUANTILE = 0.99
 """Of the normal rows' scores: above it a score is an alarm."""
+SCALED = 0.8
+"""A relative error of standardised rows that no other model would have."""
 AT_ONCE = 2**22
 """Values that go through the model together."""
 
@@ -51,7 +54,8 @@ class Alarm:
     Attributes:
         model: run on samples.
         kind: ``"class"``, ``"reconstruction"``, ``"score"`` or ``"metric"``.
-        rule: when there is an alarm, in words.
+        rule: the kind of sentence that says when there is an alarm.
+        blanks: what fills that sentence.
         score: of outputs ``[n, ...]`` and targets, ``[n]``; larger is more alarming.
         threshold: above which a score is an alarm; None where only scores are compared.
         shape: of a sample.
@@ -61,6 +65,7 @@ class Alarm:
     model: nn.Module
     kind: str
     rule: str
+    blanks: Plain
     score: Callable[[Tensor, Any], Tensor]
     threshold: float | None
     shape: tuple[int, ...]
@@ -156,31 +161,50 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
             f'metric is {metric!r}; give "class", "reconstruction", "score" or a function (outputs, targets) -> '
             "scores [batch], larger where it is more alarming."
         )
-    if metric == "reconstruction" or (metric is None and _reconstructs(outputs, groups)):
-        if tuple(outputs.shape[1:]) != groups.shape:
-            raise OptionError(f'metric is "reconstruction", but the model returns {list(outputs.shape[1:])}.')
+    if metric == "reconstruction" and tuple(outputs.shape[1:]) != groups.shape:
+        raise OptionError(f'metric is "reconstruction", but the model returns {list(outputs.shape[1:])}.')
+    if metric == "reconstruction" or (metric is None and _reconstructs(runs, outputs, groups)):
         deviation = groups.normal.std(0).reshape(groups.shape)
         scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation)).to(runs.like)
         wrapped = AnomalyScore(uncompiled(model), scale).eval() if not model.training else AnomalyScore(model, scale)
         runs = Runs(wrapped, groups.normal[:2], groups.shape)
-        return _of_score(wrapped, runs, groups, threshold, "reconstruction", "the reconstruction error")
+        return _of_score(wrapped, runs, groups, threshold, "reconstruction")
     flat = outputs.reshape(len(outputs), -1)
     if metric == "score" or flat.shape[1] == 1:
         if flat.shape[1] != 1:
             raise OptionError(f'metric is "score", but the model returns {flat.shape[1]} numbers for each row.')
-        return _of_score(model, runs, groups, threshold, "score", "the model's output")
+        return _of_score(model, runs, groups, threshold, "score")
     return _of_classes(model, runs, flat, groups, normal_class)
 
 
-def _reconstructs(outputs: Tensor, groups: Groups) -> bool:
-    """Whether it returns its input, better than the mean of the normal rows would."""
+def _reconstructs(runs: Runs, outputs: Tensor, groups: Groups) -> bool:
+    """Whether it returns its input, better than the mean of the normal rows would.
+
+    Raises:
+        BatchError: it does so only with standardised rows.
+    """
     if tuple(outputs.shape[1:]) != groups.shape or outputs[0].numel() < 2:
         return False
-    x = groups.normal
-    variance = x.var(0)
+    raw = _relative_error(outputs, groups.normal)
+    if raw < 1:
+        return True
+    rows = standardised(groups).normal
+    scaled = _relative_error(runs(rows), rows)
+    if scaled < SCALED:
+        raise BatchError(
+            f"The model reconstructs standardised rows (error {scaled:.2g} of the variance) but not these ({raw:.2g}): "
+            "it seems to be trained on standardised inputs; give the rows scaled as in training, or put the scaling into "
+            "the model."
+        )
+    return False
+
+
+def _relative_error(outputs: Tensor, rows: Tensor) -> float:
+    """The squared error of a reconstruction over the variance, in the median column that varies."""
+    variance = rows.var(0)
+    error = (outputs.double().cpu().flatten(1) - rows).square().mean(0)
     varies = variance > 0
-    error = (outputs.double().cpu().flatten(1) - x).square().mean(0)
-    return bool((error[varies] / variance[varies]).median() < 1) if bool(varies.any()) else False
+    return float((error[varies] / variance[varies]).median()) if bool(varies.any()) else float("inf")
 
 
 def _of_metric(model: nn.Module, runs: Runs, metric: Any, threshold: float | None, groups: Groups) -> Alarm:
@@ -193,12 +217,12 @@ def _of_metric(model: nn.Module, runs: Runs, metric: Any, threshold: float | Non
             )
         return found
 
-    name = getattr(metric, "__name__", "metric")
-    rule = f"the mean of {name}" if threshold is None else f"{name} is above {threshold:.4g}"
-    return Alarm(model, "metric", rule, score, threshold, groups.shape, runs)
+    blanks = {"what": getattr(metric, "__name__", "metric"), "bound": threshold}
+    rule = "alarm_mean" if threshold is None else "alarm_above"
+    return Alarm(model, "metric", rule, blanks, score, threshold, groups.shape, runs)
 
 
-def _of_score(model: nn.Module, runs: Runs, groups: Groups, threshold: float | None, kind: str, what: str) -> Alarm:
+def _of_score(model: nn.Module, runs: Runs, groups: Groups, threshold: float | None, kind: str) -> Alarm:
     """One number for each row: an alarm beyond the normal rows' range, on the side of the anomalous ones."""
     normal, anomalous = (runs(rows).double().flatten().cpu() for rows in (groups.normal, groups.anomalous))
     upper, lower = (torch.quantile(normal, q) for q in (QUANTILE, 1 - QUANTILE))
@@ -210,11 +234,9 @@ def _of_score(model: nn.Module, runs: Runs, groups: Groups, threshold: float | N
     sign = -1.0 if below else 1.0
     if threshold is None and kind == "score" and _is_probability(normal, anomalous):
         threshold = 0.5
-    side = "below" if below else "above"
     bound = float(lower if below else upper) if threshold is None else threshold
-    beyond = f"{what} is {side} {bound:.4g}"
-    rule = f"{beyond}, as on {1 - QUANTILE:.0%} of the normal rows" if threshold is None else beyond
-    return Alarm(model, kind, rule, lambda out, _: sign * out.flatten(), sign * bound, groups.shape, runs)
+    rule, blanks = "alarm_below" if below else "alarm_above", {"what": kind, "bound": bound}
+    return Alarm(model, kind, rule, blanks, lambda out, _: sign * out.flatten(), sign * bound, groups.shape, runs)
 
 
 def _is_probability(normal: Tensor, anomalous: Tensor) -> bool:
@@ -236,7 +258,4 @@ def _of_classes(model: nn.Module, runs: Runs, flat: Tensor, groups: Groups, norm
         others = torch.cat([out[:, :own], out[:, own + 1 :]], 1)
         return others.max(1).values - out[:, own]
 
-    rule = f"the most likely class is not {own}, that of most normal rows"
-    if normal_class is not None:
-        rule = f"the most likely class is not {own}, the normal one"
-    return Alarm(model, "class", rule, score, 0.0, groups.shape, runs)
+    return Alarm(model, "class", "alarm_class", {"own": own}, score, 0.0, groups.shape, runs)

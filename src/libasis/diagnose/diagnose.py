@@ -16,11 +16,13 @@ from ..provenance import versions
 from ..types import Plain
 from . import baselines
 from .alarm import alarm_of
+from .check import checked
 from .effects import Effects, Tested, tested
 from .exchange import Exchange
 from .groups import Groups, of_units, read_groups
 from .ranking import importances, shares, stability
 from .result import Diagnosis
+from .sentences import finding, say
 from .sets import SetTest, sets_tested
 from .units import benjamini_hochberg, blocks, differ, means
 
@@ -114,7 +116,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             "importance": float(value[k]),
             "stability": float(stable[k]),
             **differences[inputs[k]],
-            "why": verdicts[k].why,
+            **_reason(verdicts[k]),
         }
         for k in order
     ]
@@ -123,14 +125,19 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     carry = [k for k in np.argsort(-value, kind="stable") if value[k] >= CARRIES * max(value.max(), 0)]
     sets = sets_tested(effects, {inputs[k]: verdicts[k] for k in carry}, delta)
     ranked = [inputs[k] for k in order] + left
+    findings = checked(model, groups, alarm)
+    findings += [finding("left", inputs=len(groups.names), left=len(left))] if left else []
+    findings += [finding("stretch")] if effects.units is None else []
     return Diagnosis(
         rows,
         [_set_row(groups.names, effects, one) for one in sets],
         [],
         _plain_rows(groups.names, ranked, plain),
-        [*groups.findings, *_findings(effects, groups, rows, rates)],
+        findings,
         {
-            "alarm": alarm.rule,
+            "alarm": say(alarm.rule, **alarm.blanks),
+            "rule": alarm.rule,
+            "blanks": alarm.blanks,
             "kind": alarm.kind,
             "rates": rates,
             "delta": delta,
@@ -185,6 +192,12 @@ def _values(groups: Groups, own: Tensor) -> Plain:
     return {**{key: float(rows.mean()) for key, rows in both.items()}, **deviations}
 
 
+def _reason(one: Tested) -> Plain:
+    """What made the verdict, as a sentence and as its kind."""
+    units = one.effect.estimate.units
+    return {"why": say(one.why, units=units) if one.why else "", "why_kind": one.why}
+
+
 def _end(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
@@ -203,7 +216,6 @@ def _untested(name: str, effects: Effects, difference: Plain) -> Plain:
         "importance": None,
         "stability": None,
     }
-    why = f"not tested: of {len(effects.exchange.groups.names):,} inputs only the {MOST} that differ or act most were"
     return {
         "input": name,
         "verdict": "undecided",
@@ -212,7 +224,8 @@ def _untested(name: str, effects: Effects, difference: Plain) -> Plain:
         **empty,
         **rest,
         **difference,
-        "why": why,
+        "why": say("why_left"),
+        "why_kind": "why_left",
     }
 
 
@@ -229,7 +242,7 @@ def _set_row(names: Sequence[str], effects: Effects, one: SetTest) -> Plain:
         "contrast_low": None if contrast is None else _end(contrast.low),
         "contrast_high": None if contrast is None else _end(contrast.high),
         "confirmed": one.confirmed,
-        "why": one.tested.why,
+        **_reason(one.tested),
     }
 
 
@@ -265,27 +278,3 @@ def _remaining(effects: Effects, sets: Sequence[SetTest]) -> float | None:
     """The alarm that remains with the best tested set at normal."""
     found = [float(one.tested.effect.after.mean()) for one in sets]
     return min(found) if found else None
-
-
-def _findings(effects: Effects, groups: Groups, rows: Sequence[Plain], rates: bool) -> list[str]:
-    out = []
-    before, calm = float(effects.before.mean()), float(effects.normal_before.mean())
-    if rates and before <= 2 * calm:
-        out.append(
-            f"The model gives the alarm on {before:.1%} of the anomalous rows and {calm:.1%} of the normal ones: there "
-            "is nothing to explain; check that these rows are the fault, that the columns are in the model's order and "
-            "that they are scaled as in training."
-        )
-    longest = max(
-        ((row["n"] / row["units"], row) for row in rows if row["units"]), key=lambda pair: pair[0], default=None
-    )
-    if effects.units is None and longest is not None and longest[0] > 1.5:
-        out.append(
-            f"Rows depend on those before them: up to {round(longest[0])} rows count as one unit; give units (one id "
-            "for each run or device) where there are several."
-        )
-    if effects.units is None:
-        out.append(
-            "Each group is taken as one stretch of data: whatever else differs between the two stretches shows as well."
-        )
-    return out

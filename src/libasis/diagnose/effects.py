@@ -163,7 +163,7 @@ class Tested:
         verdict: one of the protocol's words.
         p: the larger of both nulls' p-values, corrected for all that were tested with it.
         p_specific: of doing no more than random directions; None where it was not asked or cannot be.
-        why: what made the verdict, in words; empty where the word says all.
+        why: the kind of sentence that says what made the verdict; empty where the word says all.
     """
 
     effect: Effect
@@ -193,13 +193,13 @@ def _why(one: Effect, word: str, specific: float | None) -> str:
     if word in ("supported", "supported, below delta", "no effect above delta", "opposite"):
         return ""
     if not np.any(one.after - one.before) and not np.any(one.typical - one.before):
-        return "the alarm changes on no row when this is set to normal"
+        return "why_none"
     if one.estimate.units < 5:
-        return f"the rows count as {one.estimate.units} independent units, an interval needs 5"
+        return "why_units"
     if one.lowers and one.p <= LEVEL and specific is None:
-        return "could not be tested against random directions here, because there are too few inputs"
+        return "why_narrow"
     if specific is not None and specific > LEVEL:
-        return "edits of this size in random directions do as much"
+        return "why_unspecific"
     if not one.lowers:
-        return "the alarm does not fall with both kinds of normal values"
-    return "the effect could be chance, given how many were tested and how few units there are"
+        return "why_two"
+    return "why_chance"

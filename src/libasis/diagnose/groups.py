@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ..data import FileBatches, check_reiterable, first_inputs, read_batches, structure_of_example
 from ..errors import BatchError, OptionError, did_you_mean, short
+from ..types import Plain
+from .sentences import finding
 
 LEAST = 10
 """Rows of each group."""
@@ -30,7 +32,7 @@ class Groups:
         parts: the values that make each input, int64.
         shape: of one sample, as the model takes it.
         targets: of each group, or None.
-        findings: what the reader should know of how they were read, in sentences.
+        findings: what the reader should know of how they were read.
     """
 
     normal: Tensor
@@ -39,7 +41,7 @@ class Groups:
     parts: list[Tensor]
     shape: tuple[int, ...]
     targets: tuple[Tensor | None, Tensor | None]
-    findings: tuple[str, ...] = ()
+    findings: tuple[Plain, ...] = ()
 
     @property
     def image(self) -> bool:
@@ -71,7 +73,7 @@ def read_groups(model: nn.Module, normal: Any, anomalous: Any, columns: Sequence
     findings = []
     if one.names and two.names and one.names != two.names:
         two = _aligned(one.names, two)
-        findings.append("The anomalous rows had their columns in another order; names decided.")
+        findings.append(finding("order"))
     shape, other = tuple(one.rows.shape[1:]), tuple(two.rows.shape[1:])
     if shape != other:
         raise BatchError(
@@ -200,6 +202,13 @@ def _inputs(shape: tuple[int, ...], names: Sequence[str] | None) -> tuple[list[s
 def _spans(size: int) -> list[slice]:
     edges = np.unique(np.linspace(0, size, min(GRID, size) + 1).round().astype(int)).tolist()
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def standardised(groups: Groups) -> Groups:
+    """Both groups in standard deviations of the normal rows from their mean."""
+    mean, deviation = groups.normal.mean(0), groups.normal.std(0)
+    deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    return replace(groups, normal=(groups.normal - mean) / deviation, anomalous=(groups.anomalous - mean) / deviation)
 
 
 def of_units(units: Any, groups: Groups) -> tuple[list[Any], list[Any]] | None:

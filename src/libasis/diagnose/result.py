@@ -25,7 +25,7 @@ class Diagnosis(Stored, kind="diagnosis"):
         tested_sets: one row per set: see `sets`.
         tested_features: one row per feature: see `features`.
         plain_methods: one row per input: see `baselines`.
-        findings: what to know first, in sentences, each with its remedy.
+        found_first: what to know first: see `findings`.
         info: how it was made.
     """
 
@@ -33,7 +33,7 @@ class Diagnosis(Stored, kind="diagnosis"):
     tested_sets: list[Plain]
     tested_features: list[Plain]
     plain_methods: list[Plain]
-    findings: list[str]
+    found_first: list[Plain]
     info: Plain = field(default_factory=dict)
 
     @property
@@ -70,6 +70,11 @@ class Diagnosis(Stored, kind="diagnosis"):
     def baselines(self) -> pandas.DataFrame:
         """One row per input, in our order, with the value and the rank that each plain method gives it."""
         return frame_of(self.plain_methods)
+
+    @property
+    def findings(self) -> list[str]:
+        """What to know first, in sentences, each with its remedy."""
+        return [one["text"] for one in self.found_first]
 
     def rows(self) -> Sequence[Plain]:
         """Those of `inputs`."""

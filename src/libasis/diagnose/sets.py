@@ -45,8 +45,7 @@ def sets_tested(effects: Effects, singles: Mapping[int, Tested], delta: float | 
     sets = _chosen(effects, ranked, chosen_on)
     found = tested(effects, [effects.of(one).on(tested_on) for one in sets], delta)
     if not confirmed:
-        why = f"chosen and tried on the same {len(names)} units; to confirm it takes {FEWEST}"
-        found = [Tested(t.effect, "undecided", t.p, t.p_specific, why) for t in found]
+        found = [Tested(t.effect, "undecided", t.p, t.p_specific, "why_same_rows") for t in found]
     alone = [SetTest(singles[i], None, True) for i in ranked[:PAIRED]]
     return [*alone, *(SetTest(t, _contrast(effects, t.effect, tested_on), confirmed) for t in found)]
 

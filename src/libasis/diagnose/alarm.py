@@ -193,7 +193,7 @@ def _reconstructs(runs: Runs, outputs: Tensor, groups: Groups) -> bool:
     if scaled < SCALED:
         raise BatchError(
             f"The model reconstructs standardised rows (error {scaled:.2g} of the variance) but not these ({raw:.2g}): "
-            "it seems to be trained on standardised inputs; give the rows scaled as in training, or put the scaling into "
+            "it seems to be trained on standardised inputs; give the rows scaled as in training, or put the scaling in "
             "the model."
         )
     return False

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from .. import pages
+from ..diagnose import Diagnosis
 from ..evaluate import GraphDiff
 from ..graphs import InteractionGraph
 from .canvas import FiguresError, to_svg
+from .diagnosis import write_diagnosis
 from .diff import write_diff
 from .evaluation import draw_needed, draw_recovered, draw_sensitivity
 from .figures import draw_edge_curves, draw_node_curves, draw_spectra
@@ -34,6 +36,7 @@ __all__ = [
     "notebook_frame",
     "suggested_groups",
     "to_svg",
+    "write_diagnosis",
     "write_diff",
     "write_page",
 ]
@@ -48,6 +51,11 @@ def _(result: InteractionGraph, path: str | Path, lang: str = "en", **options: A
 @pages.write_page.register
 def _(result: GraphDiff, path: str | Path, lang: str = "en", **options: Any) -> Path:
     return write_diff(path, result, lang, **options)
+
+
+@pages.write_page.register
+def _(result: Diagnosis, path: str | Path, lang: str = "en", **options: Any) -> Path:
+    return write_diagnosis(path, result, lang, **options)
 
 
 @pages.frame.register

@@ -15,6 +15,7 @@ from .basis import Basis, SiteBasis
 from .build import build, fit
 from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, presets, trace
+from .diagnose import AnomalyScore, Diagnosis, check, diagnose
 from .errors import LibasisError
 from .evaluate import Comparison, EdgeEffects, GraphDiff, Sensitivity, diff, edge_effects
 from .graphs import Communities, InteractionGraph, Label, communities
@@ -30,11 +31,13 @@ from .store import load
 __version__ = versions()["libasis"]
 
 __all__ = [
+    "AnomalyScore",
     "Basis",
     "Chain",
     "Communities",
     "Comparison",
     "Curve",
+    "Diagnosis",
     "EdgeAblation",
     "EdgeEffects",
     "Estimate",
@@ -54,8 +57,10 @@ __all__ = [
     "ablate_nodes",
     "build",
     "causal",
+    "check",
     "collect",
     "communities",
+    "diagnose",
     "diff",
     "edge_effects",
     "find_sites",

@@ -11,7 +11,7 @@ from ..errors import SourceError
 ROUNDING = 2.0**-22
 """Float32 rounds by less than this; what changes by more is too large or too small for it."""
 
-DETAIL = 1e-4
+DETAIL = 1e-3
 """A rounding by less than this part of a column's standard deviation hides nothing of how it varies."""
 
 CONSTANT = 1e-12

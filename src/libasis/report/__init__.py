@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import pages
+<<<<<<< HEAD
 from ..evaluate import EdgeEffects, GraphDiff
+=======
+from ..diagnose import Diagnosis
+from ..evaluate import GraphDiff
+>>>>>>> hdiagnose
 from ..graphs import InteractionGraph
 from ..local import Contributions, Counterfactuals, InputSensitivity
 from .canvas import FiguresError, to_svg
+from .diagnosis import write_diagnosis
 from .diff import write_diff
 from .edges import draw_calibration, write_edges
 from .evaluation import draw_needed, draw_recovered, draw_sensitivity
@@ -38,6 +44,7 @@ __all__ = [
     "notebook_frame",
     "suggested_groups",
     "to_svg",
+    "write_diagnosis",
     "write_diff",
     "write_page",
 ]
@@ -54,6 +61,7 @@ def _(result: GraphDiff, path: str | Path, lang: str = "en", **options: Any) -> 
     return write_diff(path, result, lang, **options)
 
 
+<<<<<<< HEAD
 for _kind, _write in (
     (Contributions, write_contributions),
     (Counterfactuals, write_counterfactuals),
@@ -61,6 +69,11 @@ for _kind, _write in (
     (EdgeEffects, write_edges),
 ):
     pages.write_page.register(_kind, _write)
+=======
+@pages.write_page.register
+def _(result: Diagnosis, path: str | Path, lang: str = "en", **options: Any) -> Path:
+    return write_diagnosis(path, result, lang, **options)
+>>>>>>> hdiagnose
 
 
 @pages.frame.register

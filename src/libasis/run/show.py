@@ -16,6 +16,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from ..ablation import Ablations, NodeAblation
     from ..basis import Basis
+    from ..diagnose import Diagnosis
     from ..evaluate import GraphDiff
     from ..graphs import InteractionGraph
 
@@ -208,3 +209,25 @@ def sensitivities(found: Sequence[Mapping[str, Any]]) -> None:
         }
         table(result["rows"], f"{result['title']}: LIB against the fit of all samples and the usual threshold", heads)
         print(f"Results in {result['folder']}")
+
+
+def diagnosis(found: Diagnosis) -> None:
+    """What to know first, the first inputs with their verdicts, and the sets."""
+    for one in found.findings:
+        print(f"- {one}")
+    info = found.info
+    print(f"Alarm: {info['alarm']}. Mediates the model's alarm, not: causes the fault in the plant.")
+    heads = {"before": "alarm before", "after": "set to normal"}
+
+    def row(name: str, one: Mapping[str, Any]) -> dict[str, Any]:
+        low, high = (None if one[key] is None else found.amount(one[key]) for key in ("low", "high"))
+        between = "-" if low is None else f"{low} to {high}"
+        amounts = {key: "-" if one[key] is None else found.amount(one[key]) for key in ("before", "after")}
+        return {"set to normal values": name, "verdict": one["verdict"], **amounts, "95% of the change": between}
+
+    inputs = [
+        {"normal": f"{one['normal']:.4g}", "anomalous": f"{one['anomalous']:.4g}"} | row(one["input"], one)
+        for one in found.tested_inputs[:10]
+    ]
+    table([{"input": one.pop("set to normal values"), **one} for one in inputs], "Inputs, one at a time", heads)
+    table([row(one["set"], one) for one in found.tested_sets if len(one["members"]) > 1], "Inputs together", heads)

@@ -1,0 +1,9 @@
+"""From a model and two groups of rows to the inputs that mediate its alarm, tested, beside plain methods."""
+
+from .alarm import AnomalyScore
+from .check import check
+from .diagnose import diagnose
+from .result import Diagnosis
+from .sentences import say
+
+__all__ = ["AnomalyScore", "Diagnosis", "check", "diagnose", "say"]

@@ -1,0 +1,205 @@
+"""What setting inputs to normal does to the alarm: effects by unit, the two nulls of each, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ..numerics import Estimate, holm, paired
+from .exchange import Exchange, evenly
+from .units import blocks, coded, differ, means
+
+CONTROLS, CONTROL_ROWS = 999, 32
+"""Random directions beside an effect, and rows on which they are compared."""
+FEWEST = 3
+"""Values of which random directions are other directions at all."""
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """Some inputs set to normal.
+
+    Attributes:
+        inputs: their numbers.
+        before: the alarm of each anomalous row (1 or 0, or the score where scores are compared), ``[n]``.
+        after: the same with the inputs as in matched normal rows, mean over the donors.
+        typical: the same with the inputs at the normal mean.
+        scores: the score of each anomalous row then, mean over the donors.
+        normal: what the same edit changes on normal rows, ``[m]``.
+        units: of the anomalous rows, ``[n]``.
+        normal_units: of the normal rows.
+        alone: the alarm of normal rows with these inputs as in anomalous rows, mean.
+    """
+
+    inputs: tuple[int, ...]
+    before: np.ndarray
+    after: np.ndarray
+    typical: np.ndarray
+    scores: np.ndarray
+    normal: np.ndarray
+    units: np.ndarray
+    normal_units: np.ndarray
+    alone: float
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The change on anomalous rows."""
+        return paired(self.after - self.before, self.units)
+
+    def on(self, rows: np.ndarray) -> Effect:
+        """The same on some of the anomalous rows only, a mask ``[n]``."""
+        parts = {key: getattr(self, key)[rows] for key in ("before", "after", "typical", "scores", "units")}
+        return replace(self, **parts)
+
+    @cached_property
+    def p(self) -> float:
+        """Of no effect, whichever stands in, and of no more effect than on normal rows: the largest of the three."""
+        change = self.after - self.before
+        beyond = differ(means(change, self.units), means(self.normal, self.normal_units))
+        return max(self.estimate.p, paired(self.typical - self.before, self.units).p, beyond)
+
+    @property
+    def lowers(self) -> bool:
+        """Whether the alarm falls, whichever stands in."""
+        return self.estimate.value < 0 and float((self.typical - self.before).mean()) < 0
+
+    def collateral(self, seed: int = 0) -> Estimate:
+        """The change on normal rows."""
+        return paired(self.normal, self.normal_units, seed=seed)
+
+
+class Effects:
+    """Effects on the rows of an exchange, each measured once."""
+
+    def __init__(self, exchange: Exchange, units: tuple[Sequence, Sequence] | None) -> None:
+        self.exchange = exchange
+        alarm = exchange.alarm
+        self.base, self.normal_base = exchange.scores(exchange.rows, 0), exchange.scores(exchange.normal, 1)
+        self.before, self.normal_before = alarm.alarms(self.base), alarm.alarms(self.normal_base)
+        self.units = None
+        if units is not None:
+            own = zip(units[::-1], exchange.at, strict=True)
+            self.units = tuple(coded(list(one))[at.numpy()] for one, at in own)
+        self.size = 1.0
+        if alarm.threshold is None:
+            self.size = abs(float(self.base.mean() - self.normal_base.mean())) or 1.0
+        self._known: dict[tuple[int, ...], Effect] = {}
+
+    def of(self, inputs: Sequence[int]) -> Effect:
+        """The effect of setting these to normal."""
+        key = tuple(sorted(inputs))
+        if key not in self._known:
+            self._known[key] = self._measure(key)
+        return self._known[key]
+
+    def _measure(self, key: tuple[int, ...]) -> Effect:
+        change, alarms = self.exchange, self.exchange.alarm.alarms
+        scores = [change.scores(rows, 0) for rows in change.matched(key, 0)]
+        after, score = (torch.stack(one).mean(0).numpy() for one in ([alarms(s) for s in scores], scores))
+        typical = alarms(change.scores(change.typical(key, 0), 0)).numpy()
+        calm = torch.stack([change.scores(rows, 1) for rows in change.matched(key, 1)])
+        moved = (alarms(calm).mean(0) - self.normal_before).numpy()
+        alone = float(alarms(change.scores(change.given(key), 1)).mean())
+        if self.units is None:
+            units = blocks(len(score), self.base.numpy(), score - self.base.numpy())
+            normal_units = blocks(len(moved), self.normal_base.numpy(), (calm.mean(0) - self.normal_base).numpy())
+        else:
+            units, normal_units = self.units
+        return Effect(key, self.before.numpy(), after, typical, score, moved, units, normal_units, alone)
+
+    def within(self, end: float) -> float | None:
+        """The end of an interval of a change, within what an alarm rate can change; None for none."""
+        if not np.isfinite(end):
+            return None
+        before = float(self.before.mean())
+        return end if self.exchange.alarm.threshold is None else min(1 - before, max(-before, end))
+
+    def specific(self, effect: Effect, tests: int) -> float | None:
+        """The p-value of the inputs doing no more than edits of the same size in random directions; None of few values.
+
+        The rank of the score that the edit leaves, on some rows, among those that random directions of the standardised
+        inputs leave: (b + 1) / (m + 1). By the score, since an edit far larger than it needs to be ends many alarms.
+        """
+        change, own = self.exchange, self.exchange.columns(effect.inputs)
+        if change.rows.shape[1] < FEWEST or len(own) == change.rows.shape[1]:
+            return None
+        at = evenly(len(change.rows), CONTROL_ROWS)
+        rows, edited = change.rows[at], change.matched(effect.inputs, 0)[0][at]
+        sizes = ((edited - rows) / change.deviation).norm(dim=1)
+        count = max(CONTROLS, int(tests / LEVEL * 1.25))
+        drawn, reached = change.random(at, sizes, count).mean(1), change.scores(edited, 0, at).mean()
+        return (int((drawn <= reached).sum()) + 1) / (count + 1)
+
+
+def verdict(estimate: Estimate, p: float, delta: float | None, narrow: Estimate) -> str:
+    """The word for an effect that is claimed to lower the alarm.
+
+    Args:
+        estimate: the effect, with its 95% interval.
+        p: the larger of both nulls' p-values, corrected.
+        delta: the smallest effect of interest, or None.
+        narrow: the effect with its 90% interval.
+    """
+    if p <= LEVEL and np.isfinite(estimate.low):
+        if estimate.value < 0:
+            return "supported" if delta is None or estimate.high < -delta else "supported, below delta"
+        return "opposite"
+    if delta is not None and -delta < narrow.low and narrow.high < delta:
+        return "no effect above delta"
+    return "undecided"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """An effect with its verdict.
+
+    Attributes:
+        effect: what was measured.
+        verdict: one of the protocol's words.
+        p: the larger of both nulls' p-values, corrected for all that were tested with it.
+        p_specific: of doing no more than random directions; None where it was not asked or cannot be.
+        why: the kind of sentence that says what made the verdict; empty where the word says all.
+    """
+
+    effect: Effect
+    verdict: str
+    p: float
+    p_specific: float | None
+    why: str
+
+
+def tested(effects: Effects, found: Sequence[Effect], delta: float | None) -> list[Tested]:
+    """The verdicts on effects that are tested together (Holm)."""
+    specific: list[float | None] = [None] * len(found)
+    raw = [one.p for one in found]
+    for i, one in enumerate(found):
+        if one.lowers and one.p <= LEVEL:
+            specific[i] = effects.specific(one, len(found))
+            raw[i] = max(one.p, specific[i] or 1.0)
+    out = []
+    for one, p, rank in zip(found, holm(raw), specific, strict=True):
+        narrow = paired(one.after - one.before, one.units, confidence=0.9)
+        word = verdict(one.estimate, p, delta, narrow)
+        out.append(Tested(one, word, p, rank, _why(one, word, rank)))
+    return out
+
+
+def _why(one: Effect, word: str, specific: float | None) -> str:
+    if word in ("supported", "supported, below delta", "no effect above delta", "opposite"):
+        return ""
+    if not np.any(one.after - one.before) and not np.any(one.typical - one.before):
+        return "why_none"
+    if one.estimate.units < 5:
+        return "why_units"
+    if one.lowers and one.p <= LEVEL and specific is None:
+        return "why_narrow"
+    if specific is not None and specific > LEVEL:
+        return "why_unspecific"
+    if not one.lowers:
+        return "why_two"
+    return "why_chance"

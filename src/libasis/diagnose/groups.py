@@ -1,0 +1,242 @@
+"""The two groups of rows that are compared: read in whatever form they come, and refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data import FileBatches, check_reiterable, first_inputs, read_batches, structure_of_example
+from ..errors import BatchError, OptionError, did_you_mean, short
+from ..types import Plain
+from .sentences import finding
+
+LEAST = 10
+"""Rows of each group."""
+GRID = 7
+"""Patches along each side of an image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Two groups of samples of one shape, as rows ``[n, values]``.
+
+    Attributes:
+        normal: rows of the normal group.
+        anomalous: rows of the other.
+        names: of the inputs: a column of a table, or a patch of an image.
+        parts: the values that make each input, int64.
+        shape: of one sample, as the model takes it.
+        targets: of each group, or None.
+        findings: what the reader should know of how they were read.
+    """
+
+    normal: Tensor
+    anomalous: Tensor
+    names: list[str]
+    parts: list[Tensor]
+    shape: tuple[int, ...]
+    targets: tuple[Tensor | None, Tensor | None]
+    findings: tuple[Plain, ...] = ()
+
+    @property
+    def image(self) -> bool:
+        """Whether an input is a patch, with many values."""
+        return len(self.shape) > 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    rows: Tensor
+    names: list[str] | None
+    targets: Tensor | None
+
+
+def read_groups(model: nn.Module, normal: Any, anomalous: Any, columns: Sequence[str] | None) -> Groups:
+    """Both groups.
+
+    Args:
+        model: decides whether a pair is (inputs, targets).
+        normal: an array, tensor or DataFrame ``[n, columns]`` (images ``[n, ..., height, width]``), or batches.
+        anomalous: the same.
+        columns: names of the columns of arrays; of DataFrames and files those to take, in the model's order.
+
+    Raises:
+        BatchError: a group is empty, not numeric, not finite, or of another shape than the other.
+        OptionError: names that are not there, or not as many as columns.
+    """
+    one, two = _read(model, normal, "normal", columns), _read(model, anomalous, "anomalous", columns)
+    findings = []
+    if one.names and two.names and one.names != two.names:
+        two = _aligned(one.names, two)
+        findings.append(finding("order"))
+    shape, other = tuple(one.rows.shape[1:]), tuple(two.rows.shape[1:])
+    if shape != other:
+        raise BatchError(
+            f"normal has samples of the shape {list(shape)} and anomalous of {list(other)}; give the same columns in "
+            "both."
+        )
+    names, parts = _inputs(shape, one.names or two.names or columns)
+    return Groups(
+        one.rows.flatten(1), two.rows.flatten(1), names, parts, shape, (one.targets, two.targets), tuple(findings)
+    )
+
+
+def _read(model: nn.Module, given: Any, which: str, columns: Sequence[str] | None) -> _Read:
+    names, targets = None, None
+    if hasattr(given, "columns") and hasattr(given, "to_numpy"):  # a DataFrame of any library
+        names, given = _of_frame(given, which, columns)
+    if isinstance(given, Tensor | np.ndarray):
+        rows = _tensor(given, which)
+    else:
+        if isinstance(given, FileBatches):
+            names = given.columns
+        rows, targets = _of_batches(model, given, which)
+        if names and columns and list(columns) != names:
+            missing = [name for name in columns if name not in names]
+            _refuse_missing(missing, names, which)
+            rows, names = rows[:, [names.index(name) for name in columns]], list(columns)
+    if rows.ndim < 2:
+        raise BatchError(f"{which} has the shape {list(rows.shape)}; give a row for each sample, [n, columns].")
+    if len(rows) < LEAST:
+        raise BatchError(
+            f"{which} has {len(rows)} rows; a comparison needs at least {LEAST} of each group, and 100 for a verdict "
+            "that can be relied on: give a longer stretch of data."
+        )
+    _check_finite(rows, names, which)
+    return _Read(rows, names, targets)
+
+
+def _of_frame(given: Any, which: str, columns: Sequence[str] | None) -> tuple[list[str], np.ndarray]:
+    names = [str(name) for name in given.columns]
+    if columns is not None:
+        _refuse_missing([name for name in columns if name not in names], names, which)
+        given, names = given.iloc[:, [names.index(name) for name in columns]], list(columns)
+    for name, place in zip(names, range(len(names)), strict=True):
+        column = given.iloc[:, place]
+        if getattr(column.dtype, "kind", "O") not in "fiub":
+            example = next((cell for cell in column if not isinstance(cell, int | float)), "")
+            raise BatchError(
+                f"{which}: column {short(name)} holds {short(example)}, which is no number; turn it into numbers or "
+                "leave it out by columns=[...]."
+            )
+    return names, given.to_numpy(np.float64)
+
+
+def _refuse_missing(missing: list[str], names: list[str], which: str) -> None:
+    if missing:
+        raise OptionError(
+            f"columns names {short(missing[0])}{did_you_mean(missing[0], names)}, which {which} does not have; it has "
+            f"{', '.join(map(short, names[:8]))}{' and more' if len(names) > 8 else ''}."
+        )
+
+
+def _tensor(given: Tensor | np.ndarray, which: str) -> Tensor:
+    if isinstance(given, np.ndarray):
+        if given.dtype.kind not in "fiub":
+            raise BatchError(f"{which} is an array of {given.dtype}, not of numbers; turn text into numbers first.")
+        given = torch.from_numpy(np.ascontiguousarray(given))
+    return given.detach().cpu().double()
+
+
+def _of_batches(model: nn.Module, given: Any, which: str) -> tuple[Tensor, Tensor | None]:
+    try:
+        check_reiterable(given)
+        structure = structure_of_example(first_inputs(model, given))
+    except BatchError as error:
+        raise BatchError(f"{which}: {error}") from error
+    if structure.kind == "dict" or len(structure.keys) > 1:
+        raise BatchError(f"{which} has {structure} for inputs; a diagnosis needs one tensor, with a row each sample.")
+    batches = list(read_batches(given, structure))
+    targets = [batch.targets for batch in batches]
+    known = all(isinstance(target, Tensor) for target in targets)
+    return torch.cat([b.args[0].detach().cpu().double() for b in batches]), torch.cat(targets) if known else None
+
+
+def _check_finite(rows: Tensor, names: Sequence[str] | None, which: str) -> None:
+    bad = ~rows.isfinite()
+    if bool(bad.any()):
+        at = bad.nonzero()[0].tolist()
+        column = short(names[at[1]]) if names and len(at) == 2 else str(at[1])
+        count = int(bad.sum())
+        raise BatchError(
+            f"{which}: {count:,} {'cell is' if count == 1 else 'cells are'} empty or infinite (the first in row "
+            f"{at[0] + 1}, column {column}); fill them in as in training, or leave these rows or columns out."
+        )
+
+
+def _aligned(names: list[str], other: _Read) -> _Read:
+    held = other.names or []
+    missing = [name for name in names if name not in held] or [name for name in held if name not in names]
+    if missing:
+        lacks = "anomalous" if missing[0] in names else "normal"
+        raise BatchError(
+            f"{lacks} has no column {short(missing[0])}, which the other group has; give the same columns."
+        )
+    return _Read(other.rows[:, [held.index(name) for name in names]], names, other.targets)
+
+
+def _inputs(shape: tuple[int, ...], names: Sequence[str] | None) -> tuple[list[str], list[Tensor]]:
+    """Names and values of the inputs: the columns, or of an image patches over all its channels."""
+    if len(shape) == 1:
+        names = [str(name) for name in names] if names else [f"column {i}" for i in range(shape[0])]
+        if len(names) != shape[0]:
+            raise OptionError(f"columns has {len(names)} names, but the rows have {shape[0]} values; name all of them.")
+        return names, list(torch.arange(shape[0])[:, None])
+    if names:
+        raise OptionError(f"columns is given, but a sample has the shape {list(shape)}; columns name values of rows.")
+    places = torch.arange(int(np.prod(shape))).reshape(shape)
+    rows, across = (_spans(size) for size in shape[-2:])
+    found = {
+        f"rows {a.start}-{a.stop - 1}, columns {b.start}-{b.stop - 1}": places[..., a, b].flatten()
+        for a in rows
+        for b in across
+    }
+    return list(found), list(found.values())
+
+
+def _spans(size: int) -> list[slice]:
+    edges = np.unique(np.linspace(0, size, min(GRID, size) + 1).round().astype(int)).tolist()
+    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def standardised(groups: Groups) -> Groups:
+    """Both groups in standard deviations of the normal rows from their mean."""
+    mean, deviation = groups.normal.mean(0), groups.normal.std(0)
+    deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+    return replace(groups, normal=(groups.normal - mean) / deviation, anomalous=(groups.anomalous - mean) / deviation)
+
+
+def of_units(units: Any, groups: Groups) -> tuple[list[Any], list[Any]] | None:
+    """The unit of each row of both groups.
+
+    Args:
+        units: None; a pair (of the normal rows, of the anomalous ones); or one for each row, normal ones first, or of
+            the anomalous rows alone (the normal rows are then independent).
+        groups: the rows.
+
+    Raises:
+        OptionError: there are not as many as rows.
+    """
+    if units is None:
+        return None
+    n, m = len(groups.normal), len(groups.anomalous)
+    if isinstance(units, tuple) and len(units) == 2 and not any(isinstance(one, str | int) for one in units):
+        pair = tuple(_listed(one) for one in units)
+    else:
+        listed = _listed(units)
+        pair = (listed[:n], listed[n:]) if len(listed) == n + m else (list(range(n)), listed)
+    if (len(pair[0]), len(pair[1])) != (n, m):
+        raise OptionError(
+            f"units has {len(pair[0])} and {len(pair[1])} entries for {n} normal and {m} anomalous rows; give a pair "
+            "(units of the normal rows, units of the anomalous rows)."
+        )
+    return pair[0], pair[1]
+
+
+def _listed(units: Iterable[Any]) -> list[Any]:
+    return units.tolist() if isinstance(units, np.ndarray | Tensor) else list(units)

@@ -1,0 +1,80 @@
+"""Inputs set to normal together: chosen on one half of the units, tested on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from ..numerics import Estimate, paired
+from .effects import Effect, Effects, Tested, tested
+
+PAIRED, CANDIDATES, MOST = 3, 8, 6
+"""Inputs of which all pairs are tried, inputs that a larger set can take, and how many it can have."""
+DONE = 0.05
+"""Share of the alarm that may remain when no further input is added."""
+FEWEST = 10
+"""Anomalous units of which half confirm what the other half chose."""
+
+
+@dataclass(frozen=True)
+class SetTest:
+    """A set with its verdict, and of two inputs what they do together beyond each alone."""
+
+    tested: Tested
+    contrast: Estimate | None
+    confirmed: bool
+
+
+def sets_tested(effects: Effects, singles: Mapping[int, Tested], delta: float | None) -> list[SetTest]:
+    """The first inputs alone, in pairs, and the smallest set found that ends the alarm, each with its verdict.
+
+    Args:
+        effects: of the exchange.
+        singles: the inputs that carry part of the alarm, the first ones first, as they were tested alone.
+        delta: the smallest change of interest.
+    """
+    ranked = list(singles)
+    first = effects.of(ranked[:1])
+    names = np.unique(first.units)
+    confirmed = len(names) >= FEWEST
+    chosen_on = np.isin(first.units, names[::2]) if confirmed else np.ones(len(first.units), bool)
+    tested_on = ~chosen_on if confirmed else chosen_on
+    sets = _chosen(effects, ranked, chosen_on)
+    found = tested(effects, [effects.of(one).on(tested_on) for one in sets], delta)
+    if not confirmed:
+        found = [Tested(t.effect, "undecided", t.p, t.p_specific, "why_same_rows") for t in found]
+    alone = [SetTest(singles[i], None, True) for i in ranked[:PAIRED]]
+    return [*alone, *(SetTest(t, _contrast(effects, t.effect, tested_on), confirmed) for t in found)]
+
+
+def _chosen(effects: Effects, ranked: Sequence[int], rows: np.ndarray) -> list[tuple[int, ...]]:
+    """The pairs of the first inputs, and what ends the alarm when inputs are added one by one to the best."""
+    pairs = [tuple(sorted(pair)) for pair in combinations(ranked[:PAIRED], 2)]
+    start = float(effects.before.numpy()[rows].mean() - effects.normal_before.mean())
+    path, left = [ranked[0]], list(ranked[1:CANDIDATES])
+    while left and len(path) < MOST and _left(effects, path, rows) > DONE * abs(start):
+        best = min(left, key=lambda i: (round(_left(effects, [*path, i], rows), 3), _score(effects, [*path, i], rows)))
+        left.remove(best)
+        path.append(best)
+    return list(dict.fromkeys([*pairs, *([tuple(sorted(path))] if len(path) > 1 else [])]))
+
+
+def _left(effects: Effects, inputs: Sequence[int], rows: np.ndarray) -> float:
+    """The alarm that remains, above that of normal rows."""
+    return float(effects.of(inputs).after[rows].mean() - effects.normal_before.mean())
+
+
+def _score(effects: Effects, inputs: Sequence[int], rows: np.ndarray) -> float:
+    return float(effects.of(inputs).scores[rows].mean())
+
+
+def _contrast(effects: Effects, effect: Effect, rows: np.ndarray) -> Estimate | None:
+    """What two inputs do together beyond the sum of what each does alone."""
+    if len(effect.inputs) != 2:
+        return None
+    alone = [effects.of([i]).on(rows) for i in effect.inputs]
+    changes = [one.after - one.before for one in (effect, *alone)]
+    return paired(changes[0] - changes[1] - changes[2], effect.units)

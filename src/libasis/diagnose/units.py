@@ -1,0 +1,76 @@
+"""What is independent of what: units that the user names, or blocks of rows in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..numerics import two_sided_t
+
+FACTOR = 2.5
+"""Autocorrelation times in a block: shorter blocks still depend on each other."""
+ROWS = 20
+"""Of fewer rows no autocorrelation is estimated."""
+
+
+def time_of(values: np.ndarray) -> float:
+    r"""The autocorrelation time of a series ``[n]``: :math:`1 + 2 \sum_k \rho_k` up to the first within noise.
+
+    A series that does not vary has 1.
+    """
+    x = values - values.mean()
+    n = len(x)
+    if n < ROWS or not float(x @ x) > 1e-18 * max(1.0, float(values @ values)):
+        return 1.0
+    size = 1 << (2 * n - 1).bit_length()
+    power = np.abs(np.fft.rfft(x, size)) ** 2
+    rho = np.fft.irfft(power, size)[: n // 3] / float(x @ x)
+    noise = 2 / math.sqrt(n)
+    if rho[1] <= noise:
+        return 1.0
+    below = np.flatnonzero(rho <= noise / 2)
+    return float(1 + 2 * rho[1 : int(below[0]) if len(below) else len(rho)].sum())
+
+
+def blocks(count: int, *series: np.ndarray) -> np.ndarray:
+    """The block of each row: as long as it takes for blocks to be nearly independent, one row each where rows are."""
+    time = max((time_of(one) for one in series), default=1.0)
+    length = 1 if time <= 1 else math.ceil(FACTOR * time)
+    return np.arange(count) // min(length, max(1, count))
+
+
+def coded(units: Sequence[Any]) -> np.ndarray:
+    """Numbers of units, in the order in which they come."""
+    known: dict[Any, int] = {}
+    return np.array([known.setdefault(unit, len(known)) for unit in units])
+
+
+def means(values: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """The mean of each unit."""
+    _, codes = np.unique(units, return_inverse=True)
+    return np.bincount(codes, values) / np.bincount(codes)
+
+
+def differ(a: np.ndarray, b: np.ndarray) -> float:
+    """The p-value of two groups of unit means having one mean (Welch); 1 with fewer than two units in one of them."""
+    if min(len(a), len(b)) < 2:
+        return 1.0
+    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    gap, size = abs(a.mean() - b.mean()), max(float(np.abs(a).max()), float(np.abs(b).max()))
+    if va + vb <= 1e-24 * size**2:
+        return 1.0 if gap <= 1e-9 * size else 2 / math.comb(len(a) + len(b), len(a))
+    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    return two_sided_t(gap / math.sqrt(va + vb), freedom)
+
+
+def benjamini_hochberg(p: Sequence[float]) -> list[float]:
+    """q-values: the false discovery rate at which each would be found, in the order given."""
+    order = np.argsort(p)[::-1]
+    found, least, n = np.ones(len(order)), 1.0, len(order)
+    for rank, i in enumerate(order):
+        least = min(least, p[i] * n / (n - rank))
+        found[i] = least
+    return found.tolist()

@@ -1,0 +1,163 @@
+"""`libasis diagnose` and `libasis check`: two groups of rows from files, and results into a folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..cut import Traced
+from ..data import FileBatches, from_seed, read
+from ..data.files import SEPARATED, TABLES, kind_of
+from ..data.separated import Written, open_text, rows_of
+from ..diagnose import Diagnosis, check, diagnose
+from ..errors import OptionError, SourceError, did_you_mean, optional, short
+from ..files import check_file, missing, write_text
+from ..report import MARK
+from ..store import check_target
+from .models import open_model
+
+PAGE, RESULT = "diagnosis.html", "diagnosis"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows come from.
+
+    Attributes:
+        normal: a file of normal rows, or with ``label`` one file of both groups.
+        anomalous: a file of anomalous rows, or None with ``label``.
+        columns: the inputs in the model's order, or None for all that are left.
+        exclude: columns that are no inputs (a time, a name).
+        units: the column that says to which run or device a row belongs.
+        label: of one file, the column that says which rows are normal.
+        normal_label: what it says of them.
+    """
+
+    normal: Path
+    anomalous: Path | None
+    columns: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+    units: str | None = None
+    label: str | None = None
+    normal_label: str | None = None
+
+    def groups(self) -> tuple[FileBatches, FileBatches, Any]:
+        """Both groups and their units, or None.
+
+        Raises:
+            SourceError: a file cannot be read, or lacks a column.
+            OptionError: the options do not go together.
+        """
+        if (self.label is None) == (self.anomalous is None):
+            raise OptionError(
+                "diagnose needs two groups of rows: give --normal and --anomalous, or --data with --label and "
+                "--normal-label."
+            )
+        if self.label is None:
+            files = [self._read(path) for path in (self.normal, self.anomalous) if path is not None]
+            (normal, own), (anomalous, other) = files
+            return normal, anomalous, None if own is None or other is None else (own, other)
+        return self._split()
+
+    def _split(self) -> tuple[FileBatches, FileBatches, Any]:
+        rows, units = self._read(self.normal)
+        labels = _texts(self.normal, [str(self.label)])[0]
+        if self.normal_label not in labels:
+            known = sorted(set(labels))
+            raise OptionError(
+                f"--normal-label is {short(self.normal_label)}{did_you_mean(self.normal_label, known)}, but the column "
+                f"{short(self.label)} holds {', '.join(map(short, known[:8]))}; give the label of the normal rows."
+            )
+        calm = torch.tensor([label == self.normal_label for label in labels])
+        if bool(calm.all()):
+            raise OptionError(
+                f"Every row of {self.normal} is labelled {short(self.normal_label)}; give rows of the fault too."
+            )
+        groups = [rows.take(mask.nonzero().flatten()) for mask in (calm, ~calm)]
+        own = None
+        if units is not None:
+            own = tuple([u for u, one in zip(units, mask, strict=True) if one] for mask in (calm, ~calm))
+        return groups[0], groups[1], own
+
+    def _read(self, path: Path) -> tuple[FileBatches, list[str] | None]:
+        kind = kind_of(path)
+        if not path.exists():
+            raise SourceError(missing(path))
+        if kind not in TABLES:
+            return read(path), None
+        names = _names(path)
+        other = [*self.exclude, *filter(None, (self.units, self.label))]
+        for name in [*other, *(self.columns or ())]:
+            if name not in names:
+                raise SourceError(
+                    f"{path} has no column {short(name)}{did_you_mean(name, names)}; it has "
+                    f"{', '.join(map(short, names[:20]))}."
+                )
+        inputs = list(self.columns or [name for name in names if name not in other])
+        found = read(path, columns=inputs)
+        if found.written not in (None, str(Written(",", "utf-8-sig", "."))):
+            print(f"{path} was read as {found.written}.", file=sys.stderr)
+        return found, None if self.units is None else _texts(path, [self.units])[0]
+
+
+def _names(path: Path) -> list[str]:
+    if kind_of(path) in SEPARATED:
+        data, how = open_text(path, Written())
+        return rows_of(data, how, path)[0]
+    return [str(name) for name in _frame(path).columns]
+
+
+def _texts(path: Path, columns: Sequence[str]) -> list[list[str]]:
+    """Columns as text, whatever they hold."""
+    if kind_of(path) not in SEPARATED:
+        frame = _frame(path)
+        return [[str(cell) for cell in frame[name]] for name in columns]
+    data, how = open_text(path, Written())
+    names, rows, _ = rows_of(data, how, path)
+    at = [names.index(name) for name in columns]
+    cells = [[row[i].strip() for i in at] for row in rows]
+    return [list(column) for column in zip(*cells, strict=True)]
+
+
+def _frame(path: Path) -> Any:
+    return optional("pandas", "data", f"Reading {path}").read_parquet(path)
+
+
+def _model(source: str) -> nn.Module:
+    with from_seed(0):
+        model = open_model(source)
+    if isinstance(model, Traced):
+        raise SourceError(f"--model is {source!r}, which returned a libasis.Chain; return the torch.nn.Module.")
+    return model
+
+
+def run_check(model: str, source: Source, **options: Any) -> list[str]:
+    """What is wrong with the model and the rows, in sentences."""
+    normal, anomalous, _ = source.groups()
+    return check(_model(model), normal, anomalous, **options)
+
+
+def run_diagnosis(model: str, source: Source, out: Path, lang: str, *, force: bool, **options: Any) -> Diagnosis:
+    """The diagnosis, its page and tables in a folder.
+
+    Raises:
+        LibasisError: whatever is wrong with model, rows or options; or the folder holds other files of these names.
+    """
+    tables = {name: out / f"{name}.csv" for name in ("inputs", "sets", "features", "baselines")}
+    check_file(out / PAGE, MARK)
+    check_target(out / RESULT, force=force)
+    normal, anomalous, units = source.groups()
+    found = diagnose(_model(model), normal, anomalous, units=units, **options)
+    found.to_html(out / PAGE, lang)
+    found.save(out / RESULT, force=force)
+    for name, path in tables.items():
+        rows = getattr(found, name)
+        text = rows.drop(columns="members", errors="ignore").to_csv(index=False)
+        write_text(path, text, text.partition(",")[0])
+    return found

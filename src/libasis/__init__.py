@@ -12,7 +12,16 @@ from .build import build, fit
 from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, presets, trace
 from .errors import LibasisError
-from .evaluate import Comparison, GraphDiff, Sensitivity, diff
+from .evaluate import (
+    CircuitTests,
+    Comparison,
+    Faithfulness,
+    GraphDiff,
+    Sensitivity,
+    circuit_tests,
+    diff,
+    faithfulness,
+)
 from .graphs import Communities, InteractionGraph, Label, communities
 from .importance import rules
 from .interactions import interactions
@@ -28,11 +37,13 @@ __version__ = versions()["libasis"]
 __all__ = [
     "Basis",
     "Chain",
+    "CircuitTests",
     "Communities",
     "Comparison",
     "Curve",
     "EdgeAblation",
     "Estimate",
+    "Faithfulness",
     "FeatureCards",
     "GraphDiff",
     "InteractionGraph",
@@ -48,9 +59,11 @@ __all__ = [
     "ablate_edges",
     "ablate_nodes",
     "build",
+    "circuit_tests",
     "collect",
     "communities",
     "diff",
+    "faithfulness",
     "find_sites",
     "fit",
     "interactions",

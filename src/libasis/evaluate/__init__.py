@@ -1,9 +1,11 @@
 """Evaluation: bases compared by what they need, with intervals over samples and models; how sure the numbers are."""
 
 from ..numerics import Bootstrap
+from .circuits import CircuitTests, circuit_tests
 from .compare import METHODS, Study, compare
 from .comparison import Comparison
 from .difference import GraphDiff, diff
+from .faithfulness import Faithfulness, faithfulness
 from .rotation import random_rotation
 from .sensitivity import Sensitivity, Variation, sensitivity
 from .summary import summarise
@@ -11,13 +13,17 @@ from .summary import summarise
 __all__ = [
     "METHODS",
     "Bootstrap",
+    "CircuitTests",
     "Comparison",
+    "Faithfulness",
     "GraphDiff",
     "diff",
     "Sensitivity",
     "Study",
     "Variation",
+    "circuit_tests",
     "compare",
+    "faithfulness",
     "random_rotation",
     "sensitivity",
     "summarise",

@@ -17,7 +17,18 @@ from .cards import FeatureCards, collect
 from .cut import Chain, SiteTable, Traced, presets, trace
 from .diagnose import AnomalyScore, Diagnosis, check, diagnose
 from .errors import LibasisError
-from .evaluate import Comparison, EdgeEffects, GraphDiff, Sensitivity, diff, edge_effects
+from .evaluate import (
+    CircuitTests,
+    Comparison,
+    EdgeEffects,
+    Faithfulness,
+    GraphDiff,
+    Sensitivity,
+    circuit_tests,
+    diff,
+    edge_effects,
+    faithfulness,
+)
 from .graphs import Communities, InteractionGraph, Label, communities
 from .importance import rules
 from .interactions import interactions
@@ -34,6 +45,7 @@ __all__ = [
     "AnomalyScore",
     "Basis",
     "Chain",
+    "CircuitTests",
     "Communities",
     "Comparison",
     "Curve",
@@ -41,6 +53,7 @@ __all__ = [
     "EdgeAblation",
     "EdgeEffects",
     "Estimate",
+    "Faithfulness",
     "FeatureCards",
     "GraphDiff",
     "InteractionGraph",
@@ -58,11 +71,13 @@ __all__ = [
     "build",
     "causal",
     "check",
+    "circuit_tests",
     "collect",
     "communities",
     "diagnose",
     "diff",
     "edge_effects",
+    "faithfulness",
     "find_sites",
     "fit",
     "interactions",

@@ -116,6 +116,18 @@ class MaskedSection:
             y = self.target.decode(batch.outputs)
             yield y if counted is None else torch.where(counted[..., None], y, whole)
 
+    def run_masks(self, record: Record, masks: Iterable[Matrix]) -> Iterator[Activations]:
+        """The next activation with just the edges of each mask ``[k_out, k_in]``; rows that stay are not run again."""
+        batch, last = self._prepared(record, lasting=False), None
+        counted, whole = record.counted[self.l + 1], record.activations[self.l + 1]
+        for mask in masks:
+            which = torch.arange(len(mask)) if last is None else (mask != last).any(1).nonzero()[:, 0]
+            if len(which):
+                batch.rows.run(mask[which], which, batch.outputs)
+            last = mask
+            y = self.target.decode(batch.outputs)
+            yield y if counted is None else torch.where(counted[..., None], y, whole)
+
     def close(self) -> None:
         """Give up all that is kept."""
         self._kept, self._forms, self.held = {}, {}, 0

@@ -5,11 +5,7 @@
 person needs to understand single features.
 """
 
-from . import (  # shows graphs: it registers the pages of results
-    causal,
-    local,  # report shows graphs: it registers the pages of results
-    report,
-)
+from . import causal, local, report  # report shows results: it registers their pages
 from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_nodes
 from .basis import Basis, SiteBasis
 from .build import build, fit

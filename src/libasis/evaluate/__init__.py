@@ -1,19 +1,13 @@
 """Evaluation: bases compared by what they need, with intervals over samples and models; how sure the numbers are."""
 
 from ..numerics import Bootstrap
-<<<<<<< HEAD
 from .calibration import EdgeEffects
-from .compare import METHODS, Study, compare
-from .comparison import Comparison
-from .difference import GraphDiff, diff
-from .edge_effects import edge_effects
-=======
 from .circuits import CircuitTests, circuit_tests
 from .compare import METHODS, Study, compare
 from .comparison import Comparison
 from .difference import GraphDiff, diff
+from .edge_effects import edge_effects
 from .faithfulness import Faithfulness, faithfulness
->>>>>>> hplants
 from .rotation import random_rotation
 from .sensitivity import Sensitivity, Variation, sensitivity
 from .summary import summarise
@@ -23,11 +17,8 @@ __all__ = [
     "Bootstrap",
     "CircuitTests",
     "Comparison",
-<<<<<<< HEAD
     "EdgeEffects",
-=======
     "Faithfulness",
->>>>>>> hplants
     "GraphDiff",
     "diff",
     "edge_effects",

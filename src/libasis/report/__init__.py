@@ -9,12 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import pages
-<<<<<<< HEAD
-from ..evaluate import EdgeEffects, GraphDiff
-=======
 from ..diagnose import Diagnosis
-from ..evaluate import GraphDiff
->>>>>>> hdiagnose
+from ..evaluate import EdgeEffects, GraphDiff
 from ..graphs import InteractionGraph
 from ..local import Contributions, Counterfactuals, InputSensitivity
 from .canvas import FiguresError, to_svg
@@ -61,19 +57,14 @@ def _(result: GraphDiff, path: str | Path, lang: str = "en", **options: Any) -> 
     return write_diff(path, result, lang, **options)
 
 
-<<<<<<< HEAD
 for _kind, _write in (
     (Contributions, write_contributions),
     (Counterfactuals, write_counterfactuals),
+    (Diagnosis, write_diagnosis),
     (InputSensitivity, write_sensitivity),
     (EdgeEffects, write_edges),
 ):
     pages.write_page.register(_kind, _write)
-=======
-@pages.write_page.register
-def _(result: Diagnosis, path: str | Path, lang: str = "en", **options: Any) -> Path:
-    return write_diagnosis(path, result, lang, **options)
->>>>>>> hdiagnose
 
 
 @pages.frame.register

@@ -23,7 +23,7 @@ LIMITS = ("limit_cause", "limit_unseen", "limit_values", "limit_units", "limit_t
 WIDTH, ROOM, PITCH = 640, 250, 30
 
 
-def write_diagnosis(path: str | Path, found: Diagnosis, lang: str = "en", *, title: Text = None) -> Path:
+def write_diagnosis(found: Diagnosis, path: str | Path, lang: str = "en", *, title: Text = None) -> Path:
     """Write one self-contained page of a diagnosis; the same diagnosis gives the same bytes.
 
     Raises:

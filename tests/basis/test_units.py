@@ -1,5 +1,7 @@
 """No unit of any coordinate decides what is kept, and nothing moves when one changes."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -120,3 +122,48 @@ def test_one_outlier_token_hides_no_direction():
 def test_a_span_is_decided_in_the_units_of_its_coordinates():
     x = random(500, 4, seed=9) * torch.tensor([1e6, 1, 1, 1e-6], dtype=F64)
     assert kept(x, torch.eye(4, dtype=F64)[:, [0, 3]]) == 2
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.x, self.norm, self.up = nn.Identity(), nn.LayerNorm(8), nn.Linear(8, 16)
+        self.down, self.read = nn.Linear(16, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.x(x)
+        return self.read(x + self.down(nn.functional.gelu(self.up(self.norm(x)))))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_one_outlier_token_drops_no_direction_of_a_model_in_half_precision(dtype):
+    """An importance is noise where rounding can make it in its own direction, not where another is much larger."""
+    x = random(120, 8, seed=2)
+    x[-1] *= 200
+    x, model = x.to(dtype), Block().to(dtype).eval()
+    sites = ["x", "read:in", "output"]
+    found, precise = (
+        libasis.fit(libasis.trace(m, x[:7].to(d), sites), [x.to(d)], progress=False)
+        for m, d in ((model, dtype), (copy.deepcopy(model).float(), F32))
+    )
+    assert [site.k for site in precise] == [site.k for site in found] == [8, 4, 4]
+    for a, b in zip(found, precise, strict=True):
+        torch.testing.assert_close(a.importances, b.importances, rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, F32, F64])
+@pytest.mark.parametrize("outlier", [1, 200])
+@pytest.mark.parametrize("rule", ["auto", "exact"])
+def test_what_rounding_alone_makes_of_an_importance_is_dropped(dtype, outlier, rule):
+    """The second map cancels all but 4 directions of what the first one writes."""
+    write, read = random(64, 12, seed=6), random(5, 64, seed=7)
+    span = torch.linalg.qr(write)[0]
+    read = read - read @ span @ span.T + random(5, 4, seed=8) @ span[:, :4].T
+    write, read = write.to(dtype), read.to(dtype)
+    x = random(300, 12, seed=9).to(dtype)
+    x[-1] *= outlier
+    model = nn.Sequential(nn.Identity(), nn.Linear(12, 64, bias=False), nn.Linear(64, 5, bias=False)).eval().to(dtype)
+    model.load_state_dict({"1.weight": write, "2.weight": read})
+    traced = libasis.trace(model, x[:7], ["0", "output"])
+    assert libasis.fit(traced, [x], moments=rule, progress=False)["0"].k == 4

@@ -9,7 +9,7 @@ import torch
 from ..errors import ActivationError
 from ..importance import Moment
 from ..numerics import RankDecision, StreamingMoments, Truncation, eigh_descending, fix_signs
-from ..numerics.eigen import accumulation_noise, coordinate_noise, gram_noise, largest_eigenvalue, symmetric
+from ..numerics.eigen import accumulation_noise, coordinate_noise, largest_eigenvalue, symmetric
 from ..types import Matrix, Plain, Vector
 from .basis import SiteBasis
 from .ties import same_size, ties, turned
@@ -96,23 +96,40 @@ def interaction_basis(
         ActivationError: the derivative of what follows is zero.
     """
     values, V = _importances(white.decode.T, pulled)
-    noise = gram_noise(float(values[0]), len(values), float(values.sum()), dtype)
-    decision = truncation.decide(values, noise=noise)
+    noise = torch.ones_like(values)
+    if truncation.kind == "auto":
+        noise = _importance_noise(V.T @ white.decode, values, pulled, dtype)
+    signal, order = torch.where(noise > 0, values / noise, 0.0).sort(descending=True, stable=True)
+    decision = truncation.decide(signal, noise=1.0)
     if decision.kept == 0:
         raise ActivationError(
             f"The derivative of what follows by site {name!r} is zero on this data (largest importance "
-            f"{float(values[0]):.3g}, threshold {decision.threshold:.3g}), so nothing depends on it, or only through "
+            f"{float(values[0]):.3g}, {decision.rule}), so nothing depends on it, or only through "
             "steps that are constant between their jumps (a rounding, a sign, a comparison; a straight-through "
             "estimator is one); choose another site or other data."
         )
-    importances = values[: decision.kept]
-    V = turned(V[:, : decision.kept], importances, white.decode, dtype)
+    kept = order[: decision.kept].sort().values
+    importances = values[kept]
+    V = turned(V[:, kept], importances, white.decode, dtype)
     scale = importances.sqrt()
     C, C_pinv = white.encode @ V * scale, (V / scale).T @ white.decode
     report = {"variance": white.decision.to_dict(), "importance": decision.to_dict()}
     errors = [max(own, error) for own in pulled.facts.get("importance_stderr", [error] * len(importances))]
     found = oriented(name, white.mean, C, C_pinv, importances, importances, report, same=same_size(dtype))
     return replace(found, ties=ties(importances, dtype, errors))
+
+
+def _importance_noise(directions: Matrix, values: Vector, pulled: Moment, dtype: torch.dtype) -> Vector:
+    r"""What rounding alone can make of each importance ``[r]``, :math:`64\,\epsilon^2 \sum_i v_{ri}^2 M'_{ii}` and more.
+
+    A derivative is rounded by its own size, coordinate by coordinate, so that noise too grows with the spread of a
+    direction; float64 sums and the eigen-solver add theirs. It is four times that of a variance: where the derivative
+    is the same for every sample, so is its rounding, which then lies in few directions.
+    """
+    square = pulled.value.diagonal() if pulled.root is None else pulled.root.square().sum(1)
+    rounding = 64 * torch.finfo(dtype).eps ** 2 * directions.square() @ square.to(directions)
+    own = torch.nn.functional.pad(rounding, (0, len(values) - len(rounding)))
+    return own + 4 * accumulation_noise(float(values[0]), len(values))
 
 
 def _importances(weigh: Matrix, pulled: Moment) -> tuple[Vector, Matrix]:

@@ -113,22 +113,6 @@ class Truncation:
         )
 
 
-def gram_noise(top: float, size: int, mean_square: float, dtype: torch.dtype) -> float:
-    r"""What rounding alone can make of a zero eigenvalue of a Gram matrix of vectors computed in ``dtype``.
-
-    Two sources: the float64 accumulation and eigen-solver, of order :math:`d\,\epsilon_{64}\,g_{max}`, and the
-    rounding of the vectors themselves, whose variance is of order :math:`\epsilon^2\,E|f|^2`.
-
-    Args:
-        top: the largest eigenvalue.
-        size: the number d of eigenvalues.
-        mean_square: :math:`E|f|^2`, the mean squared norm of the vectors (not centred).
-        dtype: the dtype the vectors were computed in.
-    """
-    eps = torch.finfo(dtype).eps
-    return accumulation_noise(top, size) + 16 * eps**2 * max(mean_square, 0.0)
-
-
 def accumulation_noise(top: float, size: int) -> float:
     r"""What float64 sums and the eigen-solver can make of a zero eigenvalue, :math:`4 d\,\epsilon_{64}\,g_{max}`."""
     return 4 * size * EPS64 * max(top, 0.0)

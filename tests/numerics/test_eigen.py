@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from chains import F64, random
 from libasis.errors import OptionError
-from libasis.numerics import StreamingMoments, Truncation, eigh_descending, fix_signs
+from libasis.numerics import Truncation, eigh_descending, fix_signs
 from libasis.numerics.eigen import largest_eigenvalue
 
 seeds = st.integers(0, 10_000)

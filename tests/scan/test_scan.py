@@ -122,6 +122,12 @@ def test_it_prints_and_draws(tmp_path):
     svg = found.to_svg(tmp_path / "scan.svg").read_text(encoding="utf-8")
     assert svg.count("<circle") == len(found.sites) - 1
     assert all(site.site in svg for site in found.sites)
+    other = found.to_svg(tmp_path / "scan.svg", lang="ja").read_text(encoding="utf-8")
+    assert "重要度" in other
+    assert "importance" not in other
+    assert other.count("<circle") == svg.count("<circle")
+    with pytest.raises(OptionError, match='"en" or "ja"'):
+        found.to_svg(tmp_path / "scan.svg", lang="de")
 
 
 def test_a_chain_and_what_cannot_be_scanned():

@@ -321,10 +321,13 @@ def _by_pairs(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | Non
     return write(aten.einsum.default, f"{parts[0]},{parts[1]}->{out}", tensors)
 
 
-def _exponential(node: Any) -> tuple[Any, fx.Node | None] | None:
+def _exponential(write: Writer, node: Any) -> tuple[Any, fx.Node | None] | None:
     """An exponential or a softmax, and a factor."""
     if not isinstance(node, fx.Node):
         return None
+    if node.target in (aten.tril.default, aten.triu.default) and (found := _exponential(write, node.args[0])):
+        ones = write(aten.ones_like.default, found[0], dtype=torch.bool)
+        return None if found[1] else (found[0], write(node.target, ones, *node.args[1:]))
     if node.target in (aten.exp.default, aten.softmax.int):
         return node, None
     if node.target is aten.mul.Tensor:
@@ -350,7 +353,7 @@ def _quotient(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | Non
         below, more = below.args[:2]
     if not isinstance(below, fx.Node) or below.target is not aten.sum.dim_IntList or below.args[0] is not above:
         return None
-    summed, found = given(below), _exponential(above)
+    summed, found = given(below), _exponential(write, above)
     if found is None or len(summed["dim"]) != 1 or not summed["keepdim"]:
         return None
     (raised, factor), dim = found, summed["dim"][0]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from ..cut.functions import Functions
-from ..cut.program import Program, aten, is_float, is_size
+from ..cut.program import Program, aten, is_complex, is_float, is_size
 from .contractions import contraction
 from .extract import Port
 from .heads import HeadNodes, match_heads
@@ -215,7 +215,8 @@ class Reader:
     def _affine(self, node: fx.Node, read: Callable[[fx.Node], Value]) -> Value:
         dependent = self.dependent(node)
         if not is_float(node):
-            raise NoMatch(f"makes integers or booleans ({name(node)})")
+            what = "complex numbers" if is_complex(node) else "integers or booleans"
+            raise NoMatch(f"makes {what} ({name(node)})")
         values = [read(n) for n in dependent]
         self._check_form(node, dependent)
         roles = self.place(node).roles

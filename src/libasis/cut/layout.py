@@ -15,7 +15,8 @@ _CHANNELS_AT_1 = ("conv", "batch_norm", "group_norm", "instance_norm", "pool", "
 _FEATURES_LAST = ("linear", "layer_norm", "rms_norm", "embedding", "matmul", "mm", "addmm", "bmm")
 _PASS_THROUGH = (
     "relu", "gelu", "silu", "sigmoid", "tanh", "elu", "hardtanh", "hardswish", "leaky_relu", "softplus", "add", "sub",
-    "mul", "div", "neg", "clamp", "clone", "dropout", "mish", "abs", "pow", "rsqrt", "getitem", "_to_copy",
+    "mul", "div", "neg", "clamp", "clone", "dropout", "mish", "abs", "pow", "rsqrt", "getitem", "_to_copy", "pad",
+    "constant_pad_nd", "slice",
 )  # fmt: skip
 
 _KEEP_LAST = (

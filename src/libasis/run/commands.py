@@ -131,6 +131,7 @@ def scan(
         int | None, typer.Option("--budget", metavar="N", help="How many sites the cut may have.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="An .svg file for the picture.")] = None,
+    lang: Annotated[str, typer.Option("--lang", help='Of the picture: "en" or "ja".')] = "en",
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
@@ -138,7 +139,7 @@ def scan(
     from . import pipeline
 
     found = pipeline.scan(_read(file, changes), budget)
-    picture = found.to_svg(out) if out else None
+    picture = found.to_svg(out, lang) if out else None
     if as_json:
         show.as_json({"command": "scan", "picture": picture, **found.to_plain()})
         return

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ..errors import OptionError
+
 LINE, LEFT, WIDE, TOP = 18, 330, 420, 46
 LIB, PCA = "#0b5cad", "#b4540a"
 
@@ -15,16 +17,29 @@ MARK = 'xmlns="http://www.w3.org/2000/svg" data-by="libasis scan"'
 """By which libasis knows a picture of its own."""
 
 
-def picture(rows: Sequence[Mapping[str, Any]]) -> str:
-    """At every site how many directions of LIB (circle) and of PCA (square) have 90% of the importance."""
+WORDS = {
+    "en": "directions with 90% of the importance (logarithmic): {LIB} {PCA}; bold: recommended",
+    "ja": "重要度の90%を占める方向の数（対数目盛）：{LIB} {PCA}　太字：推奨",
+}
+"""The words of the picture, by language; numbers and names of sites are alike in all."""
+
+
+def picture(rows: Sequence[Mapping[str, Any]], lang: str = "en") -> str:
+    """At every site how many directions of LIB (circle) and of PCA (square) have 90% of the importance.
+
+    Raises:
+        OptionError: an unknown language.
+    """
+    if lang not in WORDS:
+        raise OptionError(f'lang is {lang!r}; it must be "en" or "ja".')
+    signs = {"LIB": f'<tspan fill="{LIB}">● LIB</tspan>', "PCA": f'<tspan fill="{PCA}">■ PCA</tspan>'}
     counts = [row[key] for row in rows for key in ("lib_features", "pca_features") if row[key] is not None]
     top = math.log(max(counts, default=2) + 1)
     height = TOP + LINE * len(rows) + 24
     parts = [
-        f'<svg {MARK} viewBox="0 0 {LEFT + WIDE + 90} {height}" font-family="sans-serif" '
+        f'<svg {MARK} lang="{lang}" viewBox="0 0 {LEFT + WIDE + 90} {height}" font-family="sans-serif" '
         f'font-size="12" role="img" aria-label="{escape(_told(rows))}">',
-        f'<rect width="100%" height="100%" fill="#fff"/><text x="12" y="18">directions with 90% of the importance '
-        f'(logarithmic): <tspan fill="{LIB}">● LIB</tspan> <tspan fill="{PCA}">■ PCA</tspan>; bold: recommended</text>',
+        f'<rect width="100%" height="100%" fill="#fff"/><text x="12" y="18">{WORDS[lang].format(**signs)}</text>',
     ]
     for tick in (1, 3, 10, 30, 100, 300, 1000, 3000):
         if counts and tick <= max(counts):

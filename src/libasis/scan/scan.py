@@ -82,9 +82,18 @@ class Scan(Stored, kind="scan"):
         """One plain row per site."""
         return [dict(vars(site)) for site in self.sites]
 
-    def to_svg(self, path: str | Path) -> Path:
-        """Write the picture: at every site how many directions of LIB and of PCA have 90% of the importance."""
-        return write_text(path, picture(self.rows()), MARK)
+    def to_svg(self, path: str | Path, lang: str = "en") -> Path:
+        """Write the picture: at every site how many directions of LIB and of PCA have 90% of the importance.
+
+        Args:
+            path: of the file.
+            lang: of its words, ``"en"`` or ``"ja"``.
+
+        Raises:
+            OptionError: another language.
+            StoreError: the file cannot be written.
+        """
+        return write_text(path, picture(self.rows(), lang), MARK)
 
     def _repr_html_(self) -> str:
         return picture(self.rows())

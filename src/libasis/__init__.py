@@ -22,6 +22,7 @@ from .numerics import Estimate
 from .provenance import versions
 from .scan import find_sites, scan
 from .store import load
+from .verify import Exploration, Hypothesis, Plan, Verification, explore, parts, plan, verify
 
 __version__ = versions()["libasis"]
 
@@ -33,33 +34,41 @@ __all__ = [
     "Curve",
     "EdgeAblation",
     "Estimate",
+    "Exploration",
     "FeatureCards",
     "GraphDiff",
+    "Hypothesis",
     "InteractionGraph",
     "Intervention",
     "InterventionResult",
     "Label",
     "LibasisError",
     "NodeAblation",
+    "Plan",
     "Sensitivity",
     "SiteBasis",
     "SiteTable",
     "Traced",
+    "Verification",
     "ablate_edges",
     "ablate_nodes",
     "build",
     "collect",
     "communities",
     "diff",
+    "explore",
     "find_sites",
     "fit",
     "interactions",
     "intervene",
     "keep",
     "load",
+    "parts",
+    "plan",
     "presets",
     "report",
     "rules",
     "scan",
     "trace",
+    "verify",
 ]

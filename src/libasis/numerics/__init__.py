@@ -6,7 +6,18 @@ from .estimates import Estimate, paired
 from .moments import StreamingMoments, add_gram, mirrored
 from .quadrature import gauss_legendre
 from .resampling import Bootstrap
-from .significance import half_width, holm, sign_flips, two_sided_normal, two_sided_t, upper_f
+from .significance import (
+    benjamini,
+    half_width,
+    holm,
+    normal_quantile,
+    rank_p,
+    sign_flips,
+    two_sided_normal,
+    two_sided_t,
+    units_needed,
+    upper_f,
+)
 from .sums import State, Sums
 
 __all__ = [
@@ -19,6 +30,7 @@ __all__ = [
     "Sums",
     "Truncation",
     "add_gram",
+    "benjamini",
     "clamp",
     "eigh_descending",
     "even",
@@ -27,10 +39,13 @@ __all__ = [
     "half_width",
     "holm",
     "mirrored",
+    "normal_quantile",
     "paired",
+    "rank_p",
     "sign_flips",
     "slices",
     "two_sided_normal",
     "two_sided_t",
+    "units_needed",
     "upper_f",
 ]

@@ -14,6 +14,7 @@ from ..measure import Records
 MOST = 0.05
 """Of data to be confirmed on at most this share may have been seen before."""
 _SEEN: dict[str, list[Seen]] = {}
+_CONFIRMED: dict[tuple[str, str], set[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ def remember(basis: str, seen: Seen) -> None:
 def remembered(basis: str) -> list[Seen]:
     """What this process has explored with a basis."""
     return list(_SEEN.get(basis, []))
+
+
+def confirmed(basis: str, data: str, plan: str) -> int:
+    """Note that a plan was verified on data, and say with how many other plans this process did so before."""
+    plans = _CONFIRMED.setdefault((basis, data), set())
+    plans.add(plan)
+    return len(plans) - 1
 
 
 def joined(seen: Iterable[Seen]) -> tuple[Seen, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -198,6 +200,7 @@ def plan(  # noqa: PLR0913 - keyword options of the public face
         "versions": versions(),
         "functions": {name: code_digest(function) for name, function in functions.items()},
         "power": POWER,
+        "made": {"time": round(time.time(), 3), "as": uuid.uuid4().hex},  # so that no two plans are one
     }
     many = enough(len(claims), alpha, controls)
     found = Plan(claims, float(alpha), seed, many, trial.clustered, expected, facts, Seen.of(records), seen, [], info)

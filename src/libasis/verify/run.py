@@ -19,7 +19,7 @@ from ..types import Plain
 from .beside import AllRuns, beside
 from .compared import BesideRandom, compared
 from .explored import MOST as MOST_SEEN
-from .explored import overlap, refuse_seen, remembered
+from .explored import confirmed, overlap, refuse_seen, remembered
 from .hypothesis import checked
 from .plan import Plan, basis_of, code_digest, units_of
 from .trial import Trial
@@ -89,6 +89,8 @@ def verify(  # noqa: PLR0913 - keyword options of the public face
     run: Plain = {"run": repeat, "data": data["digest"], "samples": data["samples"], "time": round(time.time(), 3)}
     if problem := plan.note(run):
         notes.append(problem)
+    if others := confirmed(own.digest(), data["digest"], plan.digest()):
+        notes.append(f"{others} other plans were verified on the same data before")
     info = {
         "plan": plan.digest(),
         "planned": {"data": plan.data, "alpha": plan.alpha, "seed": plan.seed},

@@ -133,8 +133,8 @@ def _why_not(
     count = int(known.sum()) if units is None else len({u for u, there in zip(units, known, strict=True) if there})
     if count < FEW:
         return f"there are {count} units{group}, and {FEW} are needed"
-    if one.metric in ("accuracy", "cross_entropy") and len(trial.members.classes) == 1:
-        return f"all targets are of one class, {next(iter(trial.members.classes))}"
+    if one.metric in ("accuracy", "cross_entropy") and (only := trial.members.one_class) is not None:
+        return f"all targets are of one class, {only}"
     site = trial.basis[one.site]
     if one.numbers is not None and not bool((site.variances[list(one.numbers)] > 0).any()):
         return f"the features do not vary at {one.site!r}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import operator
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from torch import Tensor
 
 from ..cut import Record
 from ..errors import BatchError, OptionError, short
+from ..intervene.metrics import IGNORED
+from ..intervene.scores import BySample
 from ..measure import Accumulator, Records
+from ..numerics.means import Range
 
 Units = Iterable[Hashable] | Callable[[Any, Any], Any] | str | None
 Groups = Mapping[str, Any]
@@ -106,44 +110,50 @@ def column(record: Record, name: str) -> np.ndarray:
 
 
 class Membership(Accumulator["Membership"]):
-    """The unit of each sample, and whether it is in each group, in the order of the data.
+    """Which group each sample is in, and its unit, as far as that is read off the batches.
 
     Args:
         units: see `verify`.
         names: the groups that hypotheses name.
         groups: those that the user gave.
+
+    Attributes:
+        classes: the lowest and the highest class among targets that are whole numbers.
     """
 
-    sums = ()
+    sums = ("rows", "classes")
 
     def __init__(self, units: Units, names: Iterable[str | None], groups: Groups | None) -> None:
-        self._units = units
         given = dict(groups or {})
+        self._units = units
         self._tests: dict[str, Any] = {n: given[n] if n in given else Condition(n) for n in names if n is not None}
-        self._rows: dict[str, list[tuple[np.ndarray, Any]]] = {name: [] for name in self._tests}
-        self._labels: list[tuple[np.ndarray, list[Hashable]]] = []
-        self.classes: set[Any] = set()
+        self._read = [name for name, test in self._tests.items() if callable(test)]
+        self.rows, self.classes = BySample(), Range()
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""
-        numbers = record.numbers.numpy()
-        for name, test in self._tests.items():
-            if callable(test):
-                found = test(record) if isinstance(test, Condition) else _called(test, record, f"The group {name!r}")
-                self._rows[name].append((numbers, np.asarray(found, dtype=bool)))
-        if isinstance(self._units, str):
-            self._labels.append((numbers, column(record, self._units).tolist()))
-        elif callable(self._units):
-            self._labels.append((numbers, _called(self._units, record, "units")))
-        if isinstance(record.targets, Tensor) and not record.targets.is_floating_point() and len(self.classes) < 2:
-            self.classes |= set(record.targets.unique().tolist()) - {-100}
+        columns = [_inside(self._tests[name], record, name) for name in self._read]
+        if isinstance(self._units, str) or callable(self._units):
+            columns.append(_labels(self._units, record))
+        if columns:
+            self.rows.add(record.numbers, torch.from_numpy(np.stack(columns, 1).astype(np.float64)))
+        classes = record.targets
+        if isinstance(classes, Tensor) and not classes.is_floating_point() and not classes.is_complex():
+            self.classes.add(classes[classes != IGNORED].reshape(-1, 1))
 
     def finish(self) -> Membership:
         """See `Accumulator`."""
+        self._table = self.rows.table()[1].numpy()
         return self
 
+    @property
+    def one_class(self) -> int | None:
+        """The class of all targets, where there is only one."""
+        low, high = self.classes.low.reshape(-1), self.classes.high.reshape(-1)
+        return int(low[0]) if float(low[0]) == float(high[0]) else None
+
     def units(self, records: Records) -> list[Hashable] | None:
-        """One label for each sample; None where samples are independent.
+        """One label for each sample, in the order of the data; None where samples are independent.
 
         Raises:
             OptionError: there are not as many as samples, or the data come in no order of their own.
@@ -151,19 +161,32 @@ class Membership(Accumulator["Membership"]):
         if self._units is None:
             return None
         if isinstance(self._units, str) or callable(self._units):
-            return _ordered(self._labels)
+            return self._table[:, -1].tolist()
         return _listed(self._units, records, "units")
 
     def mask(self, name: str | None, records: Records) -> np.ndarray:
         """Whether each sample is in a group, bool ``[n]``."""
         if name is None:
             return np.ones(records.samples, dtype=bool)
-        if callable(self._tests[name]):
-            return np.array(_ordered([(n, row.tolist()) for n, row in self._rows[name]]), dtype=bool)
+        if name in self._read:
+            return self._table[:, self._read.index(name)] != 0
         found = _listed(self._tests[name], records, f"The group {name!r}")
         if not all(one in (0, 1) for one in found):
             raise OptionError(f"The group {name!r} has entries other than True and False; give one for each sample.")
         return np.array(found, dtype=bool)
+
+
+def _inside(test: Any, record: Record, name: str) -> np.ndarray:
+    found = test(record) if isinstance(test, Condition) else _called(test, record, f"The group {name!r}")
+    return np.asarray(found, dtype=bool)
+
+
+def _labels(units: Any, record: Record) -> np.ndarray:
+    """A number for the unit of each sample of a batch."""
+    if isinstance(units, str):
+        return column(record, units)
+    digests = [hashlib.blake2b(repr(one).encode(), digest_size=6) for one in _called(units, record, "units")]
+    return np.array([int.from_bytes(one.digest(), "little") for one in digests])
 
 
 def _called(function: Callable[..., Any], record: Record, what: str) -> list[Any]:
@@ -174,13 +197,6 @@ def _called(function: Callable[..., Any], record: Record, what: str) -> list[Any
     if len(found) != record.size:
         raise OptionError(f"{what} gave {len(found)} entries for a batch of {record.size}; give one for each sample.")
     return found
-
-
-def _ordered(parts: Sequence[tuple[np.ndarray, Sequence[Any]]]) -> list[Any]:
-    """Entries in the order of the samples' numbers."""
-    numbers = np.concatenate([n for n, _ in parts])
-    entries = [one for _, some in parts for one in some]
-    return [entries[i] for i in np.argsort(numbers, kind="stable")]
 
 
 def _listed(given: Any, records: Records, what: str) -> list[Any]:

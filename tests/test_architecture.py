@@ -14,8 +14,8 @@ ROOT = Path(libasis.__file__).parent
 BELOW_ALL = ("errors", "arguments", "ambient", "types", "files", "provenance", "store", "pages")
 STAGES = (
     "numerics", "data", "cut", "measure", "anatomy", "importance", "basis", "scan", "intervene", "graphs",
-    "interactions", "ablation", "sparse", "build", "causal", "cards", "evaluate", "local", "diagnose", "practice",
-    "report", "demo", "run",
+    "interactions", "ablation", "sparse", "build", "causal", "verify", "cards", "evaluate", "local", "diagnose",
+    "practice", "report", "demo", "run",
 )  # fmt: skip
 FACE = STAGES.index("report") + 0.5  # `import libasis` itself brings the stages up to the report
 

@@ -34,6 +34,7 @@ from .numerics import Estimate
 from .provenance import versions
 from .scan import find_sites, scan
 from .store import load
+from .verify import Exploration, Hypothesis, Plan, Verification, explore, parts, plan, verify
 
 __version__ = versions()["libasis"]
 
@@ -49,19 +50,23 @@ __all__ = [
     "EdgeAblation",
     "EdgeEffects",
     "Estimate",
+    "Exploration",
     "Faithfulness",
     "FeatureCards",
     "GraphDiff",
+    "Hypothesis",
     "InteractionGraph",
     "Intervention",
     "InterventionResult",
     "Label",
     "LibasisError",
     "NodeAblation",
+    "Plan",
     "Sensitivity",
     "SiteBasis",
     "SiteTable",
     "Traced",
+    "Verification",
     "ablate_edges",
     "ablate_nodes",
     "build",
@@ -73,6 +78,7 @@ __all__ = [
     "diagnose",
     "diff",
     "edge_effects",
+    "explore",
     "faithfulness",
     "find_sites",
     "fit",
@@ -81,9 +87,12 @@ __all__ = [
     "keep",
     "load",
     "local",
+    "parts",
+    "plan",
     "presets",
     "report",
     "rules",
     "scan",
     "trace",
+    "verify",
 ]

@@ -136,10 +136,10 @@ class Record:
         x, counted = self.activations[site], self.counted[site]
         return x.shape[0] * x.shape[1] if counted is None else int(counted.sum())
 
-    def forward(self, x: Activations, source: int, target: int) -> Activations:
-        """The activation at site ``target`` when the activation at site ``source`` is ``x``."""
+    def forward(self, x: Activations, source: int, target: int, times: int = 1) -> Activations:
+        """The activation at site ``target`` when that at ``source`` is ``x``, the batch repeated ``times`` times."""
         for context in self.contexts[source:target]:
-            x = context(x)
+            x = context.tile(times)(x)
         return x
 
     def workspace(self, source: int, target: int) -> int:
@@ -149,6 +149,4 @@ class Record:
 
     def rest(self, site: int, x: Activations, times: int = 1) -> Tensor:
         """The model's output when the activation at a site is ``x``, the batch being repeated ``times`` times."""
-        for context in self.contexts[site:]:
-            x = context.tile(times)(x)
-        return self.tail.tile(times)(x)
+        return self.tail.tile(times)(self.forward(x, site, len(self.contexts), times))

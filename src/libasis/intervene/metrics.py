@@ -38,11 +38,13 @@ class Metric:
         higher_is_better: whether a drop of the score is a loss.
         scores: ``scores(outputs, targets)`` gives the sum and the number of the scores of each sample. A sample whose
             targets are all -100 has none.
+        plain: whether it is one of libasis' own, which scores each sample alone, whatever the batch.
     """
 
     name: str
     higher_is_better: bool
     scores: Callable[[Tensor, Any], SampleSums]
+    plain: bool = False
 
     def targets(self, record: Record) -> Any:
         """What a batch's outputs are compared with: its targets, or the model's own output where it counts."""
@@ -90,7 +92,7 @@ def parse_metric(metric: MetricSpec) -> Metric:
     """
     if isinstance(metric, str) and metric in _NAMED:
         function, higher = _NAMED[metric]
-        return Metric(metric, higher, _with_targets(metric, function))
+        return Metric(metric, higher, _with_targets(metric, function), True)
     if isinstance(metric, str) and metric in _BESIDE_ITSELF:
         return Metric(metric, False, _beside(metric, _BESIDE_ITSELF[metric]))
     if callable(metric):

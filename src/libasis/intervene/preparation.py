@@ -73,8 +73,7 @@ class Preparation:
 
     def of(self, intervention: Intervention) -> Prepared:
         """An intervention of which all is known."""
-        lines, value = self._lines(intervention), None
-        donors = self._donors.get(_pool(intervention)) if KINDS[intervention.to].needs_of(intervention) else None
+        lines, value, donors = self._lines(intervention), None, self.donors_of(intervention)
         if is_quantile(intervention.value) and donors is not None:
             vectors = donors.every(self.index[intervention.site]).to(torch.float64)
             values = lines.amounts(AtSite(lines.site, vectors)).numpy()
@@ -82,6 +81,10 @@ class Preparation:
         elif isinstance(intervention.value, (float, tuple)):
             value = torch.tensor(intervention.value, dtype=torch.float64).expand(intervention.count)
         return Prepared(intervention, lines, value, self._deviations.get(_lines(intervention)), donors)
+
+    def donors_of(self, intervention: Intervention) -> Donors | None:
+        """Whose values stand in under an intervention; None where no sample's do."""
+        return self._donors.get(_pool(intervention)) if KINDS[intervention.to].needs_of(intervention) else None
 
     def facts(self) -> Plain:
         """How many donors there are, for the record."""
@@ -131,7 +134,7 @@ class SiteRuns:
     prepared: Sequence[Prepared]
     memory: int
 
-    def outputs(self, record: Record) -> Iterator[Tensor]:
-        """The model's output under each of them, in its own layout."""
+    def outputs(self, record: Record, target: int | None = None) -> Iterator[Tensor]:
+        """The model's output under each of them, in its own layout; with a ``target`` the activation at that site."""
         batch = SiteBatch(record, self.index, self.prepared[0].lines.site)
-        return run_many(record, self.index, (one.run(batch) for one in self.prepared), self.memory)
+        return run_many(record, self.index, (one.run(batch) for one in self.prepared), self.memory, target)

@@ -110,15 +110,24 @@ class Scores(Accumulator["Scores"]):
         return rows[:, 0], rows[:, 1:].T
 
 
-def run_many(record: Record, site: int, runs: Iterable[Activations], memory: int) -> Iterator[Tensor]:
-    """The model's output for each activation at a site, in its own layout; several go through the model together."""
+def run_many(
+    record: Record, site: int, runs: Iterable[Activations], memory: int, target: int | None = None
+) -> Iterator[Tensor]:
+    """The model's output, in its own layout, for each activation at a site; several go through the model together.
+
+    With a ``target`` the activation at that later site.
+    """
+
+    def rest(x: Activations, times: int) -> Tensor:
+        return record.rest(site, x, times) if target is None else record.forward(x, site, target, times)
+
     held = 2 * (record.workspace(site, len(record.contexts)) + record.output.numel())
     at_once = max(1, min(memory // max(8 * held, 1), AT_ONCE // max(record.size, 1)))
     waiting: list[Activations] = []
     for x in runs:
         waiting.append(x)
         if len(waiting) == at_once:
-            yield from record.rest(site, torch.cat(waiting), at_once).chunk(at_once)
+            yield from rest(torch.cat(waiting), at_once).chunk(at_once)
             waiting = []
     if waiting:
-        yield from record.rest(site, torch.cat(waiting), len(waiting)).chunk(len(waiting))
+        yield from rest(torch.cat(waiting), len(waiting)).chunk(len(waiting))

@@ -235,6 +235,12 @@ class Records:
         return len(kept.roll) if kept.samples is None else kept.samples
 
     @property
+    def digests(self) -> Tensor:
+        """A number for each sample by its content, int64 ``[n]`` in the order of the data, see `sample_digests`."""
+        digests = self._complete().roll.digests
+        return torch.zeros(0, dtype=torch.int64) if digests is None else digests
+
+    @property
     def positions(self) -> tuple[int, ...]:
         """How many positions the longest batch has at each site."""
         return self._complete().positions

@@ -8,7 +8,18 @@ from .moments import StreamingMoments, add_gram, mirrored
 from .quadrature import gauss_legendre
 from .ratios import ratio
 from .resampling import Bootstrap
-from .significance import half_width, holm, sign_flips, two_sided_normal, two_sided_t, upper_f
+from .significance import (
+    benjamini,
+    half_width,
+    holm,
+    normal_quantile,
+    rank_p,
+    sign_flips,
+    two_sided_normal,
+    two_sided_t,
+    units_needed,
+    upper_f,
+)
 from .sums import State, Sums
 
 __all__ = [
@@ -21,6 +32,7 @@ __all__ = [
     "Sums",
     "Truncation",
     "add_gram",
+    "benjamini",
     "clamp",
     "eigh_descending",
     "even",
@@ -30,11 +42,14 @@ __all__ = [
     "holm",
     "hsic",
     "mirrored",
+    "normal_quantile",
     "paired",
     "ratio",
+    "rank_p",
     "sign_flips",
     "slices",
     "two_sided_normal",
     "two_sided_t",
+    "units_needed",
     "upper_f",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from ..types import Matrix, Vector
 from .blocks import clamp, slices
 
 CHUNK = 2**21  # draws at once, in at most 128 replicates
+KEPT = 2**21
+"""So many draws are kept from one call to the next: many means of the same number of samples follow each other."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,8 @@ class Bootstrap:
 
     def draws(self, n: int) -> Iterator[Matrix]:
         """How often each of n samples is drawn, ``[rows, n]`` float64, some replicates at a time."""
-        generator = torch.Generator().manual_seed(self.seed)
-        once = torch.ones(1, 1, dtype=torch.float64)
-        for part in slices(self.replicates, clamp(CHUNK / n, 128)):
-            drawn = torch.randint(n, (part.stop - part.start, n), generator=generator)
-            yield torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(1, drawn, once.expand_as(drawn))
+        few = self.replicates * n <= KEPT
+        return iter(_kept(self.replicates, self.seed, n)) if few else _drawn(self.replicates, self.seed, n)
 
     def means(self, sums: Matrix, counts: Vector) -> Matrix:
         """Means of resampled samples, ``[rows, B]``: for each row of sums ``[rows, n]``, sums over counts ``[n]``.
@@ -61,3 +61,16 @@ class Bootstrap:
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(values, [tail, 1 - tail], method="inverted_cdf")
         return float(low), float(high)
+
+
+def _drawn(replicates: int, seed: int, n: int) -> Iterator[Matrix]:
+    generator = torch.Generator().manual_seed(seed)
+    once = torch.ones(1, 1, dtype=torch.float64)
+    for part in slices(replicates, clamp(CHUNK / n, 128)):
+        drawn = torch.randint(n, (part.stop - part.start, n), generator=generator)
+        yield torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(1, drawn, once.expand_as(drawn))
+
+
+@lru_cache(maxsize=2)
+def _kept(replicates: int, seed: int, n: int) -> tuple[Matrix, ...]:
+    return tuple(_drawn(replicates, seed, n))

@@ -66,25 +66,93 @@ def holm(probabilities: Sequence[float]) -> list[float]:
     return corrected
 
 
-def sign_flips(values: np.ndarray, seed: int = 0) -> float:
+def sign_flips(values: np.ndarray, seed: int = 0, side: int = 0) -> float:
     """The share of sign patterns under which the sum of ``values`` ``[n]`` is at least as far from 0; never 0.
+
+    With ``side`` 1 or -1 it is the share under which it is at least as high, or as low.
 
     If each sign is chance, that is the probability of such a sum. It is exact where at most `ALL` values are not 0, or
     these are of one size (the binomial test of their signs); else that of `FLIPS` patterns drawn and the one seen.
     """
     from scipy.special import betainc
 
+    values = -values if side < 0 else values
     size = np.abs(values)
     some = values[size > SAME * size.max(initial=0)]
-    n, bound = len(some), abs(some.sum()) - SAME * size.sum()
+    n, slack = len(some), SAME * size.sum()
     if not n:
         return 1.0
     if np.ptp(np.abs(some)) <= SAME * size.max():
-        most = max(int((some > 0).sum()), int((some < 0).sum()))
-        return float(np.clip(2 * betainc(most, n - most + 1, 0.5), sys.float_info.min, 1))
-    if n <= ALL:
-        return float((np.abs(_signed(some[None])) >= bound).mean())
-    return (1 + int((np.abs(_flipped(some, seed)) >= bound).sum())) / (1 + FLIPS)
+        up = int((some > 0).sum())
+        most = up if side else max(up, n - up)
+        p = betainc(most, n - most + 1, 0.5) if most else 1.0
+        return float(np.clip(p if side else 2 * p, sys.float_info.min, 1))
+    sums = _signed(some[None]) if n <= ALL else _flipped(some, seed)
+    beyond = sums >= some.sum() - slack if side else np.abs(sums) >= abs(some.sum()) - slack
+    return float(beyond.mean()) if n <= ALL else (1 + int(beyond.sum())) / (1 + FLIPS)
+
+
+def rank_p(value: float, controls: np.ndarray, stop: int = 0) -> tuple[float, int]:
+    r"""The probability of a value at least as large as ``value`` if it were one more of the controls ``[m]``; never 0.
+
+    It is :math:`(b + 1) / (m + 1)`, b of the m controls being as large or larger (Phipson and Smyth 2010). With
+    ``stop`` h the controls are looked at in their order, no further than the h-th that is as large, where it is h over
+    their number (Besag and Clifford 1991). Values that differ by rounding are equal.
+
+    Returns:
+        The probability, and how many controls were looked at.
+    """
+    size = SAME * max(abs(value), float(np.abs(controls).max(initial=0)))
+    reached = np.cumsum(controls >= value - size)
+    m, b = len(controls), int(reached[-1]) if len(controls) else 0
+    if stop and b >= stop:
+        last = int(np.searchsorted(reached, stop)) + 1
+        return stop / last, last
+    return (b + 1) / (m + 1), m
+
+
+def benjamini(probabilities: Sequence[float], *, dependent: bool = False) -> list[float]:
+    r"""The q-values of Benjamini and Hochberg, in the order given; rejecting those up to q, a share q of them is false.
+
+    With ``dependent`` those of Benjamini and Yekutieli, larger by :math:`\sum_i 1/i`, which hold however the tests
+    depend on each other.
+    """
+    m = len(probabilities)
+    p = np.asarray(probabilities, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    factor = m * (np.reciprocal(np.arange(1.0, m + 1)).sum() if dependent else 1.0)
+    steps = np.minimum.accumulate((p[order] * factor / np.arange(1, m + 1))[::-1])[::-1]
+    found = np.empty(m)
+    found[order] = np.minimum(steps, 1.0)
+    return found.tolist()
+
+
+def normal_quantile(level: float) -> float:
+    """The quantile of the standard normal distribution."""
+    from scipy.special import ndtri
+
+    return float(ndtri(level))
+
+
+def units_needed(deviation: float, delta: float, alpha: float, power: float = 0.9, jump: float = 0.0) -> int:
+    r"""How many units tell an effect of ``delta`` from none, by a one-sided test at the level alpha.
+
+    :math:`n = ((z_{1-\alpha} + z_{power}) s / \delta)^2`, and half of :math:`z_{1-\alpha}^2` more, since s is measured
+    too (Guenther 1981). Where units change by one amount or not at all, ``jump``, the correction for that (Fleiss) adds
+    about jump / delta, and no interval is shorter than delta with fewer than :math:`-\log(\alpha)` jump / delta.
+
+    Args:
+        deviation: s, of the effects of units.
+        delta: the effect.
+        alpha: the level; with a design effect it is in s.
+        power: the probability to see it.
+        jump: see above.
+    """
+    z = normal_quantile(1 - alpha)
+    n = ((z + normal_quantile(power)) * deviation / delta) ** 2 + z**2 / 2
+    if jump > 0:
+        n = max(n / 4 * (1 + math.sqrt(1 + 2 * jump / (n * delta))) ** 2, -math.log(alpha) * jump / delta)
+    return max(1, math.ceil(min(n, 1e15)))
 
 
 def _signed(values: np.ndarray) -> np.ndarray:

@@ -145,6 +145,24 @@ def tidy(path: Path) -> None:
             _tidy(path, _head(path) if (path / MANIFEST).exists() else None)
 
 
+def write_file(path: Path, manifest: bytes, *, force: bool) -> None:
+    """Write a result without tensors as one file, or replace the one that is there.
+
+    Raises:
+        StoreError: there is something else, or a result and ``force`` is false; or it cannot be written.
+    """
+    with told(path):
+        if permissions_of(path) is not None:
+            with open_regular(path) as file:
+                if ManifestHead.of(file.read(1000)) is None:
+                    raise StoreError(
+                        f"{path} exists and was not written by libasis, so it is not replaced; choose another."
+                    )
+            if not force:
+                raise StoreError(f"{path} exists already; choose another name or say force=True to replace it.")
+    write_bytes(path, manifest)
+
+
 def _replace(path: Path, old: ManifestHead | None, manifest: bytes, tensors: bytes | None) -> None:
     file, new = path / TENSORS, ManifestHead.of(manifest)
     _tidy(path, old)
@@ -197,15 +215,16 @@ def read(path: Path) -> tuple[ManifestHead, bytes, Path | None]:
 
 
 def _manifest(path: Path) -> tuple[ManifestHead, bytes]:
-    if not path.is_dir():
-        what = "is a file, but a result is a folder" if path.exists() else "does not exist"
-        raise StoreError(f"{path} {what}; give the directory saved to.")
-    if not (path / MANIFEST).exists():
+    file = path if path.is_file() else path / MANIFEST
+    if not path.exists():
+        raise StoreError(f"{path} does not exist; give the directory saved to.")
+    if not file.exists():
         raise StoreError(f"{path} holds no saved libasis result (no {MANIFEST} in it); give the directory saved to.")
-    manifest = read_bytes(path / MANIFEST, LARGEST)
+    manifest = read_bytes(file, LARGEST)
     head = ManifestHead.of(manifest)
     if head is None:
-        raise StoreError(f"{path / MANIFEST} was not written by libasis; give a directory that save wrote.")
+        what = "is a file, but a result is a folder" if file == path else "was not written by libasis"
+        raise StoreError(f"{file} {what}; give a directory that save wrote.")
     if head.version > VERSION:
         raise StoreError(
             f"{path} has format version {head.version}, but this libasis reads version {VERSION}; upgrade libasis."
@@ -215,7 +234,7 @@ def _manifest(path: Path) -> tuple[ManifestHead, bytes]:
             f"{path} has format version {head.version}, which this libasis no longer reads; make the result again."
         )
     if not head.holds(manifest):
-        raise damaged(path / MANIFEST, "its checksum is wrong")
+        raise damaged(file, "its checksum is wrong")
     return head, manifest
 
 

@@ -40,9 +40,12 @@ class Stored(ABC):
     """
 
     stored_as: ClassVar[str]
+    one_file: ClassVar[bool] = False
+    """Whether it is saved as one file to be read by people, in place of a folder; such a result has no tensors."""
 
-    def __init_subclass__(cls, kind: str | None = None, **options: Any) -> None:
+    def __init_subclass__(cls, kind: str | None = None, one_file: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls.one_file = one_file
         if kind is not None:
             cls.stored_as = kind
             _CLASSES[kind] = cls
@@ -57,6 +60,9 @@ class Stored(ABC):
         Asked before it is saved and after it is loaded; types of fields are checked without it.
         """
         return None
+
+    def loaded_from(self, path: Path) -> None:  # noqa: B027 - most results need not know
+        """Told to a result that was read from a file or folder."""
 
     @typed
     def save(self, path: str | Path, *, force: bool = False) -> Path:
@@ -147,7 +153,7 @@ def save(result: Stored, path: str | Path, *, force: bool = False) -> Path:
         facts = {name: vars(_Facts.of(tensor)) for name, tensor in tensors.items()}
         data = to_bytes(tensors) if tensors else None
         lines = {**folder.head_of(kind, data), "tensors": facts, "content": content}
-        text = ",\n".join(f"{_json(key)}: {_json(value)}" for key, value in lines.items())
+        text = ",\n".join(f"{_json(key)}: {_json(value, result.one_file)}" for key, value in lines.items())
     except RecursionError:
         raise StoreError(f"This {kind} is not saved: it is nested too deeply.") from None
     except (MisfitError, KeyError, ValueError) as error:
@@ -158,7 +164,10 @@ def save(result: Stored, path: str | Path, *, force: bool = False) -> Path:
             f"This {kind} is not saved: without its tensors it has {len(manifest):,} bytes, but at most "
             f"{folder.LARGEST:,} are read again; make one with less."
         )
-    folder.write(path, manifest, data, force=force)
+    if result.one_file:
+        folder.write_file(path, manifest, force=force)
+    else:
+        folder.write(path, manifest, data, force=force)
     return path
 
 
@@ -189,7 +198,9 @@ def load(path: str | Path, kind: type[R] | None = None) -> Any:
         facts = fit(dict[str, _Facts], plain.get("tensors"), "tensors")
         if facts != {name: _Facts.of(tensor) for name, tensor in tensors.items()}:
             raise MisfitError("its tensors are not those that its manifest names")
-        return _made(found, plain.get("content"), tensors)
+        result = _made(found, plain.get("content"), tensors)
+        result.loaded_from(path)
+        return result
     except RecursionError:
         raise folder.damaged(path, "it is nested too deeply") from None
     except (MisfitError, SafetensorError) as error:
@@ -211,7 +222,8 @@ def _made(kind: type[R], content: Any, tensors: Tensors) -> R:
     return result
 
 
-def _json(value: Any) -> str:
-    """Compact JSON; half a character of UTF-16, which no file can hold, is written as its number."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def _json(value: Any, indented: bool = False) -> str:
+    """JSON, compact or in lines; half a character of UTF-16, which no file can hold, is written as its number."""
+    layout: Plain = {"indent": 1} if indented else {"separators": (",", ":")}
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, **layout)
     return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)

@@ -1,0 +1,27 @@
+"""From a hypothesis to a verdict: explore, plan, verify."""
+
+from .explore import Exploration, explore
+from .hypothesis import Hypothesis
+from .parts import Parts, parts
+from .plan import Plan, plan
+from .run import verify
+from .verdict import Claimed, Effect, Noise, Verdict, decide
+from .verification import Outcome, Verification
+
+__all__ = [
+    "Claimed",
+    "Effect",
+    "Exploration",
+    "Hypothesis",
+    "Noise",
+    "Outcome",
+    "Parts",
+    "Plan",
+    "Verdict",
+    "Verification",
+    "decide",
+    "explore",
+    "parts",
+    "plan",
+    "verify",
+]

@@ -1,0 +1,245 @@
+r"""From effects to a verdict: pure statistics, the same for verification, diagnosis and cards.
+
+An effect is the mean of paired changes d of a score. Two nulls must fall: that it is 0 (signs of units), and that
+random directions do as much (rank). Both are asked of every kind of intervention, so the p-value of a claim is the
+largest of all of them, with no correction between them (intersection-union); Holm's rule corrects for the number of
+claims.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..numerics import Estimate, holm, normal_quantile, paired, sign_flips, two_sided_normal, units_needed
+from ..numerics.estimates import LEAST, SAME
+
+Word = Literal["supported", "supported, below delta", "opposite", "no effect above delta", "undecided"]
+POWER = 0.9
+SIDES = {"any": 0, "increase": 1, "decrease": -1}
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much the changes of units vary; nothing of it says which way they go.
+
+    Attributes:
+        units: their number.
+        samples: the number of samples in them.
+        deviation: the standard error of the mean over samples, times the root of the number of units.
+        jump: the one amount by which units change, where they change by one amount or not at all; else 0.
+        moved: the share of units that change.
+        design: the squared standard error, in that of samples that are independent.
+    """
+
+    units: int
+    samples: int
+    deviation: float
+    jump: float
+    moved: float
+    design: float
+
+    @classmethod
+    def of(cls, changes: np.ndarray, units: Sequence[Hashable] | None) -> Noise:
+        """That of changes of samples ``[n]``; those that are not a number are left out."""
+        sums, sizes = unit_sums(changes, units)
+        count, size = len(sums), np.abs(sums / sizes)
+        largest = float(size.max(initial=0))
+        stays = size <= SAME * largest
+        one = bool((stays | (size >= (1 - SAME) * largest)).all())
+        jump = (largest or 1.0) if one else 0.0
+        alone = _deviation(changes[~np.isnan(changes)], np.ones(int(sizes.sum())))
+        deviation = max(_deviation(sums, sizes), jump / math.sqrt(count + 2))  # what has not happened yet may happen
+        samples = int(sizes.sum())
+        design = (deviation**2 / count) / (alone**2 / samples) if count and alone > 0 and units is not None else 1.0
+        return cls(count, samples, deviation, jump, float((~stays).mean()) if count else math.nan, design)
+
+    def needed(self, delta: float, level: float, power: float = POWER) -> int | None:
+        """How many units tell an effect of ``delta`` from none at this level, see `units_needed`; None if unknown."""
+        known = self.deviation > 0 or self.jump
+        return units_needed(self.deviation, delta, level, power, self.jump) if known and self.units > 1 else None
+
+    def power(self, delta: float, level: float) -> float:
+        """The probability to tell an effect of ``delta`` from none with as many units as there are."""
+        if not self.deviation > 0:
+            return math.nan
+        z = math.sqrt(self.units) * abs(delta) / self.deviation - normal_quantile(1 - level)
+        return 1 - two_sided_normal(z) / 2 if z > 0 else two_sided_normal(z) / 2
+
+
+def unit_sums(changes: np.ndarray, units: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of changes of each unit and its number of samples, samples without a score left out."""
+    known = ~np.isnan(changes)
+    if units is None:
+        return changes[known], np.ones(int(known.sum()))
+    numbers: dict[Any, int] = {}
+    there = np.nonzero(known)[0].tolist()
+    codes = np.array([numbers.setdefault(units[i], len(numbers)) for i in there], dtype=np.int64)
+    return np.bincount(codes, changes[known]), np.bincount(codes).astype(np.float64)
+
+
+def _deviation(sums: np.ndarray, sizes: np.ndarray) -> float:
+    count = len(sums)
+    if count < 2:
+        return 0.0
+    rest = sums - sums.sum() / sizes.sum() * sizes
+    return float(np.sqrt(count**2 / (count - 1) * (rest**2).sum()) / sizes.sum())
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One effect, under one kind of intervention.
+
+    Attributes:
+        effect: the mean change, with its 95% interval.
+        inner: the ends of its 90% interval.
+        p: that the effect is 0, against the claimed side (or either, where none is claimed).
+        p_opposite: the same against the other side; 1 where none is claimed.
+        noise: how much the changes of units vary.
+        p_specific: that random directions do as much; None where that is not asked.
+    """
+
+    effect: Estimate
+    inner: tuple[float, float]
+    p: float
+    p_opposite: float
+    noise: Noise
+    p_specific: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        changes: np.ndarray,
+        units: Sequence[Hashable] | None = None,
+        direction: str = "any",
+        *,
+        seed: int = 0,
+        p_specific: float | None = None,
+    ) -> Effect:
+        """That of the changes of samples ``[n]``, of which those without a score are not a number."""
+        inner = paired(changes, units, seed=seed, confidence=0.9)
+        sums, _ = unit_sums(changes, units)
+        side = SIDES[direction]
+        p, other = sign_flips(sums, seed, side), sign_flips(sums, seed, -side) if side else 1.0
+        noise = Noise.of(changes, units)
+        return cls(paired(changes, units, seed=seed), (inner.low, inner.high), p, other, noise, p_specific)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A claim with all that was seen of it.
+
+    Attributes:
+        direction: ``"any"``, ``"increase"`` or ``"decrease"``.
+        delta: the smallest effect of interest, or None.
+        kinds: by kind of intervention.
+        untested: why it could not be tested, in words, or None.
+        least: so many kinds must have been tried for "supported".
+    """
+
+    direction: str
+    delta: float | None
+    kinds: Sequence[Effect]
+    untested: str | None = None
+    least: int = 2
+
+    @property
+    def side(self) -> int:
+        """1 or -1: which way the effect is claimed to go, or goes where none is claimed."""
+        value = self.kinds[0].effect.value if self.kinds else 0.0
+        return SIDES[self.direction] or (-1 if value < 0 else 1)
+
+    @property
+    def p(self) -> float:
+        """The largest p-value of all kinds and both nulls."""
+        if self.untested or not self.kinds:
+            return 1.0
+        return max(max(one.p, 0.0 if one.p_specific is None else one.p_specific) for one in self.kinds)
+
+    @property
+    def p_opposite(self) -> float:
+        """The largest p-value of all kinds on the other side."""
+        return 1.0 if self.untested or not self.kinds else max(one.p_opposite for one in self.kinds)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided about a claim.
+
+    Attributes:
+        word: the verdict.
+        p: the claim's p-value, corrected for the number of claims.
+        tested: whether it could be tested at all.
+        reason: why the verdict is no other, in words.
+        needed: how many units would decide; None where that cannot be said.
+    """
+
+    word: Word
+    p: float
+    tested: bool
+    reason: str
+    needed: int | None
+
+
+def decide(claims: Sequence[Claimed], alpha: float = 0.05) -> list[Verdict]:
+    """The verdict on each of some claims, which are corrected for their number together.
+
+    Whatever the claims and however they depend on each other, the probability of any wrong "supported" is at most
+    alpha, as far as the p-values are true.
+    """
+    for_it = holm([claim.p for claim in claims])
+    against = holm([claim.p_opposite for claim in claims])
+    return [_decided(*row, alpha, len(claims)) for row in zip(claims, for_it, against, strict=True)]
+
+
+def _decided(claim: Claimed, p: float, p_opposite: float, alpha: float, tests: int) -> Verdict:
+    needed = units_that_decide(claim, alpha, tests)
+    if claim.untested:
+        return Verdict("undecided", 1.0, False, f"could not be tested here, because {claim.untested}", None)
+    kinds, side, delta = claim.kinds, claim.side, claim.delta or 0.0
+    ends = [sorted((side * one.effect.low, side * one.effect.high)) for one in kinds]
+    falls = p <= alpha and min(low for low, _ in ends) > 0
+    if falls and len(kinds) >= claim.least and min(low for low, _ in ends) > delta:
+        return Verdict("supported", p, True, "", needed)
+    if falls and len(kinds) >= claim.least:
+        return Verdict("supported, below delta", p, True, f"the interval reaches inside {delta:g}", needed)
+    if p_opposite <= alpha and max(high for _, high in ends) < 0:
+        return Verdict("opposite", p, True, "the effect falls on the other side", needed)
+    if claim.delta and all(-delta < one.inner[0] and one.inner[1] < delta for one in kinds):
+        return Verdict("no effect above delta", p, True, f"the 90% interval lies within {delta:g} of 0", needed)
+    return Verdict("undecided", p, True, _why(claim, falls, alpha), needed)
+
+
+def _why(claim: Claimed, falls: bool, alpha: float) -> str:
+    """Why nothing was decided."""
+    kinds = claim.kinds
+    if falls:
+        return f"{len(kinds)} kind of intervention was tried, and {claim.least} are needed"
+    units = min(one.effect.units for one in kinds)
+    if units < LEAST:
+        return f"there are {units} units, and {LEAST} are needed for an interval"
+    beside = max((one.p_specific or 0.0) for one in kinds)
+    if max(one.p for one in kinds) <= alpha < beside:
+        return f"random directions of the same variance do as much (p = {beside:.2g})"
+    return "the effect is not told from 0"
+
+
+def level_of(alpha: float, tests: int, direction: str) -> float:
+    r"""The one-sided level of a claim among others: :math:`\alpha / m`, and half of it for a claim with no side.
+
+    An interval of 95% has to lie on one side too, so it is 0.025 at most.
+    """
+    return min(alpha / tests / (1 if SIDES[direction] else 2), 0.025)
+
+
+def units_that_decide(claim: Claimed, alpha: float, tests: int) -> int | None:
+    """How many units would decide about an effect of delta, under the kind whose effects vary most."""
+    if claim.delta is None:
+        return None
+    level = level_of(alpha, tests, claim.direction)
+    found = [one.noise.needed(claim.delta, level) for one in claim.kinds]
+    return max((n for n in found if n is not None), default=None)

@@ -17,7 +17,7 @@ from .graphs import Communities, InteractionGraph, Label, communities
 from .importance import rules
 from .interactions import interactions
 from .intervene import Intervention, InterventionResult, intervene
-from .measure import keep
+from .measure import checkpoints, distributed, keep
 from .numerics import Estimate
 from .provenance import versions
 from .scan import find_sites, scan
@@ -48,9 +48,11 @@ __all__ = [
     "ablate_edges",
     "ablate_nodes",
     "build",
+    "checkpoints",
     "collect",
     "communities",
     "diff",
+    "distributed",
     "find_sites",
     "fit",
     "interactions",

@@ -1,7 +1,21 @@
 """Passes over the data: records kept between them, and what is summed over them."""
 
 from .accumulator import Accumulator
+from .checkpoints import checkpoints
 from .driver import measure, measure_all
+from .processes import distributed, team
 from .records import DEFAULT_MEMORY, Records, check_memory, keep, shares
 
-__all__ = ["DEFAULT_MEMORY", "Accumulator", "Records", "check_memory", "keep", "measure", "measure_all", "shares"]
+__all__ = [
+    "DEFAULT_MEMORY",
+    "Accumulator",
+    "Records",
+    "check_memory",
+    "checkpoints",
+    "distributed",
+    "keep",
+    "measure",
+    "measure_all",
+    "shares",
+    "team",
+]

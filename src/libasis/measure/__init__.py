@@ -3,8 +3,9 @@
 from .accumulator import Accumulator
 from .checkpoints import checkpoints
 from .driver import measure, measure_all
-from .processes import distributed, team
+from .processes import distributed, is_first, speaks, started
 from .records import DEFAULT_MEMORY, Records, check_memory, keep, shares
+from .shards import shared
 
 __all__ = [
     "DEFAULT_MEMORY",
@@ -13,9 +14,12 @@ __all__ = [
     "check_memory",
     "checkpoints",
     "distributed",
+    "is_first",
     "keep",
     "measure",
     "measure_all",
+    "shared",
     "shares",
-    "team",
+    "speaks",
+    "started",
 ]

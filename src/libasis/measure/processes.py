@@ -19,6 +19,22 @@ from ..numerics import State
 from .wire import packed, unpacked
 
 
+def started() -> tuple[int, int]:
+    """Rank and number of the processes that torchrun started; 0 of 1 without it."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def speaks() -> bool:
+    """Whether this process is the first of all to say why the run ended."""
+    rank, size = started()
+    if size == 1:
+        return True
+    with contextlib.suppress(Exception):  # where there is no store any more, the first process speaks
+        where = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        return dist.TCPStore(*where, timeout=timedelta(seconds=5)).add("libasis/said", 1) == 1
+    return rank == 0
+
+
 class Team:
     """The processes of a run; alone, it is one that sends nothing.
 
@@ -100,6 +116,12 @@ def team() -> Team | None:
     return _current.get()
 
 
+def is_first() -> bool:
+    """Whether this process is the one that writes files and says what there is to say, or alone."""
+    found = team()
+    return found is None or found.first
+
+
 @contextlib.contextmanager
 @typed
 def distributed(*, timeout: float = 1800.0) -> Iterator[Team]:
@@ -121,7 +143,7 @@ def distributed(*, timeout: float = 1800.0) -> Iterator[Team]:
     if not timeout > 0:
         raise OptionError(f"timeout is {timeout!r}; give a number of seconds above 0.")
     own = not dist.is_initialized()
-    if own and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if own and started()[1] > 1:
         try:
             dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
         except (RuntimeError, ValueError) as error:

@@ -163,6 +163,11 @@ class Sharing:
                 loaded(sums, states)
 
 
+def shared() -> bool:
+    """Whether passes are shared or kept, so that no process may see all batches."""
+    return Sharing.now() is not None
+
+
 def _differs(facts: dict[str, Any], label: str, data: str) -> LibasisError | None:
     if facts["label"] != label:
         return ProcessError(

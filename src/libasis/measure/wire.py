@@ -13,34 +13,33 @@ from torch import Tensor
 from ..numerics import State, Sums
 
 _PLAIN = "plain"
+_ON_CPU, _ELSEWHERE = "tensor", "tensor of an accelerator"
 
 
 def packed(states: Sequence[State], **facts: Any) -> bytes:
     """States, and facts that JSON can hold."""
     tensors: dict[str, Tensor] = {}
-    numbers: list[dict[str, Any]] = []
-    elsewhere = []
+    plain: list[dict[str, Any]] = []
     for place, state in enumerate(states):
-        numbers.append({name: value for name, value in state.items() if not isinstance(value, Tensor)})
+        plain.append({name: _ON_CPU if isinstance(value, Tensor) else value for name, value in state.items()})
         for name, value in state.items():
             if isinstance(value, Tensor):
                 tensors[f"{place}.{name}"] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-                elsewhere += [f"{place}.{name}"] if value.device.type != "cpu" else []
-    plain = json.dumps({"numbers": numbers, "elsewhere": elsewhere, "facts": facts})
-    return save({**tensors, _PLAIN: torch.frombuffer(bytearray(plain, "utf-8"), dtype=torch.uint8)})
+                plain[-1][name] = _ON_CPU if value.device.type == "cpu" else _ELSEWHERE
+    text = json.dumps({"states": plain, "facts": facts})
+    return save({**tensors, _PLAIN: torch.frombuffer(bytearray(text, "utf-8"), dtype=torch.uint8)})
 
 
 def unpacked(data: bytes, device: torch.device | None = None) -> tuple[list[State], dict[str, Any]]:
-    """States and facts; what was on an accelerator comes to ``device``."""
+    """States, their parts in the same order, and facts; what was on an accelerator comes to ``device``."""
     tensors = load(data)
     plain = json.loads(bytes(tensors.pop(_PLAIN).numpy()))
-    states: list[State] = plain["numbers"]
-    for name in plain["elsewhere"]:
-        tensors[name] = tensors[name].to(device)
-    for name, value in tensors.items():
-        place, _, own = name.partition(".")
-        states[int(place)][own] = value
-    return states, plain["facts"]
+    for place, state in enumerate(plain["states"]):
+        for name, value in state.items():
+            if value in (_ON_CPU, _ELSEWHERE):
+                tensor = tensors[f"{place}.{name}"]
+                state[name] = tensor.to(device) if value == _ELSEWHERE else tensor
+    return plain["states"], plain["facts"]
 
 
 def states_of(sums: Sequence[Sums]) -> list[State]:

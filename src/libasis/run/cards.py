@@ -11,6 +11,7 @@ from ..cards import FeatureCards, collect
 from ..data import FileBatches
 from ..errors import SourceError, StoreError
 from ..graphs import InteractionGraph
+from ..measure import is_first
 from ..store import check_target
 from .config import Config
 from .data import open_source, train_and_test
@@ -39,7 +40,8 @@ def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str)
         saved = FeatureCards.load(folder)
         if of.difference(saved.info.get("made_of")) is None:
             return saved
-    check_target(folder, force=True)
+    if is_first():
+        check_target(folder, force=True)
     options: dict[str, Any] = section.model_dump(include=COUNTS | NAMES)
     options.update(config.ablate.model_dump(include=SHARED))
     if section.metric is not None:
@@ -49,7 +51,8 @@ def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str)
     _name(options, opened)
     cards = collect(opened.traced, graph, opened.data.test, groups=groups, **options)
     cards = replace(cards, info={**cards.info, "held_out": opened.data.held_out, "made_of": of.to_plain()})
-    cards.save(folder, force=True)
+    if is_first():
+        cards.save(folder, force=True)
     return cards
 
 

@@ -34,7 +34,7 @@ def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str)
     """
     config = opened.config
     section = config.report
-    groups = {name: _group(name, source, config) for name, source in (section.groups or {}).items()}
+    groups = groups_of(config)
     of = opened.made_of("cards", groups, graph=digest)
     with contextlib.suppress(StoreError):  # there are none, or they are damaged
         saved = FeatureCards.load(folder)
@@ -54,6 +54,15 @@ def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str)
     if is_first():
         cards.save(folder, force=True)
     return cards
+
+
+def groups_of(config: Config) -> dict[str, Any]:
+    """The data of the groups that are compared.
+
+    Raises:
+        SourceError: one of them cannot be opened.
+    """
+    return {name: _group(name, source, config) for name, source in (config.report.groups or {}).items()}
 
 
 def _name(options: dict[str, Any], opened: Opened) -> None:

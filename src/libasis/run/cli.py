@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ def run(arguments: list[str]) -> int:
         warnings.simplefilter("ignore")
     if started()[0]:  # the first process says what there is to say
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+        logging.getLogger("libasis").setLevel(logging.CRITICAL)
         if not SHARED.intersection(arguments):
             return 0
     try:

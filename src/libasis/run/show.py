@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..basis import Basis
     from ..evaluate import GraphDiff
     from ..graphs import InteractionGraph
+    from .status import Status
 
 
 EDGE_TITLES = {"edges_total": "edges", "edges_required": "required", "edges_required_stable": "required (stable)"}
@@ -208,3 +209,17 @@ def sensitivities(found: Sequence[Mapping[str, Any]]) -> None:
         }
         table(result["rows"], f"{result['title']}: LIB against the fit of all samples and the usual threshold", heads)
         print(f"Results in {result['folder']}")
+
+
+def status(found: Status, would: Mapping[str, Sequence[str]]) -> None:
+    """The results of a run, and what commands would do."""
+    for stage in found.stages.values():
+        print(stage)
+    print(f"page: {found.page or 'not there'}")
+    count, size = found.checkpoints
+    if count:
+        print(f"checkpoints: {count} passes over the data, {size / 2**20:.1f} MiB, of a command that did not end")
+    if found.unseen:
+        print(f"Settings alone were compared: {found.unseen}")
+    for verb, steps in would.items():
+        print(f"libasis {verb} would {', then '.join(steps)}")

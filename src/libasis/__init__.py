@@ -29,7 +29,7 @@ from .graphs import Communities, InteractionGraph, Label, communities
 from .importance import rules
 from .interactions import interactions
 from .intervene import Intervention, InterventionResult, intervene
-from .measure import keep
+from .measure import checkpoints, distributed, keep
 from .numerics import Estimate
 from .provenance import versions
 from .scan import find_sites, scan
@@ -72,11 +72,13 @@ __all__ = [
     "build",
     "causal",
     "check",
+    "checkpoints",
     "circuit_tests",
     "collect",
     "communities",
     "diagnose",
     "diff",
+    "distributed",
     "edge_effects",
     "explore",
     "faithfulness",

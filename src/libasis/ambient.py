@@ -8,7 +8,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -37,6 +37,28 @@ class _Outside:
 _outside: contextvars.ContextVar[_Outside | None] = contextvars.ContextVar("outside", default=None)
 
 
+@dataclass(frozen=True)
+class Calling:
+    """A public call that runs, with what it was given.
+
+    Attributes:
+        known: what was found out of it.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    known: dict[str, Any] = field(default_factory=dict)
+
+
+_calling: contextvars.ContextVar[Calling | None] = contextvars.ContextVar("calling", default=None)
+
+
+def calling() -> Calling | None:
+    """The innermost public call that runs."""
+    return _calling.get()
+
+
 def neutral(function: Callable[P, T]) -> Callable[P, T]:
     """For a public call: inside, torch is as it is when started.
 
@@ -48,6 +70,13 @@ def neutral(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        token = _calling.set(Calling(function, args, kwargs))
+        try:
+            return inside(*args, **kwargs)
+        finally:
+            _calling.reset(token)
+
+    def inside(*args: P.args, **kwargs: P.kwargs) -> T:
         if _outside.get() is not None:
             return function(*args, **kwargs)
         with contextlib.ExitStack() as stack:

@@ -52,6 +52,10 @@ class ExportError(LibasisError):
     """The model cannot be turned into a graph by ``torch.export``; ``Chain`` is the way out."""
 
 
+class ProcessError(LibasisError):
+    """Of several processes one has ended, does not answer, or was given something else than the others."""
+
+
 class BatchError(LibasisError):
     """The batches are empty, one-shot, of the wrong structure or of the wrong shape."""
 

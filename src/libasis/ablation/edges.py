@@ -181,6 +181,8 @@ class _SectionSearch:
         new = sorted(set(counts) - set(self.scores))
         if not new:
             return
+        if self.records.count:  # shared among processes, or gone on with: a pass does not depend on those before
+            self.section.afresh()
 
         def outputs(record: Record) -> Iterator[Tensor]:
             for y in self.section.run(record, new, lasting=self.records.lasting):

@@ -128,6 +128,11 @@ class MaskedSection:
             y = self.target.decode(batch.outputs)
             yield y if counted is None else torch.where(counted[..., None], y, whole)
 
+    def afresh(self) -> None:
+        """Begin the next pass with all output features: which were changed last would decide how they are rounded."""
+        for batch in self._kept.values():
+            batch.count = None
+
     def close(self) -> None:
         """Give up all that is kept."""
         self._kept, self._forms, self.held = {}, {}, 0

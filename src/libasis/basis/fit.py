@@ -133,13 +133,12 @@ class Recursion:
         self.records, self.traced, self.choice, self.memory = records, records.traced, choice, memory
         self.rules: list[Plain] = []
         self.error = 0.0
-        statistics = SiteStatistics(self.traced)
-        found = measure(records, statistics, "statistics")
+        found = measure(records, SiteStatistics(self.traced), "statistics")
         self.names = [site.name for site in self.traced.sites]
         self.stats = dict(zip(self.names, found, strict=True))
         if none := [name for name, stats in self.stats.items() if not stats.n]:
             raise BatchError(f"No position counts at site {none[0]!r}; give a mask that leaves some.")
-        self.dtype = statistics.dtype
+        self.dtype = self.first.activations[0].dtype
 
     @cached_property
     def first(self) -> Record:

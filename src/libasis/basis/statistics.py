@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from ..cut import Record, Traced
 from ..errors import SiteError
 from ..files import memory
@@ -37,7 +35,6 @@ class SiteStatistics(Accumulator[list[StreamingMoments]]):
 
     Attributes:
         moments: one for each site; none before the first batch.
-        dtype: what the activations are computed in.
     """
 
     sums = ("moments",)
@@ -45,7 +42,6 @@ class SiteStatistics(Accumulator[list[StreamingMoments]]):
     def __init__(self, traced: Traced) -> None:
         self.traced = traced
         self.moments: list[StreamingMoments] = []
-        self.dtype = torch.float32
 
     def add(self, record: Record) -> None:
         """See `Accumulator`.
@@ -53,7 +49,6 @@ class SiteStatistics(Accumulator[list[StreamingMoments]]):
         Raises:
             SiteError: a site is too wide for this machine's memory.
         """
-        self.dtype = record.activations[0].dtype
         if not self.moments:
             _check_widths(self.traced)
             self.moments = [StreamingMoments(site.features) for site in self.traced.sites]

@@ -14,7 +14,7 @@ from ..cut import Traced
 from ..errors import ON_TRACE, BatchError, OptionError, renamed
 from ..graphs import InteractionGraph
 from ..intervene import MetricSpec, parse_metric
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import DEFAULT_MEMORY, Records, measure, shared
 from ..provenance import versions
 from .choice import Features, chosen_features
 from .compose import cards, facts
@@ -127,7 +127,8 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     model = check_fits(traced, basis)
     records = Records.of(traced, batches, 1, progress=progress)  # what is read once is not kept
     others = {str(name): Records.of(traced, own, 1, progress=progress) for name, own in (groups or {}).items()}
-    gathered = measure(records, Gathered(basis, chosen, limits, asked, seed), "cards")
+    first = records.first() if shared() else None  # of a part of the data another batch would come first
+    gathered = measure(records, Gathered(basis, chosen, limits, asked, seed, first), "cards")
     sites = _to_measure(gathered, basis, limits, memory=memory, seed=seed)
     if records.lasting or gathered.fixed:
         acting = measure(records, CardEffects(sites, gathered.metric, gathered.rows.numbers), "effects")

@@ -57,17 +57,17 @@ class DrawnSamples(Sums):
         alike: dict[Any, list[Item]] = {}
         for _, item in self.draw.items():
             alike.setdefault(_shape(item), []).append(item)
-        for items in alike.values():
-            for start in range(0, len(items), self.size):
-                yield self._joined(items[start : start + self.size])
+        parts = [items[at : at + self.size] for items in alike.values() for at in range(0, len(items), self.size)]
+        for index, items in enumerate(parts):
+            yield self._joined(items, index)
 
-    def _joined(self, items: Sequence[Item]) -> Batch:
+    def _joined(self, items: Sequence[Item], index: int) -> Batch:
         leaves = list(self.shared)
         for i in self.own:
             leaves[i] = torch.cat([item[str(i)] for item in items])
         args, kwargs = pytree.tree_unflatten(leaves, self.spec)
         targets = joined([item["target"] for item in items]) if "target" in items[0] else None
-        return Batch(args, kwargs, targets, 0)
+        return Batch(args, kwargs, targets, index)
 
 
 def _shape(item: Item) -> Any:

@@ -42,6 +42,10 @@ class Extremes(Sums):
         keys = (self.sign * values).nan_to_num(nan=-torch.inf).T.cpu()
         self._take(keys, numbers.expand(keys.shape), make)
 
+    def emptied(self) -> Extremes:
+        """See `Sums`."""
+        return Extremes(len(self.entries), self.count, self.sign)
+
     def merge(self, other: Extremes) -> None:
         """See `Sums`."""
         self._take(other.keys, other.numbers, lambda place, feature: other.entries[feature][place])

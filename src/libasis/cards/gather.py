@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -127,6 +128,14 @@ class Gathered(Accumulator["Gathered"]):
         self.evidence.add(record.numbers, features, counted, inputs, record.targets)
         self.rows.add(record)
         self.samples += record.size
+
+    def emptied(self) -> Self:
+        """See `Sums`."""
+        if self.begun:
+            return super().emptied()
+        found = copy.copy(self)
+        found.sites = [site.emptied() for site in self.sites]
+        return found
 
     def merge(self, other: Self) -> None:
         """See `Sums`; the one that has seen nothing takes over what the other's first batch decided."""

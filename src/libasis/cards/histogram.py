@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -46,6 +48,12 @@ class Histogram(Sums):
         rows = torch.arange(len(self.width), device=values.device) * (2 * HALF)
         found = torch.bincount((bins + rows).flatten(), minlength=self.counts.numel())
         self.counts = self.counts + found.view_as(self.counts)
+
+    def emptied(self) -> Histogram:
+        """See `Sums`."""
+        found = copy.copy(self)
+        found.counts = torch.zeros_like(self.counts)
+        return found
 
     def merge(self, other: Histogram) -> None:
         """See `Sums`."""

@@ -225,7 +225,7 @@ def check_reiterable(batches: Any) -> None:
 
 
 def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch]:
-    """Each item as a `Batch`; one that is a `Batch` already stays as it is.
+    """Each item as a `Batch`; one that is a `Batch` already stays as it is, with its number.
 
     Raises:
         BatchError: the iterable is empty or one-shot, or an item has another structure than the example.
@@ -233,8 +233,9 @@ def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch
     check_reiterable(batches)
     index = -1
     for index, item in enumerate(batches):
+        number = index
         if isinstance(item, Batch):
-            args, kwargs, targets = item.args, item.kwargs, item.targets
+            args, kwargs, targets, number = item.args, item.kwargs, item.targets, item.index
         else:
             inputs, targets = _separate(as_tensors(item), structure, index)
             args, kwargs = structure.split(inputs)
@@ -242,7 +243,7 @@ def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch
         first = next((v for v in [*args, *kwargs.values()] if isinstance(v, Tensor) and v.ndim), None)
         if first is not None and not len(first):
             raise BatchError(f"Batch {index} holds no samples; leave empty batches out.")
-        yield Batch(args, kwargs, targets, index)
+        yield Batch(args, kwargs, targets, number)
     if index < 0:
         raise BatchError("The batches are empty; give at least one batch.")
 

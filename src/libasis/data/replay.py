@@ -27,6 +27,18 @@ def set_random_state(state: State) -> None:
     random.setstate(state[2])
 
 
+def plain_state(state: State) -> list[Any]:
+    """A random state as plain lists and numbers."""
+    return [state[0].tolist(), [part.tolist() if isinstance(part, np.ndarray) else part for part in state[1]], state[2]]
+
+
+def state_of(plain: list[Any]) -> State:
+    """The random state of what `plain_state` gave, also after JSON."""
+    own, (name, keys, *rest), (version, words, gauss) = plain
+    numbers = (name, np.array(keys, dtype=np.uint32), *rest)
+    return torch.tensor(own, dtype=torch.uint8), numbers, (version, tuple(words), gauss)
+
+
 @contextlib.contextmanager
 def from_seed(seed: int) -> Iterator[None]:
     """What is drawn inside starts from a seed; afterwards the random state is what it was."""

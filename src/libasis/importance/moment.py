@@ -9,7 +9,7 @@ from ..anatomy import Anatomy, Mixing, read, read_mixing, why_not_affine
 from ..cut import Context, Record, Traced
 from ..errors import OptionError
 from ..measure import Accumulator
-from ..types import Matrix, Plain
+from ..types import Activations, Matrix, Plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,7 @@ class Span:
         longest: positions at the output, in the longest batch.
         not_affine: why the section is not one affine map of all positions, empty if it is.
         context: of the first batch, None where several sections are spanned.
+        like: the activation at the input in the first batch, of no samples.
     """
 
     traced: Traced
@@ -82,6 +83,7 @@ class Span:
     longest: int = 1
     not_affine: str = "was not read"
     context: Context | None = None
+    like: Activations | None = None
 
     @classmethod
     def of(cls, record: Record, traced: Traced, source: int, target: int, longest: int = 0) -> Span:
@@ -90,8 +92,9 @@ class Span:
         anatomy = read(record.contexts[source]) if target == source + 1 else several
         not_affine = why_not_affine(record.contexts[source]) if target == source + 1 else several
         context = record.contexts[source] if target == source + 1 else None
-        positions, outputs = (record.activations[site].shape[1] for site in (source, target))
-        return cls(traced, source, target, anatomy, positions, outputs, max(longest, outputs), not_affine, context)
+        like, outputs = record.activations[source][:0], record.activations[target].shape[1]
+        longest = max(longest, outputs)
+        return cls(traced, source, target, anatomy, like.shape[1], outputs, longest, not_affine, context, like)
 
     def anatomy_of(self, record: Record) -> Anatomy:
         """The anatomy in another batch, whose graph may be another one (another number of positions).

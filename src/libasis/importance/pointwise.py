@@ -12,7 +12,7 @@ from ..anatomy import Anatomy
 from ..cut import Record
 from ..measure import Accumulator
 from ..numerics import Blocks, Sums, add_gram, eigh_descending, mirrored
-from ..types import Matrix
+from ..types import Activations, Matrix
 from .moment import Cost, Moment, Span
 from .norm import NormSums
 from .totals import ShapeTotals
@@ -51,8 +51,8 @@ class _PointwiseTotals(ShapeTotals["PointwiseSums"]):
         super().__init__(name, span)
         self.readout, self.memory = readout, memory
 
-    def sums_for(self, anatomy: Anatomy, record: Record) -> PointwiseSums:
-        return PointwiseSums(anatomy, self.readout, record.activations[self.span.source])
+    def sums_for(self, anatomy: Anatomy, like: Activations) -> PointwiseSums:
+        return PointwiseSums(anatomy, self.readout, like)
 
     def add(self, record: Record) -> None:
         sums, source = self.of(record), self.span.source
@@ -64,7 +64,7 @@ class _PointwiseTotals(ShapeTotals["PointwiseSums"]):
     def finish(self) -> Moment:
         found = super().finish()
         if self.before is not None:
-            return found  # a state has no roots
+            return found  # what was put together has no roots
         root = joined([sums.root() for sums in self.shapes.values()], len(found.value))
         return replace(found, root=None if root is None else root / max(self.n, 1) ** 0.5)
 

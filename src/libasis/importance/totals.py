@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Callable
-from typing import Generic, Protocol, Self, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
@@ -13,7 +13,7 @@ from ..anatomy import Anatomy
 from ..cut import Record
 from ..measure import Accumulator
 from ..numerics import State
-from ..types import Matrix
+from ..types import Activations, Matrix
 from .moment import Cost, Moment, Span
 
 
@@ -82,6 +82,14 @@ class ShapeSums(Protocol):
         """See `Sums`."""
         ...
 
+    def state(self) -> State:
+        """See `Sums`."""
+        ...
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """See `Sums`."""
+        ...
+
 
 Sum = TypeVar("Sum", bound=ShapeSums)
 
@@ -89,11 +97,11 @@ Sum = TypeVar("Sum", bound=ShapeSums)
 class ShapeTotals(Accumulator[Moment], abc.ABC, Generic[Sum]):
     """M' from sums for each shape of batch, since each may have an anatomy of its own.
 
-    A state has their :math:`n M'` in place of the sums, which it does not need to tell apart.
+    A state has the sums of the first batch's shape; of all others together it has :math:`n M'`.
 
     Attributes:
         shapes: by anatomy.
-        before: :math:`n M'` of what was read from a state.
+        before: :math:`n M'` of what was put together, or read from a state.
         n: counted (sample, position) pairs at the section's input.
     """
 
@@ -106,14 +114,14 @@ class ShapeTotals(Accumulator[Moment], abc.ABC, Generic[Sum]):
         self.n = 0
 
     @abc.abstractmethod
-    def sums_for(self, anatomy: Anatomy, record: Record) -> Sum:
-        """Sums for a new shape, that of the record."""
+    def sums_for(self, anatomy: Anatomy, like: Activations) -> Sum:
+        """Sums for a new shape, that of a batch with such activations at the section's input."""
 
     def of(self, record: Record) -> Sum:
         """The sums of its shape."""
         anatomy = self.span.anatomy_of(record)
         if anatomy not in self.shapes:
-            self.shapes[anatomy] = self.sums_for(anatomy, record)
+            self.shapes[anatomy] = self.sums_for(anatomy, record.activations[self.span.source])
         return self.shapes[anatomy]
 
     def total(self) -> Matrix | None:
@@ -123,11 +131,34 @@ class ShapeTotals(Accumulator[Moment], abc.ABC, Generic[Sum]):
             terms.append(self.before.to(terms[0].device) if terms else self.before)
         return torch.stack(terms).sum(0) if terms else None
 
+    def settle(self) -> None:
+        """See `Sums`."""
+        told = self._told()
+        self.before, self.shapes = told.before, told.shapes
+
+    def _told(self) -> Self:
+        told = copy.copy(self)
+        first = {shape: sums for shape, sums in self.shapes.items() if shape is self.span.anatomy}
+        told.shapes = {shape: sums for shape, sums in self.shapes.items() if shape not in first}
+        told.before, told.shapes = told.total(), first
+        return told
+
     def state(self) -> State:
         """See `Sums`."""
-        told = copy.copy(self)
-        told.before, told.shapes = self.total(), {}
-        return super(ShapeTotals, told).state()
+        told = self._told()
+        first, told.shapes = list(told.shapes.values()), {}
+        found = super(ShapeTotals, told).state()
+        return {**found, **{f"first.{key}": value for sums in first for key, value in sums.state().items()}}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """See `Sums`."""
+        super().load(state)
+        if first := {key[6:]: value for key, value in state.items() if key.startswith("first.")}:
+            anatomy, like = self.span.anatomy, self.span.like
+            assert not isinstance(anatomy, str)  # noqa: S101 - the rule matched
+            assert like is not None  # noqa: S101 - of a section that was recorded
+            self.shapes = {anatomy: self.sums_for(anatomy, like)}
+            self.shapes[anatomy].load(first)
 
     def finish(self) -> Moment:
         """The moment."""

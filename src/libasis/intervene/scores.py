@@ -37,6 +37,10 @@ class BySample(Sums):
         order = numbers.argsort(stable=True)
         return numbers[order], rows[order]
 
+    def emptied(self) -> BySample:
+        """See `Sums`."""
+        return BySample()
+
     def merge(self, other: BySample) -> None:
         """See `Sums`."""
         self._parts += other._parts

@@ -1,7 +1,25 @@
 """Passes over the data: records kept between them, and what is summed over them."""
 
 from .accumulator import Accumulator
+from .checkpoints import checkpoints
 from .driver import measure, measure_all
+from .processes import distributed, is_first, speaks, started
 from .records import DEFAULT_MEMORY, Records, check_memory, keep, shares
+from .shards import shared
 
-__all__ = ["DEFAULT_MEMORY", "Accumulator", "Records", "check_memory", "keep", "measure", "measure_all", "shares"]
+__all__ = [
+    "DEFAULT_MEMORY",
+    "Accumulator",
+    "Records",
+    "check_memory",
+    "checkpoints",
+    "distributed",
+    "is_first",
+    "keep",
+    "measure",
+    "measure_all",
+    "shared",
+    "shares",
+    "speaks",
+    "started",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,21 @@ from ..numerics import State, Sums
 
 Item = dict[str, Any]
 """What is held of one sample, by name: tensors, as far as it is to be written down."""
+
+
+class _Chances:
+    """The random numbers of samples, drawn as far as they are asked for."""
+
+    def __init__(self, seed: int | Sequence[int]) -> None:
+        self._random = np.random.default_rng(seed)
+        self._drawn = np.zeros(0)
+
+    def of(self, numbers: Tensor) -> np.ndarray:
+        """``[n]``."""
+        missing = int(numbers.max()) + 1 - len(self._drawn) if len(numbers) else 0
+        if missing > 0:
+            self._drawn = np.concatenate([self._drawn, self._random.random(missing)])
+        return self._drawn[numbers.numpy()]
 
 
 class Draw(Sums):
@@ -33,18 +49,14 @@ class Draw(Sums):
 
     def __init__(self, room: float, seed: int | Sequence[int], least: int = 0) -> None:
         self.room, self.least = room, least
-        self._random = np.random.default_rng(seed)
-        self._chances = np.zeros(0)
+        self._chances = _Chances(seed)
         self._held: list[tuple[float, int, float, Item]] = []  # a heap, the highest chance first
         self._used = 0.0
         self._limit = math.inf  # samples of this chance or a higher one do not fit
 
     def chances(self, numbers: Tensor) -> np.ndarray:
         """The random numbers of samples, ``[n]``."""
-        missing = int(numbers.max()) + 1 - len(self._chances) if len(numbers) else 0
-        if missing > 0:
-            self._chances = np.concatenate([self._chances, self._random.random(missing)])
-        return self._chances[numbers.numpy()]
+        return self._chances.of(numbers)
 
     def add(self, numbers: Tensor, make: Callable[[int], Item], size: float = 1) -> None:
         """Look at samples, each of this size; ``make(row)`` is called for those that are held."""
@@ -67,6 +79,12 @@ class Draw(Sums):
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def emptied(self) -> Draw:
+        """See `Sums`."""
+        found = copy.copy(self)
+        found._held, found._used, found._limit = [], 0.0, math.inf
+        return found
 
     def merge(self, other: Draw) -> None:
         """See `Sums`."""

@@ -8,6 +8,7 @@ import torch
 
 from .accumulator import Accumulator
 from .records import Records
+from .shards import Sharing
 
 Result = TypeVar("Result")
 
@@ -24,10 +25,13 @@ def measure(records: Records, accumulator: Accumulator[Result], label: str) -> R
 
 def measure_all(records: Records, accumulators: list[Any], label: str) -> None:
     """Add all batches to several accumulators in the same passes; each is asked for its result by whoever made it."""
-    waiting = accumulators
+    waiting, sharing = accumulators, Sharing.now()
     while waiting:
-        for record in records.stream(label=label):
-            with torch.no_grad():
-                for accumulator in waiting:
-                    accumulator.add(record)
+        if sharing is not None and sharing.can(records):
+            sharing.one_pass(records, waiting, label)
+        else:
+            for record in records.stream(label=label):
+                with torch.no_grad():
+                    for accumulator in waiting:
+                        accumulator.add(record)
         waiting = [accumulator for accumulator in waiting if accumulator.another_round()]

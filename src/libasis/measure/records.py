@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,17 +22,20 @@ from tqdm import tqdm
 
 from ..arguments import typed
 from ..cut import Record, Traced
-from ..data import Replayed, Roll, check_reiterable, describe, replayed, sample_digests
-from ..data.replay import State, random_state
-from ..errors import OptionError, StoreError, first_line
+from ..data import Batch, Replayed, Roll, check_reiterable, describe, read_batches, replayed, sample_digests, size_of
+from ..data.identity import Call
+from ..data.replay import State, plain_state, random_state, state_of
+from ..errors import BatchError, OptionError, StoreError, first_line
 from ..files import scratch
 from ..types import Plain
 from .allocator import reuse_freed_memory
+from .processes import Team
+from .sizes import Sizes, input_bytes, nbytes
 
 _log = logging.getLogger("libasis")
 
 DEFAULT_MEMORY = 2**30
-AGAIN = "run again for every section"
+AGAIN, FILES = "run again for every section", "written to files"
 
 
 @dataclass
@@ -39,21 +43,27 @@ class _Kept:
     """What is known of the data and kept between passes.
 
     Attributes:
-        records: all of them, after the first complete pass; None where they are run again.
+        records: by number of the batch, after the first complete pass; None where they are run again.
         how: how they are kept, in words.
         roll: the samples.
         positions: at each site, in the longest batch.
         folder: for files.
         samples: of a part of the data, how many they are; None for all.
+        sizes: of the batches; None where nobody asked.
+        steady: whether the batches come in the same order in every pass, where somebody asked.
+        said: how they would be kept by one process, where passes are shared.
     """
 
     random: State
-    records: list[Record] | None = None
+    records: dict[int, Record] | None = None
     how: str = "kept in memory"
     roll: Roll = field(default_factory=Roll)
     positions: tuple[int, ...] = ()
     folder: TemporaryDirectory[str] | None = None
     samples: int | None = None
+    sizes: list[int] | None = None
+    steady: bool = True
+    said: str = ""
 
 
 class Records:
@@ -144,53 +154,135 @@ class Records:
     def some(self, records: list[Record]) -> Records:
         """The same cut with these records alone, which are not run again; they keep their samples' numbers."""
         found = copy.copy(self)
-        found._kept = replace(self._kept, records=records, folder=None, samples=sum(r.size for r in records))
+        kept, sizes = dict(enumerate(records)), [r.size for r in records]
+        found._kept = replace(self._kept, records=kept, folder=None, samples=sum(sizes), sizes=sizes, steady=True)
         return found
 
-    def stream(self, *, label: str = "") -> Iterator[Record]:
-        """All records, one at a time."""
+    def stream(self, *, label: str = "", some: Sequence[int] | None = None) -> Iterator[Record]:
+        """All records, one at a time, or those of some batches, in their order."""
         total: int | None = None
         with contextlib.suppress(Exception):  # a loader of an IterableDataset has no length, though it has __len__
-            total = len(self.batches)  # pyright: ignore
+            total = len(self.batches if some is None else some)  # pyright: ignore
         disable = silent(self.progress)
-        if self._kept.records is not None:
-            yield from tqdm(self._kept.records, desc=label, disable=disable, leave=False, unit="batch")
+        if self._holds(some):
+            kept = self._kept.records or {}
+            which = kept.values() if some is None else [kept[i] for i in some]
+            yield from tqdm(which, desc=label, disable=disable, leave=False, unit="batch")
         else:
             with tqdm(total=total, desc=label, disable=disable, leave=False, unit="batch") as bar:
-                for record in self._run():
+                for record in self._run(some):
                     yield record
                     bar.update()
 
+    def _holds(self, some: Sequence[int] | None) -> bool:
+        kept, sizes = self._kept.records, self._kept.sizes
+        if kept is None or some is None:  # without sizes all were kept, or none
+            return kept is not None and (sizes is None or len(kept) == len(sizes))
+        return all(i in kept for i in some)
+
     def first(self) -> Record:
         """The first record."""
-        return next(self.stream()) if self._kept.records is None else self._kept.records[0]
+        return (self._kept.records or {}).get(0) or next(self.stream())
 
-    def _run(self) -> Iterator[Record]:
+    def _run(self, some: Sequence[int] | None) -> Iterator[Record]:
         """A pass that runs the model, and keeps what fits."""
-        kept: list[Record] | None = None if self._kept.how == AGAIN else []
-        call, size, positions = self._kept.roll.call(), 0, [0] * len(self.traced.sites)
-        lasting = isinstance(self.batches, (list, tuple))  # the user holds these inputs anyway
-        for record in self.traced.stream(Replayed(self.batches, self._kept.random)):
-            digests = sample_digests(record.batch, record.size)
-            record = replace(record, numbers=call.numbers(digests, record.index))  # noqa: PLW2901
+        kept: dict[int, Record] | None = None if self._kept.how == AGAIN else dict(self._kept.records or {})
+        lasting = self._lasting_inputs
+        size = sum(
+            self._bytes(record) for record in (kept or {}).values() if not isinstance(record.activations, _OnDisk)
+        )
+        call, positions = self._kept.roll.call(), [0] * len(self.traced.sites)
+        for record in self._recorded(call, some):
             yield record
             positions = [max(p, x.shape[1]) for p, x in zip(positions, record.activations, strict=True)]
-            if kept is None:
+            if kept is None or record.index in kept:
                 continue
-            size += nbytes(record) + (0 if lasting else input_bytes(record))
+            size += self._bytes(record)
             if size > self.memory:
                 kept = self._over(kept, size)
             if kept is not None:
                 whole = record if lasting else _apart(record)
-                kept.append(whole if size <= self.memory else self._write(record, len(kept)))
+                kept[record.index] = whole if size <= self.memory else self._write(record, record.index)
         call.over()
-        self._kept.records, self._kept.positions = kept, tuple(positions)
+        self._kept.records = kept
+        if some is None:
+            self._kept.positions = tuple(positions)
 
-    def _over(self, kept: list[Record], size: int) -> list[Record] | None:
+    def _recorded(self, call: Call, some: Sequence[int] | None) -> Iterator[Record]:
+        """The records of a pass, with the numbers of their samples; of the other batches these alone are looked at."""
+        data = Replayed(self.batches, self._kept.random)
+        if some is None:
+            for record in self.traced.stream(data):
+                digests = sample_digests(record.batch, record.size)
+                yield replace(record, numbers=call.numbers(digests, record.index))
+            return
+        wanted, kept = set(some), self._kept.records or {}
+        for batch, digests in _digested(data, self.traced):
+            start, numbers = call.seen, call.numbers(digests, batch.index)
+            if not torch.equal(numbers, torch.arange(start, call.seen)):
+                raise BatchError(
+                    f"The data came in another order in a later pass, from batch {batch.index} on; fix the order (no "
+                    "sampler with a random state of its own)."
+                )
+            if batch.index in wanted:
+                yield kept.get(batch.index) or replace(next(self.traced.stream([batch])), numbers=numbers)
+
+    @property
+    def _lasting_inputs(self) -> bool:
+        return isinstance(self.batches, (list, tuple))  # the user holds these anyway
+
+    def _bytes(self, record: Record) -> int:
+        return nbytes(record) + (0 if self._lasting_inputs else input_bytes(record))
+
+    def roll_call(self, team: Team) -> bool:
+        """Learn which samples there are, and how many batches, with no model run; whether their order lasts."""
+        kept = self._kept
+        if kept.sizes is None:
+            if team.size > 1:
+                kept.random = state_of(team.share(random=plain_state(kept.random))[1]["random"])
+            data, call = Replayed(self.batches, kept.random), kept.roll.call()
+            found = []
+            for batch, digests in _digested(data, self.traced):
+                call.numbers(digests, batch.index)
+                found.append(digests)
+            call.over()
+            kept.steady = self._lasting_inputs or torch.equal(found[0], next(_digested(data, self.traced))[1])
+            kept.sizes = [len(digests) for digests in found]
+        return kept.steady
+
+    @property
+    def count(self) -> int:
+        """How many batches there are, after the roll call."""
+        return len(self._kept.sizes or ())
+
+    @property
+    def order(self) -> str:
+        """A digest of the samples in their order and of how they are cut into batches, after the roll call."""
+        which = [] if self._kept.samples is None else [r.numbers.tolist() for r in (self._kept.records or {}).values()]
+        return hashlib.sha256(repr((self._kept.roll.order, self._kept.sizes, which)).encode()).hexdigest()
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the model computes; None where it does not say."""
+        return getattr(self.traced, "device", None)
+
+    def unknown_sizes(self) -> Sizes | None:
+        """What a pass that is shared is to learn of the records; None where it is known."""
+        if self._kept.positions:
+            return None
+        return Sizes(len(self.traced.sites), inputs=not self._lasting_inputs)
+
+    def learn(self, sizes: Sizes) -> None:
+        """Take over what a pass has learned, from all processes."""
+        self._kept.positions = tuple(sizes.positions.tolist())
+        if sizes.bytes > self.memory:
+            self._kept.said = AGAIN if self._kept.folder is None else FILES
+
+    def _over(self, kept: dict[int, Record], size: int) -> dict[int, Record] | None:
         """What to do with the records so far when they take more than ``memory``."""
         if self._kept.folder is not None:
-            self._kept.how = "written to files"
-            return [r if isinstance(r.activations, _OnDisk) else self._write(r, i) for i, r in enumerate(kept)]
+            self._kept.how = FILES
+            return {i: r if isinstance(r.activations, _OnDisk) else self._write(r, i) for i, r in kept.items()}
         self._kept.how = AGAIN
         _log.info(
             "the activations take more than memory=%d bytes (%d so far): the model runs again for every section; "
@@ -248,12 +340,12 @@ class Records:
     @property
     def lasting(self) -> bool:
         """Whether the records were kept, and the next pass gives the same objects."""
-        return self._kept.records is not None
+        return self._kept.records is not None and self._kept.how != AGAIN
 
     @property
     def how(self) -> str:
-        """How activations were kept between passes, in words."""
-        return self._kept.how
+        """How activations were kept between passes, in words; of shared passes how one process alone keeps them."""
+        return self._kept.said or self._kept.how
 
     def facts(self) -> Plain:
         """What the data are, for the record.
@@ -335,6 +427,12 @@ def shares(memory: int | str, traced: Traced) -> tuple[int, int]:
     return 6 * free // 10, free // 10
 
 
+def _digested(data: Iterable[Any], traced: Traced) -> Iterator[tuple[Batch, Tensor]]:
+    """Each batch, with the digests of its samples."""
+    for batch in read_batches(data, traced.structure):
+        yield batch, sample_digests(batch, size_of((batch.args, batch.kwargs)))
+
+
 def check_memory(memory: Any) -> None:
     """Refuse what is no number of bytes.
 
@@ -343,20 +441,6 @@ def check_memory(memory: Any) -> None:
     """
     if not isinstance(memory, (int, float)) or not memory > 0:
         raise OptionError(f"memory is {memory!r}; give a number of bytes above 0.")
-
-
-def nbytes(record: Record) -> int:
-    """The size of a record's tensors in bytes, without the inputs."""
-    tensors = [*record.activations, record.targets, *record.counted]
-    for context in (*record.contexts, record.tail):
-        tensors += context.values
-    return sum(t.numel() * t.element_size() for t in tensors if isinstance(t, Tensor))
-
-
-def input_bytes(record: Record) -> int:
-    """The size of a record's inputs in bytes."""
-    leaves = pytree.tree_leaves((record.batch.args, record.batch.kwargs))
-    return sum(t.numel() * t.element_size() for t in leaves if isinstance(t, Tensor))
 
 
 def _apart(record: Record) -> Record:

@@ -66,6 +66,10 @@ class Range(Sums):
         self.low = torch.tensor(torch.inf, dtype=torch.float64)
         self.high = -self.low
 
+    def emptied(self) -> Range:
+        """See `Sums`."""
+        return Range()
+
     def add(self, values: Tensor) -> None:
         """Add values ``[n, ...]``."""
         if len(values):

@@ -37,6 +37,9 @@ class Sums:
             setattr(found, name, _emptied(getattr(self, name)))
         return found
 
+    def settle(self) -> None:
+        """Put together what a state does not tell apart, so that going on from the state gives the same to the bit."""
+
     def state(self) -> State:
         """All sums so far, and the plan, as plain tensors and numbers."""
         found: State = {}

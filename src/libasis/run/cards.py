@@ -11,6 +11,7 @@ from ..cards import FeatureCards, collect
 from ..data import FileBatches
 from ..errors import SourceError, StoreError
 from ..graphs import InteractionGraph
+from ..measure import is_first
 from ..store import check_target
 from .config import Config
 from .data import open_source, train_and_test
@@ -33,13 +34,14 @@ def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str)
     """
     config = opened.config
     section = config.report
-    groups = {name: _group(name, source, config) for name, source in (section.groups or {}).items()}
+    groups = groups_of(config)
     of = opened.made_of("cards", groups, graph=digest)
     with contextlib.suppress(StoreError):  # there are none, or they are damaged
         saved = FeatureCards.load(folder)
         if of.difference(saved.info.get("made_of")) is None:
             return saved
-    check_target(folder, force=True)
+    if is_first():
+        check_target(folder, force=True)
     options: dict[str, Any] = section.model_dump(include=COUNTS | NAMES)
     options.update(config.ablate.model_dump(include=SHARED))
     if section.metric is not None:
@@ -49,8 +51,18 @@ def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str)
     _name(options, opened)
     cards = collect(opened.traced, graph, opened.data.test, groups=groups, **options)
     cards = replace(cards, info={**cards.info, "held_out": opened.data.held_out, "made_of": of.to_plain()})
-    cards.save(folder, force=True)
+    if is_first():
+        cards.save(folder, force=True)
     return cards
+
+
+def groups_of(config: Config) -> dict[str, Any]:
+    """The data of the groups that are compared.
+
+    Raises:
+        SourceError: one of them cannot be opened.
+    """
+    return {name: _group(name, source, config) for name, source in (config.report.groups or {}).items()}
 
 
 def _name(options: dict[str, Any], opened: Opened) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from types import FrameType
@@ -15,12 +17,16 @@ from typing import Any
 import typer
 
 from ..data import from_seed
-from ..errors import LibasisError, short
+from ..errors import LibasisError, ProcessError, short
+from ..measure import speaks, started
 from . import diagnose_verbs as _diagnose_verbs  # noqa: F401 - which adds them
 from .commands import app
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
+
+SHARED = {"fit", "graph", "ablate", "report"}
+"""Commands whose work is shared among the processes that torchrun starts; the first process does the others alone."""
 
 INTERRUPTED = 130
 """What typer gives for a KeyboardInterrupt of the user's own code."""
@@ -35,6 +41,11 @@ def run(arguments: list[str]) -> int:
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+    if started()[0]:  # the first process says what there is to say
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+        logging.getLogger("libasis").setLevel(logging.CRITICAL)
+        if not SHARED.intersection(arguments):
+            return 0
     try:
         with _stopped_by_signals(), from_seed(0):  # what is shuffled or augmented is the same in every command
             code = app(args=arguments, prog_name="libasis", standalone_mode=False)
@@ -50,6 +61,8 @@ def run(arguments: list[str]) -> int:
         sentence = _sentence(error)
         if sentence is None:
             raise
+        if isinstance(error, ProcessError) and started()[0]:
+            time.sleep(2)  # whoever ended first has something better to say
         return _end(2, " ".join(sentence.split()))
 
 
@@ -79,6 +92,7 @@ def _stopped_by_signals() -> Iterator[None]:
 
 def _end(code: int, sentence: str | None) -> int:
     """Say how it ended as far as the streams still take it; what they hold back is thrown away, not tried again."""
+    sentence = sentence if sentence and speaks() else None
     for stream, text in ((sys.stdout, None), (sys.stderr, sentence)):
         try:
             if text:

@@ -50,6 +50,7 @@ Out = Annotated[
 Work = Callable[[Any, Path, Callable[[str], None] | None], dict[str, Any]]
 Force = Annotated[bool, typer.Option("--force", help="Replace results that exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Say what the command would do, and do nothing.")]
 
 
 def _version(asked: bool) -> None:
@@ -150,11 +151,16 @@ def scan(
 
 
 @app.command(epilog="Example: libasis fit libasis.toml --set fit.method=pca --set output=pca-run")
-def fit(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
+def fit(
+    file: File = Path(FILE), changes: Changes = None, force: Force = False, dry: Dry = False, as_json: Json = False
+) -> None:
     """Fit the basis at each site, on the training data."""
     from . import pipeline
 
     config, start = _read(file, changes), time.perf_counter()
+    if dry:
+        _would("fit", config, force=force, as_json=as_json)
+        return
     basis = pipeline.fit(config, force=force)
     paths = pipeline.Output(config)
     facts = {"command": "fit", "basis": paths.basis, "method": basis.method, "sites": basis.describe()}
@@ -166,11 +172,16 @@ def fit(file: File = Path(FILE), changes: Changes = None, force: Force = False, 
 
 
 @app.command(epilog="Example: libasis graph libasis.toml --set interactions.method=integrated")
-def graph(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
+def graph(
+    file: File = Path(FILE), changes: Changes = None, force: Force = False, dry: Dry = False, as_json: Json = False
+) -> None:
     """Measure the interactions of the features; fits the basis first if none is saved."""
     from . import pipeline
 
     config, start = _read(file, changes), time.perf_counter()
+    if dry:
+        _would("graph", config, force=force, as_json=as_json)
+        return
     measured = pipeline.graph(config, force=force)
     paths = pipeline.Output(config)
     if as_json:
@@ -183,11 +194,16 @@ def graph(file: File = Path(FILE), changes: Changes = None, force: Force = False
 
 
 @app.command(epilog="Example: libasis ablate libasis.toml --set ablate.metric=cross_entropy --set ablate.max_drop=0.01")
-def ablate(file: File = Path(FILE), changes: Changes = None, force: Force = False, as_json: Json = False) -> None:
+def ablate(
+    file: File = Path(FILE), changes: Changes = None, force: Force = False, dry: Dry = False, as_json: Json = False
+) -> None:
     """Count how many features and edges the model needs, on the test data; needs a saved graph."""
     from . import pipeline
 
     config, start = _read(file, changes), time.perf_counter()
+    if dry:
+        _would("ablate", config, force=force, as_json=as_json)
+        return
     result = pipeline.ablate(config, force=force)
     paths = pipeline.Output(config)
     if as_json:
@@ -205,14 +221,44 @@ def report(
         Path | None, typer.Option("--labels", metavar="FILE", help="Names of features, saved from the page.")
     ] = None,
     changes: Changes = None,
+    dry: Dry = False,
     as_json: Json = False,
 ) -> None:
     """Write the page that shows the graph, and the ablation if there is one; replaces an older page."""
     from . import pages
 
     named = [f"report.labels={json.dumps(str(labels), ensure_ascii=False)}"] if labels else []
-    page = pages.report(_read(file, [*(changes or []), *named]))
+    config = _read(file, [*(changes or []), *named])
+    if dry:
+        _would("report", config, force=True, as_json=as_json)
+        return
+    page = pages.report(config)
     show.as_json({"command": "report", "page": page}) if as_json else print(f"Page written to {page}")
+
+
+@app.command(epilog="Example: libasis status libasis.toml --set fit.method=pca")
+def status(file: File = Path(FILE), changes: Changes = None, as_json: Json = False) -> None:
+    """Say which results are there, whether they are made of what the settings say now, and what commands would do."""
+    from . import status as look
+
+    config = _read(file, changes)
+    found = look.status(config)
+    would = {verb: found.would(verb, config, force=verb == "report") for verb in ("fit", "graph", "ablate", "report")}
+    if as_json:
+        show.as_json({"command": "status", "output": config.output, **found.to_plain(), "would": would})
+    else:
+        show.status(found, would)
+
+
+def _would(verb: str, config: Config, *, force: bool, as_json: bool) -> None:
+    """What a command would do."""
+    from . import status as look
+
+    steps = look.status(config).would(verb, config, force=force)
+    if as_json:
+        show.as_json({"command": verb, "would": steps})
+    else:
+        print("\n".join(steps))
 
 
 @app.command(name="compare", epilog="Example: libasis compare experiments/*.toml --out build/results")

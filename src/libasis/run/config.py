@@ -205,6 +205,13 @@ class SensitivitySection(Table):
     edges: Yes = True
 
 
+class RunSection(Table):
+    """How a command runs; it decides no result."""
+
+    checkpoint_seconds: float = Field(default=60, ge=0, description="a number of seconds, 0 or more")
+    timeout: float = Field(default=1800, gt=0, description="a number of seconds above 0")
+
+
 class Config(Table):
     """The whole file."""
 
@@ -219,6 +226,7 @@ class Config(Table):
     report: ReportSection = Field(default=ReportSection(), description="a section")
     compare: CompareSection = Field(default=CompareSection(), description="a section")
     sensitivity: SensitivitySection = Field(default=SensitivitySection(), description="a section")
+    run: RunSection = Field(default=RunSection(), description="a section")
 
     def to_toml(self) -> str:
         """These settings as TOML, with every default written out."""

@@ -15,6 +15,7 @@ from ..evaluate import diff as diff_graphs
 from ..files import check_file
 from ..graphs import InteractionGraph
 from ..graphs.export import check_export
+from ..measure import is_first
 from ..report import MARK, Results, suggested_groups, write_page
 from ..store import check_target
 from .cards import cards_of
@@ -42,9 +43,10 @@ def report(config: Config) -> Path:
     """
     output = Output(config)
     with output.alone():
-        check_file(output.report, MARK)
-        if config.report.cards:
-            check_target(output.cards, force=True)
+        if is_first():
+            check_file(output.report, MARK)
+            if config.report.cards:
+                check_target(output.cards, force=True)
         return _report(output, config)
 
 
@@ -61,7 +63,7 @@ def _report(output: Output, config: Config) -> Path:
         title=config.report.title,
         question=config.report.question,
     )
-    return write_page(output.report, results, config.report.lang)
+    return write_page(output.report, results, config.report.lang) if is_first() else output.report
 
 
 def _labelled(output: Output, config: Config) -> InteractionGraph:

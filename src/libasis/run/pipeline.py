@@ -24,6 +24,8 @@ from ..files import alone, check_file, sync, told, write_text
 from ..graphs import InteractionGraph
 from ..importance import rules
 from ..interactions import interactions
+from ..measure import checkpoints, distributed, is_first
+from ..provenance import versions
 from ..scan import Scan, find_sites
 from ..scan import scan as scan_sites
 from ..store import Stored, check_target, digest_of, load, tidy
@@ -50,22 +52,34 @@ class Output:
         self.graph = self.root / "graph"
         self.ablation = self.root / "ablation"
         self.cards = self.root / "cards"
+        self.checkpoints = self.root / "checkpoints"
+        self.run = config.run
         self.report = Path(config.report.path) if config.report.path else self.root / "report.html"
         if self.root.exists() and not self.root.is_dir():
             raise RunError(f"output is {config.output!r}, which is a file; name a folder.")
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """The folder for this command alone; what a killed one left is tidied up first.
+        """The folder for this command alone; what a killed one left is tidied up first, or gone on with.
+
+        Under torchrun the first process has it; all share the passes over the data.
 
         Raises:
-            StoreError: another process works in it, or it cannot be written to.
+            StoreError: another command works in it, or it cannot be written to.
+            ProcessError: another process has ended or does not answer.
         """
-        with alone(self.root):
-            for path in (self.basis, self.graph, self.ablation, self.cards):
-                tidy(path)
-            self._restore()
-            yield
+        with distributed(timeout=self.run.timeout) as found:
+            if not found.first:
+                yield
+                return
+            with alone(self.root):
+                for path in (self.basis, self.graph, self.ablation, self.cards):
+                    tidy(path)
+                self._restore()
+                with checkpoints(self.checkpoints, seconds=self.run.checkpoint_seconds):
+                    yield
+                with contextlib.suppress(OSError):  # something else is in it
+                    self.checkpoints.rmdir()
 
     def _restore(self) -> None:
         """Write the settings of the last result where they are missing."""
@@ -78,7 +92,9 @@ class Output:
                     write_text(self.settings, text, SETTINGS)
 
     def save(self, result: Stored, path: Path, config: Config, *, force: bool) -> None:
-        """Save a result and its settings, which are never beside a result of others."""
+        """Save a result and its settings, which are never beside a result of others; the first process does."""
+        if not is_first():
+            return
         text = settings_of(config)
         if self.settings.exists() and self.settings.read_bytes() != text.encode():
             with told(self.settings):
@@ -94,6 +110,8 @@ class Output:
 
     def refuse(self, path: Path, force: bool) -> None:
         """Raise where ``path`` would be overwritten without ``force``, or is no result: before any work is done."""
+        if not is_first():
+            return
         if path.exists() and not force:
             raise RunError(f"{path} already exists; give --force to replace it, or another output.")
         check_target(path, force=force)
@@ -190,17 +208,31 @@ def _ablate(output: Output, opened: Opened, *, force: bool) -> Ablations:
     shared = section.model_dump(include={"max_drop", "progress", "memory"})
     shared["metric"] = load_object(section.metric, "ablate.metric") if ":" in section.metric else section.metric
     nodes = edges = None
-    if section.nodes:
+    of = {stage: opened.made_of(stage, graph=digest) for stage in ("nodes", "edges")}
+    before = same(output.ablation, of)
+    if section.nodes and not (nodes := before.nodes):
         options = section.model_dump(include={"sites", "schedule", "replacement", "where", "seed"})
         found = ablate_nodes(opened.traced, measured, test, **options, **shared)
-        nodes = made(found, opened.made_of("nodes", graph=digest))
-    if section.edges:
+        nodes = made(found, of["nodes"])
+    if section.edges and not (edges := before.edges):
         options = section.model_dump(include={"sections", "search", "stable"})
         found = ablate_edges(opened.traced, measured, test, **options, **shared)
-        edges = made(found, opened.made_of("edges", graph=digest))
+        edges = made(found, of["edges"])
     result = Ablations(nodes, edges, opened.data.held_out, {"config": settings_of(config)})
     output.save(result, output.ablation, config, force=force)
     return result
+
+
+def same(path: Path, of: Mapping[str, MadeOf]) -> Ablations:
+    """What is left of saved scores: those of this version that were made of the same."""
+    found: dict[str, Any] = {"nodes": None, "edges": None}
+    with contextlib.suppress(StoreError):
+        saved = Ablations.load(path)
+        for stage, now in of.items():
+            result = getattr(saved, stage)
+            if result is not None and result.info.get("versions") == versions():
+                found[stage] = None if now.difference(result.info.get("made_of")) else result
+    return Ablations(**found, held_out=False)
 
 
 def saved_ablations(output: Output) -> Ablations:
@@ -250,7 +282,7 @@ def rule_of(moments: str | RuleTable) -> Any:
 
 def _fit(output: Output, opened: Opened, *, force: bool) -> Basis:
     section = opened.config.fit
-    check_target(output.basis, force=force)
+    output.refuse(output.basis, force)
     options: Mapping[str, Any] = {**section.model_dump(), "moments": rule_of(section.moments)}
     basis = fit_basis(opened.traced, opened.data.train, **options)
     basis = made(basis, opened.made_of("basis"), config=settings_of(opened.config))

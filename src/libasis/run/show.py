@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..diagnose import Diagnosis
     from ..evaluate import GraphDiff
     from ..graphs import InteractionGraph
+    from .status import Status
 
 
 EDGE_TITLES = {"edges_total": "edges", "edges_required": "required", "edges_required_stable": "required (stable)"}
@@ -231,3 +232,17 @@ def diagnosis(found: Diagnosis) -> None:
     ]
     table([{"input": one.pop("set to normal values"), **one} for one in inputs], "Inputs, one at a time", heads)
     table([row(one["set"], one) for one in found.tested_sets if len(one["members"]) > 1], "Inputs together", heads)
+
+
+def status(found: Status, would: Mapping[str, Sequence[str]]) -> None:
+    """The results of a run, and what commands would do."""
+    for stage in found.stages.values():
+        print(stage)
+    print(f"page: {found.page or 'not there'}")
+    count, size = found.checkpoints
+    if count:
+        print(f"checkpoints: {count} passes over the data, {size / 2**20:.1f} MiB, of a command that did not end")
+    if found.unseen:
+        print(f"Settings alone were compared: {found.unseen}")
+    for verb, steps in would.items():
+        print(f"libasis {verb} would {', then '.join(steps)}")

@@ -12,7 +12,7 @@ from ...anatomy import Anatomy
 from ...cut import Record
 from ...measure import Accumulator
 from ...numerics import Blocks, Sums, even, slices
-from ...types import Matrix
+from ...types import Activations, Matrix
 from ..moment import Cost, Moment, Span
 from ..norm import NormSums
 from ..pointwise import PointwiseSums
@@ -82,9 +82,8 @@ class AttentionTotals(ShapeTotals["AttentionSums"]):
         super().__init__(name, span)
         self.form, self.readout, self.memory = form, readout, memory
 
-    def sums_for(self, anatomy: Anatomy, record: Record) -> AttentionSums:
+    def sums_for(self, anatomy: Anatomy, like: Activations) -> AttentionSums:
         """See `ShapeTotals`."""
-        like = record.activations[self.span.source]
         blocks = self.form.blocks or Blocks.on(like.device, self.memory)
         return AttentionSums(anatomy, self.readout, like, blocks, short=self.form.short, probed=self.probed)
 

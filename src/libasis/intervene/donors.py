@@ -113,9 +113,7 @@ class Donors(Accumulator["Donors"]):
             )
         return torch.cat([self.vectors(place, site) for place in range(len(self))])
 
-    def stand_ins(
-        self, record: Record, site: int, *, counted: bool = True, place: int | None = None
-    ) -> Activations:
+    def stand_ins(self, record: Record, site: int, *, counted: bool = True, place: int | None = None) -> Activations:
         """Each sample's activation with that of its donor in its place, ``[batch, position, d]``.
 
         Args:

@@ -110,7 +110,7 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
     ]
     known.learn(asked)
     jobs = [
-        _Section(graph, l, chosen[l], tested[l], known, tuple(to), controls, measured, seed, memory)
+        _SectionRuns(graph, l, chosen[l], tested[l], known, tuple(to), controls, measured, seed, memory)
         for l in range(len(graph.edges))
     ]
     measure_all(records, jobs, "edges by intervention")
@@ -191,7 +191,7 @@ class _Run:
     edges: tuple[int, ...]
 
 
-class _Section(Accumulator["_Section"]):
+class _SectionRuns(Accumulator["_SectionRuns"]):
     """What replacements at a site do to the features of the next.
 
     Attributes:
@@ -261,7 +261,7 @@ class _Section(Accumulator["_Section"]):
     def _scores(self, record: Record, output: Tensor) -> tuple[Vector, Vector]:
         return self.metric.scores(output, self.metric.targets(record))
 
-    def finish(self) -> _Section:
+    def finish(self) -> _SectionRuns:
         """See `Accumulator`."""
         return self
 

@@ -21,7 +21,7 @@ from ..intervene.donors import Donors
 from ..measure import DEFAULT_MEMORY, Records, measure
 from ..numerics import clamp, slices
 from ..types import Activations, Matrix, Plain
-from .group import SHOWN, Group, Samples, Show, Shown
+from .group import SHOWN, Inquiry, Samples, Show, Shown
 from .paths import MISS, Added, add_up
 from .points import Points
 from .results import Contributions
@@ -86,7 +86,7 @@ def contributions(  # noqa: PLR0913 - keyword options of the public face
         OptionError: an option is not allowed, or the contributions do not add up.
         BatchError: the batches are empty, one-shot or have no targets where they are needed.
     """
-    group = Group.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
+    group = Inquiry.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
     place = group.site(site)
     target = Target.of(output, group.basis, position, place)
     origins = _Origins(group, place, baseline, seed)
@@ -102,8 +102,8 @@ def contributions(  # noqa: PLR0913 - keyword options of the public face
     info = {**group.facts(), "seed": seed, "n_steps": n_steps, "baselines": origins.count}
     labels = {i: group.labels[key] for i in range(group.basis[place].k) if (key := f"{site}:{i}") in group.labels}
     words = target.words
-    if isinstance(output, int) and shown.contents is not None:
-        words = f"output {shown.output(output, found.outputs)}"
+    if target.metric is None and target.site is None:
+        words = target.told(found.outputs, shown.output)
     return found.result(site, words, origins.words, labels, shown.plain(), info)
 
 
@@ -118,7 +118,7 @@ def _answers(record: Record, rows: Tensor, which: Tensor | None, shown: Shown) -
 class _Origins:
     """The baselines of a batch, one after the other."""
 
-    def __init__(self, group: Group, site: int, baseline: Any, seed: int) -> None:
+    def __init__(self, group: Inquiry, site: int, baseline: Any, seed: int) -> None:
         self.site, self.mean = site, group.basis[site].mean
         self.donors: Donors | None = None
         self.count, self.baseline = 1, baseline

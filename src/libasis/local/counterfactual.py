@@ -19,10 +19,10 @@ from ..measure import DEFAULT_MEMORY, Accumulator, Records, measure
 from ..numerics.means import Mean, Range
 from ..types import Plain, Vector
 from .decision import Decision
-from .group import Group, Samples, Show, Shown
+from .group import Inquiry, Samples, Show, Shown
 from .points import Points
 from .results import Counterfactuals
-from .search import Reach, Search
+from .search import Reach, Flipping
 from .target import Output, Target
 
 
@@ -78,7 +78,7 @@ def counterfactual(  # noqa: PLR0913 - keyword options of the public face
         OptionError: an option is not allowed.
         BatchError: the batches are empty or one-shot, or nothing varies in what was observed.
     """
-    group = Group.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
+    group = Inquiry.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
     place = group.site(site)
     target = Target.of(output, group.basis, position, place)
     if not math.isfinite(threshold):
@@ -94,16 +94,18 @@ def counterfactual(  # noqa: PLR0913 - keyword options of the public face
             decision = Decision.of(record, place, target, threshold, to)
             points = Points(record, place, target, decision.before, memory)
             if not decision.classes:
-                words = f"{target.words} above {threshold:g}"
+                count = outputs_of(record.output).shape[-1] if target.metric is None and target.site is None else 0
+                name = target.told(count, shown.output) if count else target.words
+                words = f"{name} above {threshold:g}"
             for row in rows.tolist():
-                found.append(_of_sample(Search(points, row, reach, decision), most, shown))
+                found.append(_of_sample(Flipping(points, row, reach, decision), most, shown))
     labels = {i: group.labels[key] for i in range(group.basis[place].k) if (key := f"{site}:{i}") in group.labels}
     found.sort(key=lambda one: one["sample"])
     info = {**group.facts(), "observed": data.facts(), "threshold": threshold}
     return Counterfactuals(site, words, found, most, labels, shown.plain(), info)
 
 
-def _of_sample(search: Search, most: int, shown: Shown) -> Plain:
+def _of_sample(search: Flipping, most: int, shown: Shown) -> Plain:
     """What was found of one sample; what flips is run once more, as it will be told."""
     record, row, decision = search.points.record, search.row, search.decision
     before = int(decision.before[row])
@@ -145,7 +147,7 @@ def _of_sample(search: Search, most: int, shown: Shown) -> Plain:
     }
 
 
-def _numbers(search: Search, change: Vector) -> Tensor:
+def _numbers(search: Flipping, change: Vector) -> Tensor:
     decision, site = search.decision, search.points.site
     rows = torch.tensor([search.row])
     return search.points.outputs(rows, search.at(change[None]), lambda r, x, _: decision.numbers(r, site, x))
@@ -158,7 +160,7 @@ def _namer(decision: Decision, shown: Shown, count: int) -> Callable[[int], str]
     return lambda number: shown.output(number, count)
 
 
-def _inputs(search: Search, change: Vector, shown: Shown) -> list[Plain] | None:
+def _inputs(search: Flipping, change: Vector, shown: Shown) -> list[Plain] | None:
     """The columns of the sample before and after, where the site holds a table's inputs."""
     contents, record = shown.contents, search.points.record
     if contents is None or contents.columns is None:

@@ -69,7 +69,7 @@ class Show(Naming):
 
 
 @dataclass(eq=False)
-class Group:
+class Inquiry:
     """The samples in question among the data.
 
     Attributes:
@@ -89,7 +89,7 @@ class Group:
     @classmethod
     def of(
         cls, traced: Traced, given: Any, batches: Any, samples: Samples, *, memory: int, progress: bool | None
-    ) -> Group:
+    ) -> Inquiry:
         """Read what every call is given.
 
         Raises:

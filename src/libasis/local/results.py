@@ -11,12 +11,24 @@ from torch import Tensor
 
 from .. import pages
 from ..arguments import typed
-from ..numerics import Estimate, paired
+from ..numerics import half_width
 from ..store import Stored, listed
 from ..types import Matrix, Plain, Vector
 
 AGREE, PARTLY = 0.1, 0.5
 """Disagreements below are called agreement, and agreement in part."""
+
+
+LEAST = 5
+"""Samples for an interval."""
+
+
+def _interval(values: Vector) -> tuple[float | None, float | None]:
+    """The 95% interval of a mean over samples (Student's t); none for few."""
+    if len(values) < LEAST:
+        return None, None
+    mean, width = float(values.mean()), half_width(len(values) - 1) * float(values.std()) / len(values) ** 0.5
+    return mean - width, mean + width
 
 
 class _Local(Stored):
@@ -82,10 +94,6 @@ class Contributions(_Local, kind="contributions"):
         """The change without all contributions and the rest ``[n]``."""
         return self.change - self.contributions.sum(1) - self.outside
 
-    def estimates(self) -> list[Estimate]:
-        """The mean of each feature's contribution over the samples, with interval; without one for few samples."""
-        return [paired(column) for column in self.contributions.T]
-
     def rows(self) -> list[Plain]:
         """A row per feature, the largest mean contribution first; then what the basis leaves out, and the residual."""
         size = self.contributions.abs().mean(0)
@@ -103,13 +111,13 @@ class Contributions(_Local, kind="contributions"):
     def _row(self, name: str, values: Vector, label: str | None = None, moved: Vector | None = None) -> Plain:
         whole = float(self.change.mean())
         mean = float(values.mean())
-        estimate = paired(values) if len(values) > 1 else None
+        low, high = _interval(values)
         return {
             "part": name,
             "label": label,
             "contribution": mean,
-            "low": None if estimate is None else estimate.low,
-            "high": None if estimate is None else estimate.high,
+            "low": low,
+            "high": high,
             "share": mean / whole if whole else None,
             "moved_sd": None if moved is None else float(moved.mean()),
             "samples": len(values),
@@ -236,13 +244,13 @@ class InputSensitivity(_Local, kind="input-sensitivity"):
             finite, derivative = (
                 torch.stack([found[n][p, q] for n in there]) for found in (self.finite, self.derivative)
             )
-            estimate = paired(finite) if len(there) > 1 else None
+            low, high = _interval(finite)
             yield {
                 **head,
                 "part": part,
                 "finite": float(finite.mean()),
-                "low": None if estimate is None else estimate.low,
-                "high": None if estimate is None else estimate.high,
+                "low": low,
+                "high": high,
                 "derivative": float(derivative.mean()),
                 "slope": None if self.slopes is None else float(self.slopes[:, p, q].mean()),
                 "disagreement": float(self.disagreement[0, q]),

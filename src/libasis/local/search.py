@@ -48,7 +48,7 @@ class Reach:
     allowed: Tensor
 
 
-class Search:
+class Flipping:
     """The search for one sample.
 
     Args:

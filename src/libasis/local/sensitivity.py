@@ -22,7 +22,7 @@ from ..intervene.scores import AT_ONCE
 from ..measure import DEFAULT_MEMORY, Records, measure
 from ..numerics import clamp, slices
 from ..types import Activations, Matrix, Plain, Vector
-from .group import SHOWN, Group, Samples, Show, Shown
+from .group import SHOWN, Inquiry, Samples, Show, Shown
 from .inputs import Inputs, Part
 from .results import InputSensitivity
 from .target import Output, Target
@@ -86,7 +86,7 @@ def sensitivity(  # noqa: PLR0913 - keyword options of the public face
         BatchError: the batches are empty, one-shot or have no targets where they are needed.
         SiteError: an operation has no derivative.
     """
-    group = Group.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
+    group = Inquiry.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
     place = group.site(site)
     chosen = _features(group.basis[place], features)
     if not (noise > 0 and math.isfinite(noise)) or draws < 1:
@@ -94,13 +94,16 @@ def sensitivity(  # noqa: PLR0913 - keyword options of the public face
     target = Target.of(output, group.basis, position, -1)
     data = group.records if observed is None else Records.of(traced, observed, 1, progress=progress)
     inputs = measure(data, Inputs(show or Show(), patch), "inputs")
-    job = _Job(traced, group.basis, inputs, target, place, chosen, noise, draws, fill, seed, memory)
+    job = _Measuring(traced, group.basis, inputs, target, place, chosen, noise, draws, fill, seed, memory)
     shown, found = Shown(show or Show()), []
+    words = target.words
     for record, rows in group.batches("sensitivity"):
         inputs.check(inputs.of(record.batch), fill)
         shown.add(record, rows, job.answers(record, rows, shown))
         found += job.batch(record, rows)
-    return job.result(found, group, shown)
+        if target.metric is None and target.site is None:
+            words = target.told(outputs_of(record.output).shape[-1], shown.output)
+    return job.result(found, group, shown, words)
 
 
 def _features(site: SiteBasis, given: Sequence[int] | None) -> list[int]:
@@ -127,7 +130,7 @@ class _OfSample:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _Measuring:
     """What to measure, and how."""
 
     traced: Traced
@@ -272,12 +275,12 @@ class _Job:
         scale = self.inputs.show.scale(x[0].numel())
         return found if scale is None else found / scale[1][:, None, None]
 
-    def result(self, found: Sequence[_OfSample], group: Group, shown: Shown) -> InputSensitivity:
+    def result(self, found: Sequence[_OfSample], group: Inquiry, shown: Shown, words: str) -> InputSensitivity:
         """All of them, in the order of the samples' numbers."""
         found = sorted(found, key=lambda one: one.number)
         longest = max(found, key=lambda one: len(one.parts)).parts
         site = self.basis[self.place].name
-        quantities = [f"{site}:{i}" for i in self.chosen] + [self.target.words]
+        quantities = [f"{site}:{i}" for i in self.chosen] + [words]
         pairs = [
             torch.stack([torch.cat([one.finite for one in found]), torch.cat([one.derivative for one in found])]),
             torch.cat([one.noise for one in found], 1),

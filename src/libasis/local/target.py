@@ -86,6 +86,12 @@ class Target:
             raise OptionError(f"output is a feature of {own.name!r}; name a site behind {names[after]!r}.")
         return cls(f"feature {own.name}:{number}", index, own, number, position=position)
 
+    def told(self, count: int, name: Callable[[int, int], str]) -> str:
+        """What it is in words, where it is an output of so many: ``name(number, count)`` names one."""
+        if count == 1:
+            return "the output"
+        return self.words if self.index is None else f"output {name(self.index, count)}"
+
     def fixed(self, record: Record) -> tuple[Target, Tensor | None]:
         """The target for a batch, and the output of each sample that it takes ``[batch]`` where it takes the largest.
 

@@ -19,7 +19,8 @@ from .diff import write_diff
 from .edges import draw_calibration, write_edges
 from .evaluation import draw_needed, draw_recovered, draw_sensitivity
 from .figures import draw_edge_curves, draw_node_curves, draw_spectra
-from .local import write_contributions, write_counterfactuals, write_sensitivity
+from .inputs import write_sensitivity
+from .local import write_contributions, write_counterfactuals
 from .page import notebook_frame, write_page
 from .picture import draw_graph
 from .results import Results, suggested_groups

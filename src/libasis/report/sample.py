@@ -54,10 +54,11 @@ def picture(entry: Mapping[str, Any], boxes: Sequence[Box], values: Sequence[flo
         for (top, left, h, w), v in zip(boxes, values, strict=False)
         if most and math.isfinite(v)
     )
+    faint = ' opacity=".55"' if rects else ""  # so that the colours on it can be told apart
     alt = escape(words("picture_alt", sample=str(entry["sample"]), width=width, height=height))
     return (
         f'<svg class="l-picture" viewBox="0 0 {width} {height}" role="img" aria-label="{alt}">'
-        f'<image href="data:image/png;base64,{data}" width="{width}" height="{height}"/>{rects}</svg>'
+        f'<image href="data:image/png;base64,{data}" width="{width}" height="{height}"{faint}/>{rects}</svg>'
     )
 
 

@@ -8,6 +8,7 @@ from .design import ABDesign, PlannedMetric, ab_design
 from .metrics import ABMetric
 from .outcome import ABOutcome, Look, MetricOutcome
 from .sequences import exact_rate
+from .value import ValueEstimate, ValueInput, value
 
 __all__ = [
     "ABDesign",
@@ -17,7 +18,10 @@ __all__ = [
     "Look",
     "PlannedMetric",
     "SampleRatioError",
+    "ValueEstimate",
+    "ValueInput",
     "ab_analyse",
     "ab_design",
     "exact_rate",
+    "value",
 ]

@@ -17,6 +17,7 @@ import typer
 from ..data import from_seed
 from ..errors import LibasisError, short
 from . import diagnose_verbs as _diagnose_verbs  # noqa: F401 - which adds them
+from . import practice_verbs as _practice_verbs  # noqa: F401 - which adds them
 from .commands import app
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -113,5 +114,6 @@ EXTRAS = {
     "PIL": "data",
     "pyarrow": "data",
     "sklearn": "demo",
+    "statsmodels": "practice",
     "transformers": "hf",
 }

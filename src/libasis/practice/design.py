@@ -143,11 +143,13 @@ def ab_design(  # noqa: PLR0913 - keyword options of the public face
     A rate needs :math:`(z_{1-\alpha/2} \sqrt{2 \bar p \bar q} + z_{1-\beta} \sqrt{p_1 q_1 + p_0 q_0})^2 / \delta^2`
     units in each group of equal groups, a mean about :math:`16 s^2 / \delta^2` at the usual risks (Student's t
     decides). A covariate that is known before takes the factor :math:`1 - \rho^2`, rows of one unit the factor
-    :math:`1 + (m - 1) \mathrm{icc}`. The test is won if one of S metrics of success is better and all G guardrails are no worse than
-    their margins: so each success has the risk :math:`\alpha / S`, guardrails keep theirs, and each of them the power
-    :math:`1 - \beta / (G + 1)`, so that all guardrails hold and success shows with the power asked for (Schultzberg et
-    al. 2024, arXiv 2402.11609). Read at every look (always-valid) the same takes more units at most, and ends early
-    where the effect is large.
+    :math:`1 + (m - 1) \mathrm{icc}`.
+
+    The test is won if one of S metrics of success is better and all G guardrails are no worse than their margins. So
+    each success has the risk :math:`\alpha / S`, guardrails keep theirs, and each metric has the power :math:`1 - \beta
+    / (G + 1)`, so that all guardrails hold and success shows with the power asked for (Schultzberg et al. 2024, arXiv
+    2402.11609). Read at every look (always-valid) the same takes more units at most, and ends early where the effect
+    is large.
 
     Args:
         success: metrics of which one must get better, each with baseline, effect, and sd if it is no rate.

@@ -205,6 +205,27 @@ class SensitivitySection(Table):
     edges: Yes = True
 
 
+class PracticeSection(Table):
+    """What ``libasis practice`` knows of the plant or product: rates, costs, the metrics of a comparison."""
+
+    change: str = Field(default="", description="a text")
+    results: Names = None
+    rows_per_day: float | None = Field(default=None, gt=0, description="a number above 0")
+    events_per_day: float | None = Field(default=None, gt=0, description="a number above 0")
+    false_alarms: float = Field(default=0.01, gt=0, lt=1, description="a number between 0 and 1")
+    detection: float = Field(default=0.9, gt=0, lt=1, description="a number between 0 and 1")
+    owners: dict[str, str] = Field(default={}, description="a table of stages and who answers for each")
+    success: list[dict[str, str | int | float]] = Field(default=[], description="a list of tables of a metric each")
+    guardrails: list[dict[str, str | int | float]] = Field(default=[], description="a list of tables of a metric each")
+    traffic: float | None = Field(default=None, gt=0, description="a number above 0")
+    analysis: Literal["fixed", "always-valid"] = Field(default="fixed", description='"fixed" or "always-valid"')
+    value: dict[str, float | list[float] | dict[str, float | str]] = Field(
+        default={}, description="a table of numbers or ranges [low, likely, high]"
+    )
+    formula: Text = None
+    unit: str = Field(default="", description="a text")
+
+
 class RunSection(Table):
     """How a command runs; it decides no result."""
 
@@ -224,6 +245,7 @@ class Config(Table):
     interactions: InteractionsSection = Field(default=InteractionsSection(), description="a section")
     ablate: AblateSection = Field(default=AblateSection(), description="a section")
     report: ReportSection = Field(default=ReportSection(), description="a section")
+    practice: PracticeSection = Field(default=PracticeSection(), description="a section")
     compare: CompareSection = Field(default=CompareSection(), description="a section")
     sensitivity: SensitivitySection = Field(default=SensitivitySection(), description="a section")
     run: RunSection = Field(default=RunSection(), description="a section")
@@ -242,6 +264,19 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
     settings = toml.override(toml.read(Path(path)), changes)
     changed = {change.partition("=")[0].replace(" ", "") for change in changes}
     return parse_config(settings, where=str(path), changed=changed)
+
+
+def read_practice(path: Path | None, changes: Sequence[str] = ()) -> PracticeSection:
+    """The section [practice] alone: it needs neither model nor data, nor a file.
+
+    Raises:
+        ConfigError: as `read_config`.
+    """
+    settings = toml.override({} if path is None else toml.read(path), changes)
+    nowhere = {"source": "none"}
+    changed = {change.partition("=")[0].replace(" ", "") for change in changes}
+    where = "--set" if path is None else str(path)
+    return parse_config({"model": nowhere, "data": nowhere, **settings}, where=where, changed=changed).practice
 
 
 def parse_config(settings: dict[str, Any], *, where: str = "settings", changed: set[str] | None = None) -> Config:

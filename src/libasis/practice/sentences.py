@@ -1,0 +1,61 @@
+"""What a plan says, in both languages."""
+
+from __future__ import annotations
+
+import functools
+import math
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+from ..errors import OptionError
+from ..types import Plain
+
+
+@functools.cache
+def _all() -> dict[str, dict[str, str]]:
+    return tomllib.loads(files(__package__ or "").joinpath("sentences.toml").read_text(encoding="utf-8"))
+
+
+def line(kind: str, **values: Any) -> Plain:
+    """A sentence as plain data: its kind and what fills it."""
+    return {"kind": kind, "values": values}
+
+
+def said(one: Plain, lang: str) -> str:
+    """The sentence of a `line`, in a language.
+
+    Raises:
+        OptionError: the language is unknown.
+    """
+    values = dict(one["values"])
+    words = words_of(lang)
+    for key in ("verdict", "stage"):
+        if key in values:
+            values[key] = words.get(f"{key}_{values[key]}", values[key])
+    if "of" in values:  # a sentence about another one
+        values["text"] = said(values.pop("of"), lang)
+    return words[one["kind"]].format(**values)
+
+
+def words_of(lang: str) -> dict[str, str]:
+    """All words of a language.
+
+    Raises:
+        OptionError: it is unknown.
+    """
+    if lang not in _all():
+        raise OptionError(f'lang is {lang!r}; it must be "en" or "ja".')
+    return _all()[lang]
+
+
+def percent(value: float) -> str:
+    """A share, with the digits that tell it from 0 and 1."""
+    digits = 0 if value == 0 or 0.1 <= abs(value) <= 0.9 or abs(value) >= 1 else 1
+    small = 0 < abs(value) < 0.001
+    return f"{value:.2g}" if small else f"{value:.{digits}%}".replace(".0%", "%")
+
+
+def quantity(value: float | None) -> str:
+    """A number to four digits."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4g}"

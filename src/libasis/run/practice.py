@@ -1,0 +1,75 @@
+"""`libasis practice`: settings and saved results become a plan, as a page and as texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import OptionError, did_you_mean, short
+from ..files import check_file
+from ..practice import ABMetric, PracticePlan, ab_design, practice_plan, value
+from ..practice.plan import MARK as TEXT_MARK
+from ..report import MARK
+from ..store import check_target, load
+from .config import PracticeSection, read_practice
+
+PAGE, RESULT = "plan.html", "plan"
+TEXTS = {"en": "plan.md", "ja": "plan.ja.md"}
+
+
+def run_practice(
+    file: Path | None, results: Sequence[Path], changes: Sequence[str], out: Path, lang: str, *, force: bool
+) -> tuple[PracticePlan, list[Path]]:
+    """The plan, and the files that show it.
+
+    Raises:
+        LibasisError: settings or results are wrong, or the folder holds other files of these names.
+    """
+    settings = read_practice(file, changes)
+    check_file(out / PAGE, MARK)
+    check_target(out / RESULT, force=force)
+    for name in TEXTS.values():
+        check_file(out / name, TEXT_MARK)
+    found = plan_of(settings, results)
+    pages = [found.to_html(out / PAGE, lang)]
+    pages += [found.to_markdown(out / name, one) for one, name in TEXTS.items()]
+    found.save(out / RESULT, force=force)
+    return found, pages
+
+
+def plan_of(settings: PracticeSection, results: Sequence[Path]) -> PracticePlan:
+    """The plan of settings and saved results.
+
+    Raises:
+        LibasisError: a result is none or of another kind, or a setting is not allowed.
+    """
+    given: list[Any] = [load(path) for path in [*map(Path, settings.results or []), *results]]
+    if settings.success:
+        metrics = [[_metric(one) for one in several] for several in (settings.success, settings.guardrails)]
+        given.append(ab_design(*metrics, traffic=settings.traffic, analysis=settings.analysis))
+    if settings.value:
+        given.append(
+            value(settings.value, **({"formula": settings.formula} if settings.formula else {}), unit=settings.unit)
+        )
+    return practice_plan(
+        given,
+        change=settings.change,
+        rows_per_day=settings.rows_per_day,
+        events_per_day=settings.events_per_day,
+        false_alarms=settings.false_alarms,
+        detection=settings.detection,
+        owners=settings.owners,
+    )
+
+
+def _metric(table: dict[str, Any]) -> ABMetric:
+    known = list(ABMetric.__dataclass_fields__)
+    for key in table:
+        if key not in known:
+            raise OptionError(
+                f"A metric of [practice] has {short(key)}{did_you_mean(key, known)}; keys are {', '.join(known)}."
+            )
+    if "name" not in table:
+        raise OptionError("A metric of [practice] has no name; write name, baseline and effect (or margin).")
+    return ABMetric(**{k: float(v) if isinstance(v, int) and not isinstance(v, bool) else v for k, v in table.items()})

@@ -24,7 +24,7 @@ from .ranking import importances, shares, stability
 from .result import Diagnosis
 from .sentences import finding, say
 from .sets import SetTest, sets_tested
-from .units import benjamini_hochberg, blocks, differ, means
+from .units import LONG, benjamini_hochberg, blocks, differ, means
 
 MOST = 128
 """Inputs that are tested; of more those by which the groups differ most, and those that the model uses most."""
@@ -257,7 +257,7 @@ def _differences(effects: Effects) -> list[Plain]:
         gaps.append(float(a.mean() - b.mean()))
         both = []
         for one, two in ((a, b), (np.abs(a), np.abs(b))):
-            own = effects.units or (blocks(len(one), one), blocks(len(two), two))
+            own = effects.units or tuple(blocks(len(rows), rows, factor=LONG) for rows in (one, two))
             both.append(differ(means(one, own[0]), means(two, own[1])))
         ps.append(min(1.0, 2 * min(both)))
     return [{"difference": gap, "q": q} for gap, q in zip(gaps, benjamini_hochberg(ps), strict=True)]

@@ -123,7 +123,8 @@ class Effects:
         """The p-value of the inputs doing no more than edits of the same size in random directions; None of few values.
 
         The rank of the score that the edit leaves, on some rows, among those that random directions of the standardised
-        inputs leave: (b + 1) / (m + 1). By the score, since an edit far larger than it needs to be ends many alarms.
+        inputs leave: (b + 1) / (m + 1). By the score, since an edit far larger than it needs to be ends many alarms; no
+        lower than is usual for normal rows, since further than that is not back to normal.
         """
         change, own = self.exchange, self.exchange.columns(effect.inputs)
         if change.rows.shape[1] < FEWEST or len(own) == change.rows.shape[1]:
@@ -132,7 +133,9 @@ class Effects:
         rows, edited = change.rows[at], change.matched(effect.inputs, 0)[0][at]
         sizes = ((edited - rows) / change.deviation).norm(dim=1)
         count = max(CONTROLS, int(tests / LEVEL * 1.25))
-        drawn, reached = change.random(at, sizes, count).mean(1), change.scores(edited, 0, at).mean()
+        usual = float(self.normal_base.median())
+        drawn = change.random(at, sizes, count).clamp(min=usual).mean(1)
+        reached = change.scores(edited, 0, at).clamp(min=usual).mean()
         return (int((drawn <= reached).sum()) + 1) / (count + 1)
 
 

@@ -12,6 +12,8 @@ from ..numerics import two_sided_t
 
 FACTOR = 2.5
 """Autocorrelation times in a block: shorter blocks still depend on each other."""
+LONG = 4.0
+"""The same where spreads are compared, which depend for longer."""
 ROWS = 20
 """Of fewer rows no autocorrelation is estimated."""
 
@@ -35,10 +37,10 @@ def time_of(values: np.ndarray) -> float:
     return float(1 + 2 * rho[1 : int(below[0]) if len(below) else len(rho)].sum())
 
 
-def blocks(count: int, *series: np.ndarray) -> np.ndarray:
+def blocks(count: int, *series: np.ndarray, factor: float = FACTOR) -> np.ndarray:
     """The block of each row: as long as it takes for blocks to be nearly independent, one row each where rows are."""
     time = max((time_of(one) for one in series), default=1.0)
-    length = 1 if time <= 1 else math.ceil(FACTOR * time)
+    length = 1 if time <= 1 else math.ceil(factor * time)
     return np.arange(count) // min(length, max(1, count))
 
 

@@ -19,8 +19,10 @@ SHOWN, DRAWN = 12, 6
 SURE = ("supported", "supported, below delta")
 ENDS = 0.2
 """Share of the alarm that may remain where it is said to stop."""
+LEAST = 0.02
+"""Inputs with less of the first one's importance are not drawn."""
 LIMITS = ("limit_cause", "limit_unseen", "limit_values", "limit_units", "limit_tested")
-WIDTH, ROOM, PITCH = 640, 250, 30
+WIDTH, ROOM, VALUES, PITCH = 640, 240, 120, 30
 
 
 def write_diagnosis(found: Diagnosis, path: str | Path, lang: str = "en", *, title: Text = None) -> Path:
@@ -111,12 +113,14 @@ def _first(found: Diagnosis, words: Words) -> str:
 
 def _picture(found: Diagnosis, words: Words) -> str:
     """A row for each of the first inputs and the sets: the alarm as it is, and with them at normal."""
-    singles = [(row["input"], row) for row in found.tested_inputs[:DRAWN] if row["after"] is not None]
+    least = LEAST * max((row["importance"] or 0 for row in found.tested_inputs), default=0)
+    shown = [row for k, row in enumerate(found.tested_inputs[:DRAWN]) if k < 3 or (row["importance"] or 0) > least]
+    singles = [(row["input"], row) for row in shown if row["after"] is not None]
     joined = [(words.listed(row["members"]), row) for row in found.tested_sets if len(row["members"]) > 1]
     rows = [*singles, *joined]
     ends = [row[key] for _, row in rows for key in ("before", "after")]
     low, high = (0.0, 1.0) if found.info["rates"] else (min([0.0, *ends]), max([*ends, 1e-12]))
-    unit = (WIDTH - ROOM - 70) / ((high - low) or 1.0)
+    unit = (WIDTH - ROOM - VALUES) / ((high - low) or 1.0)
 
     def at(value: float) -> float:
         return ROOM + (min(max(value, low), high) - low) * unit
@@ -168,7 +172,7 @@ def _change(value: float | None, found: Diagnosis) -> str:
 def _verdict(row: Mapping[str, Any], words: Words) -> Cell:
     why = say(row["why_kind"], words.lang, units=row["units"]) if row["why_kind"] else ""
     word = words.named("verdict", row["verdict"])
-    return Cell(words("verdict_why", verdict=word, why=why) if why else word)
+    return Cell(word, note=why)
 
 
 def _changes(row: Mapping[str, Any], found: Diagnosis) -> list[Cell]:
@@ -178,24 +182,28 @@ def _changes(row: Mapping[str, Any], found: Diagnosis) -> list[Cell]:
 
 
 def _inputs(found: Diagnosis, words: Words) -> str:
-    heads = {"input": False, "before": True, "after": True, "interval": True, "collateral": True}
-    heads |= {"alone": True, "stability": True, "verdict": False}
+    heads = {"input": False, "verdict": False, "before": True, "after": True, "interval": True}
+    heads |= {"collateral": True, "alone": True, "stability": True}
     groups = [
         Group(
             row["input"],
             [
                 [
+                    _verdict(row, words),
                     *_changes(row, found),
                     number(_change(row["collateral"], found)),
                     number(_amount(row["alone"], found)),
                     number("–" if row["stability"] is None else percent(row["stability"])),
-                    _verdict(row, words),
                 ]
             ],
         )
         for row in found.tested_inputs[:SHOWN]
     ]
-    return table("inputs", heads, groups, words) + _more(found.tested_inputs, words)
+    return (
+        table("inputs", heads, groups, words)
+        + paragraph(words("inputs_note"), "note")
+        + _more(found.tested_inputs, words)
+    )
 
 
 def _more(rows: Sequence[Any], words: Words) -> str:
@@ -223,17 +231,17 @@ def _sets(found: Diagnosis, words: Words) -> str:
     rows = [row for row in found.tested_sets if len(row["members"]) > 1]
     if not rows:
         return paragraph(words("sets_none"))
-    heads = {"set": False, "before": True, "after": True, "interval": True, "collateral": True}
-    heads |= {"contrast": True, "verdict": False}
+    heads = {"set": False, "verdict": False, "before": True, "after": True, "interval": True}
+    heads |= {"collateral": True, "contrast": True}
     groups = [
         Group(
             words.listed(row["members"]),
             [
                 [
+                    _verdict(row, words),
                     *_changes(row, found),
                     number(_change(row["collateral"], found)),
                     number(_change(row["contrast"], found)),
-                    _verdict(row, words),
                 ]
             ],
         )

@@ -16,12 +16,13 @@ MAX_VALUES, MAX_TEXT = 12, 2000
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell: its text, whether it is a number, and a share to draw as a bar of a colour."""
+    """A table cell: its text, whether it is a number, a share to draw as a bar of a colour, and a note beneath."""
 
     text: str
     number: bool = False
     bar: float | None = None
     color: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def _cell(cell: Cell) -> str:
             f'<rect width="{width:.2f}" height="8"{fill}/></svg>'
         )
         content = f'{bar}<span class="value">{content}</span>'
-    return f"<td{_kind(cell.number)}>{content}</td>"
+    note = f'<small class="note">{escape(cell.note)}</small>' if cell.note else ""
+    return f"<td{_kind(cell.number)}>{content}{note}</td>"
 
 
 def facts(value: Any, words: Words) -> str:

@@ -13,6 +13,7 @@ from ..diagnose import Diagnosis
 from ..evaluate import EdgeEffects, GraphDiff
 from ..graphs import InteractionGraph
 from ..local import Contributions, Counterfactuals, InputSensitivity
+from ..verify import Verification
 from .canvas import FiguresError, to_svg
 from .diagnosis import write_diagnosis
 from .diff import write_diff
@@ -25,6 +26,7 @@ from .page import notebook_frame, write_page
 from .picture import draw_graph
 from .results import Results, suggested_groups
 from .shell import MARK
+from .verification import write_verification
 
 __all__ = [
     "MARK",
@@ -64,6 +66,7 @@ for _kind, _write in (
     (Diagnosis, write_diagnosis),
     (InputSensitivity, write_sensitivity),
     (EdgeEffects, write_edges),
+    (Verification, write_verification),
 ):
     pages.write_page.register(_kind, _write)
 

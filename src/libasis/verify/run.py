@@ -119,10 +119,9 @@ def _refuse_other(plan: Plan, basis: Basis, model: Plain) -> None:
             f"The plan was made for another basis: {str(plan.info.get('basis'))[:8]} ({plan.info.get('method')}) "
             f"instead of {basis.digest()[:8]} ({basis.method}); give that one, or plan again."
         )
-    if (planned := plan.info.get("traced", {}).get("dtype")) != model.get("dtype"):
-        raise OptionError(
-            f"The plan was made for {planned} and the model computes in {model.get('dtype')}; see traced.to."
-        )
+    then, now = (str(facts.get("dtype")) for facts in (plan.info.get("traced", {}), model))
+    if then != now:
+        raise OptionError(f"The plan was made with the model in {then}, and it computes in {now}; see traced.to.")
 
 
 def _functions(plan: Plan, metrics: Mapping[str, Callable[..., Any]] | None) -> dict[str, Callable[..., Any]]:

@@ -126,7 +126,7 @@ def share(trial: Trial, mask: np.ndarray, part: np.ndarray, whole: np.ndarray, s
 
 
 def _by_unit(trial: Trial, mask: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of changes ``[n, c]`` by unit ``[G, c]`` and its number of samples, in an order that the sums alone decide."""
+    """Sums of changes ``[n, c]`` by unit ``[G, c]`` and its number of samples, in an order that these decide."""
     rows, units = trial.of(mask, changes)
     pairs = [unit_sums(column, units) for column in rows.T]
     sums, sizes = np.stack([one for one, _ in pairs], 1), pairs[0][1]

@@ -5,12 +5,12 @@ from .hypothesis import Hypothesis
 from .parts import Parts, parts
 from .plan import Plan, plan
 from .run import verify
-from .verdict import Claimed, Finding, Noise, Verdict, decide
+from .verdict import Claimed, OneKind, Noise, Verdict, decide
 from .verification import Outcome, Verification
 
 __all__ = [
     "Claimed",
-    "Finding",
+    "OneKind",
     "Exploration",
     "Hypothesis",
     "Noise",

@@ -23,7 +23,7 @@ from .explored import confirmed, overlap, refuse_seen, remembered
 from .hypothesis import checked
 from .plan import Plan, basis_of, code_digest, units_of
 from .trial import Trial
-from .verdict import Claimed, Finding, Verdict, decide
+from .verdict import Claimed, OneKind, Verdict, decide
 from .verification import KindResult, Outcome, Verification
 
 
@@ -192,7 +192,7 @@ def _tested(
     results, kinds = [], []
     for kind, run in zip(claim.kinds, one.whole, strict=True):
         beside_it = controls.kinds.get(kind)
-        evidence = Finding.of(*trial.inside(claim, found[run]), claim.direction, seed=seed,
+        evidence = OneKind.of(*trial.inside(claim, found[run]), claim.direction, seed=seed,
                                p_specific=None if beside_it is None else beside_it.p)  # fmt: skip
         kinds.append(evidence)
         e = evidence

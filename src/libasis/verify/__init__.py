@@ -2,7 +2,7 @@
 
 from .explore import Exploration, explore
 from .hypothesis import Hypothesis
-from .parts import Parts, parts
+from .parts import DataParts, parts
 from .plan import Plan, plan
 from .run import verify
 from .verdict import Claimed, OneKind, Noise, Verdict, decide
@@ -15,7 +15,7 @@ __all__ = [
     "Hypothesis",
     "Noise",
     "Outcome",
-    "Parts",
+    "DataParts",
     "Plan",
     "Verdict",
     "Verification",

@@ -5,7 +5,7 @@ from .hypothesis import Hypothesis
 from .parts import DataParts, parts
 from .plan import Plan, plan
 from .run import verify
-from .verdict import Claimed, OneKind, Noise, Verdict, decide
+from .verdict import Claimed, Noise, OneKind, Verdict, decide
 from .verification import Outcome, Verification
 
 __all__ = [

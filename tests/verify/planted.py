@@ -16,7 +16,8 @@ BOTH = (6, 7)
 class Plant(nn.Module):
     """Coordinates at ``"mid"``, read in one way.
 
-    - ``true``: coordinate 0 alone decides; 1 varies ten times as much and does nothing; 2 goes through a ReLU that never
+    - ``true``: coordinate 0 alone decides; 1 varies ten times as much and does nothing; 2 goes through a ReLU that
+    never
       opens.
     - ``copy``: 4 or 5 is enough, and each says the same.
     - ``both``: only the product of 6 and 7 decides.

@@ -78,8 +78,10 @@ def test_random_directions_do_as_much_as_a_feature_that_is_one_of_many():
     plan = libasis.plan(traced, basis, batches[1:2], claim, controls=199, progress=False)
     found = libasis.verify(traced, basis, batches[2:], plan, progress=False)
     row = found.rows()[0]
-    assert row["p_effect"] < 0.001 and row["p_specific"] > 0.05
-    assert row["verdict"] == "undecided" and "random directions" in row["reason"]
+    assert row["p_effect"] < 0.001
+    assert row["p_specific"] > 0.05
+    assert row["verdict"] == "undecided"
+    assert "random directions" in row["reason"]
 
 
 @pytest.mark.parametrize(("way", "pair"), [("copy", COPY), ("both", BOTH)])
@@ -91,9 +93,11 @@ def test_a_and_b_together(way, pair):
     alone = [outcome.beside[f"alone_{i}"] for i in pair]
     contrast = outcome.beside["contrast"]
     if way == "copy":  # neither alone shows anything, and both together lose more than their sum
-        assert all(one.low > -0.05 and one.high < 0.05 for one in alone) and contrast.high < -0.2
+        assert all(one.low > -0.05 and one.high < 0.05 for one in alone)
+        assert contrast.high < -0.2
     else:  # each alone loses all that there is to lose
-        assert all(one.high < -0.2 for one in alone) and contrast.low > 0.2
+        assert all(one.high < -0.2 for one in alone)
+        assert contrast.low > 0.2
 
 
 def test_each_of_a_redundant_pair_alone_is_not_supported():
@@ -106,14 +110,17 @@ def test_parts_of_several_features_and_what_each_adds():
     planted = Study("true")
     found = planted.of(planted.hypothesis([[TRUE, IDLE], [DECOY], [DORMANT]], direction="decrease", name="three"))
     beside = found["three"].beside
-    assert beside["alone_0+3"].high < -0.2 and beside["adds_0+3"].high < -0.2
-    assert abs(beside["alone_1"].value) < 0.01 and abs(beside["adds_2"].value) < 0.01
+    assert beside["alone_0+3"].high < -0.2
+    assert beside["adds_0+3"].high < -0.2
+    assert abs(beside["alone_1"].value) < 0.01
+    assert abs(beside["adds_2"].value) < 0.01
 
 
 def test_one_kind_is_not_enough():
     planted = Study("true")
     found = planted.of(planted.hypothesis([TRUE], direction="decrease", kinds=["mean"], name="one"))
-    assert found.verdicts == {"one": "undecided"} and "1 kind" in found["one"].reason
+    assert found.verdicts == {"one": "undecided"}
+    assert "1 kind" in found["one"].reason
 
 
 def test_doses_signs_and_the_rest_of_the_data():
@@ -124,7 +131,8 @@ def test_doses_signs_and_the_rest_of_the_data():
     )
     logit, ones = found["logit"], found["ones"]
     at = [dose["values"][0] for dose in logit.dose]
-    assert at == sorted(at) and len(at) == 9
+    assert at == sorted(at)
+    assert len(at) == 9
     start = float(planted.basis["mid"].mean[TRUE]) - logit.base
     for dose in logit.dose:  # held at a value, the logit is that value
         assert dose["effect"] == pytest.approx(dose["values"][0] + start, abs=1e-9)
@@ -141,5 +149,6 @@ def test_more_units_than_needed_would_have_decided():
     few, many = Study("true", n=12, seed=3), Study("true", n=240, seed=4)
     claim = few.hypothesis([DECOY], direction="decrease", delta=0.1, name="decoy")
     row = few.of(claim, controls=19).rows()[0]
-    assert row["verdict"] == "undecided" and 12 < row["n_needed"] <= 240
+    assert row["verdict"] == "undecided"
+    assert 12 < row["n_needed"] <= 240
     assert many.of(claim, controls=19).verdicts == {"decoy": "no effect above delta"}

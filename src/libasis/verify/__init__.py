@@ -2,20 +2,20 @@
 
 from .explore import Exploration, explore
 from .hypothesis import Hypothesis
-from .parts import Parts, parts
+from .parts import DataParts, parts
 from .plan import Plan, plan
 from .run import verify
-from .verdict import Claimed, Effect, Noise, Verdict, decide
+from .verdict import Claimed, Noise, OneKind, Verdict, decide
 from .verification import Outcome, Verification
 
 __all__ = [
     "Claimed",
-    "Effect",
+    "OneKind",
     "Exploration",
     "Hypothesis",
     "Noise",
     "Outcome",
-    "Parts",
+    "DataParts",
     "Plan",
     "Verdict",
     "Verification",

@@ -111,19 +111,27 @@ def share(trial: Trial, mask: np.ndarray, part: np.ndarray, whole: np.ndarray, s
                     "not defined: replacing everything changes nothing for sure", all_of_it.warning)  # fmt: skip
     if all_of_it.low <= 0 <= all_of_it.high:
         return none
-    changes, units = trial.of(mask, np.stack([part, whole], 1))
-    sums, sizes = zip(*(unit_sums(column, units) for column in changes.T), strict=True)
+    sums, sizes = _by_unit(trial, mask, np.stack([part, whole], 1))
     bootstrap = Bootstrap(2000, 0.95, seed)
-    ratio = float(sums[0].sum() / sums[1].sum())
-    drawn = np.concatenate([(times.numpy() @ np.stack(sums, 1)) for times in bootstrap.draws(len(sums[0]))])
+    ratio = float(sums[:, 0].sum() / sums[:, 1].sum())
+    drawn = np.concatenate([times.numpy() @ sums for times in bootstrap.draws(len(sums))])
     with np.errstate(all="ignore"):
         low, high = bootstrap.interval(np.nan_to_num(drawn[:, 0] / drawn[:, 1], nan=0.0))
     alone = paired(*trial.of(mask, part), seed=seed)
     if alone.method.startswith("shares"):  # of units that hardly change, resampling shows too little
         ends = sorted((alone.low / all_of_it.value, alone.high / all_of_it.value))
         low, high = min(low, ends[0]), max(high, ends[1])
-    method = f"percentiles of {len(sums[0])} resampled units"
-    return Estimate(ratio, low, high, 1.0, int(sizes[0].sum()), len(sums[0]), all_of_it.missing, 0.95, method, None)
+    method = f"percentiles of {len(sums)} resampled units"
+    return Estimate(ratio, low, high, 1.0, int(sizes.sum()), len(sums), all_of_it.missing, 0.95, method, None)
+
+
+def _by_unit(trial: Trial, mask: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of changes ``[n, c]`` by unit ``[G, c]`` and its number of samples, in an order that these decide."""
+    rows, units = trial.of(mask, changes)
+    pairs = [unit_sums(column, units) for column in rows.T]
+    sums, sizes = np.stack([one for one, _ in pairs], 1), pairs[0][1]
+    order = np.lexsort((sizes, *sums.T))
+    return sums[order], sizes[order]
 
 
 def doses(
@@ -140,9 +148,7 @@ def doses(
     at = np.array([normal_quantile(q) for q in DOSES])
     weights = (at - at.mean()) / ((at - at.mean()) ** 2).sum()
     slope = paired(*trial.of(mask, weights @ table), seed=seed)
-    rows, units = trial.of(mask, table.T)
-    pairs = [unit_sums(column, units) for column in rows.T]
-    sums, sizes = np.stack([s for s, _ in pairs], 1), pairs[0][1]
+    sums, sizes = _by_unit(trial, mask, table.T)
     mean = sums.sum(0) / sizes.sum()
     rest = sums - mean * sizes[:, None]
     count = len(sizes)

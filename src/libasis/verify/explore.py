@@ -25,7 +25,7 @@ from .explored import Seen, remember
 from .hypothesis import Hypothesis
 from .plan import basis_of, units_of
 from .trial import Trial
-from .verdict import Effect
+from .verdict import OneKind
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def explore(  # noqa: PLR0913 - keyword options of the public face
         remember(own.digest(), seen)
         found = []
         for one, (name, features) in zip(claims, sets, strict=True):
-            evidence = [Effect.of(*trial.inside(one, next(changes)), seed=seed) for _ in one.kinds]
+            evidence = [OneKind.of(*trial.inside(one, next(changes)), seed=seed) for _ in one.kinds]
             power = min(e.noise.power(e.effect.value, 0.025) for e in evidence)
             found.append(Screened(name, features, evidence[0].effect, max(e.p for e in evidence), 1.0, power))
         facts = records.facts()

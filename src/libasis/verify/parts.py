@@ -20,7 +20,7 @@ from ..errors import OptionError
 NAMES = ("fit", "explore", "confirm")
 
 
-class Part:
+class DataPart:
     """Some samples of the user's batches, in their order: a re-iterable.
 
     Attributes:
@@ -68,12 +68,12 @@ class Part:
         return [listed[seen + row] for _, rows, seen in self._some() for row in rows.tolist()]
 
 
-class Parts(NamedTuple):
+class DataParts(NamedTuple):
     """The three parts."""
 
-    fit: Part
-    explore: Part
-    confirm: Part
+    fit: DataPart
+    explore: DataPart
+    confirm: DataPart
 
 
 @typed
@@ -84,7 +84,7 @@ def parts(
     *,
     shares: Sequence[float] = (0.5, 0.25, 0.25),
     seed: int = 0,
-) -> Parts:
+) -> DataParts:
     """The data in three parts, by a hash of the unit and the seed: to fit on, to explore, to confirm.
 
     No unit is in two parts, and equal samples without a unit are in the same. In which part one is depends on itself
@@ -112,8 +112,8 @@ def parts(
             )
     ends = np.cumsum([0.0, *shares]) / sum(shares)
     ends[-1] = 2.0  # rounding
-    return Parts(
-        *(Part(batches, (a, b), seed, labels) for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
+    return DataParts(
+        *(DataPart(batches, (a, b), seed, labels) for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
     )
 
 

@@ -23,7 +23,7 @@ from .explored import confirmed, overlap, refuse_seen, remembered
 from .hypothesis import checked
 from .plan import Plan, basis_of, code_digest, units_of
 from .trial import Trial
-from .verdict import Claimed, Effect, Verdict, decide
+from .verdict import Claimed, OneKind, Verdict, decide
 from .verification import KindResult, Outcome, Verification
 
 
@@ -119,10 +119,9 @@ def _refuse_other(plan: Plan, basis: Basis, model: Plain) -> None:
             f"The plan was made for another basis: {str(plan.info.get('basis'))[:8]} ({plan.info.get('method')}) "
             f"instead of {basis.digest()[:8]} ({basis.method}); give that one, or plan again."
         )
-    if (planned := plan.info.get("traced", {}).get("dtype")) != model.get("dtype"):
-        raise OptionError(
-            f"The plan was made for {planned} and the model computes in {model.get('dtype')}; see traced.to."
-        )
+    then, now = (str(facts.get("dtype")) for facts in (plan.info.get("traced", {}), model))
+    if then != now:
+        raise OptionError(f"The plan was made with the model in {then}, and it computes in {now}; see traced.to.")
 
 
 def _functions(plan: Plan, metrics: Mapping[str, Callable[..., Any]] | None) -> dict[str, Callable[..., Any]]:
@@ -193,7 +192,7 @@ def _tested(
     results, kinds = [], []
     for kind, run in zip(claim.kinds, one.whole, strict=True):
         beside_it = controls.kinds.get(kind)
-        evidence = Effect.of(*trial.inside(claim, found[run]), claim.direction, seed=seed,
+        evidence = OneKind.of(*trial.inside(claim, found[run]), claim.direction, seed=seed,
                                p_specific=None if beside_it is None else beside_it.p)  # fmt: skip
         kinds.append(evidence)
         e = evidence

@@ -91,7 +91,7 @@ def _deviation(sums: np.ndarray, sizes: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Effect:
+class OneKind:
     """One effect, under one kind of intervention.
 
     Attributes:
@@ -119,7 +119,7 @@ class Effect:
         *,
         seed: int = 0,
         p_specific: float | None = None,
-    ) -> Effect:
+    ) -> OneKind:
         """That of the changes of samples ``[n]``, of which those without a score are not a number."""
         inner = paired(changes, units, seed=seed, confidence=0.9)
         sums, _ = unit_sums(changes, units)
@@ -143,7 +143,7 @@ class Claimed:
 
     direction: str
     delta: float | None
-    kinds: Sequence[Effect]
+    kinds: Sequence[OneKind]
     untested: str | None = None
     least: int = 2
 

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..ambient import as_outside
-from ..cut.state import acting_hooks, as_written, check_eval, run_model, uncompiled
+from ..cut.hooks import Heard
+from ..cut.state import check_eval, hear, rng_kept, run_model, uncompiled
+from ..cut.twin import Twin
 from ..errors import ActivationError, BatchError, OptionError, first_line
 from ..numerics import slices
 from ..types import Plain
@@ -108,7 +110,7 @@ class Runs:
         self.model, self.shape = model, shape
         self.like = torch.zeros((), dtype=torch.float32) if weight is None else weight.detach()
         try:
-            self.acting = acting_hooks(model, (self._samples(example),), {})[1]
+            self.acting = hear(model, (self._samples(example),), {})[1].acting
             self(example)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise BatchError(
@@ -121,9 +123,7 @@ class Runs:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Outputs of rows ``[n, values]``: the first floating tensor that the model returns."""
-        with as_outside(), as_written(self.model, self.acting):
-            found = run_model(self.model, (self._samples(rows),), {})[0]
-        out = _first(found)
+        out = _first(run_model(self.model, (self._samples(rows),), {}, Heard(self.acting))[0])
         if out is None or not out.ndim or len(out) != len(rows):
             raise BatchError(f"The model gives no floating tensor with a row for each of {len(rows)} samples.")
         if not bool(out.isfinite().all()):
@@ -133,9 +133,8 @@ class Runs:
     def gradient(self, rows: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
         """The derivative of the sum of scores of outputs by the rows, ``[n, values]``."""
         x = self._samples(rows).clone().requires_grad_()
-        with as_outside(), as_written(self.model, self.acting):
-            buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-            out = _first(torch.func.functional_call(self.model, buffers, (x,)))
+        with as_outside(), rng_kept():
+            out = _first(Twin(self.model, Heard(self.acting)).model(x))
             assert out is not None  # noqa: S101 - it was run before
             (grad,) = torch.autograd.grad(score(out).sum(), x)
         return grad.double().cpu().flatten(1)

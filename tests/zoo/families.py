@@ -21,7 +21,7 @@ TINY: dict[str, Any] = {
     "vocab_size": 11, "num_key_value_heads": 1, "num_experts_per_tok": 2, "qk_rope_head_dim": 4, "state_size": 3, "type_vocab_size": 2, "num_labels": 3,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "image_size": 8, "patch_size": 4, "num_channels": 3, "rotary_dim": 4,
 }  # fmt: skip
-NARROW = {"depth_multiplier": 0.01, "min_depth": 4}
+NARROW = {"depth_multiplier": 0.05, "min_depth": 8}
 SHORT = {"embedding_size": 8, "hidden_sizes": [8, 8], "depths": [1, 1], "groups_width": 4}
 REMBERT = {"input_embedding_size": 8, "output_embedding_size": 8}
 MLA = {"num_key_value_heads": 2}

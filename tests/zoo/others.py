@@ -63,7 +63,7 @@ class ViT(nn.Module):
         x=x+s.m(s.n2(x)); return s.h(x[:,0])
 add("ViT from scratch", lambda: ViT(), I, "n:in n2:in output", expect="closed")
 add("Annotated Transformer LayerNorm + FFN", lambda: Net(lambda m,x: x+m.b(torch.relu(m.a(m.g*(x-x.mean(-1,keepdim=True))/(x.std(-1,keepdim=True)+1e-6)+m.h))), a=L(8,12), b=L(12,8), g=weight(8), h=weight(8)), X, expect="closed")
-add("Annotated attention", lambda: Net(lambda m,x:(lambda q,k,v,B: m.o(torch.matmul((torch.matmul(q,k.transpose(-2,-1))/math.sqrt(q.size(-1))).masked_fill(m.mask==0,-1e9).softmax(dim=-1),v).transpose(1,2).contiguous().view(B,-1,8)))(*[l(z).view(x.size(0),-1,2,4).transpose(1,2) for l,z in zip(m.ls,(x,x,x))],x.size(0)), ls=nn.ModuleList(L(8,8) for _ in range(3)), o=L(8,8), mask=torch.ones(1,1,5,5).tril()), X, expect="closed")
+add("Annotated attention", lambda: Net(lambda m,x:(lambda q,k,v,B: m.o(torch.matmul((torch.matmul(q,k.transpose(-2,-1))/math.sqrt(q.size(-1))).masked_fill(m.mask==0,-1e9).softmax(dim=-1),v).transpose(1,2).contiguous().view(B,-1,8)))(*[l(z).view(x.size(0),-1,2,4).transpose(1,2) for l,z in zip(m.ls,(x,x,x),strict=True)],x.size(0)), ls=nn.ModuleList(L(8,8) for _ in range(3)), o=L(8,8), mask=torch.ones(1,1,5,5).tril()), X, expect="closed")
 add("performer-like (relu features)", lambda: Net(lambda m,x:(lambda q,k,v: m.o(torch.einsum('bnd,bde->bne',q,torch.einsum('bnd,bne->bde',k,v))/(torch.einsum('bnd,bd->bn',q,k.sum(1))[...,None]+1e-6)))(F.relu(m.q(x)@m.f)+1e-3,F.relu(m.k(x)@m.f)+1e-3,m.v(x)),q=L(8,4),k=L(8,4),v=L(8,4),o=L(4,8),f=torch.randn(4,5).double()), X)
 def gru_d(m,x):
     h=torch.zeros(x.shape[0],5,dtype=x.dtype,device=x.device); mask=(x[:,:,:4]>0).to(x.dtype)

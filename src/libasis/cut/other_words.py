@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def _bag(input: Tensor, weight: Tensor, offsets: Any = None, max_norm: Any = None, *_: Any, **more: Any) -> Any:
-    """Rows of a table, summed or averaged; None where bags differ in size."""
-    if input.ndim != 2 or offsets is not None or max_norm is not None or more.get("padding_idx") is not None:
-        return None
-    if _ or any(more.get(name) for name in ("scale_grad_by_freq", "sparse", "include_last_offset")):
+def _bag(input: Tensor, weight: Tensor, offsets: Any = None, *rest: Any, **more: Any) -> Any:
+    """Rows of a table, summed or averaged; None where bags differ in size, or rows are left out or rescaled."""
+    named = ("max_norm", "norm_type", "scale_grad_by_freq", "mode", "sparse", "per_sample_weights")
+    more = dict(zip(named, rest, strict=False)) | more
+    if input.ndim != 2 or offsets is not None or more.get("max_norm") or more.get("padding_idx") is not None:
         return None
     rows, each = F.embedding(input, weight), more.get("per_sample_weights")
     if each is not None:
@@ -23,7 +23,9 @@ def _bag(input: Tensor, weight: Tensor, offsets: Any = None, max_norm: Any = Non
     return rows.amax(1) if kind == "max" else rows.sum(1) if kind == "sum" else rows.mean(1)
 
 
-def _quantized(x: Tensor, scale: Any, zero_point: Any, quant_min: int, quant_max: int, axis: int | None = None) -> Tensor:
+def _quantized(
+    x: Tensor, scale: Any, zero_point: Any, quant_min: int, quant_max: int, axis: int | None = None
+) -> Tensor:
     """Rounded to steps, as in a model that is trained for whole numbers; the steps are of float32 in any dtype."""
     step = torch.as_tensor(scale, dtype=torch.float32, device=x.device)
     zero = torch.as_tensor(zero_point, device=x.device)

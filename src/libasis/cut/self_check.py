@@ -104,9 +104,9 @@ def check_reproduces(answers: Sequence[Any], path: str, output: Tensor) -> None:
             worst = float((output - expected).abs().amax()) if output.shape == expected.shape else float("nan")
             raise ActivationError(
                 f"The traced graph does not reproduce the model on the example (outputs differ by {worst:.2g}); the "
-                "model is random or keeps a state between calls, or says something else without its cache of keys and "
-                "values, or a hook changes it unseen; make it deterministic, set config.use_cache=False, write what the "
-                "hook does into a module, or use libasis.Chain."
+                "model is random or keeps a state between calls, or says something else without its cache of keys "
+                "and values, or a hook changes it unseen; make it deterministic, set config.use_cache=False, write "
+                "what the hook does into a module, or use libasis.Chain."
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..cut import Record
 from ..errors import BatchError, OptionError
 from ..importance import Choice, Moment, Moments, Span, choose, parse
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import DEFAULT_MEMORY, Records, expect, measure
 from ..numerics import Truncation
 from ..provenance import versions
 from ..types import Matrix, Plain
@@ -49,6 +49,7 @@ def fit_basis(
         raise OptionError(f"method is {method!r}; use one of {list(METHODS)}.")
     if within is not None and method == "neuron":
         raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
+    expect(len(records.traced.sites) if method in ("lib", "global") else 1)
     job = Recursion(records, parse(moments, seed), memory)
     confined = {} if within is None else spans(within, {name: len(s.mean) for name, s in job.stats.items()})
     sites = _bases(job, method, rule, confined, rotate_final=rotate_final)

@@ -23,11 +23,12 @@ def model():
 
 def everything(cut, batches=BATCHES, **options):
     """The numbers of each stage."""
-    basis = libasis.fit(cut, batches, progress=True, **options)
-    graph = libasis.interactions(cut, basis, batches, progress=True)
-    nodes = libasis.ablate_nodes(cut, graph, batches, metric="cross_entropy", schedule=[0, 1, 2], progress=True)
-    edges = libasis.ablate_edges(cut, graph, batches, metric="cross_entropy", max_drop=0.1, progress=True)
-    cards = libasis.collect(cut, graph, batches, features=1, tested=0, samples=8, progress=True)
+    basis = libasis.fit(cut, batches, **options)
+    graph = libasis.interactions(cut, basis, batches)
+    nodes = libasis.ablate_nodes(cut, graph, batches, metric="cross_entropy", sites=["2:in"], schedule=[0, 1, 2])
+    options = {"metric": "cross_entropy", "max_drop": 0.1, "sections": ["2:in"], "stable": False}
+    edges = libasis.ablate_edges(cut, graph, batches, **options)
+    cards = libasis.collect(cut, graph, batches, features=1, tested=0, samples=8)
     return [
         *(site.C for site in basis),
         *graph.edges,
@@ -105,7 +106,7 @@ def test_as_without_checkpoints_up_to_rounding(cut, whole):
 def test_another_option_begins_anew_and_only_what_depends_on_it(cut, tmp_path):
     def run(watch, **options):
         with listening(watch), left_behind(), libasis.checkpoints(tmp_path, seconds=0):
-            libasis.interactions(cut, libasis.fit(cut, BATCHES, progress=True), BATCHES, progress=True, **options)
+            libasis.interactions(cut, libasis.fit(cut, BATCHES), BATCHES, **options)
             raise Stopped
 
     first, again, other = Watch(), Watch(), Watch()
@@ -141,7 +142,7 @@ def test_other_data_weights_or_a_metric_written_anew_are_not_mistaken(tmp_path):
 def test_killed(cut, whole, tmp_path):
     child = os.fork()
     if child == 0:
-        with libasis.checkpoints(tmp_path, seconds=0), listening(_kill_after(150)):
+        with libasis.checkpoints(tmp_path, seconds=0), listening(_kill_after(100)):
             everything(cut)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -190,7 +191,7 @@ def test_activations_beyond_memory(cut, tmp_path):
     for stop in (None, 30):
         if stop:
             with pytest.raises(Stopped), listening(Watch(stop)), libasis.checkpoints(tmp_path / "c", seconds=0):
-                libasis.fit(cut, BATCHES, memory=3000, progress=True)
+                libasis.fit(cut, BATCHES, memory=3000)
         with libasis.checkpoints(tmp_path / "c", seconds=0):
             found.append(libasis.fit(cut, BATCHES, memory=3000))
     assert torch.equal(found[0].sites[0].C, found[1].sites[0].C)

@@ -26,14 +26,14 @@ def digest(found):
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def test_one_two_three_and_four_give_the_same_bytes(cut, tmp_path):
+def test_one_two_and_four_give_the_same_bytes(cut, tmp_path):
     with libasis.checkpoints(tmp_path):
         alone = digest(everything(cut))
-    for size in (1, 2, 3, 4):
+    for size in (1, 2, 4):
         assert forked(size, lambda _: digest(everything(cut))) == [alone] * size
 
 
-@pytest.mark.parametrize("options", [{"method": "pca"}, {"memory": 3000}, {"sparse": True}, {"moments": "sketch"}])
+@pytest.mark.parametrize("options", [{"method": "pca"}, {"memory": 3000}, {"method": "global"}, {"moments": "sketch"}])
 def test_every_kind_of_fit(cut, options):
     def work(_):
         return digest([site.C for site in libasis.fit(cut, BATCHES, **options)])
@@ -94,7 +94,7 @@ def test_a_process_that_is_gone_ends_the_run_and_the_next_goes_on(cut, tmp_path,
 
     def stop(event):
         seen[0] += event["event"] == "batch"
-        if seen[0] == 120:
+        if seen[0] == 60:
             os.kill(os.getpid(), signal.SIGKILL) if how == "killed" else time.sleep(8)
 
     def work(rank):

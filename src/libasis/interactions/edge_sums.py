@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -48,6 +50,12 @@ class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
     def rule(self) -> str:
         """How effects were computed, in words."""
         return "derivatives" if self.derived else "closed form"
+
+    def emptied(self) -> Self:
+        """See `Sums`; what was learned of the batches before decides how the next is rounded, so it is forgotten."""
+        found = super().emptied()
+        found._closed = None
+        return found
 
     def finish(self) -> list[tuple[Matrix, Matrix]]:
         """Squared and signed edges ``[outputs, k_in]`` of each part; the sums are given up for them."""

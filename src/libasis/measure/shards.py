@@ -19,6 +19,7 @@ from ..errors import BatchError, LibasisError, ProcessError
 from .checkpoints import Checkpoints, call_now
 from .checkpoints import current as current_checkpoints
 from .processes import Team, team
+from .progress import resumed
 from .records import Records
 from .wire import loaded, states_of
 
@@ -98,6 +99,8 @@ class Sharing:
         done = facts["done"]
         if states:
             loaded(sums, states)
+        if done:
+            resumed(label, min(done * shards.each, shards.batches), shards.batches)
         if done < len(shards):
             with torch.no_grad():
                 self._go(records, sums, shards, done, label, wrong, book, key or "")

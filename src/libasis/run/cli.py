@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -10,7 +11,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import FrameType
 from typing import Any
 
@@ -18,7 +20,8 @@ import typer
 
 from ..data import from_seed
 from ..errors import LibasisError, ProcessError, short
-from ..measure import speaks, started
+from ..measure import listening, speaks, started
+from ..types import Plain
 from . import diagnose_verbs as _diagnose_verbs  # noqa: F401 - which adds them
 from . import practice_verbs as _practice_verbs  # noqa: F401 - which adds them
 from .commands import app
@@ -28,6 +31,8 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 SHARED = {"fit", "graph", "ablate", "report"}
 """Commands whose work is shared among the processes that torchrun starts; the first process does the others alone."""
+
+EACH_MINUTE = 60
 
 INTERRUPTED = 130
 """What typer gives for a KeyboardInterrupt of the user's own code."""
@@ -48,7 +53,8 @@ def run(arguments: list[str]) -> int:
         if not SHARED.intersection(arguments):
             return 0
     try:
-        with _stopped_by_signals(), from_seed(0):  # what is shuffled or augmented is the same in every command
+        told = listening(_events() if "--json" in arguments else _lines()) if _listened(arguments) else nullcontext()
+        with _stopped_by_signals(), told, from_seed(0):  # what is shuffled or augmented is the same in every command
             code = app(args=arguments, prog_name="libasis", standalone_mode=False)
             sys.stdout.flush()
         return _end(code, "Stopped.") if code == INTERRUPTED else code if isinstance(code, int) else 0
@@ -65,6 +71,45 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, ProcessError) and started()[0]:
             time.sleep(2)  # whoever ended first has something better to say
         return _end(2, " ".join(sentence.split()))
+
+
+def _listened(arguments: list[str]) -> bool:
+    """Whether progress is told in lines: on a terminal there are bars."""
+    return not started()[0] and ("--json" in arguments or not (sys.stderr and sys.stderr.isatty()))
+
+
+def _events() -> Callable[[Plain], None]:
+    """Tells progress as one JSON object a line on stderr: the beginning and the end of each pass, and each second."""
+    last = 0.0
+
+    def tell(event: Plain) -> None:
+        nonlocal last
+        if event["event"] != "batch" or time.monotonic() - last >= 1:
+            last = time.monotonic()
+            _tell(json.dumps(event, ensure_ascii=False))
+
+    return tell
+
+
+def _lines() -> Callable[[Plain], None]:
+    """Tells progress in a log, each minute."""
+    last = time.monotonic()
+
+    def tell(event: Plain) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EACH_MINUTE:
+            last = time.monotonic()
+            of = "" if event["of"] is None else f" of {event['of']}"
+            left = "" if event["left"] is None else f", {event['left'] / 60:.1f} minutes left"
+            more = f" ({event['left_in_all'] / 60:.1f} in all)" if left else ""
+            _tell(f"{event['pass']}: {event['done']}{of} batches{left}{more}")
+
+    return tell
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        print(line, file=sys.stderr, flush=True)
 
 
 class Stopped(BaseException):

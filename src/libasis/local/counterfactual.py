@@ -22,7 +22,7 @@ from .decision import Decision
 from .group import Inquiry, Samples, Show, Shown
 from .points import Points
 from .results import Counterfactuals
-from .search import Reach, Flipping
+from .search import Flipping, Reach
 from .target import Output, Target
 
 

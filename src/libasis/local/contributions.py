@@ -45,7 +45,7 @@ def contributions(  # noqa: PLR0913 - keyword options of the public face
     samples: Samples = None,
     baseline: Any = "mean",
     position: int | None = None,
-    n_steps: int = 8,
+    n_steps: int = 16,
     show: Show | None = None,
     seed: int = 0,
     progress: bool | None = None,

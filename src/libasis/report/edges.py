@@ -123,7 +123,7 @@ def _range(points: dict[str, Points]) -> tuple[float, float] | None:
 
 
 def _scatter(points: dict[str, Points], low: float, high: float) -> str:
-    x, y = Scale("log", low, high, 46.0, 242.0), Scale("log", low, high, 200.0, 6.0)
+    x, y = Scale("log", low, high, 46.0, 234.0), Scale("log", low, high, 200.0, 6.0)
     line = f'<path d="M{x(low):.1f} {y(low):.1f}L{x(high):.1f} {y(high):.1f}" stroke="{GREY}" stroke-width=".8"/>'
     marks = [_mark(kind, x(a), y(b), 2.2) for kind, own in points.items() for a, b in own]
     return _plot(x, y, [line, *marks], power_of_ten)

@@ -68,11 +68,12 @@ def _of_row(row: Plain, name: str, rates: bool, kind: str) -> Finding:
     show = percent if rates else quantity
     blanks = {key: show(round(row[key], 12)) for key in ("before", "after")}
     if not rates:
-        return Finding(row["verdict"], line("find_score", input=name, **blanks), line("caveat_model"))
-    blanks["calm"] = percent(round(row["collateral"], 12))
+        return Finding(row["verdict"], line("find_score", name=name, **blanks), line("caveat_model"))
+    change = round(row["collateral"], 12)
+    calm = line("calm_some", change=f"{'+' if change > 0 else ''}{percent(change)}") if change else line("calm_none")
     if kind == "find_input":
         blanks |= {key: quantity(row[key]) for key in ("normal", "anomalous")}
-    return Finding(row["verdict"], line(kind, input=name, **blanks), line("caveat_model"))
+    return Finding(row["verdict"], line(kind, name=name, calm=calm, **blanks), line("caveat_model"))
 
 
 def _of_effect(found: CausalEffect) -> Finding:

@@ -13,6 +13,7 @@ from ..diagnose import Diagnosis
 from ..evaluate import EdgeEffects, GraphDiff
 from ..graphs import InteractionGraph
 from ..local import Contributions, Counterfactuals, InputSensitivity
+from ..practice import PracticePlan
 from .canvas import FiguresError, to_svg
 from .diagnosis import write_diagnosis
 from .diff import write_diff
@@ -23,6 +24,7 @@ from .inputs import write_sensitivity
 from .local import write_contributions, write_counterfactuals
 from .page import notebook_frame, write_page
 from .picture import draw_graph
+from .practice import write_practice
 from .results import Results, suggested_groups
 from .shell import MARK
 
@@ -44,6 +46,7 @@ __all__ = [
     "write_diagnosis",
     "write_diff",
     "write_page",
+    "write_practice",
 ]
 
 
@@ -64,6 +67,7 @@ for _kind, _write in (
     (Diagnosis, write_diagnosis),
     (InputSensitivity, write_sensitivity),
     (EdgeEffects, write_edges),
+    (PracticePlan, write_practice),
 ):
     pages.write_page.register(_kind, _write)
 

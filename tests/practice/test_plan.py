@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ import torch
 import libasis
 from libasis.causal import effect
 from libasis.errors import OptionError, StoreError
+from libasis.numerics import paired
 from libasis.practice import ABMetric, PracticePlan, ab_analyse, ab_design, practice_plan, value
 from libasis.practice.stages import needed
-from libasis.store import Stored
+from libasis.verify.verification import Hypothesis, KindResult, Outcome, Verification
 
 INNER = re.compile(r"logit|\bbas[ie]s\b|PCA|eigen|\brank\b|Jacobian|基底|固有", re.IGNORECASE)
 
@@ -35,15 +35,24 @@ def diagnosis():
     return libasis.diagnose(Alarm().eval(), normal, fault, columns=["flow", "temp", "valve"])
 
 
-@dataclass(frozen=True, eq=False)
-class Verified(Stored, kind="verified for the plan"):
-    """Rows as a verification has them."""
-
-    verdicts: dict[str, str] = field(default_factory=dict)
-
-    def rows(self):
-        numbers = {"effect": -0.2, "low": -0.3, "high": -0.1, "n": 60, "n_needed": 900}
-        return [{"name": name, "verdict": verdict, **numbers} for name, verdict in self.verdicts.items()]
+def verified(**verdicts):
+    """A verification with one measured kind for each hypothesis."""
+    estimate = paired([-0.2, -0.1, -0.3, -0.25, -0.15] * 12)
+    kind = KindResult("mean", estimate, (estimate.low, estimate.high), 0.001, 1.0, 0.001, 999, None)
+    outcomes = [
+        Outcome(
+            Hypothesis("fc:in", [0], name=name),
+            verdict,
+            0.001,
+            True,
+            "",
+            900 if verdict == "undecided" else None,
+            0.9,
+            (kind,),
+        )
+        for name, verdict in verdicts.items()
+    ]
+    return Verification(tuple(outcomes), 0.05)
 
 
 def lines(plan, lang="en"):
@@ -118,12 +127,13 @@ def test_nothing_verified_stops_the_plan():
 
 
 def test_a_verification_fills_it_too():
-    plan = practice_plan(Verified({"A and B": "supported", "C": "undecided"}))
+    plan = practice_plan(verified(AB="supported", C="undecided"))
     text = lines(plan)
-    assert "A and B: supported, -0.2 [-0.3, -0.1] on 60 units" in text
+    assert "AB: supported, -0.2 [" in text
+    assert "on 60 units" in text
     assert "About 900 units would decide on C" in text
     assert plan.stages[0].status == "done"
-    assert practice_plan(Verified({"A": "opposite"})).stages[0].status == "stop"
+    assert practice_plan(verified(A="opposite")).stages[0].status == "stop"
 
 
 def test_a_comparison_that_harmed_stops_there():

@@ -20,7 +20,7 @@ LEAST = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
+class ObservedStudy:
     """What an effect is measured on.
 
     Attributes:
@@ -63,7 +63,7 @@ def read_observed(  # noqa: PLR0913 - all that names a study
     categories: Sequence[str],
     squares: bool,
     units: Any,
-) -> Observed:
+) -> ObservedStudy:
     """The study that the columns make.
 
     Raises:
@@ -88,7 +88,7 @@ def read_observed(  # noqa: PLR0913 - all that names a study
     x, names, more = _independent(x, names, len(t))
     _check_told_by(x, names, {t_name: t, y_name: y})
     codes = None if units is None else _codes(_one(table, units, "units", len(t))[1], len(t))
-    study = Observed((t_name, y_name), levels, t, y, x, names, codes, (*notes, *more))
+    study = ObservedStudy((t_name, y_name), levels, t, y, x, names, codes, (*notes, *more))
     _check_rows(study)
     return study
 
@@ -284,7 +284,7 @@ def _codes(labels: np.ndarray, rows: int) -> np.ndarray:
     return np.array([numbers[value] for value in values])
 
 
-def _check_rows(study: Observed) -> None:
+def _check_rows(study: ObservedStudy) -> None:
     """Refuse where there are too few rows, or units, to adjust."""
     p = study.x.shape[1]
     parts = {"all": np.ones(len(study.t), dtype=bool)}
@@ -306,7 +306,7 @@ def _list(names: Iterable[Any]) -> str:
     return (", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")) or "no columns"
 
 
-def outcomes(data: Any, names: Any, study: Observed) -> dict[str, np.ndarray]:
+def outcomes(data: Any, names: Any, study: ObservedStudy) -> dict[str, np.ndarray]:
     """Negative controls as columns of numbers.
 
     Raises:

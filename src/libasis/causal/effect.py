@@ -11,7 +11,7 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..errors import OptionError
 from ..provenance import versions
-from .columns import Observed, outcomes, read_observed
+from .columns import ObservedStudy, outcomes, read_observed
 from .estimates import Estimated, estimates, fitted_treatment
 from .evalue import EValue, evalue, of_difference
 from .overlap import BALANCED, Overlap, overlap_of
@@ -92,7 +92,7 @@ def effect(  # noqa: PLR0913 - keyword options of the public face
     )  # fmt: skip
 
 
-def _unit(study: Observed) -> str:
+def _unit(study: ObservedStudy) -> str:
     if not study.levels:
         return f"by 1 of {study.names[0]}"
     return f"from {study.levels[0]:g} to {study.levels[1]:g}"
@@ -108,7 +108,7 @@ def _balance(overlap: Overlap) -> Check:
     )
 
 
-def _unmeasured(study: Observed, found: Estimated, confidence: float) -> EValue:
+def _unmeasured(study: ObservedStudy, found: Estimated, confidence: float) -> EValue:
     """The E-value: from the risk ratio of two groups, else from the effect in standard deviations."""
     groups = study.groups
     if study.binary and found.means and all(0 < mean < 1 for mean, _ in found.means):

@@ -187,3 +187,25 @@ def test_what_cannot_be_is_one_sentence(normal, options, said):
 def test_a_model_in_training_mode_is_refused():
     with pytest.raises(ModelStateError, match=r"model\.eval\(\)"):
         libasis.diagnose(one().train(), rows(), rows(seed=1))
+
+
+def test_features_inside_are_named_by_what_they_read_and_tested_alike():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
+    with torch.no_grad():
+        model[0].running_mean.copy_(torch.tensor(MEAN))
+        model[0].running_var.copy_(torch.tensor(SPREAD**2))
+        model[1].weight.copy_(torch.eye(4, 6) * 0.3)
+        model[1].bias.zero_()
+        model[3].weight.copy_(torch.tensor([[0.0, 0, 0, 0], [8, 0, 0.2, 0]]))
+        model[3].bias.copy_(torch.tensor([0.0, -6.5]))
+    found = diagnosed(model.eval(), {"valve": 6, "pressure": 9}, sites=["2:in"])
+    first = found.tested_features[0]
+    assert first["reads"] == ["valve"]
+    assert first["verdict"] == "supported"
+    assert first["after"] < 0.02 < 0.9 < first["before"]
+    assert all(row["verdict"] != "supported" for row in found.tested_features[1:])
+    inside = diagnosed(Copy().eval(), {"valve": 12}, sites=["input"])
+    assert inside.tested_features
+    with pytest.raises(OptionError, match="the alarm itself"):
+        diagnosed(model, sites=["output"])

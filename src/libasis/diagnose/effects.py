@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from ..numerics import Estimate, holm, paired
+from ..types import Plain
 from .exchange import Exchange, evenly
+from .sentences import say
 from .units import blocks, coded, differ, means
 
 CONTROLS, CONTROL_ROWS = 999, 32
@@ -18,6 +20,7 @@ CONTROLS, CONTROL_ROWS = 999, 32
 FEWEST = 3
 """Values of which random directions are other directions at all."""
 LEVEL = 0.05
+SURE = ("supported", "supported, below delta")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +108,12 @@ class Effects:
         calm = torch.stack([change.scores(rows, 1) for rows in change.matched(key, 1)])
         moved = (alarms(calm).mean(0) - self.normal_before).numpy()
         alone = float(alarms(change.scores(change.given(key), 1)).mean())
-        if self.units is None:
-            units = blocks(len(score), self.base.numpy(), score - self.base.numpy())
-            normal_units = blocks(len(moved), self.normal_base.numpy(), (calm.mean(0) - self.normal_base).numpy())
-        else:
-            units, normal_units = self.units
+        units, normal_units = self.units_of(score, calm.mean(0).numpy())
         return Effect(key, self.before.numpy(), after, typical, score, moved, units, normal_units, alone)
+
+    def tested(self, found: Sequence[Effect], delta: float | None) -> list[Tested]:
+        """The verdicts on inputs, or sets of them, that are tested together."""
+        return tested(found, delta, [lambda one=one: self.specific(one, len(found)) for one in found])
 
     def within(self, end: float) -> float | None:
         """The end of an interval of a change, within what an alarm rate can change; None for none."""
@@ -118,6 +121,13 @@ class Effects:
             return None
         before = float(self.before.mean())
         return end if self.exchange.alarm.threshold is None else min(1 - before, max(-before, end))
+
+    def units_of(self, score: np.ndarray, calm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The units of both groups' rows, given or by how the score and its change go on in time."""
+        if self.units is not None:
+            return self.units[0], self.units[1]
+        base, rest = self.base.numpy(), self.normal_base.numpy()
+        return blocks(len(score), base, score - base), blocks(len(calm), rest, calm - rest)
 
     def specific(self, effect: Effect, tests: int) -> float | None:
         """The p-value of the inputs doing no more than edits of the same size in random directions; None of few values.
@@ -175,17 +185,30 @@ class Tested:
     p_specific: float | None
     why: str
 
+    def reason(self) -> Plain:
+        """What made the verdict, as a sentence and as its kind."""
+        units = self.effect.estimate.units
+        return {"why": say(self.why, units=units) if self.why else "", "why_kind": self.why}
 
-def tested(effects: Effects, found: Sequence[Effect], delta: float | None) -> list[Tested]:
-    """The verdicts on effects that are tested together (Holm)."""
-    specific: list[float | None] = [None] * len(found)
+
+def tested(
+    found: Sequence[Effect], delta: float | None, specific: Sequence[Callable[[], float | None]]
+) -> list[Tested]:
+    """The verdicts on effects that are tested together (Holm).
+
+    Args:
+        found: the effects.
+        delta: the smallest change of interest, or None.
+        specific: of each, what measures its p-value beside random directions; asked only where it can matter.
+    """
+    ranks: list[float | None] = [None] * len(found)
     raw = [one.p for one in found]
     for i, one in enumerate(found):
         if one.lowers and one.p <= LEVEL:
-            specific[i] = effects.specific(one, len(found))
-            raw[i] = max(one.p, specific[i] or 1.0)
+            ranks[i] = specific[i]()
+            raw[i] = max(one.p, ranks[i] or 1.0)
     out = []
-    for one, p, rank in zip(found, holm(raw), specific, strict=True):
+    for one, p, rank in zip(found, holm(raw), ranks, strict=True):
         narrow = paired(one.after - one.before, one.units, confidence=0.9)
         word = verdict(one.estimate, p, delta, narrow)
         out.append(Tested(one, word, p, rank, _why(one, word, rank)))

@@ -26,7 +26,7 @@ def shares(effects: Effects, inputs: Sequence[int], seed: int) -> np.ndarray:
     change = effects.exchange
     at = evenly(len(change.rows), ROWS)
     rows, rng = change.rows[at], np.random.default_rng(seed)
-    near = change.nearest(at, min(DONORS, len(change.normal)))
+    near = change.nearest(0, DONORS)[at]
     orders = max(4, min(ORDERS, RUNS // (len(rows) * (len(inputs) + 1))))
     rest = [i for i in range(len(change.groups.parts)) if i not in set(inputs)]
     total = np.zeros((len(inputs), len(rows)))

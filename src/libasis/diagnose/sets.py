@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from ..numerics import Estimate, paired
-from .effects import Effect, Effects, Tested, tested
+from .effects import Effect, Effects, Tested
 
 PAIRED, CANDIDATES, MOST = 3, 8, 6
 """Inputs of which all pairs are tried, inputs that a larger set can take, and how many it can have."""
@@ -43,7 +43,7 @@ def sets_tested(effects: Effects, singles: Mapping[int, Tested], delta: float | 
     chosen_on = np.isin(first.units, names[::2]) if confirmed else np.ones(len(first.units), bool)
     tested_on = ~chosen_on if confirmed else chosen_on
     sets = _chosen(effects, ranked, chosen_on)
-    found = tested(effects, [effects.of(one).on(tested_on) for one in sets], delta)
+    found = effects.tested([effects.of(one).on(tested_on) for one in sets], delta)
     if not confirmed:
         found = [Tested(t.effect, "undecided", t.p, t.p_specific, "why_same_rows") for t in found]
     alone = [SetTest(singles[i], None, True) for i in ranked[:PAIRED]]

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 import libasis
-from libasis.errors import BatchError, ModelStateError, OptionError
-
 from diagnose.rows import COLUMNS, FAULT, MEAN, SPREAD, Copy, Margin, either, one, rows
+from libasis.errors import BatchError, ModelStateError, OptionError
 
 
 def diagnosed(model, fault=FAULT, **options):

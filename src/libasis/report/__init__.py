@@ -13,8 +13,8 @@ from ..diagnose import Diagnosis
 from ..evaluate import EdgeEffects, GraphDiff
 from ..graphs import InteractionGraph
 from ..local import Contributions, Counterfactuals, InputSensitivity
-from ..verify import Verification
 from ..practice import PracticePlan
+from ..verify import Verification
 from .canvas import FiguresError, to_svg
 from .diagnosis import write_diagnosis
 from .diff import write_diff

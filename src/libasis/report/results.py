@@ -16,6 +16,7 @@ from ..errors import OptionError
 from ..evaluate import EdgeEffects
 from ..graphs import Communities, InteractionGraph, communities
 from ..types import Plain
+from ..verify import Verification
 from .series import method_of
 
 MOST_EDGES = 300_000
@@ -36,6 +37,7 @@ class Results:
         cards: feature cards of the first graph, or the same as plain data.
         communities: groups of features suggested for the first graph.
         edge_effects: edges of the first graph held against interventions.
+        verification: verdicts on claims about features of the first graph.
         title: the heading.
         question: the question that the page answers; None takes one that these results can answer.
 
@@ -49,6 +51,7 @@ class Results:
     cards: FeatureCards | None = None
     communities: Communities | None = None
     edge_effects: EdgeEffects | None = None
+    verification: Verification | None = None
     title: Text = None
     question: Text = None
 
@@ -102,6 +105,7 @@ class Results:
             ("cards", self.cards),
             ("communities", self.communities),
             ("edge effects", self.edge_effects),
+            ("verdicts", self.verification),
         ):
             if result is not None:
                 self._check_stands_on(f"The {name} stand", result, self.graph)

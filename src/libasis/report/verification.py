@@ -11,7 +11,7 @@ from ..files import write_text
 from ..numerics import Estimate
 from ..types import Plain
 from ..verify import Outcome, Verification
-from .markup import Cell, Group, escape, number, paragraph, table
+from .markup import Cell, Group, both, escape, number, paragraph, table
 from .numbers import percent, quantity
 from .results import Text
 from .shell import MARK, document, section
@@ -54,6 +54,11 @@ def write_verification(found: Verification, path: str | Path, lang: str = "en", 
     styles = ("page", "workbench", "decide", "verification", "print")
     page = document(lang, "verification", title, body, data={}, styles=styles, scripts=("diff",), links=links)
     return write_text(path, page, MARK)
+
+
+def claims(found: Verification) -> str:
+    """The verdicts as a part of another page, in both languages."""
+    return both(lambda words: [_finding(found, words), _verdicts(found, words)], "verification")
 
 
 def _made(make: Callable[[Verification, Words], str], found: Verification) -> Callable[[Words], str]:

@@ -105,9 +105,7 @@ def test_settings_are_written_and_read_again():
 
 def test_units_are_a_column_of_the_table(code, folder):
     x = torch.randn(60, 3, generator=torch.Generator().manual_seed(3))
-    rows = ["a,b,c,patient,y"] + [
-        f"{r[0]:.4f},{r[1]:.4f},{r[2]:.4f},p{i // 5},{i % 2}" for i, r in enumerate(x.tolist())
-    ]
+    rows = [f"{a:.4f},{b:.4f},{c:.4f},p{i // 5},{i % 2}" for i, (a, b, c) in enumerate(x.tolist())]
     (folder / "data.csv").write_text("\n".join(["a,b,c,patient,y", *rows]))
     settings = {
         "sites": ["fc1:in", "fc2:in", "output"],

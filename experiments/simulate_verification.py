@@ -47,7 +47,7 @@ class Tally:
         """Count one case."""
         found = self.counts[table, row]
         found[0] += 1
-        found[1] += hit
+        found[1] += bool(hit)
 
     def merge(self, other: Iterable[tuple[tuple[str, str], list[int]]]) -> None:
         """Add those of another."""

@@ -24,6 +24,7 @@ from ..measure import listening, speaks, started
 from ..types import Plain
 from . import diagnose_verbs as _diagnose_verbs  # noqa: F401 - which adds them
 from . import practice_verbs as _practice_verbs  # noqa: F401 - which adds them
+from . import verify_verbs as _verify_verbs  # noqa: F401 - which adds them
 from .commands import app
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -1,6 +1,7 @@
 """From a hypothesis to a verdict: explore, plan, verify."""
 
 from .explore import Exploration, explore
+from .groups import units_in
 from .hypothesis import Hypothesis
 from .parts import DataParts, parts
 from .plan import Plan, plan
@@ -23,5 +24,6 @@ __all__ = [
     "explore",
     "parts",
     "plan",
+    "units_in",
     "verify",
 ]

@@ -192,7 +192,7 @@ def _tested(
     results, kinds = [], []
     for kind, run in zip(claim.kinds, one.whole, strict=True):
         beside_it = controls.kinds.get(kind)
-        evidence = OneKind.of(*trial.inside(claim, found[run]), claim.direction, seed=seed,
+        evidence = OneKind.of(*trial.inside(claim, found[run]), claim.direction, delta=claim.delta, seed=seed,
                                p_specific=None if beside_it is None else beside_it.p)  # fmt: skip
         kinds.append(evidence)
         e = evidence

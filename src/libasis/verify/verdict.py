@@ -101,6 +101,8 @@ class OneKind:
         p_opposite: the same against the other side; 1 where none is claimed.
         noise: how much the changes of units vary.
         p_specific: that random directions do as much; None where that is not asked.
+        p_beyond: that the effect goes no further than delta to the claimed side (or that which is seen, where none is
+            claimed, and then for both sides).
     """
 
     effect: Estimate
@@ -109,6 +111,7 @@ class OneKind:
     p_opposite: float
     noise: Noise
     p_specific: float | None = None
+    p_beyond: float = 0.0
 
     @classmethod
     def of(
@@ -117,16 +120,21 @@ class OneKind:
         units: Sequence[Hashable] | None = None,
         direction: str = "any",
         *,
+        delta: float | None = None,
         seed: int = 0,
         p_specific: float | None = None,
     ) -> OneKind:
         """That of the changes of samples ``[n]``, of which those without a score are not a number."""
         inner = paired(changes, units, seed=seed, confidence=0.9)
-        sums, _ = unit_sums(changes, units)
+        sums, sizes = unit_sums(changes, units)
         side = SIDES[direction]
         p, other = sign_flips(sums, seed, side), sign_flips(sums, seed, -side) if side else 1.0
+        beyond = 0.0
+        if delta:
+            seen = side or (-1 if sums.sum() < 0 else 1)
+            beyond = min(1.0, sign_flips(sums - seen * delta * sizes, seed, seen) * (1 if side else 2))
         noise = Noise.of(changes, units)
-        return cls(paired(changes, units, seed=seed), (inner.low, inner.high), p, other, noise, p_specific)
+        return cls(paired(changes, units, seed=seed), (inner.low, inner.high), p, other, noise, p_specific, beyond)
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,11 @@ class Claimed:
         return max(max(one.p, 0.0 if one.p_specific is None else one.p_specific) for one in self.kinds)
 
     @property
+    def p_beyond(self) -> float:
+        """The largest p-value of all kinds, both nulls, and that of no more than delta."""
+        return max([self.p, *(one.p_beyond for one in self.kinds)])
+
+    @property
     def p_opposite(self) -> float:
         """The largest p-value of all kinds on the other side."""
         return 1.0 if self.untested or not self.kinds else max(one.p_opposite for one in self.kinds)
@@ -189,24 +202,27 @@ def decide(claims: Sequence[Claimed], alpha: float = 0.05) -> list[Verdict]:
     """The verdict on each of some claims, which are corrected for their number together.
 
     Whatever the claims and however they depend on each other, the probability of any wrong "supported" is at most
-    alpha, as far as the p-values are true.
+    alpha, as far as the p-values are true; with a delta an effect of no more than that is one of the wrong ones.
     """
     for_it = holm([claim.p for claim in claims])
+    beyond = holm([claim.p_beyond for claim in claims])
     against = holm([claim.p_opposite for claim in claims])
-    return [_decided(*row, alpha, len(claims)) for row in zip(claims, for_it, against, strict=True)]
+    rows = zip(claims, for_it, beyond, against, strict=True)
+    return [_decided(claim, ps, alpha, len(claims)) for claim, *ps in rows]
 
 
-def _decided(claim: Claimed, p: float, p_opposite: float, alpha: float, tests: int) -> Verdict:
+def _decided(claim: Claimed, ps: Sequence[float], alpha: float, tests: int) -> Verdict:
+    p, p_beyond, p_opposite = ps
     needed = units_that_decide(claim, alpha, tests)
     if claim.untested:
         return Verdict("undecided", 1.0, False, f"could not be tested here, because {claim.untested}", None)
     kinds, side, delta = claim.kinds, claim.side, claim.delta or 0.0
     ends = [sorted((side * one.effect.low, side * one.effect.high)) for one in kinds]
     falls = p <= alpha and min(low for low, _ in ends) > 0
-    if falls and len(kinds) >= claim.least and min(low for low, _ in ends) > delta:
+    if falls and len(kinds) >= claim.least and p_beyond <= alpha and min(low for low, _ in ends) > delta:
         return Verdict("supported", p, True, "", needed)
     if falls and len(kinds) >= claim.least:
-        return Verdict("supported, below delta", p, True, f"the interval reaches inside {delta:g}", needed)
+        return Verdict("supported, below delta", p, True, f"it is not surely more than {delta:g}", needed)
     if p_opposite <= alpha and max(high for _, high in ends) < 0:
         return Verdict("opposite", p, True, "the effect falls on the other side", needed)
     if claim.delta and all(-delta < one.inner[0] and one.inner[1] < delta for one in kinds):

@@ -204,8 +204,10 @@ def _grown(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """Spread as another value is."""
     x, other, shape = of["self"], of["other"], node.meta["val"].shape
     same = [None] * (len(shape) - x.meta["val"].ndim) + list(x.meta["val"].shape)
-    kept = [a == b for a, b in zip(shape, same, strict=True)]
-    sizes = [-1 if keep else write(aten.sym_size.int, other, i) for i, keep in enumerate(kept)]
+    sizes: list[Any] = []
+    for i, (size, own) in enumerate(zip(shape, same, strict=True)):
+        known = known_size(size)
+        sizes.append(-1 if size == own else write(aten.sym_size.int, other, i) if known is None else known)
     return write(aten.expand.default, x, sizes)
 
 

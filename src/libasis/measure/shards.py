@@ -92,9 +92,8 @@ class Sharing:
         """
         sizes = records.unknown_sizes()
         key = call_now().next(label, records.order) if self.book else None
-        one = _Pass(
-            self.team, self.book if key else None, key or "", records, [*sums, sizes] if sizes else [*sums], label
-        )
+        every = [*sums, sizes] if sizes else [*sums]
+        one = _Pass(self.team, self.book if key else None, key or "", records, every, label)
         with torch.no_grad():
             one.run()
         if sizes is not None:
@@ -209,6 +208,10 @@ class _Pass:
             last = shard + 1 == len(self.shards)
             if last:
                 deque(stream, 0)
+            if not self.team.first:
+                self.team.give([])  # or what went wrong
+            for other in range(1, size) if self.team.first else ():
+                self.team.take(other, None)
             if not (self.team.share(due=last or (self.book is not None and self.book.due))[1]["due"]):
                 continue
             if not self.team.first:

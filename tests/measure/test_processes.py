@@ -41,7 +41,26 @@ def test_every_kind_of_fit(cut, options):
     assert len({*forked(1, work), *forked(2, work)}) == 1
 
 
-def test_batches_of_several_shapes(tmp_path):
+def test_sums_that_are_larger_than_the_activations():
+    """Of edges between many features each process makes those of some sections, and sends each once."""
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(30, 30) if i % 2 == 0 else torch.nn.Tanh() for i in range(5)]
+    batches = [torch.randn(3, 30, dtype=torch.float64) for _ in range(16)]
+    cut = libasis.trace(torch.nn.Sequential(*layers).double().eval(), batches[0], ["input", "2:in", "output"])
+    basis = libasis.fit(cut, batches, "neuron")
+
+    def work(_):
+        with libasis.distributed() as team:
+            before = team.sent
+            edges = libasis.interactions(cut, basis, batches).edges
+            return f"{digest(edges)} {team.sent - before}"
+
+    alone, both = forked(1, work), forked(2, work)
+    assert {said.split()[0] for said in both} == {alone[0].split()[0]}
+    assert int(both[1].split()[1]) < 2 * 16 * 30 * 30  # one of two sections, not eight shards of both
+
+
+def test_batches_of_several_shapes():
     """Attention sums each length apart; all but the first are put together at the end of a shard."""
     torch.manual_seed(0)
     layer = torch.nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True).double().eval()

@@ -47,6 +47,11 @@ class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
         self._closed: tuple[Anatomy, ClosedEffects] | None = None
 
     @property
+    def nbytes(self) -> int:
+        """Of its sums."""
+        return 16 * self.parts * len(range(self.target.k)[self.outputs]) * self.source.k
+
+    @property
     def rule(self) -> str:
         """How effects were computed, in words."""
         return "derivatives" if self.derived else "closed form"

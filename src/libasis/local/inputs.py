@@ -50,6 +50,7 @@ class Inputs(Accumulator["Inputs"]):
     """
 
     sums = ("mean", "first")
+    whole = True
 
     def __init__(self, show: Show, patch: int | None) -> None:
         self.show, self.patch = show, patch

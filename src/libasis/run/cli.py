@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from types import FrameType
 from typing import Any
 
+import torch
 import typer
 
 from ..data import from_seed
@@ -39,8 +40,12 @@ INTERRUPTED = 130
 """What typer gives for a KeyboardInterrupt of the user's own code."""
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], told: Callable[[Plain], None] | None = None) -> int:
     """Run the command line.
+
+    Args:
+        arguments: of the command.
+        told: what is told of progress, in place of bars and lines, see `libasis.measure.listening`.
 
     Returns:
         The exit code: 0, or 2 with one sentence on stderr for bad input and for what the system refuses, or 128 and the
@@ -48,14 +53,12 @@ def run(arguments: list[str]) -> int:
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    if started()[0]:  # the first process says what there is to say
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-        logging.getLogger("libasis").setLevel(logging.CRITICAL)
-        if not SHARED.intersection(arguments):
-            return 0
+    if started()[1] > 1 and not _takes_part(arguments):
+        return 0
     try:
-        told = listening(_events() if "--json" in arguments else _lines()) if _listened(arguments) else nullcontext()
-        with _stopped_by_signals(), told, from_seed(0):  # what is shuffled or augmented is the same in every command
+        listener = told or _listener(arguments)
+        heard = nullcontext() if listener is None else listening(listener)
+        with _stopped_by_signals(), heard, from_seed(0):  # what is shuffled or augmented is the same in every command
             code = app(args=arguments, prog_name="libasis", standalone_mode=False)
             sys.stdout.flush()
         return _end(code, "Stopped.") if code == INTERRUPTED else code if isinstance(code, int) else 0
@@ -74,9 +77,28 @@ def run(arguments: list[str]) -> int:
         return _end(2, " ".join(sentence.split()))
 
 
-def _listened(arguments: list[str]) -> bool:
-    """Whether progress is told in lines: on a terminal there are bars."""
-    return not started()[0] and ("--json" in arguments or not (sys.stderr and sys.stderr.isatty()))
+def _takes_part(arguments: list[str]) -> bool:
+    """Whether one of several processes has something to do; on GPUs each has its own."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    if started()[0] == 0:
+        return True
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the first says what there is to say
+    logging.getLogger("libasis").setLevel(logging.CRITICAL)
+    return not SHARED.isdisjoint(arguments)
+
+
+def _listener(arguments: list[str]) -> Callable[[Plain], None] | None:
+    """What tells progress in lines; None where there are bars, or another process tells."""
+    if started()[0]:
+        return _silent
+    if "--json" in arguments:
+        return _events()
+    return None if sys.stderr and sys.stderr.isatty() else _lines()
+
+
+def _silent(event: Plain) -> None:
+    pass
 
 
 def _events() -> Callable[[Plain], None]:

@@ -279,13 +279,13 @@ class _SectionRuns(Accumulator["_SectionRuns"]):
         if not self.count:
             raise BatchError(f"No position counts at {self.source.name!r}; give a mask that leaves some.")
         _, table = self.samples.table()
-        counts, changes = table[:, 0], table[:, 2:].T.view(4, len(self.to), len(self.edges), -1)
+        counts, changes = table[:, 0], table[:, 2:].T.reshape(4, len(self.to), len(self.edges), len(table))
         scale = len(counts) / self.count
         scored = torch.where(counts > 0, counts, torch.nan)
         for e, (i, j) in enumerate(self.edges):
             for kind, name in enumerate(self.to):
                 square, signed = (paired(changes[c, kind, e] * scale, units) for c in (0, 1))
-                path, whole = (paired(changes[c, kind, e] / scored, units) for c in (2, 3))
+                path = paired(changes[2, kind, e] / scored, units)
                 random = self.squares[[n for n, r in enumerate(self.runs) if r.source is None and r.kind == kind], j]
                 random = random / self.count
                 beyond = int((random >= square.value * (1 - 1e-12)).sum())
@@ -302,7 +302,7 @@ class _SectionRuns(Accumulator["_SectionRuns"]):
                     "p_signed": signed.p,
                     **_three("path", path),
                     "p_path": path.p,
-                    **_three("whole", whole),
+                    "whole": float((changes[3, kind, e] / scored).nanmean()),
                     "n": square.n,
                     "units": square.units,
                 }

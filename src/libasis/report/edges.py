@@ -43,7 +43,7 @@ def write_edges(result: EdgeEffects, path: str | Path, lang: str = "en") -> Path
     parts = {"finding": _finding, "sections": _sections, "tested": _tested, "limits": _limits}
     made = {key: section(key, "edges", lambda words, make=make: make(result, words)) for key, make in parts.items()}
     picture = section("calibration", "edges", calibration_figure(result))
-    source = section("provenance", "edges", lambda words: facts(result.info, words))
+    source = section("provenance", "edges", lambda words: facts(result.info, Words(words.lang, "page")))
     body = made["finding"] + picture + made["sections"] + made["tested"] + made["limits"] + source
     styles = ("page", "workbench", "charts", "print")
     return write_text(path, document(lang, "edges", None, body, data={}, styles=styles, scripts=("diff",)), MARK)

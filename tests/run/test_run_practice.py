@@ -55,6 +55,7 @@ def test_a_design_is_taken_from_its_folder(command, groups):
 
 def test_bad_input_of_ab_is_one_sentence(command, groups):
     refused(command("ab", "design"), "success is empty")
+    refused(command("ab", "analyse", "before.csv", "after.csv"), "success is not given", "'gekauft', 'Länge', 'Tag'")
     refused(command("ab", "design", "--success", "a,basline=1"), "did you mean 'baseline'?")
     refused(command("ab", "design", "--success", RATE, "--analysis", "weekly"), "'fixed' or 'always-valid'")
     refused(command("ab", "analyse", "gone.csv", "after.csv", "--success", "gekauft"), "gone.csv")

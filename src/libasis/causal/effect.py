@@ -22,9 +22,9 @@ from .result import Adjusted, CausalEffect, Check
 @typed
 @neutral
 def effect(  # noqa: PLR0913 - keyword options of the public face
-    data: Any,
-    treatment: Any,
-    outcome: Any,
+    data: Any = None,
+    treatment: Any = None,
+    outcome: Any = None,
     adjust: Any = (),
     *,
     units: Any = None,

@@ -147,10 +147,19 @@ def read_arms(before: Any, after: Any, metrics: Sequence[ABMetric], wanted: Want
     return found if codes is None else _in_one(found)
 
 
+def columns_of(source: Any) -> list[str]:
+    """Names of the columns of a file, a DataFrame or a dict.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    return column_names(Path(source)) if isinstance(source, (str, Path)) else list(as_table(source))
+
+
 def _read(source: Any, metrics: Sequence[ABMetric], wanted: Wanted) -> dict[str, np.ndarray]:
     file = isinstance(source, (str, Path))
     table = {} if file else as_table(source)
-    known = column_names(Path(source)) if file else list(table)
+    known = columns_of(source)
     numbers = [part for one in metrics for part in (*parts_of(one, known), one.covariate) if part is not None]
     texts = [name for name in (wanted.arm, wanted.unit, wanted.time) if name is not None]
     numbers = [name for name in dict.fromkeys(numbers) if name not in texts]

@@ -196,7 +196,7 @@ def test_features_inside_are_named_by_what_they_read_and_tested_alike():
         model[0].running_var.copy_(torch.tensor(SPREAD**2))
         model[1].weight.copy_(torch.eye(4, 6) * 0.3)
         model[1].bias.zero_()
-        model[3].weight.copy_(torch.tensor([[0.0, 0, 0, 0], [8, 0, 0.2, 0]]))
+        model[3].weight.copy_(torch.tensor([[0.0, 0, 0, 0], [8, 0.1, 0.2, -0.1]]))
         model[3].bias.copy_(torch.tensor([0.0, -6.5]))
     found = diagnosed(model.eval(), {"valve": 6, "pressure": 9}, sites=["2:in"])
     first = found.tested_features[0]

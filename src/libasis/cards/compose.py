@@ -55,7 +55,7 @@ def _ablations(gathered: Gathered, effects: CardEffects, limits: Limits) -> dict
     for site, measured in zip(gathered.sites, effects.sites, strict=True):
         if measured.held is not None:
             own = site.chosen[: limits.tested]
-            facts = ablation_facts(measured.change, effects.metric.name, len(own))
+            facts = ablation_facts(measured.change, effects.metric.name, len(own), site.site.k)
             found.update({f"{site.site.name}:{i}": fact for i, fact in zip(own, facts, strict=True)})
     for fact, p in zip(found.values(), holm([fact["p"] for fact in found.values()]), strict=True):
         fact["p"], fact["passed"] = p, p <= PASSED
@@ -79,9 +79,10 @@ def _direction(change: Tensor, names: Sequence[str] | None) -> list[Plain]:
     ]
 
 
-def facts(gathered: Gathered, effects: CardEffects, limits: Limits) -> Plain:
+def facts(gathered: Gathered, effects: CardEffects, limits: Limits, reference: str | None = None) -> Plain:
     """How the cards were made, for the record."""
     drawn = len(gathered.rows.draw)
+    whose = "the fit" if reference is None else f"the group {reference!r}"
     return {
         "samples": gathered.samples,
         "features": {site.site.name: [len(site.chosen), site.site.k] for site in gathered.sites},
@@ -92,7 +93,8 @@ def facts(gathered: Gathered, effects: CardEffects, limits: Limits) -> Plain:
             "metric": effects.metric.name,
             "why": gathered.why,
             "higher_is_better": effects.metric.higher_is_better,
-            "held": "at the mean of the fit, at all counted positions",
+            "held": f"at the mean of {whose}, at all counted positions",
+            "reference": reference,
             "tested_per_site": limits.tested,
             "controls": "random directions of the standardised features of the site",
             "level": PASSED,

@@ -13,10 +13,14 @@ from ..basis import SiteBasis
 from ..cut import Record
 from ..cut.layout import layout_of_tensor
 from ..intervene import Intervention, Lines, Metric, Prepared, SiteRuns
+from ..intervene.lines import AtSite
 from ..measure import Accumulator
 from ..numerics import Sums, half_width, two_sided_t
 from ..numerics.means import Mean
 from ..types import Activations, Matrix, Plain, Vector
+
+FEWEST = 3
+"""Features of a site of which random directions are other directions."""
 
 
 class Pairs(Sums):
@@ -110,7 +114,14 @@ class CardEffects(Accumulator["CardEffects"]):
 
 
 def moved_and_held(
-    index: int, site: SiteBasis, chosen: list[int], tested: list[int], controls: Matrix, spread: Vector, memory: int
+    index: int,
+    site: SiteBasis,
+    chosen: list[int],
+    tested: list[int],
+    controls: Matrix,
+    spread: Vector,
+    memory: int,
+    reference: Vector | None = None,
 ) -> SiteEffects:
     """What to measure at a site.
 
@@ -122,19 +133,26 @@ def moved_and_held(
         controls: unit vectors ``[m, k]`` of directions to hold, in features divided by their deviation.
         spread: the deviation of all features ``[k]`` (of others than the chosen ones only for controls).
         memory: bound in bytes for what goes through the model together.
+        reference: the activation ``[d]`` whose amounts stand in; None takes the mean of the fit.
     """
+    to = "mean" if reference is None else "set"
+
+    def prepared(one: Intervention, lines: Lines) -> Prepared:
+        return Prepared(one, lines, None if reference is None else lines.amounts(AtSite(site, reference)))
+
     up = torch.ones(1, dtype=torch.float64)
     moved = [
         Prepared(one, Lines.of(site, one), up, spread[[i]])
         for i in chosen
         for one in [Intervention(site.name, [i], "shift", 1.0)]
     ]
-    held = [Prepared(one, Lines.of(site, one)) for i in tested for one in [Intervention(site.name, [i])]]
+    value = None if reference is None else 0.0  # the amounts are given to what is prepared
+    held = [prepared(one, Lines.of(site, one)) for i in tested for one in [Intervention(site.name, [i], to, value)]]
     varies = spread if bool((spread > 0).any()) else site.variances.clamp(min=0).sqrt()
     for unit in controls if tested else ():
         direction = ((unit * varies) @ site.C_pinv)[None]
-        one = Intervention(site.name, directions=direction)
-        held.append(Prepared(one, Lines.along(site, direction, varies)))
+        one = Intervention(site.name, directions=direction, to=to, value=value)
+        held.append(prepared(one, Lines.along(site, direction, varies)))
     return SiteEffects(SiteRuns(index, moved, memory), SiteRuns(index, held, memory) if held else None)
 
 
@@ -159,13 +177,26 @@ def random_units(count: int, k: int, seed: int, site: int) -> Matrix:
     return drawn / drawn.norm(dim=1, keepdim=True)
 
 
-def ablation_facts(pairs: Pairs, metric: str, tested: int) -> list[Plain]:
+def untested(pairs: Pairs, k: int) -> str | None:
+    """Why features of a site of k could not be tested on these samples, as the kind of a sentence; None if they could.
+
+    A direction of one or two features is hardly another one than a feature; and where neither features nor controls
+    change the score, there is nothing by which to tell them apart.
+    """
+    if k < FEWEST:
+        return "few_features"
+    return None if bool((pairs.changes()[0] != 0).any()) else "no_change"
+
+
+def ablation_facts(pairs: Pairs, metric: str, tested: int, k: int) -> list[Plain]:
     """For each tested feature its change beside the controls, which follow the features in ``pairs``.
 
     ``p`` is the larger of two p-values, so that both must be small for it to be: that of the paired change being 0
     (Student's t over samples), and that of the change being one more of the controls' (the t of a new value from a
     normal distribution of which the controls are a sample). The correction for the number of features comes later.
+    ``untested`` says why they could not be tested, see `untested`.
     """
+    why = untested(pairs, k)
     change, error = (x.tolist() for x in pairs.changes())
     controls = torch.tensor(change[tested:], dtype=torch.float64)
     mean, spread = float(controls.mean()), float(controls.std())
@@ -175,7 +206,7 @@ def ablation_facts(pairs: Pairs, metric: str, tested: int) -> list[Plain]:
         width = half_width(pairs.n - 1) * e if pairs.n > 1 else 0.0
         beyond = abs(c) > max(abs(low), abs(high))
         unlike = _p(abs(c) - abs(mean), spread * math.sqrt(1 + 1 / len(controls)), len(controls) - 1)
-        p = max(_p(c, e, pairs.n - 1), unlike) if beyond else 1.0
+        p = max(_p(c, e, pairs.n - 1), unlike) if beyond and why is None else 1.0
         out.append(
             {
                 "metric": metric,
@@ -189,6 +220,7 @@ def ablation_facts(pairs: Pairs, metric: str, tested: int) -> list[Plain]:
                 "control_high": high,
                 "controls": len(controls),
                 "p": p,
+                "untested": why,
             }
         )
     return out

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..ambient import neutral
 from ..arguments import typed
 from ..errors import OptionError
-from ..numerics import Estimate
+from ..numerics import Estimate, benjamini
 from ..provenance import versions
 from ..types import Plain
 from . import baselines
@@ -25,7 +25,7 @@ from .ranking import importances, shares, stability
 from .result import Diagnosis
 from .sentences import finding, say
 from .sets import SetTest, sets_tested
-from .units import LONG, benjamini_hochberg, blocks, differ, means
+from .units import LONG, blocks, differ, means
 
 MOST = 128
 """Inputs that are tested; of more those by which the groups differ most, and those that the model uses most."""
@@ -181,6 +181,7 @@ def _row(name: str, effects: Effects, one: Tested) -> Plain:
         "p": one.p,
         "p_specific": one.p_specific,
         "n": estimate.n,
+        "n_needed": one.needed,
         "units": estimate.units,
         "collateral": float(effect.normal.mean()),
         "alone": effect.alone,
@@ -205,6 +206,7 @@ def _untested(name: str, effects: Effects, difference: Plain) -> Plain:
     empty = dict.fromkeys(("after", "low", "high", "effect", "p", "p_specific"))
     rest: Plain = {
         "n": 0,
+        "n_needed": None,
         "units": 0,
         "collateral": None,
         "alone": None,
@@ -256,7 +258,7 @@ def _differences(effects: Effects) -> list[Plain]:
             own = effects.units or tuple(blocks(len(rows), rows, factor=LONG) for rows in (one, two))
             both.append(differ(means(one, own[0]), means(two, own[1])))
         ps.append(min(1.0, 2 * min(both)))
-    return [{"difference": gap, "q": q} for gap, q in zip(gaps, benjamini_hochberg(ps), strict=True)]
+    return [{"difference": gap, "q": q} for gap, q in zip(gaps, benjamini(ps), strict=True)]
 
 
 def _plain_rows(names: Sequence[str], ranked: Sequence[int], plain: dict[str, np.ndarray | None]) -> list[Plain]:

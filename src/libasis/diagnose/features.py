@@ -14,8 +14,9 @@ from ..build import fit
 from ..cut import Record, trace
 from ..errors import OptionError
 from ..measure import Records
+from ..numerics import rank_p
 from ..types import Plain
-from .effects import CONTROL_ROWS, CONTROLS, FEWEST, SURE, Effect, Effects, Tested, tested
+from .effects import CONTROL_ROWS, CONTROLS, FEWEST, SURE, Effects, Restored, Tested, tested
 from .exchange import DONORS, evenly
 
 PER_SITE = 12
@@ -105,7 +106,7 @@ class Inside:
         targets = self.effects.exchange.targets[group]
         return self.effects.exchange.alarm.score(out, targets).double().cpu()
 
-    def effect(self, l: int, i: int) -> Effect:
+    def effect(self, l: int, i: int) -> Restored:
         """Feature i of site l at its values in matched normal rows."""
         own, alarms = self.effects, self.effects.exchange.alarm.alarms
         calm, fault = (self._at(self.records[group], l).z[..., i] for group in (1, 0))
@@ -116,7 +117,7 @@ class Inside:
         score, moved = scores.mean(0).numpy(), (alarms(normal).mean(0) - own.normal_before).numpy()
         units, normal_units = own.units_of(score, normal.mean(0).numpy())
         after, rest = alarms(scores).mean(0).numpy(), (units, normal_units, float(alone.mean()))
-        return Effect((), own.before.numpy(), after, typical.numpy(), score, moved, *rest)
+        return Restored((), own.before.numpy(), after, typical.numpy(), score, moved, *rest)
 
     def specific(self, l: int, i: int, tests: int) -> float | None:
         """The rank among random directions of the site's standardised features, see `Effects.specific`."""
@@ -143,11 +144,8 @@ class Inside:
         one[i] = 1
         wanted = reached(size[..., None] * one)
         generator = torch.Generator().manual_seed(change.seed + 1)
-        as_low = 0
-        for _ in range(count):
-            v = torch.randn(site.k, generator=generator, dtype=torch.float64).to(z)
-            as_low += reached(size[..., None] * v / v.norm()) <= wanted
-        return (as_low + 1) / (count + 1)
+        drawn = torch.randn(count, site.k, generator=generator, dtype=torch.float64).to(z)
+        return rank_p(-wanted, np.array([-reached(size[..., None] * v / v.norm()) for v in drawn]))[0]
 
     def reads(self, l: int, inputs: Sequence[int]) -> list[list[str]]:
         """By feature of a site the inputs that move it most when they are set to normal on the anomalous rows."""

@@ -30,7 +30,9 @@ def cards(model, basis_of, shown, normal, targets, **options):
     groups = {"normal": [(normal, torch.zeros(len(normal), dtype=torch.long))]}
     batches = [(shown, targets)]
     columns = [f"x{i}" for i in range(normal.shape[1])]
-    return libasis.collect(traced, basis, batches, groups=groups, columns=columns, kind="table", progress=False, **options)
+    return libasis.collect(
+        traced, basis, batches, groups=groups, columns=columns, kind="table", progress=False, **options
+    )
 
 
 def test_held_at_the_normal_mean_the_alarm_of_the_fault_ends():

@@ -147,4 +147,4 @@ def _keeps_rows(node: fx.Node, like: fx.Node) -> bool:
         return True
     moves = (aten.slice.Tensor, aten.unsqueeze.default, aten.squeeze.dim, aten.select.int)
     dim = node.args[1] if node.target in moves and len(node.args) > 1 else 0
-    return known_size(value.shape[0]) is None and dim != 0 and dim != -value.ndim
+    return bool(known_size(value.shape[0]) is None and dim != 0 and dim != -value.ndim)

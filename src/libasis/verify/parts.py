@@ -113,7 +113,9 @@ def parts(
     return DataParts(*in_parts(batches, labels, shares, seed))
 
 
-def in_parts(batches: Iterable[Any], labels: Sequence[Any] | None, shares: Sequence[float], seed: int) -> Iterator[DataPart]:
+def in_parts(
+    batches: Iterable[Any], labels: Sequence[Any] | None, shares: Sequence[float], seed: int
+) -> Iterator[DataPart]:
     """The data in parts of these shares, see `parts`."""
     ends = np.cumsum([0.0, *shares]) / sum(shares)
     ends[-1] = 2.0  # rounding

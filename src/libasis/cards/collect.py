@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,9 +19,9 @@ from ..measure import DEFAULT_MEMORY, Records, measure, shared
 from ..numerics.means import Mean
 from ..provenance import versions
 from .choice import Features, chosen_features
-from .compose import cards, facts
+from .compose import PASSED, cards, facts
 from .contents import Naming
-from .effects import CardEffects, SiteEffects, moved_and_held, random_units
+from .effects import LEAST, CardEffects, SiteEffects, moved_and_held, random_units
 from .gather import Asked, Gathered, Limits
 from .groups import GroupMeans, Reference
 from .result import FeatureCards
@@ -41,7 +42,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     effects: int = 10,
     samples: int = 512,
     tested: int = 12,
-    controls: int = 20,
+    controls: int | None = None,
     kind: str = "auto",
     metric: MetricSpec | None = None,
     outputs: Sequence[str] | None = None,
@@ -75,10 +76,11 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
       positions (``Intervention(site, [i])``), or at that of the group ``reference``, with its 95% interval over
       samples, each paired with itself. Beside it
       the same for controls: random directions, uniform in the standardised features of the site, so that each has the
-      variance that a standardised feature has. ``passed`` is true where the change is larger in size than both ends of
-      the controls' 95% range, and p ≤ 0.05 after Holm's correction for all features tested. p is the larger one of two
-      p-values: of the change being 0, and of it being one more change like the controls'. None for the last site, and
-      for features that were not tested;
+      variance that a standardised feature has. ``passed`` is true where p ≤ 0.05 after Holm's correction for all
+      features tested. p is the larger one of two p-values, as in `verify`: of the change being 0, by the signs of
+      samples, and of the change being one more like the controls', by rank. ``tested`` is false, with a ``reason``,
+      where that could not be told: too few other directions, or too few controls for the number of tests. None for the
+      last site, and for features that were not to be tested;
     - ``suggestions``: labels by simple statistics. They are suggestions; see `libasis.cards.suggest`.
 
     Effects and ablations are measured on ``samples`` samples drawn at random from the data (all of them, where there
@@ -99,7 +101,9 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
         effects: outputs listed for each feature, those of the strongest effects.
         samples: samples for effects and ablations.
         tested: features of each site to ablate, the first of those with a card.
-        controls: random directions for each site, at least 20.
+        controls: random directions for each site, at most. By default as many as the correction needs (the number of
+            tests over 0.05); of a model where these are dear fewer, at least 20. At each site they end when ten did as
+            much as each of its features.
         kind: ``"text"``, ``"image"``, ``"table"`` or ``"number"``: how samples are shown. ``"auto"`` decides by the
             first batch: images of one or three channels, whole numbers as tokens, rows of a table where ``columns`` are
             given, otherwise numbers. ``info["content"]`` says what was decided, and why.
@@ -164,15 +168,18 @@ def _to_measure(
         BatchError: no position of a site counts.
     """
     sites = []
+    tests = sum(len(site.chosen[: limits.tested]) for site in gathered.sites if site.index < len(basis) - 1)
+    needed = max(LEAST, math.ceil(tests / PASSED) - 1)
     for number, site in enumerate(gathered.sites):
         if not site.all.n:
             raise BatchError(f"No position counts at site {site.site.name!r}; give a mask that leaves some.")
         spread = torch.zeros(site.site.k, dtype=torch.float64)
         spread[site.summed] = site.all.deviation()
         tested = site.chosen[: limits.tested] if site.index < len(basis) - 1 else []
-        units = random_units(limits.controls, site.site.k, seed, site.index)
+        units = random_units(limits.controls or needed, site.site.k, seed, site.index)
         mean = None if held is None else held[number].mean
-        sites.append(moved_and_held(site.index, site.site, site.chosen, tested, units, spread, memory, mean))
+        options = {"most": limits.controls, "samples": min(limits.samples, gathered.samples)}
+        sites.append(moved_and_held(site.index, site.site, site.chosen, tested, units, spread, memory, mean, **options))
     return sites
 
 

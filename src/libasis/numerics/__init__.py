@@ -2,7 +2,7 @@
 
 from .blocks import Blocks, clamp, even, slices
 from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
-from .estimates import Estimate, paired
+from .estimates import Estimate, paired, paired_sums
 from .independence import hsic
 from .moments import StreamingMoments, add_gram, mirrored
 from .quadrature import gauss_legendre
@@ -44,6 +44,7 @@ __all__ = [
     "mirrored",
     "normal_quantile",
     "paired",
+    "paired_sums",
     "ratio",
     "rank_p",
     "sign_flips",

@@ -164,7 +164,7 @@ class ReportSection(Table):
     effects: int = Field(default=10, ge=0, description="a whole number, 0 or more")
     samples: int = Field(default=512, ge=2, description="a whole number, 2 or more")
     tested: int = Field(default=12, ge=0, description="a whole number, 0 or more")
-    controls: int = Field(default=20, ge=20, description="a whole number, 20 or more")
+    controls: Count = None
     metric: Text = None
     kind: Literal["auto", "text", "image", "table", "number"] = Field(
         default="auto", description='"auto", "text", "image", "table" or "number"'

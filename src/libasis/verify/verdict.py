@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from ..numerics import Estimate, holm, normal_quantile, paired, sign_flips, two_sided_normal, units_needed
+from ..numerics import Estimate, holm, normal_quantile, paired, paired_sums, sign_flips, two_sided_normal, units_needed
 from ..numerics.estimates import LEAST, SAME
 
 Word = Literal["supported", "supported, below delta", "opposite", "no effect above delta", "undecided"]
@@ -125,16 +125,31 @@ class OneKind:
         p_specific: float | None = None,
     ) -> OneKind:
         """That of the changes of samples ``[n]``, of which those without a score are not a number."""
-        inner = paired(changes, units, seed=seed, confidence=0.9)
-        sums, sizes = unit_sums(changes, units)
+        effect = paired(changes, units, seed=seed)
+        found = cls.of_sums(*unit_sums(changes, units), direction, delta=delta, seed=seed, p_specific=p_specific)
+        return replace(found, effect=effect, noise=Noise.of(changes, units))
+
+    @classmethod
+    def of_sums(
+        cls,
+        sums: np.ndarray,
+        sizes: np.ndarray,
+        direction: str = "any",
+        *,
+        delta: float | None = None,
+        seed: int = 0,
+        p_specific: float | None = None,
+    ) -> OneKind:
+        """That of the summed changes of units ``[G]`` and the number of scores that they are of, above 0."""
+        inner = paired_sums(sums, sizes, seed=seed, confidence=0.9)
         side = SIDES[direction]
         p, other = sign_flips(sums, seed, side), sign_flips(sums, seed, -side) if side else 1.0
         beyond = 0.0
         if delta:
             seen = side or (-1 if sums.sum() < 0 else 1)
             beyond = min(1.0, sign_flips(sums - seen * delta * sizes, seed, seen) * (1 if side else 2))
-        noise = Noise.of(changes, units)
-        return cls(paired(changes, units, seed=seed), (inner.low, inner.high), p, other, noise, p_specific, beyond)
+        effect, noise = paired_sums(sums, sizes, seed=seed), Noise.of(sums / sizes, None)
+        return cls(effect, (inner.low, inner.high), p, other, noise, p_specific, beyond)
 
 
 @dataclass(frozen=True)

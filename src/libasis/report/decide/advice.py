@@ -101,7 +101,7 @@ def _next(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]:
     if facts.passed:
         yield words("next_confirm")
     yield from about("next_suspect", [most] if most and most.ablated is None else [])
-    yield from about("next_reject", [f for f in shown if f.ablated and not f.verified])
+    yield from about("next_reject", [f for f in shown if f.ablated and f.ablated.tested and not f.verified])
     if facts.cards is None:
         yield words("next_cards")
     elif not facts.tested:

@@ -32,6 +32,7 @@ class Ablated:
     control: Bounded
     controls: int
     passed: bool
+    tested: bool = True
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ def _ablated(entry: Mapping[str, Any]) -> Ablated:
         control=_bounded(entry, "control", "control_low", "control_high"),
         controls=int(entry["controls"]),
         passed=entry["passed"] is True,
+        tested=entry.get("tested") is not False,
     )
 
 

@@ -259,6 +259,32 @@ def test_exact_looks_hold_for_rare_events():
         read(table(), success="wait", analysis="exact")
 
 
+def test_no_interval_has_no_width():
+    same = {"group": ["control", "new"] * 100, "bought": [0.0, 1.0] * 100}
+    for kind in ("fixed", "always-valid", "exact"):
+        one = read(same, analysis=kind)
+        row = one.metrics[0]
+        assert one.verdict == "win"
+        assert row.low < row.effect <= row.high
+        assert row.always_low < row.effect <= row.always_high
+    still = read({"group": ["control", "new"] * 100, "bought": [2.5] * 200}, delta=0.1)
+    assert still.verdict == "undecided"
+    assert still.metrics[0].low == -math.inf
+
+
+@pytest.mark.parametrize("start", ["2026-11-01", 1.79e9, 1.79e12, 3])
+def test_times_are_dates_seconds_or_days(start):
+    step = {str: "D", float: None, int: None}[type(start)]
+    if step:
+        days = np.datetime64(start) + np.repeat(np.arange(10), 20)
+    else:
+        days = start + np.repeat(np.arange(10), 20) * (1 if start == 3 else 86400.0 if start < 1e11 else 86400e3)
+    data = {"group": ["control", "new"] * 100, "bought": np.random.default_rng(0).random(200), "day": days}
+    found = read(data, time="day")
+    assert len(found.looks) == 10
+    assert found.looks[0].control_units == 10
+
+
 def test_too_few_units_say_nothing_at_every_look():
     few = read(table(n=60, effect=0.5))
     assert few.metrics[0].always_low == -math.inf

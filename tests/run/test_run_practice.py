@@ -21,6 +21,13 @@ def groups(folder):
     return folder
 
 
+def test_help_has_an_example(command):
+    for verb in (("ab", "design"), ("ab", "analyse"), ("practice",)):
+        assert f"Example: libasis {' '.join(verb)}" in ok(command(*verb, "--help"))
+    for verb in ("design", "analyse"):
+        assert verb in ok(command("ab", "--help"))
+
+
 def test_a_design(command, folder):
     guard = ("--guardrail", "latency,baseline=200,sd=80,margin=2%,better=lower")
     out = ok(command("ab", "design", "--success", RATE, *guard, "--traffic", 5000, "--out", "design"))

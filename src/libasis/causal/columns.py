@@ -15,6 +15,8 @@ SAME = 1e-9
 """What is left of a column of unit length, after others are taken out, by which it says nothing of its own."""
 MOST = 50
 """Values that a column of classes may have."""
+LARGEST = 1e100
+"""Of values, and of one over how far they lie apart."""
 LEAST = 5
 """Rows (or units) that each group has beyond the columns that are adjusted for."""
 
@@ -167,6 +169,12 @@ def as_numbers(values: np.ndarray, name: str, role: str) -> np.ndarray:
         raise OptionError(
             f"{role} {short(name)} has {bad} of {len(numbers)} values that are missing or infinite, the first in row "
             f"{row + 1}; leave these rows out, or fill them in."
+        )
+    low, high = float(numbers.min()), float(numbers.max())
+    if max(-low, high) > LARGEST or 0 < high / 2 - low / 2 < 1 / LARGEST:
+        raise OptionError(
+            f"{role} {short(name)} goes from {low:.3g} to {high:.3g}, which is beyond what squares can be taken of; "
+            "change its unit."
         )
     return numbers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def effect(  # noqa: PLR0913 - keyword options of the public face
     units: Any = None,
     categories: Sequence[str] = (),
     squares: bool = True,
-    negative_controls: Sequence[str] | Mapping[str, Any] = (),
+    negative_controls: str | Sequence[str] | Mapping[str, Any] = (),
     repeats: int = 100,
     confidence: float = 0.95,
     seed: int = 0,
@@ -74,7 +75,8 @@ def effect(  # noqa: PLR0913 - keyword options of the public face
     found = estimates(study, fit)
     method = "doubly robust" if study.x.shape[1] else "unadjusted"
     checks = refute(study, found[method], negative, method=method, repeats=repeats, seed=seed)
-    checks.insert(0, _balance(overlap))
+    if study.x.shape[1]:
+        checks.insert(0, _balance(overlap))
     rows = tuple(
         Adjusted(name, one.value, *one.interval(study.groups, confidence))
         for name, one in found.items()
@@ -99,10 +101,11 @@ def _unit(study: ObservedStudy) -> str:
 
 
 def _balance(overlap: Overlap) -> Check:
+    chance = 2 * math.sqrt(sum(1 / size for size in overlap.effective))  # what two random groups may differ by
     return Check(
         "balance",
         "machinery",
-        overlap.after <= BALANCED,
+        overlap.after <= max(BALANCED, chance),
         f"after weighting the groups differ by {overlap.after:.2g} standard deviations at most ({overlap.before:.2g} "
         "before)",
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, first_line, optional
+from ..errors import OptionError, optional
 from ..numerics import half_width, two_sided_t
 from .columns import ObservedStudy
 
@@ -77,7 +77,7 @@ def fitted_treatment(study: ObservedStudy) -> Any:
         raise OptionError(
             f"The rows with {name} = {a:g} and those with {name} = {b:g} don't overlap in what is adjusted for: these "
             "columns tell the two apart (almost) without an error, so no row shows what would have been; adjust for "
-            f"fewer columns, or keep the rows where both happen ({first_line(error)})."
+            "fewer columns, or keep the rows where both happen."
         ) from error
 
 

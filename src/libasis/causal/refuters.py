@@ -77,17 +77,14 @@ def _critical(study: ObservedStudy) -> float:
 
 
 def _dealt(study: ObservedStudy, draw: np.random.Generator) -> np.ndarray:
-    """The treatment in another order: of units where it is one for each, within units where it varies there."""
+    """The treatment of other rows; of units each gets that of another one, so that it stays as alike within units."""
     if study.units is None:
         return draw.permutation(study.t)
-    first = np.unique(study.units, return_index=True)[1]
-    by_unit = study.t[first]
-    _, codes = np.unique(study.units, return_inverse=True)
-    if (study.t == by_unit[codes]).all():
-        return draw.permutation(by_unit)[codes]
-    order = np.lexsort((draw.random(len(codes)), codes))
+    order = np.argsort(study.units, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(study.units[order])) + 1)
     dealt = np.empty_like(study.t)
-    dealt[np.argsort(codes, kind="stable")] = study.t[order]
+    for own, other in zip(parts, draw.permutation(len(parts)), strict=True):
+        dealt[own] = np.resize(draw.permutation(study.t[parts[other]]), len(own))
     return dealt
 
 

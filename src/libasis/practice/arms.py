@@ -14,11 +14,11 @@ from ..data import column_names, read_columns
 from ..errors import OptionError, did_you_mean, short
 from .metrics import ABMetric
 
-CONTROL = ("control", "a", "0", "off", "before", "baseline", "old", "対照")
+CONTROL = ("control", "a", "0", "false", "off", "before", "baseline", "old", "対照")
 BOTH = 0.01
 """Share of the units that may be in both groups; they are left out."""
 SECONDS = 1e8
-"""Numbers from which times are seconds since 1970."""
+"""Numbers from which times are seconds since 1970; a thousand times as large they are milliseconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,9 +212,10 @@ def _days(times: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
         numbers = times.astype(np.float64)
         if not np.isfinite(numbers).all():
             raise OptionError(f"The column {short(name)} has times that are not finite; repair these rows.")
-        dates = np.floor(numbers / 86400) if np.abs(numbers).max() > SECONDS else np.floor(numbers)
-        if np.abs(numbers).max() > SECONDS:
-            dates = dates.astype("datetime64[D]")
+        size = np.abs(numbers).max()
+        dates = np.floor(numbers)
+        if size > SECONDS:
+            dates = np.floor(numbers / 86400 / (1000 if size > 1000 * SECONDS else 1)).astype("datetime64[D]")
     except ValueError:
         try:
             dates = np.array(

@@ -171,7 +171,8 @@ def _read(name: str, given: Any, shape: str) -> ValueInput:
             raise OptionError(f"The range of {short(name)} has {short(min(odd))}; write low, likely, high and shape.")
         shape = str(given.get("shape", shape))
         given = [given[key] for key in ("low", "likely", "high") if key in given]
-    numbers = [given] if isinstance(given, (int, float)) and not isinstance(given, bool) else given
+    given = given.tolist() if isinstance(given, (np.ndarray, np.generic)) else given
+    numbers = [given] if _is_number(given) else given
     if not isinstance(numbers, (list, tuple)) or not 1 <= len(numbers) <= 3 or not all(map(_is_number, numbers)):
         raise OptionError(f"{short(name)} is {short(given)}; give a number, (low, high) or (low, likely, high).")
     if shape not in ("pert", "triangular", "lognormal", "normal"):

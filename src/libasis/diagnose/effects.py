@@ -12,7 +12,7 @@ import torch
 from ..numerics import Estimate, paired, rank_p
 from ..numerics.estimates import LEAST
 from ..types import Plain
-from ..verify import Claimed, Effect, decide
+from ..verify import Claimed, OneKind, decide
 from .exchange import Exchange, evenly
 from .sentences import say
 from .units import blocks, coded, differ, means
@@ -73,7 +73,7 @@ class Restored:
         """
         beside, units = max(self.beyond, specific or 0.0), self.units.tolist()
         changes = (self.after - self.before, self.typical - self.before)
-        kinds = [Effect.of(change, units, "decrease", p_specific=beside) for change in changes]
+        kinds = [OneKind.of(change, units, "decrease", delta=delta, p_specific=beside) for change in changes]
         return Claimed("decrease", delta, kinds, untested)
 
 

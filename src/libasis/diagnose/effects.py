@@ -73,7 +73,7 @@ class Restored:
         """
         beside, units = max(self.beyond, specific or 0.0), self.units.tolist()
         changes = (self.after - self.before, self.typical - self.before)
-        kinds = [OneKind.of(change, units, "decrease", p_specific=beside) for change in changes]
+        kinds = [OneKind.of(change, units, "decrease", delta=delta, p_specific=beside) for change in changes]
         return Claimed("decrease", delta, kinds, untested)
 
 

@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -78,7 +79,13 @@ def start(folder, size=1):
                 found = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
                 os.environ.update({name: str(value) for name, value in found.items()})
             os.dup2(os.open(folder / "errors", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-            os._exit(work(folder))
+            code = 70
+            try:
+                code = work(folder)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
     return children
 
 
@@ -96,7 +103,7 @@ def killed(folder, size, seconds):
         os.kill(random.choice(children), signal.SIGKILL)
     codes = end(children)
     again = end(start(folder, size))
-    assert not any(again), (folder / "errors").read_text()
+    assert not any(again), (codes, again, (folder / "errors").read_text())
     return any(codes)
 
 

@@ -64,7 +64,9 @@ def measured(
     example = train[0] if isinstance(train[0], dict) else train[0][0]
     traced = libasis.trace(model, example, sites, mask=mask)
     basis = libasis.fit(traced, train, progress=False)
+    print("fitted", flush=True)
     graph = libasis.interactions(traced, basis, train, progress=False)
+    print("measured edges", flush=True)
     return libasis.edge_effects(traced, graph, test, progress=False, **options)
 
 
@@ -102,11 +104,11 @@ def _language(chosen: Any) -> Made:
     loaded.lm_head.weight = nn.Parameter(R.float(), requires_grad=False)
     files = sorted(path for kind in ("*.txt", "*.md") for path in chosen.text.glob(kind))
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    found = libasis.data.language(tokenizer, text, sequence_length=64, batch_size=8, max_sequences=40)
+    found = libasis.data.language(tokenizer, text, sequence_length=32, batch_size=8, max_sequences=32)
     batches = [inputs for inputs, _ in found]
     sites = ["model.layers.0.input_layernorm:in", "model.layers.1.input_layernorm:in", "model.norm:in", "output.logits"]
     options = {"sources": 12, "strongest": 4, "controls": 10, "mask": libasis.data.without_first()}
-    return loaded.eval(), batches[:4], batches[4:], sites, options
+    return loaded.eval(), batches[:3], batches[3:], sites, options
 
 
 MODELS: dict[str, Callable[[Any], Made]] = {"digits": _digits, "modadd": _modadd, "cnn": _cnn, "language": _language}

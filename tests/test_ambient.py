@@ -121,6 +121,10 @@ CALLS = {
     "collect": lambda m, x, t, g: libasis.collect(t, g, x, progress=False),
     "diff": lambda m, x, t, g: libasis.diff(g, g, traced=(t, t), batches=x, progress=False),
     "from_directions": directions,
+    "edge_effects": lambda m, x, t, g: libasis.edge_effects(t, g, x, strongest=1, controls=3, progress=False),
+    "contributions": lambda m, x, t, g: libasis.local.contributions(t, g, x, "2:in", samples=[0, 3], progress=False),
+    "counterfactual": lambda m, x, t, g: libasis.local.counterfactual(t, g, x, "2:in", samples=[0], progress=False),
+    "sensitivity": lambda m, x, t, g: libasis.local.sensitivity(t, g, x, "2:in", samples=[0], progress=False),
     "intervene": lambda m, x, t, g: libasis.intervene(
         t, g, x, [libasis.Intervention("2:in", [0])], "cross_entropy", progress=False
     ),

@@ -139,6 +139,11 @@ class World:
             "collect": (libasis.collect, (traced, graph, batches)),
             "intervene": (libasis.intervene, (traced, graph, batches, intervention)),
             "Intervention": (libasis.Intervention, ("fc2:in", [0])),
+            "edge_effects": (libasis.edge_effects, (traced, graph, batches)),
+            "contributions": (libasis.local.contributions, (traced, graph, batches, "fc1:in")),
+            "counterfactual": (libasis.local.counterfactual, (traced, graph, batches, "fc1:in")),
+            "sensitivity": (libasis.local.sensitivity, (traced, graph, batches, "fc1:in")),
+            "Show": (libasis.local.Show, ()),
             "communities": (libasis.communities, (graph,)),
             "diff": (libasis.diff, (graph, graph)),
             "keep": (libasis.keep, (traced, batches)),
@@ -160,6 +165,10 @@ class World:
         arguments = dict(zip(names, right, strict=False))
         if "progress" in names:
             arguments["progress"] = False
+        if call.verb == "edge_effects":
+            arguments |= {"strongest": 1, "controls": 2}
+        if call.verb in ("contributions", "counterfactual", "sensitivity"):
+            arguments |= {"samples": 1}
         if call.verb == "collect":
             arguments |= {"samples": 8, "tested": 1}
         arguments[call.parameter] = self.value(call.value)

@@ -35,6 +35,8 @@ from ..types import Activations, Matrix, Plain, Vector
 from .calibration import EdgeEffects, calibrate
 
 KINDS = ("mean", "resample")
+MOST = 10_000
+"""Sources, edges to test and random directions of a section."""
 
 Edge = tuple[int, int]
 """Numbers of the source and of the target feature."""
@@ -99,6 +101,7 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
     """
     measured = parse_metric(metric)
     check_memory(memory)
+    to = tuple(to)
     _check(strongest, sources, controls, to)
     model = check_fits(traced, graph.basis)
     tested = _tested(graph, edges, strongest)
@@ -110,7 +113,7 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
     ]
     known.learn(asked)
     jobs = [
-        _SectionRuns(graph, l, chosen[l], tested[l], known, tuple(to), controls, measured, seed, memory)
+        _SectionRuns(graph, l, chosen[l], tested[l], known, to, controls, measured, seed, memory)
         for l in range(len(graph.edges))
     ]
     measure_all(records, jobs, "edges by intervention")
@@ -134,15 +137,15 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
     calibration = [
         row
         for l, pair in enumerate(zip(strengths, squares, strict=True))
-        for row in calibrate(f"{graph.sites[l]} → {graph.sites[l + 1]}", *pair, tuple(to), Bootstrap(500, seed=seed))
+        for row in calibrate(f"{graph.sites[l]} → {graph.sites[l + 1]}", *pair, to, Bootstrap(500, seed=seed))
     ]
-    return EdgeEffects(rows, calibration, chosen, strengths, squares, tuple(to), graph.sites, measured.name, info)
+    return EdgeEffects(rows, calibration, chosen, strengths, squares, to, graph.sites, measured.name, info)
 
 
 def _check(strongest: int, sources: int, controls: int, to: Sequence[str]) -> None:
     for name, value, least in (("strongest", strongest, 0), ("sources", sources, 1), ("controls", controls, 1)):
-        if value < least:
-            raise OptionError(f"{name} is {value}; give a whole number of at least {least}.")
+        if not least <= value <= MOST:
+            raise OptionError(f"{name} is {short(value)}; give a whole number from {least} to {MOST:,}.")
     if not to or len(set(to)) < len(to) or not set(to) <= {*KINDS, "zero"}:
         raise OptionError(f'to is {list(to)}; give some of "mean", "resample" and "zero", none twice.')
 

@@ -27,6 +27,8 @@ from .inputs import Inputs, Part
 from .results import InputSensitivity
 from .target import Output, Target
 
+DRAWS = 1000
+"""Of the noise at most."""
 FEATURES = 8
 """So many features, the most important ones, where none are named."""
 
@@ -89,8 +91,11 @@ def sensitivity(  # noqa: PLR0913 - keyword options of the public face
     group = Inquiry.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
     place = group.site(site)
     chosen = _features(group.basis[place], features)
-    if not (noise > 0 and math.isfinite(noise)) or draws < 1:
-        raise OptionError(f"noise is {noise!r} and draws {draws}; give a size above 0 and a number from 1.")
+    noise, fill = float(noise), None if fill is None else float(fill)
+    if not (noise > 0 and math.isfinite(noise)) or not 1 <= draws <= DRAWS:
+        raise OptionError(
+            f"noise is {noise!r} and draws {short(draws)}; give a finite size above 0 and a number from 1 to {DRAWS:,}."
+        )
     target = Target.of(output, group.basis, position, -1)
     data = group.records if observed is None else Records.of(traced, observed, 1, progress=progress)
     inputs = measure(data, Inputs(show or Show(), patch), "inputs")

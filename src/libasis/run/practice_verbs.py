@@ -127,7 +127,7 @@ def analyse(  # noqa: PLR0913 - options of the command line
 @app.command(epilog="Example: libasis practice libasis.toml --result libasis-diagnosis/diagnosis --lang ja")
 def practice(  # noqa: PLR0913 - options of the command line
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Settings with a section [practice]; may be left out.")
+        Path | None, typer.Argument(metavar="FILE", help="Settings with the section practice; may be left out.")
     ] = None,
     result: Annotated[
         list[Path] | None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..errors import OptionError, did_you_mean, short
@@ -121,7 +122,7 @@ def as_column(values: Any, name: str, rows: int | None) -> Any:
     """Values of one column; classes of pandas keep what they are."""
     if values is None or isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
         raise OptionError(f"{short(name)} is {short(values)}; give a column: one value for each row.")
-    values = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    values = _numpy(values, name)
     classes = str(getattr(values, "dtype", "")) == "category"
     try:
         values = np.asarray(values)
@@ -134,16 +135,24 @@ def as_column(values: Any, name: str, rows: int | None) -> Any:
     return values.astype(object) if classes else values
 
 
+def _numpy(values: Any, name: str) -> Any:
+    """A tensor as an array; anything else as it is."""
+    if not isinstance(values, Tensor):
+        return values
+    if values.layout != torch.strided or values.is_meta:
+        raise OptionError(f"{short(name)} is a tensor without plain values; give a dense one.")
+    return values.detach().cpu().numpy()
+
+
 def _adjusting(table: Mapping[str, Any], adjust: Any, rows: int) -> dict[str, Any]:
     if isinstance(adjust, str):
         adjust = [adjust]
-    if isinstance(adjust, Tensor):
-        adjust = adjust.detach().cpu().numpy()
+    adjust = _numpy(adjust, "adjust")
     if isinstance(adjust, np.ndarray) and adjust.ndim == 2:
         adjust = {f"column {i + 1}": column for i, column in enumerate(adjust.T)}
     if isinstance(adjust, Mapping) or hasattr(adjust, "columns"):
         return {name: as_column(values, name, rows) for name, values in as_table(adjust).items()}
-    adjust = list(adjust) if isinstance(adjust, Iterable) else [adjust]
+    adjust = list(adjust) if isinstance(adjust, Iterable) and getattr(adjust, "ndim", 1) else [adjust]
     if not all(isinstance(name, str) for name in adjust):
         raise OptionError("adjust is no list of names of columns; give one, or a dict or an array [n, columns].")
     if len(set(adjust)) < len(adjust):

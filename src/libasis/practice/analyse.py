@@ -87,7 +87,7 @@ def ab_analyse(  # noqa: PLR0913 - keyword options of the public face
     if success is None and design is None:
         success = _only(before, {arm, unit, time, covariate, *(one.name for one in read_metrics(guardrails, ""))})
     wins = read_metrics(kinds["success"] if success is None else success, "success")
-    guards = read_metrics(guardrails or kinds["guardrail"], "guardrails")
+    guards = read_metrics(guardrails, "guardrails") or tuple(kinds["guardrail"])
     wins, guards = _with(wins, covariate, delta), _with(guards, covariate, None)
     check_roles(wins, guards, delta=False)
     split: float = _either(share, design.share if design else None, 0.5)
@@ -135,7 +135,7 @@ def _either(*values: Any) -> Any:
 
 
 def _with(metrics: Sequence[ABMetric], covariate: str | None, delta: float | None) -> tuple[ABMetric, ...]:
-    if delta is not None and (len(metrics) != 1 or not delta > 0):
+    if delta is not None and (len(metrics) != 1 or not 0 < delta < math.inf):
         raise OptionError(f"delta is {delta:g} for {len(metrics)} metrics of success; give each its effect, above 0.")
     return tuple(
         replace(one, covariate=one.covariate or covariate, effect=one.effect if one.effect is not None else delta)
@@ -261,7 +261,7 @@ class _Test:
         found = float(now.units)
         for _ in range(30):  # how wide an interval is depends on the units that are looked for
             most = max(ends(level, found) + beta[0], ends(min(2 * level, 0.5), found) + beta[1])
-            found = now.units * (most * now.error / limit) ** 2
+            found = max(1.0, now.units * (most * now.error / limit) ** 2)
         return math.ceil(found)
 
     def verdict(self, rows: Sequence[MetricOutcome], units: int) -> str:

@@ -121,7 +121,7 @@ class PracticePlan(Stored, kind="practice_plan"):
 
 @typed
 def practice_plan(  # noqa: PLR0913 - keyword options of the public face
-    results: Any = (),
+    results: Stored | Sequence[Any] = (),
     *,
     change: str = "",
     rows_per_day: float | None = None,

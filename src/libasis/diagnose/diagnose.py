@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     anomalous: Any,
     sites: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
-    units: Any = None,
-    metric: Any = None,
+    units: Iterable[Any] | None = None,
+    metric: str | Callable[..., Any] | None = None,
     seed: int = 0,
     *,
     threshold: float | None = None,
@@ -88,6 +88,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         ModelStateError: the model is in training mode.
         OptionError: an option does not go with the data.
     """
+    sites = [] if sites is None else [str(name) for name in sites]
     groups = read_groups(model, normal, anomalous, columns)
     alarm = alarm_of(model, groups, metric, threshold, normal_class)
     rates = alarm.threshold is not None
@@ -124,8 +125,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     ]
     left = [i for i in range(len(groups.names)) if i not in set(inputs)]
     rows += [_untested(groups.names[i], effects, differences[i]) for i in left]
-    carry = [k for k in np.argsort(-value, kind="stable") if value[k] >= CARRIES * max(value.max(), 0)]
-    sets = sets_tested(effects, {inputs[k]: verdicts[k] for k in carry}, delta)
+    carry = [k for k in np.argsort(-value, kind="stable") if value[k] >= CARRIES * max(value.max(), 1e-12)]
+    sets = sets_tested(effects, {inputs[k]: verdicts[k] for k in carry}, delta) if carry else []
     ranked = [inputs[k] for k in order] + left
     findings = checked(model, groups, alarm)
     findings += [finding("left", inputs=len(groups.names), left=len(left))] if left else []

@@ -35,7 +35,7 @@ EASTMAN = {
     12: ("XMV(11)", "XMEAS(22)", "XMEAS(11)"),  # condenser cooling water inlet temperature, random
     14: ("XMV(10)", "XMEAS(9)", "XMEAS(21)"),  # reactor cooling water valve sticks
 }
-"""By fault the sensors nearest to its cause: the disturbed stream or valve by the disturbances of Downs and Vogel (1993),
+"""By fault the sensors nearest to its cause: the disturbed stream or valve by the list of Downs and Vogel (1993),
 and what responds first by Chiang, Russell and Braatz (2001). Faults 3, 9 and 15 cannot be seen in these data; 8
 and 13 move many streams at once, and what 16 to 21 disturb is not known or not one sensor: none is agreed on there."""
 SENSORS = [*(f"XMEAS({i})" for i in range(1, 42)), *(f"XMV({i})" for i in range(1, 12))]
@@ -172,7 +172,7 @@ def none(runs: int, data: Path) -> Iterator[Case]:
 def measured(case: Case) -> dict[str, object]:
     """What a diagnosis of the case says, in one row."""
     start = time.perf_counter()
-    found = libasis.diagnose(case.model, case.normal, case.anomalous, columns=case.columns)
+    found = libasis.diagnose(case.model, case.normal, case.anomalous, columns=case.columns, sites=[])
     row: dict[str, object] = {"case": case.name, "group": case.group, "truth": " ".join(case.truth)}
     row["seconds"] = round(time.perf_counter() - start, 2)
     for method, column in METHODS.items():

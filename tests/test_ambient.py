@@ -125,6 +125,7 @@ CALLS = {
     "contributions": lambda m, x, t, g: libasis.local.contributions(t, g, x, "2:in", samples=[0, 3], progress=False),
     "counterfactual": lambda m, x, t, g: libasis.local.counterfactual(t, g, x, "2:in", samples=[0], progress=False),
     "sensitivity": lambda m, x, t, g: libasis.local.sensitivity(t, g, x, "2:in", samples=[0], progress=False),
+    "diagnose": lambda m, x, t, g: libasis.diagnose(m, x, [one + 1 for one, _ in x], sites=["0:out"]),
     "intervene": lambda m, x, t, g: libasis.intervene(
         t, g, x, [libasis.Intervention("2:in", [0])], "cross_entropy", progress=False
     ),

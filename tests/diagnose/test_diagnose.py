@@ -11,8 +11,8 @@ from diagnose.rows import COLUMNS, FAULT, MEAN, SPREAD, Copy, Margin, either, on
 from libasis.errors import BatchError, ModelStateError, OptionError
 
 
-def diagnosed(model, fault=FAULT, **options):
-    return libasis.diagnose(model, rows(), rows(shift=fault, seed=1), columns=COLUMNS, **options)
+def diagnosed(model, fault=FAULT, sites=(), **options):
+    return libasis.diagnose(model, rows(), rows(shift=fault, seed=1), columns=COLUMNS, sites=sites, **options)
 
 
 def test_the_cause_is_first_supported_and_in_its_units():
@@ -78,7 +78,7 @@ def test_a_score_and_a_metric_are_compared_as_they_are():
 
 def test_where_both_groups_are_alike_nothing_is_supported():
     for seed in range(6):
-        found = libasis.diagnose(one(), rows(seed=seed), rows(seed=seed + 50), columns=COLUMNS, seed=seed)
+        found = libasis.diagnose(one(), rows(seed=seed), rows(seed=seed + 50), columns=COLUMNS, seed=seed, sites=[])
         assert not found.inputs.verdict.str.startswith("supported").any()
         assert not any(row["verdict"].startswith("supported") for row in found.tested_sets)
         assert "nothing to explain" in found.findings[0]
@@ -93,12 +93,12 @@ def test_rows_that_depend_on_each_other_count_as_fewer():
         z[:, 0] += shift
         return z * SPREAD + MEAN
 
-    found = libasis.diagnose(one(), slow(0, 0), slow(1, 6), columns=COLUMNS)
+    found = libasis.diagnose(one(), slow(0, 0), slow(1, 6), columns=COLUMNS, sites=[])
     assert found.inputs.units[0] < 100
     assert found.inputs.n[0] == 300
     assert any("depend on those before them" in text for text in found.findings)
     runs = [i // 30 for i in range(300)]
-    found = libasis.diagnose(one(), slow(0, 0), slow(1, 6), columns=COLUMNS, units=runs + runs)
+    found = libasis.diagnose(one(), slow(0, 0), slow(1, 6), columns=COLUMNS, units=runs + runs, sites=[])
     assert set(found.inputs.units) == {10}
 
 
@@ -113,12 +113,12 @@ def test_plain_methods_stand_beside_with_their_ranks():
 
 def test_arrays_tensors_frames_and_batches_give_the_same():
     normal, fault = rows(), rows(shift=FAULT, seed=1)
-    wanted = libasis.diagnose(one(), normal, fault, columns=COLUMNS).tested_inputs
+    wanted = libasis.diagnose(one(), normal, fault, columns=COLUMNS, sites=[]).tested_inputs
     frames = [pandas.DataFrame(x, columns=COLUMNS) for x in (normal, fault)]
-    assert libasis.diagnose(one(), *frames).tested_inputs == wanted
-    assert libasis.diagnose(one(), frames[0], frames[1][COLUMNS[::-1]]).tested_inputs == wanted
+    assert libasis.diagnose(one(), *frames, sites=[]).tested_inputs == wanted
+    assert libasis.diagnose(one(), frames[0], frames[1][COLUMNS[::-1]], sites=[]).tested_inputs == wanted
     batches = [list(torch.tensor(x).split(50)) for x in (normal, fault)]
-    assert libasis.diagnose(one(), *batches, columns=COLUMNS).tested_inputs == wanted
+    assert libasis.diagnose(one(), *batches, columns=COLUMNS, sites=[]).tested_inputs == wanted
 
 
 def test_images_are_asked_by_patches():
@@ -130,7 +130,7 @@ def test_images_are_asked_by_patches():
     generator = torch.Generator().manual_seed(0)
     normal, defect = (torch.rand(60, 1, 14, 14, generator=generator) * 0.3 for _ in range(2))
     defect[:, :, :2, :2] += 0.7
-    found = libasis.diagnose(Corner().eval(), normal, defect)
+    found = libasis.diagnose(Corner().eval(), normal, defect, sites=[])
     assert found.inputs.input[0] == "rows 0-1, columns 0-1"
     assert found.inputs.verdict[0] == "supported"
     assert len(found.inputs) == 49
@@ -141,7 +141,7 @@ def test_two_columns_cannot_be_held_against_random_directions():
     two.centre, two.size = two.centre[:2], two.size[:2]
     two.of = lambda z: 2 * (z["valve"] - 3.5)
     two.forward = lambda x: torch.stack([x[:, 0] * 0, 2 * ((x[:, 0] - 40) / 0.5 - 3.5)], 1)
-    found = libasis.diagnose(two.eval(), rows()[:, :2], rows(shift=FAULT, seed=1)[:, :2], columns=COLUMNS[:2])
+    found = libasis.diagnose(two.eval(), rows()[:, :2], rows(shift=FAULT, seed=1)[:, :2], columns=COLUMNS[:2], sites=[])
     assert found.inputs.verdict[0] == "undecided"
     assert "could not be tested" in found.inputs.why[0]
 
@@ -208,3 +208,20 @@ def test_features_inside_are_named_by_what_they_read_and_tested_alike():
     assert inside.tested_features
     with pytest.raises(OptionError, match="the alarm itself"):
         diagnosed(model, sites=["output"])
+
+
+def test_without_sites_those_that_scan_recommends_are_looked_at():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2)).eval()
+    standard = [(x - torch.tensor(MEAN)) / torch.tensor(SPREAD) for x in map(torch.tensor, (rows(), rows(seed=1)))]
+    found = libasis.diagnose(net, *standard)
+    assert {row["site"] for row in found.tested_features} <= {"0:in", "1:in", "2:in"}
+    assert found.tested_features
+
+    class Listed(nn.Module):
+        def forward(self, x):
+            return net(torch.from_numpy(x.numpy() * 1))
+
+    found = libasis.diagnose(Listed().eval(), *standard)
+    assert not found.tested_features
+    assert any("Nothing inside the model was looked at" in text for text in found.findings)

@@ -46,7 +46,8 @@ def write(path, x, names=COLUMNS, mark=",", encoding="utf-8", decimal="."):
 
 def run(capsys, name, *options, verb="diagnose", factory="model", normal="normal.csv", fault="fault.csv"):
     groups = [] if "--data" in options else ["--normal", normal, "--anomalous", fault]
-    code = cli.run([verb, "--model", f"{name}:{factory}", *groups, *options])
+    quick = ["--quick"] if verb == "diagnose" else []
+    code = cli.run([verb, "--model", f"{name}:{factory}", *groups, *quick, *options])
     out = capsys.readouterr()
     return code, out.out, out.err
 

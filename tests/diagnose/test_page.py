@@ -11,7 +11,7 @@ from diagnose.rows import COLUMNS, FAULT, either, one, rows
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     def made(model, fault, name, **options):
-        found = libasis.diagnose(model, rows(), rows(shift=fault, seed=1), columns=COLUMNS, **options)
+        found = libasis.diagnose(model, rows(), rows(shift=fault, seed=1), columns=COLUMNS, sites=[], **options)
         path = found.to_html(tmp_path_factory.mktemp("page") / f"{name}.html", lang="ja")
         return path.read_text(encoding="utf-8")
 

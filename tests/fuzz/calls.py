@@ -151,6 +151,8 @@ class World:
             "Show": (libasis.local.Show, ()),
             "communities": (libasis.communities, (graph,)),
             "diff": (libasis.diff, (graph, graph)),
+            "diagnose": (libasis.diagnose, (self.model, batches, [x + 1])),
+            "check": (libasis.check, (self.model, batches, [x + 1])),
             "keep": (libasis.keep, (traced, batches)),
             "load": (libasis.load, ("nowhere",)),
             "Results": (libasis.report.Results, ([graph],)),

@@ -209,7 +209,13 @@ def _relative_error(outputs: Tensor, rows: Tensor) -> float:
 
 def _of_metric(model: nn.Module, runs: ModelRuns, metric: Any, threshold: float | None, groups: Groups) -> Alarm:
     def score(outputs: Tensor, targets: Any) -> Tensor:
-        found = metric(outputs, targets)
+        try:
+            found = metric(outputs, targets)
+        except Exception as error:
+            told = f"{type(error).__name__}: {first_line(error)}"
+            raise OptionError(
+                f"The metric fails on {len(outputs)} outputs ({told}); give a function (outputs, targets) -> scores."
+            ) from error
         if not isinstance(found, Tensor) or tuple(found.shape) != (len(outputs),):
             raise OptionError(
                 f"The metric returned {tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__} for "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def check(
     normal: Any,
     anomalous: Any,
     columns: Sequence[str] | None = None,
-    metric: Any = None,
+    metric: str | Callable[..., Any] | None = None,
     *,
     threshold: float | None = None,
     normal_class: int | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..errors import OptionError
+from ..errors import LibasisError, OptionError, first_line
 from ..numerics import Estimate, benjamini
 from ..provenance import versions
 from ..types import Plain
@@ -19,7 +19,7 @@ from .alarm import alarm_of
 from .check import checked
 from .effects import SURE, Effects, Tested
 from .exchange import Exchange
-from .features import feature_rows, features_tested
+from .features import feature_rows, features_tested, recommended
 from .groups import Groups, of_units, read_groups
 from .ranking import importances, shares, stability
 from .result import Diagnosis
@@ -46,8 +46,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     anomalous: Any,
     sites: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
-    units: Any = None,
-    metric: Any = None,
+    units: Iterable[Any] | None = None,
+    metric: str | Callable[..., Any] | None = None,
     seed: int = 0,
     *,
     threshold: float | None = None,
@@ -71,7 +71,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         normal: rows of the normal group: an array, tensor or DataFrame ``[n, columns]``, or batches. In the order of
             time, where they are from one.
         anomalous: rows of the other group.
-        sites: where inside the model features are tested too; see `libasis.scan` for a choice.
+        sites: where inside the model features are tested too; by default where `libasis.scan` recommends, nowhere for
+            an empty list.
         columns: the names of the columns.
         units: what each row belongs to (a run, a device): a pair of lists, of the normal and of the anomalous rows; or
             one list for all rows, normal ones first. Without it rows that depend on those before them are taken in
@@ -88,6 +89,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         ModelStateError: the model is in training mode.
         OptionError: an option does not go with the data.
     """
+    sites = None if sites is None else [str(name) for name in sites]
     groups = read_groups(model, normal, anomalous, columns)
     alarm = alarm_of(model, groups, metric, threshold, normal_class)
     rates = alarm.threshold is not None
@@ -124,16 +126,17 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     ]
     left = [i for i in range(len(groups.names)) if i not in set(inputs)]
     rows += [_untested(groups.names[i], effects, differences[i]) for i in left]
-    carry = [k for k in np.argsort(-value, kind="stable") if value[k] >= CARRIES * max(value.max(), 0)]
-    sets = sets_tested(effects, {inputs[k]: verdicts[k] for k in carry}, delta)
+    carry = [k for k in np.argsort(-value, kind="stable") if value[k] >= CARRIES * max(value.max(), 1e-12)]
+    sets = sets_tested(effects, {inputs[k]: verdicts[k] for k in carry}, delta) if carry else []
     ranked = [inputs[k] for k in order] + left
     findings = checked(model, groups, alarm)
     findings += [finding("left", inputs=len(groups.names), left=len(left))] if left else []
     findings += [finding("stretch")] if effects.units is None else []
+    features = _inside(effects, sites, ranked[:READABLE], delta, findings)
     return Diagnosis(
         rows,
         [_set_row(groups.names, effects, one) for one in sets],
-        feature_rows(effects, features_tested(effects, sites, ranked[:READABLE], delta)) if sites else [],
+        features,
         _plain_rows(groups.names, ranked, plain),
         findings,
         {
@@ -155,6 +158,20 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             "versions": versions(),
         },
     )
+
+
+def _inside(
+    effects: Effects, sites: list[str] | None, inputs: Sequence[int], delta: float | None, findings: list[Plain]
+) -> list[Plain]:
+    """Rows of features; where none were asked for and the model cannot be cut, a finding says why there are none."""
+    try:
+        names = recommended(effects) if sites is None else sites
+        return feature_rows(effects, features_tested(effects, names, inputs, delta)) if names else []
+    except LibasisError as error:
+        if sites is not None:
+            raise
+        findings.append(finding("inside", reason=first_line(error)))
+        return []
 
 
 def _screened(plain: dict[str, np.ndarray | None]) -> list[int]:

@@ -15,15 +15,32 @@ from ..cut import Record, trace
 from ..errors import OptionError
 from ..measure import Records
 from ..numerics import rank_p
+from ..scan import scan
 from ..types import Plain
+from .alarm import AnomalyScore
 from .effects import CONTROL_ROWS, CONTROLS, FEWEST, SURE, Effects, Restored, Tested, tested
 from .exchange import DONORS, evenly
 
+SCANNED = 256
+"""Rows of each group by which sites are chosen."""
 PER_SITE = 12
 """Features of a site that are tested, the most important ones."""
 READ, LEAST, NAMES = 0.3, 0.3, 3
 """An input is read where setting it to normal moves the feature by this part of what the first one does, and that by so
 many standard deviations; at most so many are named."""
+
+
+def recommended(effects: Effects) -> list[str]:
+    """The sites inside the model that `scan` recommends for these rows, at most two.
+
+    Raises:
+        LibasisError: the model cannot be cut.
+    """
+    change = effects.exchange
+    model = change.alarm.model.model if isinstance(change.alarm.model, AnomalyScore) else change.alarm.model
+    some = torch.cat([rows[evenly(len(rows), SCANNED)] for rows in (change.normal, change.rows)])
+    found = scan(model, [change.alarm.runs.samples(some)], budget=4).recommended
+    return [name for name in found if name not in ("input", "output")][:2]
 
 
 def features_tested(

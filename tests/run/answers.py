@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-
 EVENTS = ("begin", "batch", "end", "resumed")
 
 

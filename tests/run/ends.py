@@ -41,7 +41,7 @@ tested = 2
 samples = 4
 [run]
 checkpoint_seconds = 0
-timeout = 20
+timeout = 120
 """
 STAGES = {"fit": "basis", "graph": "graph", "ablate": "ablation", "report": "report.html"}
 WROTE = ("basis/manifest.json", "basis/tensors.safetensors", "graph/manifest.json", "graph/tensors.safetensors",

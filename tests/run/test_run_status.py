@@ -47,7 +47,7 @@ def test_an_option_of_the_edges_leaves_the_nodes(settings, command):
     assert not any(name.startswith("nodes") for name in passes)
 
 
-@pytest.mark.parametrize("after", [3, 9, 30])
+@pytest.mark.parametrize("after", [3, 9, 14])
 def test_a_command_that_ended_early_is_gone_on_with(settings, command, after):
     always = ("--set", "run.checkpoint_seconds=0", "--set", "ablate.metric=cross_entropy")
 
@@ -65,10 +65,9 @@ def test_a_command_that_ended_early_is_gone_on_with(settings, command, after):
     for verb in ("graph", "ablate"):
         seen = []
         assert run(verb, whole) == 0
-        if verb == "graph" or after < 30:
-            with pytest.raises(Ended):
-                run(verb, resumed)
-            assert list(Path("resumed/checkpoints").iterdir())
+        with pytest.raises(Ended):
+            run(verb, resumed)
+        assert list(Path("resumed/checkpoints").iterdir())
         assert run(verb, resumed) == 0
         assert not Path("resumed/checkpoints").exists()
     for name in ("basis", "graph", "ablation"):

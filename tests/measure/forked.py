@@ -8,7 +8,7 @@ import libasis
 from libasis.errors import LibasisError
 
 
-def forked(size, work, timeout=60.0):
+def forked(size, work, timeout=300.0):
     """What ``work(rank)`` returned in each of so many processes, as text; an error of libasis as its sentence."""
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -41,7 +41,7 @@ tested = 2
 samples = 4
 [run]
 checkpoint_seconds = 0
-timeout = 20
+timeout = 120
 """
 STAGES = {"fit": "basis", "graph": "graph", "ablate": "ablation", "report": "report.html"}
 WROTE = ("basis/manifest.json", "basis/tensors.safetensors", "graph/manifest.json", "graph/tensors.safetensors",
@@ -56,11 +56,11 @@ def prepare(folder):
 
 def work(folder):
     """Every command whose result is not there yet; batches that the passes went through are counted in a file."""
-    with inside(folder), open("batches", "a", buffering=1) as count, open(os.devnull, "w") as nothing:
+    with inside(folder), open("batches", "ab", buffering=0) as count, open(os.devnull, "w") as nothing:
         for verb, result in STAGES.items():
             if not (Path("libasis-run") / result).exists():
                 with contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(sys.stderr):
-                    code = cli.run([verb], told=lambda event: event["event"] == "batch" and count.write("."))
+                    code = cli.run([verb], told=lambda event: event["event"] == "batch" and count.write(b"."))
                 if code:
                     return code
     return 0

@@ -106,7 +106,9 @@ def _language(chosen: Any) -> Made:
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     found = libasis.data.language(tokenizer, text, sequence_length=32, batch_size=8, max_sequences=32)
     batches = [inputs for inputs, _ in found]
-    sites = ["model.layers.0.input_layernorm:in", "model.layers.1.input_layernorm:in", "model.norm:in", "output.logits"]
+    names = ("input_layernorm", "post_attention_layernorm")
+    sites = [f"model.layers.{block}.{name}:in" for block in (0, 1) for name in names]
+    sites += ["model.norm:in", "output.logits"]
     options = {"sources": 12, "strongest": 4, "controls": 10, "mask": libasis.data.without_first()}
     return loaded.eval(), batches[:3], batches[3:], sites, options
 

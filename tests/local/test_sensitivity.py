@@ -168,7 +168,7 @@ def test_it_is_saved_and_the_model_is_as_it_was(tmp_path):
     [
         ({"noise": 0.0}, "noise is 0.0"),
         ({"noise": math.inf}, "noise is inf"),
-        ({"draws": 0}, "draws '0'"),
+        ({"draws": 0}, "draws 0"),
         ({"features": [99]}, "features is"),
         ({"features": [0, 0]}, "none twice"),
         ({"fill": math.nan}, "fill is nan"),

@@ -145,7 +145,7 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
 def _check(strongest: int, sources: int, controls: int, to: Sequence[str]) -> None:
     for name, value, least in (("strongest", strongest, 0), ("sources", sources, 1), ("controls", controls, 1)):
         if not least <= value <= MOST:
-            raise OptionError(f"{name} is {short(value)}; give a whole number from {least} to {MOST:,}.")
+            raise OptionError(f"{name} is {value}; give a whole number from {least} to {MOST:,}.")
     if not to or len(set(to)) < len(to) or not set(to) <= {*KINDS, "zero"}:
         raise OptionError(f'to is {list(to)}; give some of "mean", "resample" and "zero", none twice.')
 

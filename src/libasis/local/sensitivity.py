@@ -94,7 +94,7 @@ def sensitivity(  # noqa: PLR0913 - keyword options of the public face
     noise, fill = float(noise), None if fill is None else float(fill)
     if not (noise > 0 and math.isfinite(noise)) or not 1 <= draws <= DRAWS:
         raise OptionError(
-            f"noise is {noise!r} and draws {short(draws)}; give a finite size above 0 and a number from 1 to {DRAWS:,}."
+            f"noise is {noise!r} and draws {draws}; give a finite size above 0 and a number from 1 to {DRAWS:,}."
         )
     target = Target.of(output, group.basis, position, -1)
     data = group.records if observed is None else Records.of(traced, observed, 1, progress=progress)

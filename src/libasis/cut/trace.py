@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..data import size_of
 from ..data.batches import Batch, as_tensors, structure_of_example, to_device
-from ..errors import BatchError, OptionError, SiteError
+from ..errors import BatchError, OptionError, SiteError, printable
 from ..types import Plain
 from .apart import Inputs, check_apart, check_number
 from .check import SiteSpec, site_name
@@ -153,8 +153,14 @@ class GraphTrace(Traced):
 
     def __repr__(self) -> str:
         beside = {name: f", {' and '.join(held)} held" for name, held in self.held.items()}
-        rows = "\n".join(f"  {s.name}: {s.features} features{beside.get(s.name, '')}" for s in self.sites)
-        return f"Traced({type(self.model).__name__}, {len(self.sites)} sites)\n{rows}"
+        rows = [f"  {s.name}: {s.features} features{beside.get(s.name, '')}" for s in self.sites]
+        return "\n".join(map(printable, [f"Traced({type(self.model).__name__}, {len(self.sites)} sites)", *rows]))
+
+    def __deepcopy__(self, memo: Any) -> NoReturn:
+        raise OptionError(
+            "A traced model is not copied with its weights: copy the model before (copy.deepcopy(model)) and trace the "
+            "copy."
+        )
 
     @property
     def held(self) -> dict[str, list[str]]:

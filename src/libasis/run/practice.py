@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, did_you_mean, short
-from ..files import check_file
+from ..files import alone, check_file
 from ..practice import ABMetric, PracticePlan, ab_design, practice_plan, value
 from ..practice.plan import MARK as TEXT_MARK
 from ..practice.value import STANDARD
@@ -29,15 +29,16 @@ def run_practice(
         LibasisError: settings or results are wrong, or the folder holds other files of these names.
     """
     settings = read_practice(file, changes)
-    check_file(out / PAGE, MARK)
-    check_new(out / RESULT, force)
-    for name in TEXTS.values():
-        check_file(out / name, TEXT_MARK)
-    found = plan_of(settings, results)
-    pages = [found.to_html(out / PAGE, lang)]
-    pages += [found.to_markdown(out / name, one) for one, name in TEXTS.items()]
-    found.save(out / RESULT, force=force)
-    return found, pages
+    with alone(out):
+        check_file(out / PAGE, MARK)
+        check_new(out / RESULT, force)
+        for name in TEXTS.values():
+            check_file(out / name, TEXT_MARK)
+        found = plan_of(settings, results)
+        pages = [found.to_html(out / PAGE, lang)]
+        pages += [found.to_markdown(out / name, one) for one, name in TEXTS.items()]
+        found.save(out / RESULT, force=force)
+        return found, pages
 
 
 def check_new(folder: Path, force: bool) -> None:

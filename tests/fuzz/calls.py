@@ -127,6 +127,8 @@ class World:
         self.graph = libasis.interactions(self.traced, self.basis, self.batches, progress=False)
         self.cards = libasis.collect(self.traced, self.graph, self.batches, samples=8, tested=1, progress=False)
         intervention = [libasis.Intervention("fc2:in", features=[0])]
+        claim = libasis.Hypothesis("fc2:in", [0], name="one")
+        plan = libasis.plan(self.traced, self.basis, self.batches, claim, controls=9, progress=False)
         traced, graph, batches = self.traced, self.graph, self.batches
         self.verbs: dict[str, tuple[Any, tuple[Any, ...]]] = {
             "find_sites": (libasis.find_sites, (self.model, x[:4])),
@@ -139,6 +141,11 @@ class World:
             "collect": (libasis.collect, (traced, graph, batches)),
             "intervene": (libasis.intervene, (traced, graph, batches, intervention)),
             "Intervention": (libasis.Intervention, ("fc2:in", [0])),
+            "Hypothesis": (libasis.Hypothesis, ("fc2:in", [0])),
+            "parts": (libasis.parts, (batches,)),
+            "explore": (libasis.explore, (traced, self.basis, batches)),
+            "plan": (libasis.plan, (traced, self.basis, batches, claim)),
+            "verify": (libasis.verify, (traced, self.basis, batches, plan)),
             "communities": (libasis.communities, (graph,)),
             "diff": (libasis.diff, (graph, graph)),
             "keep": (libasis.keep, (traced, batches)),
@@ -162,6 +169,8 @@ class World:
             arguments["progress"] = False
         if call.verb == "collect":
             arguments |= {"samples": 8, "tested": 1}
+        if call.verb == "plan":
+            arguments |= {"controls": 9}
         arguments[call.parameter] = self.value(call.value)
         return function(**arguments)
 

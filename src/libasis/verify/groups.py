@@ -216,7 +216,7 @@ def _plain(given: Any, what: str) -> list[Any]:
         OptionError: there are none.
     """
     try:
-        return given.tolist() if isinstance(given, (Tensor, np.ndarray)) else list(given)
+        return list(given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given)
     except (TypeError, RuntimeError, NotImplementedError):
         raise OptionError(f"{what} is of type {type(given).__name__}; give one entry for each sample.") from None
 

@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --constr
 .PHONY: help
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [WORKERS=2]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: $(VENV)/.demo ## install, then run the whole method on an embedded model; prints where the page is
@@ -35,6 +35,10 @@ results: $(VENV)/.results ## run every experiment and write docs/results.md; goe
 	@OMP_NUM_THREADS=1 $(BIN)/libasis compare experiments/*.toml --out build/results
 	@OMP_NUM_THREADS=1 $(BIN)/libasis sensitivity $(SENSITIVITY:%=experiments/%.toml) --out build/results
 	@$(BIN)/python experiments/write_results.py
+
+.PHONY: simulation
+simulation: $(VENV)/.test ## try verification on models whose causes are known and write the tables of docs/verification.md
+	@OMP_NUM_THREADS=1 $(BIN)/python experiments/simulate_verification.py --processes $(WORKERS)
 
 .PHONY: zoo
 zoo: $(VENV)/.test ## try every way of writing a model and write docs/models.md; goes on where it was stopped

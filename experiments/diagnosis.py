@@ -136,9 +136,9 @@ def homeostat(runs: int, data: Path) -> Iterator[Case]:
         rng = np.random.default_rng(seed)
         units = [{"id": f"{short}-{100 * (i + 1) + 1}", "template": kind} for i, (kind, short) in enumerate(loops)]
         hit, (fault, size) = units[rng.integers(len(units))]["id"], faults[seed % len(faults)]
-        event = {"at": "6h", "target": hit, "fault": fault, "profile": "step", **({"magnitude": size} if size else {})}
-        noise = {"kind": "ou", "mean": 25, "std": 3, "tau": "20min"}
-        scenario = {"seed": seed, "duration": "9h", "dt": "20s", "library": "process@1", "units": units}
+        event = {"at": "2h", "target": hit, "fault": fault, "profile": "step", **({"magnitude": size} if size else {})}
+        noise = {"kind": "ou", "mean": 25, "std": 3, "tau": "10min"}
+        scenario = {"seed": seed, "duration": "3h", "dt": "5s", "library": "process@1", "units": units}
         scenario["exogenous"] = [{"target": f"{one['id']}.feed_temp", "source": noise} for one in (units[0], units[3])]
         path = data / f"plant-{seed}.yaml"
         path.write_text(yaml.safe_dump({**scenario, "interventions": [event]}), encoding="utf-8")
@@ -147,7 +147,7 @@ def homeostat(runs: int, data: Path) -> Iterator[Case]:
         if not truth:
             continue  # too small to be seen
         observed = simulator.simulate(str(path)).observed
-        x, onset = observed.to_numpy(np.float64), len(observed) * 6 // 9
+        x, onset = observed.to_numpy(np.float64), len(observed) * 2 // 3
         model = autoencoder(x[: onset // 2], seed, code=8)
         yield Case(
             f"{fault} at {hit}, seed {seed}", fault, model, x[onset // 2 : onset], x[onset:], list(observed), truth

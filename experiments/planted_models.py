@@ -228,16 +228,16 @@ def planted(
 
 
 def _effects(plant: Plant, world: Data) -> tuple[dict[str, float], ...]:
-    """The mean change of each claim in the world, over the group."""
+    """The mean change of each claim in the world, over the group; 0 where it is so by construction."""
     kinds = ("mean", "resample")
-    runs = [libasis.Intervention(SITE, list(one.features), kind) for one in plant.claims for kind in kinds]
+    moving = [one for one in plant.claims if not one.null]
+    if not moving:
+        return tuple(dict.fromkeys(kinds, 0.0) for _ in plant.claims)
+    runs = [libasis.Intervention(SITE, list(one.features), kind) for one in moving for kind in kinds]
     found = libasis.intervene(plant.traced, plant.basis, world.batches, runs, _metric(plant.metric), progress=False)
     inside = torch.ones(len(found.base), dtype=torch.bool) if plant.group is None else world.targets == 1
-    means = (found.scores - found.base)[:, inside].mean(1).view(-1, 2).tolist()
-    return tuple(
-        {kind: 0.0 if one.null else value for kind, value in zip(kinds, row, strict=True)}
-        for one, row in zip(plant.claims, means, strict=True)
-    )
+    means = iter((found.scores - found.base)[:, inside].mean(1).view(-1, 2).tolist())
+    return tuple(dict(zip(kinds, (0.0, 0.0) if one.null else next(means), strict=True)) for one in plant.claims)
 
 
 def first_output(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = ["tutorial.md", "guides/researchers.md"]
+PAGES = ["tutorial.md", "guides/researchers.md", "verification.md"]
 
 
 @pytest.mark.parametrize("name", PAGES)

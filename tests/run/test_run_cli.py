@@ -426,8 +426,7 @@ def process(*arguments, cwd, code="from libasis.run import main; main()"):
 
 def test_as_a_process(folder, settings):
     done = process("fit", "--json", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["command"] == "fit"
+    assert facts((done.returncode, done.stdout, done.stderr))["command"] == "fit"
     done = process("fit", cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1

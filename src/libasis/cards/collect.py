@@ -16,13 +16,14 @@ from ..errors import ON_TRACE, BatchError, OptionError, renamed
 from ..graphs import InteractionGraph
 from ..intervene import MetricSpec, parse_metric
 from ..measure import DEFAULT_MEMORY, Records, measure, shared
+from ..numerics.means import Mean
 from ..provenance import versions
 from .choice import Features, chosen_features
 from .compose import PASSED, cards, facts
 from .contents import Naming
 from .effects import LEAST, CardEffects, SiteEffects, moved_and_held, random_units
 from .gather import Asked, Gathered, Limits
-from .groups import GroupMeans
+from .groups import GroupMeans, Reference
 from .result import FeatureCards
 
 
@@ -35,6 +36,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     batches: Iterable[Any],
     *,
     groups: Mapping[str, Iterable[Any]] | None = None,
+    reference: str | None = None,
     features: Features = 24,
     examples: int = 8,
     effects: int = 10,
@@ -71,7 +73,8 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
       with that step. It is the direction in which the feature is written, and moved by the interventions; the column
       of C, by which it is read, is another one unless C is orthogonal;
     - ``ablation``: the change of the score when the feature is held at its mean, that of the fit, at all counted
-      positions (``Intervention(site, [i])``), with its 95% interval over samples, each paired with itself. Beside it
+      positions (``Intervention(site, [i])``), or at that of the group ``reference``, with its 95% interval over
+      samples, each paired with itself. Beside it
       the same for controls: random directions, uniform in the standardised features of the site, so that each has the
       variance that a standardised feature has. ``passed`` is true where p ≤ 0.05 after Holm's correction for all
       features tested. p is the larger one of two p-values, as in `verify`: of the change being 0, by the signs of
@@ -89,6 +92,9 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
         batches: a re-iterable of inputs or of pairs (inputs, targets), best not those of the fit; or what `keep`
             returned.
         groups: batches by the name of a group, to compare: mean and standard error of features and outputs in each.
+        reference: the name of the group whose means stand in where features and controls are held, ``"normal"`` say,
+            and from which the columns of examples are counted in standard deviations. None takes the means of the fit,
+            and the data themselves for the columns.
         features: cards for so many of each site's features, the most important; None for all. Or for those named: ids
             such as ``"fc1:in:3"``, labels of the graph, or a mapping from sites to numbers of features.
         examples: samples at each end of each feature.
@@ -131,9 +137,15 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     model = check_fits(traced, basis)
     records = Records.of(traced, batches, 1, progress=progress)  # what is read once is not kept
     others = {str(name): Records.of(traced, own, 1, progress=progress) for name, own in (groups or {}).items()}
+    if reference is not None and reference not in others:
+        raise OptionError(f"reference is {reference!r}, but the groups are {list(others)}; name one of them in groups.")
     first = records.first() if shared() else None  # of a part of the data another batch would come first
     gathered = measure(records, Gathered(basis, chosen, limits, asked, seed, first), "cards")
-    sites = _to_measure(gathered, basis, limits, memory=memory, seed=seed)
+    held = None
+    if reference is not None:
+        group = measure(others[reference], Reference(gathered.sites, gathered.contents.emptied()), f"group {reference}")
+        held, gathered.contents.rows = group.means, group.contents.rows
+    sites = _to_measure(gathered, basis, limits, held, memory=memory, seed=seed)
     if records.lasting or gathered.fixed:
         acting = measure(records, CardEffects(sites, gathered.metric, gathered.rows.numbers), "effects")
     else:  # only the samples drawn are run
@@ -142,12 +154,14 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     found, used = cards(gathered, acting, limits, names, len(basis) - 1)
     listed = gathered.answers.listed(used)
     beside = [measure(own, GroupMeans(name, gathered.sites, listed), f"group {name}") for name, own in others.items()]
-    info = {**facts(gathered, acting, limits), "basis": basis.method, "data": records.facts(), "seed": seed}
+    info = {**facts(gathered, acting, limits, reference), "basis": basis.method, "data": records.facts(), "seed": seed}
     info.update(stands_on={"basis": basis.digest()}, traced=model, versions=versions())
     return FeatureCards(gathered.contents.kind, [gathered.answers.name(o) for o in listed], found, beside, info)
 
 
-def _to_measure(gathered: Gathered, basis: Basis, limits: Limits, *, memory: int, seed: int) -> list[SiteEffects]:
+def _to_measure(
+    gathered: Gathered, basis: Basis, limits: Limits, held: Sequence[Mean] | None, *, memory: int, seed: int
+) -> list[SiteEffects]:
     """The interventions of all sites with cards.
 
     Raises:
@@ -156,15 +170,16 @@ def _to_measure(gathered: Gathered, basis: Basis, limits: Limits, *, memory: int
     sites = []
     tests = sum(len(site.chosen[: limits.tested]) for site in gathered.sites if site.index < len(basis) - 1)
     needed = max(LEAST, math.ceil(tests / PASSED) - 1)
-    for site in gathered.sites:
+    for number, site in enumerate(gathered.sites):
         if not site.all.n:
             raise BatchError(f"No position counts at site {site.site.name!r}; give a mask that leaves some.")
         spread = torch.zeros(site.site.k, dtype=torch.float64)
         spread[site.summed] = site.all.deviation()
         tested = site.chosen[: limits.tested] if site.index < len(basis) - 1 else []
         units = random_units(limits.controls or needed, site.site.k, seed, site.index)
+        mean = None if held is None else held[number].mean
         options = {"most": limits.controls, "samples": min(limits.samples, gathered.samples)}
-        sites.append(moved_and_held(site.index, site.site, site.chosen, tested, units, spread, memory, **options))
+        sites.append(moved_and_held(site.index, site.site, site.chosen, tested, units, spread, memory, mean, **options))
     return sites
 
 

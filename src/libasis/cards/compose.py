@@ -70,8 +70,8 @@ def _ablations(gathered: Gathered, effects: CardEffects, limits: Limits) -> dict
                 f"{len(found)} tests need {needed}"
             )
         passed = verdict.word == "supported"
-        out[key] = {**fact, "p": verdict.p, "passed": passed, "tested": passed or not reason.startswith("could"),
-                    "reason": reason}  # fmt: skip
+        why = fact["untested"] or ("few_controls" if few and not passed else None)
+        out[key] = {**fact, "p": verdict.p, "passed": passed, "tested": why is None, "untested": why, "reason": reason}
     return out
 
 
@@ -92,9 +92,10 @@ def _direction(change: Tensor, names: Sequence[str] | None) -> list[Plain]:
     ]
 
 
-def facts(gathered: Gathered, effects: CardEffects, limits: Limits) -> Plain:
+def facts(gathered: Gathered, effects: CardEffects, limits: Limits, reference: str | None = None) -> Plain:
     """How the cards were made, for the record."""
     drawn = len(gathered.rows.draw)
+    whose = "the fit" if reference is None else f"the group {reference!r}"
     return {
         "samples": gathered.samples,
         "features": {site.site.name: [len(site.chosen), site.site.k] for site in gathered.sites},
@@ -105,7 +106,8 @@ def facts(gathered: Gathered, effects: CardEffects, limits: Limits) -> Plain:
             "metric": effects.metric.name,
             "why": gathered.why,
             "higher_is_better": effects.metric.higher_is_better,
-            "held": "at the mean of the fit, at all counted positions",
+            "held": f"at the mean of {whose}, at all counted positions",
+            "reference": reference,
             "tested_per_site": limits.tested,
             "controls": "random directions of the standardised features of the site; ended after ten that did as much",
             "level": PASSED,

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..basis import SiteBasis
 from ..cut import Record
 from ..intervene import Intervention, Lines, Metric, Prepared, SiteRuns
+from ..intervene.lines import AtSite
 from ..intervene.scores import BySample
 from ..measure import Accumulator
 from ..numerics import Sums, half_width, rank_p
@@ -38,6 +39,7 @@ class SiteEffects(Sums):
         frames: random directions, as many as are needed.
         most: at most so many of them are run; None for as many as are not dear.
         samples: about how many samples will be run.
+        reference: the activation ``[d]`` whose amounts stand in; None for the mean of the fit.
         effect: of each feature moved on each output, over samples.
         rows: by sample the number of its scores, their sum, and the change of that sum by each feature held.
         total: the change of the summed score by each random direction of this round.
@@ -52,6 +54,7 @@ class SiteEffects(Sums):
     frames: Frames | None = None
     most: int | None = None
     samples: int = 1
+    reference: Vector | None = None
     effect: Mean = field(default_factory=Mean)
     rows: BySample = field(default_factory=BySample)
     total: Vector | None = None
@@ -72,7 +75,8 @@ class SiteEffects(Sums):
         if first:
             changes = [metric.scores(out, targets)[0] - scored for out in self.held.outputs(record)]
             self.rows.add(record.numbers[which.cpu()], torch.stack([counts, scored, *changes], 1)[which].cpu())
-        change = self.frames.site.mean.to(record.activations[index]) - record.activations[index]
+        instead = self.frames.site.mean if self.reference is None else self.reference
+        change = instead.to(record.activations[index]) - record.activations[index]
         if (counted := record.counted[index]) is not None:
             change = change.masked_fill(~counted[..., None], 0)
         own = self._this_round(record)
@@ -141,6 +145,7 @@ def moved_and_held(  # noqa: PLR0913 - all that is measured at a site
     controls: Matrix,
     spread: Vector,
     memory: int,
+    reference: Vector | None = None,
     *,
     most: int | None = None,
     samples: int = 1,
@@ -155,21 +160,29 @@ def moved_and_held(  # noqa: PLR0913 - all that is measured at a site
         controls: unit vectors ``[m, k]`` of directions to hold, in features divided by their deviation.
         spread: the deviation of all features ``[k]`` (of others than the chosen ones only for controls).
         memory: bound in bytes for what goes through the model together.
+        reference: the activation ``[d]`` whose amounts stand in; None takes the mean of the fit.
         most: at most so many of the controls are run; None for as many as are not dear.
         samples: about how many samples will be run.
     """
+
+    def prepared(one: Intervention) -> Prepared:
+        lines = Lines.of(site, one)
+        return Prepared(one, lines, None if reference is None else lines.amounts(AtSite(site, reference)))
+
     up = torch.ones(1, dtype=torch.float64)
     moved = [
         Prepared(one, Lines.of(site, one), up, spread[[i]])
         for i in chosen
         for one in [Intervention(site.name, [i], "shift", 1.0)]
     ]
-    held = [Prepared(one, Lines.of(site, one)) for i in tested for one in [Intervention(site.name, [i])]]
+    to, value = ("mean", None) if reference is None else ("set", 0.0)  # the amounts are given to what is prepared
+    held = [prepared(Intervention(site.name, [i], to, value)) for i in tested]
     varies = spread if bool((spread > 0).any()) else site.variances.clamp(min=0).sqrt()
     which = varies > 0
     found = SiteEffects(
-        SiteRuns(index, moved, memory), SiteRuns(index, held, memory) if held else None, most=most, samples=samples
-    )
+        SiteRuns(index, moved, memory), SiteRuns(index, held, memory) if held else None, most=most, samples=samples,
+        reference=reference,
+    )  # fmt: skip
     if held and bool(which.any()):
         drawn = controls[:, which] / controls[:, which].norm(dim=1, keepdim=True)
         found.frames = frames_of(site, drawn[:, None], varies, which)
@@ -190,7 +203,7 @@ def ablation_facts(found: SiteEffects, metric: str) -> list[tuple[Plain, Claimed
     sizes, base = table[:, 0], float(table[:, 1].sum() / max(table[:, 0].sum(), 1))
     controls = found.known.numpy() / max(sizes.sum(), 1)
     low, high = (float(q) for q in np.quantile(controls, [0.025, 0.975])) if len(controls) else (math.nan, math.nan)
-    out = []
+    out, why = [], _untested(found, len(sizes), bool(table[:, 2:].any() or controls.any()))
     for changes in table[:, 2:].T:
         value = float(changes.sum() / max(sizes.sum(), 1))
         p, _ = rank_p(abs(value), np.abs(controls), STOP)
@@ -206,17 +219,20 @@ def ablation_facts(found: SiteEffects, metric: str) -> list[tuple[Plain, Claimed
             "control_low": low,
             "control_high": high,
             "controls": len(controls),
+            "untested": why and why[0],
         }
-        out.append((fact, Claimed("any", None, [one], _untested(found, len(sizes)), least=1)))
+        out.append((fact, Claimed("any", None, [one], why and why[1], least=1)))
     return out
 
 
-def _untested(found: SiteEffects, samples: int) -> str | None:
-    """Why features of a site cannot be told from random directions, or None."""
+def _untested(found: SiteEffects, samples: int, moved: bool) -> tuple[str, str] | None:
+    """Why features of a site cannot be told from random directions, as a kind and in words; None if they can."""
     site = found.moved.prepared[0].lines.site
     if samples < FEW:
-        return f"{samples} samples have a score, and {FEW} are needed"
-    return why_none(site, 1)
+        return "few_samples", f"{samples} samples have a score, and {FEW} are needed"
+    if why := why_none(site, 1):
+        return "few_features", why
+    return None if moved else ("no_change", "neither features nor random directions change the score of these samples")
 
 
 def effect_facts(effect: Mean, place: int, count: int) -> list[Plain]:

@@ -11,29 +11,31 @@ from torch import Tensor, nn
 from ..ambient import neutral
 from ..arguments import typed
 from ..errors import OptionError
-from ..numerics import Estimate
+from ..numerics import Estimate, benjamini
 from ..provenance import versions
 from ..types import Plain
 from . import baselines
 from .alarm import alarm_of
 from .check import checked
-from .effects import Effects, Tested, tested
+from .effects import SURE, Effects, Tested
 from .exchange import Exchange
+from .features import feature_rows, features_tested
 from .groups import Groups, of_units, read_groups
 from .ranking import importances, shares, stability
 from .result import Diagnosis
 from .sentences import finding, say
 from .sets import SetTest, sets_tested
-from .units import LONG, benjamini_hochberg, blocks, differ, means
+from .units import LONG, blocks, differ, means
 
 MOST = 128
 """Inputs that are tested; of more those by which the groups differ most, and those that the model uses most."""
 DELTA = 0.05
 """The smallest change of an alarm rate that is of interest, where none is given."""
+READABLE = 16
+"""Inputs, the first ones, that a feature can be said to read."""
 CARRIES = 0.1
 """Inputs with less of the first one's importance belong to no set."""
 _OWN = ("normal", "anomalous", "normal_std", "anomalous_std")
-SURE = ("supported", "supported, below delta")
 
 
 @typed
@@ -106,7 +108,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     share = shares(effects, inputs, seed)
     value = importances(effects, found, share)
     stable = stability(effects, found, share, seed)
-    verdicts = tested(effects, found, delta)
+    verdicts = effects.tested(found, delta)
     order = sorted(range(len(inputs)), key=lambda k: (verdicts[k].verdict not in SURE, -value[k]))
     differences = _differences(effects)
     rows = [
@@ -116,7 +118,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             "importance": float(value[k]),
             "stability": float(stable[k]),
             **differences[inputs[k]],
-            **_reason(verdicts[k]),
+            **verdicts[k].reason(),
         }
         for k in order
     ]
@@ -131,7 +133,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     return Diagnosis(
         rows,
         [_set_row(groups.names, effects, one) for one in sets],
-        [],
+        feature_rows(effects, features_tested(effects, sites, ranked[:READABLE], delta)) if sites else [],
         _plain_rows(groups.names, ranked, plain),
         findings,
         {
@@ -179,6 +181,7 @@ def _row(name: str, effects: Effects, one: Tested) -> Plain:
         "p": one.p,
         "p_specific": one.p_specific,
         "n": estimate.n,
+        "n_needed": one.needed,
         "units": estimate.units,
         "collateral": float(effect.normal.mean()),
         "alone": effect.alone,
@@ -192,12 +195,6 @@ def _values(groups: Groups, own: Tensor) -> Plain:
     return {**{key: float(rows.mean()) for key, rows in both.items()}, **deviations}
 
 
-def _reason(one: Tested) -> Plain:
-    """What made the verdict, as a sentence and as its kind."""
-    units = one.effect.estimate.units
-    return {"why": say(one.why, units=units) if one.why else "", "why_kind": one.why}
-
-
 def _end(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
@@ -209,6 +206,7 @@ def _untested(name: str, effects: Effects, difference: Plain) -> Plain:
     empty = dict.fromkeys(("after", "low", "high", "effect", "p", "p_specific"))
     rest: Plain = {
         "n": 0,
+        "n_needed": None,
         "units": 0,
         "collateral": None,
         "alone": None,
@@ -242,7 +240,7 @@ def _set_row(names: Sequence[str], effects: Effects, one: SetTest) -> Plain:
         "contrast_low": None if contrast is None else _end(contrast.low),
         "contrast_high": None if contrast is None else _end(contrast.high),
         "confirmed": one.confirmed,
-        **_reason(one.tested),
+        **one.tested.reason(),
     }
 
 
@@ -260,7 +258,7 @@ def _differences(effects: Effects) -> list[Plain]:
             own = effects.units or tuple(blocks(len(rows), rows, factor=LONG) for rows in (one, two))
             both.append(differ(means(one, own[0]), means(two, own[1])))
         ps.append(min(1.0, 2 * min(both)))
-    return [{"difference": gap, "q": q} for gap, q in zip(gaps, benjamini_hochberg(ps), strict=True)]
+    return [{"difference": gap, "q": q} for gap, q in zip(gaps, benjamini(ps), strict=True)]
 
 
 def _plain_rows(names: Sequence[str], ranked: Sequence[int], plain: dict[str, np.ndarray | None]) -> list[Plain]:

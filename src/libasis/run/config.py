@@ -38,6 +38,9 @@ Arguments = Annotated[
 ]
 Method = Literal["lib", "sparse", "pca", "neuron", "global", "random"]
 METHODS = 'a list of "lib", "sparse", "pca", "neuron", "global" and "random"'
+MetricTables = Annotated[
+    list[dict[str, str | int | float]] | None, Field(min_length=1, description="a list of tables, one for each metric")
+]
 CALLS = ("fit", "interactions", "ablate")
 Count = Annotated[int | None, Field(ge=1, description="a whole number, 1 or more")]
 
@@ -208,22 +211,22 @@ class SensitivitySection(Table):
 class PracticeSection(Table):
     """What ``libasis practice`` knows of the plant or product: rates, costs, the metrics of a comparison."""
 
-    change: str = Field(default="", description="a text")
+    change: Text = None
     results: Names = None
     rows_per_day: float | None = Field(default=None, gt=0, description="a number above 0")
     events_per_day: float | None = Field(default=None, gt=0, description="a number above 0")
     false_alarms: float = Field(default=0.01, gt=0, lt=1, description="a number between 0 and 1")
     detection: float = Field(default=0.9, gt=0, lt=1, description="a number between 0 and 1")
-    owners: dict[str, str] = Field(default={}, description="a table of stages and who answers for each")
-    success: list[dict[str, str | int | float]] = Field(default=[], description="a list of tables of a metric each")
-    guardrails: list[dict[str, str | int | float]] = Field(default=[], description="a list of tables of a metric each")
+    owners: dict[str, str] | None = Field(default=None, description="a table of stages and who answers for each")
+    success: MetricTables = None
+    guardrails: MetricTables = None
     traffic: float | None = Field(default=None, gt=0, description="a number above 0")
     analysis: Literal["fixed", "always-valid"] = Field(default="fixed", description='"fixed" or "always-valid"')
-    value: dict[str, float | list[float] | dict[str, float | str]] = Field(
-        default={}, description="a table of numbers or ranges [low, likely, high]"
+    value: dict[str, float | list[float] | dict[str, float | str]] | None = Field(
+        default=None, description="a table of numbers or ranges [low, likely, high]"
     )
     formula: Text = None
-    unit: str = Field(default="", description="a text")
+    unit: Text = None
 
 
 class RunSection(Table):

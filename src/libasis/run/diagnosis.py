@@ -20,6 +20,7 @@ from ..errors import OptionError, SourceError, did_you_mean, optional, short
 from ..files import check_file, missing, write_text
 from ..report import MARK
 from ..store import check_target
+from .errors import RunError
 from .models import open_model
 
 PAGE, RESULT = "diagnosis.html", "diagnosis"
@@ -151,6 +152,8 @@ def run_diagnosis(model: str, source: Source, out: Path, lang: str, *, force: bo
     """
     tables = {name: out / f"{name}.csv" for name in ("inputs", "sets", "features", "baselines")}
     check_file(out / PAGE, MARK)
+    if (out / RESULT).exists() and not force:
+        raise RunError(f"{out} holds a diagnosis; give --force to replace it, or another folder with --out.")
     check_target(out / RESULT, force=force)
     normal, anomalous, units = source.groups()
     found = diagnose(_model(model), normal, anomalous, units=units, **options)

@@ -95,6 +95,7 @@ def graph(measured: InteractionGraph) -> None:
 
 def diff(found: GraphDiff) -> None:
     """Matched features per site, edges per section, and the edges that differ most."""
+    table(found.coordinates[:10], "Coordinates whose mean differs, in standard deviations of A")
     table(found.sites(), "Features", {"only_a": "only in A", "only_b": "only in B"})
     table(found.sections, "Edges between features that both have")
     ends = [

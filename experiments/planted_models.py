@@ -271,7 +271,7 @@ def causes(k: int, rest: int) -> Plant:
     weights = [1.0, 0.8, 0.6, 0.0, 0.0, 0.0, 0.0, 0.0] + [0.0] * rest
     shape = Shape([*MIXED, *["normal"] * rest], [1, 1, 1, 10, 1, 10, 5, 1, *[1] * rest], [(0, 4, 0.9), (1, 7, 0.7)])
     claims = [Claim((i,), "cause") for i in range(3)] + [Claim((0, 1), "cause")]
-    claims += [Claim((i,), "nothing", null=True) for i in range(3, 20)] + [Claim((3, 5), "nothing", null=True)]
+    claims += [Claim((i,), "nothing", null=True) for i in range(3, min(k, 20))] + [Claim((3, 5), "nothing", null=True)]
     w = np.array(weights)
     noise = lambda rng, x, inside: x @ w + rng.normal(0, 0.5, len(x))  # noqa: E731
     return planted("causes and decoys", Sum(weights, dormant=5), shape, claims, noise)
@@ -282,7 +282,7 @@ def labels(k: int, rest: int) -> Plant:
     weights = [1.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0] + [0.0] * rest
     shape = Shape([*MIXED, *["normal"] * rest], [1, 1, 1, 10, 1, 10, 5, 1, *[1] * rest], [(0, 4, 0.9)])
     claims = [Claim((i,), "cause") for i in range(2)] + [Claim((0, 1), "cause")]
-    claims += [Claim((i,), "nothing", null=True) for i in range(2, 19)]
+    claims += [Claim((i,), "nothing", null=True) for i in range(2, min(k, 19))]
     w = np.array(weights)
 
     def answer(rng: np.random.Generator, x: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -296,7 +296,7 @@ def rare(k: int) -> Plant:
     weights = [1.0, 1.0, *[0.0] * (k - 2)]
     shape = Shape(["signs", "normal", *["normal"] * (k - 2)], [2, 1, 5, *[1] * (k - 3)])
     w = np.array(weights)
-    claims = [Claim((1,), "cause"), *(Claim((i,), "nothing", null=True) for i in range(2, 12))]
+    claims = [Claim((1,), "cause"), *(Claim((i,), "nothing", null=True) for i in range(2, min(k, 12)))]
     return planted(
         "rare changes", Labels(weights), shape, claims, lambda rng, x, _: (x @ w > 0).astype(int), "accuracy"
     )
@@ -306,7 +306,7 @@ def cancelling(k: int, kind: str, cluster: float) -> Plant:
     """Every feature moves the output of every sample, and none moves its mean."""
     weights = [(-1.0) ** i * (1 + i % 3) for i in range(k)]
     shape = Shape([kind] * k, [1 + i % 2 for i in range(k)], cluster=cluster)
-    claims = [Claim((i,), "nothing", null=True) for i in range(18)]
+    claims = [Claim((i,), "nothing", null=True) for i in range(min(k, 18) - 1)]
     claims += [Claim((i, i + 2), "nothing", null=True) for i in range(2)]
     name = f"cancelling, {kind}{', clusters' if cluster else ''}"
     return planted(name, Sum(weights), shape, claims, lambda rng, x, inside: inside.astype(int), "output[0]")
@@ -317,7 +317,7 @@ def grouped(k: int, kind: str, cluster: float) -> Plant:
     weights = [1.0, 1.0, 1.0, *[(-1.0) ** i * 0.5 for i in range(k - 3)]]
     shape = Shape([kind] * k, [1] * k, cluster=cluster, shifted={0: 1.0, 1: -0.7})
     claims = [Claim((0,), "cause"), Claim((1,), "cause", "increase")]
-    claims += [Claim((i,), "nothing", null=True) for i in range(2, 14)]
+    claims += [Claim((i,), "nothing", null=True) for i in range(2, min(k, 14))]
     name = f"group, {kind}{', clusters' if cluster else ''}"
     return planted(
         name, Sum(weights), shape, claims, lambda rng, x, inside: inside.astype(int), "output[0]", "target == 1"
@@ -328,7 +328,7 @@ def random_labels(k: int) -> Plant:
     """A/A: the model decides, and the labels are chance."""
     weights = [1.0 / (1 + i) for i in range(k)]
     shape = Shape([MIXED[i % 8] for i in range(k)], [1] * k)
-    claims = [Claim((i,), "nothing", null=True) for i in range(18)]
+    claims = [Claim((i,), "nothing", null=True) for i in range(min(k, 18) - 1)]
     claims += [Claim((i, i + 1), "nothing", null=True) for i in range(2)]
     return planted(
         "labels by chance", Labels(weights), shape, claims, lambda rng, x, _: rng.integers(0, 2, len(x)), "accuracy"
@@ -339,7 +339,7 @@ def redundant(k: int) -> Plant:
     """Two copies of a sign, of which one is enough: without both the sign is lost, without one nothing by its mean."""
     shape = Shape(["signs", "signs", *["normal"] * (k - 2)], [1, 1, 8, *[1] * (k - 3)], [(0, 1, 1.0)])
     claims = [Claim((0, 1), "cause"), Claim((0,), "nothing"), Claim((1,), "nothing")]
-    claims += [Claim((i,), "nothing", null=True) for i in range(2, 10)]
+    claims += [Claim((i,), "nothing", null=True) for i in range(2, min(k, 10))]
     answer = lambda rng, x, inside: x[:, 0] + rng.normal(0, 0.3, len(x))  # noqa: E731
     return planted("redundant pair", Clipped(), shape, claims, answer)
 
@@ -348,7 +348,7 @@ def together(k: int) -> Plant:
     """A product: each is needed, and nothing else."""
     shape = Shape(["normal", "uniform", *["heavy"] * (k - 2)], [1, 1, 8, *[1] * (k - 3)], [(0, 2, 0.8)])
     claims = [Claim((0, 1), "cause"), Claim((0,), "cause"), Claim((1,), "cause")]
-    claims += [Claim((i,), "nothing", null=True) for i in range(2, 10)]
+    claims += [Claim((i,), "nothing", null=True) for i in range(2, min(k, 10))]
     answer = lambda rng, x, inside: x[:, 0] * x[:, 1] + rng.normal(0, 0.3, len(x))  # noqa: E731
     return planted("product", Product(), shape, claims, answer)
 
@@ -391,6 +391,6 @@ def trained(k: int) -> Plant:
     with torch.no_grad():
         head[0].weight.mul_(cut)
     claims = [Claim((i,), "cause") for i in range(3)] + [Claim((0, 1), "cause")]
-    claims += [Claim((i,), "nothing", null=True) for i in range(3, 18)]
+    claims += [Claim((i,), "nothing", null=True) for i in range(3, min(k, 18))]
     answer = lambda rng, x, inside: task(x) + rng.normal(0, 0.3, len(x))  # noqa: E731
     return planted("trained network", head.requires_grad_(False), shape, claims, answer)

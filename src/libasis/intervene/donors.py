@@ -99,6 +99,10 @@ class Donors(Accumulator["Donors"]):
             found[own] = self._following[at[own]]
         return found
 
+    def givers(self, samples: int) -> Tensor | None:
+        """The number of the donor of each of so many samples; None where donors are no samples of these data."""
+        return None if self.strangers else self._numbers[self.of(torch.arange(samples))]
+
     def vectors(self, place: int, site: int, *, counted: bool = True) -> Matrix:
         """A donor's activations ``[m, d]``, of all positions or of those that count."""
         _, item = self._items[place]

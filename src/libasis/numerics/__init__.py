@@ -1,6 +1,7 @@
 """Numbers without models: blocks, eigen-decompositions, moments, quadrature, significance, estimates."""
 
 from .blocks import Blocks, clamp, even, slices
+from .donated import shared_error
 from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
 from .estimates import Estimate, paired, paired_sums
 from .independence import hsic
@@ -47,6 +48,7 @@ __all__ = [
     "paired_sums",
     "ratio",
     "rank_p",
+    "shared_error",
     "sign_flips",
     "slices",
     "two_sided_normal",

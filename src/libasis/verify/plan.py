@@ -267,7 +267,8 @@ def _expected(trial: Trial, claims: Sequence[Hypothesis], alpha: float, seed: in
     for one in claims:
         level = level_of(alpha, len(claims), one.direction)
         for kind in one.kinds:
-            noise = Noise.of(*trial.inside(one, changes[place]))
+            run = one.intervention(kind, seed)
+            noise = Noise.of(*trial.inside(one, changes[place]), trial.givers(one, run))
             place += 1
             known = one.delta is not None and noise.units > 1
             needed = noise.needed(one.delta, level) if one.delta is not None and known else None

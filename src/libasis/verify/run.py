@@ -193,7 +193,8 @@ def _tested(
     for kind, run in zip(claim.kinds, one.whole, strict=True):
         beside_it = controls.kinds.get(kind)
         evidence = OneKind.of(*trial.inside(claim, found[run]), claim.direction, delta=claim.delta, seed=seed,
-                               p_specific=None if beside_it is None else beside_it.p)  # fmt: skip
+                              p_specific=None if beside_it is None else beside_it.p,
+                              givers=trial.givers(claim, run))  # fmt: skip
         kinds.append(evidence)
         e = evidence
         results.append(

@@ -94,6 +94,16 @@ class Trial:
         self.bases, found, self.known = scored(self.records, self.basis, pairs, self.memory)
         return found
 
+    def givers(self, one: Hypothesis, run: Intervention) -> tuple[list[Hashable], list[Hashable]] | None:
+        """The unit of each sample that a hypothesis speaks of, and that of its donor; None where it has none."""
+        donors = self.known.donors_of(run)
+        found = None if donors is None else donors.givers(self.records.samples)
+        if found is None:
+            return None
+        units = list(range(self.records.samples)) if self.units is None else self.units
+        inside = np.nonzero(self.mask(one))[0].tolist()
+        return [units[i] for i in inside], [units[i] for i in found[inside].tolist()]
+
     def inside(self, one: Hypothesis, changes: np.ndarray) -> tuple[np.ndarray, list[Hashable] | None]:
         """The changes of the samples that a hypothesis speaks of, and their units."""
         return self.of(self.mask(one), changes)

@@ -15,11 +15,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..numerics import Estimate, holm, normal_quantile, paired, paired_sums, sign_flips, two_sided_normal, units_needed
+from ..numerics import (
+    Estimate,
+    holm,
+    normal_quantile,
+    paired,
+    paired_sums,
+    shared_error,
+    sign_flips,
+    two_sided_normal,
+    units_needed,
+)
 from ..numerics.estimates import LEAST, SAME
 
 Word = Literal["supported", "supported, below delta", "opposite", "no effect above delta", "undecided"]
 POWER = 0.9
+Givers = tuple[Sequence[Hashable], Sequence[Hashable]]
+"""Of samples in which other samples' values stand in: the unit of each, and that of the sample it takes them from."""
 SIDES = {"any": 0, "increase": 1, "decrease": -1}
 
 
@@ -34,6 +46,7 @@ class Noise:
         jump: the one amount by which units change, where they change by one amount or not at all; else 0.
         moved: the share of units that change.
         design: the squared standard error, in that of samples that are independent.
+        shared: the standard error, in that over units that take nothing from each other, see `shared_error`.
     """
 
     units: int
@@ -42,9 +55,10 @@ class Noise:
     jump: float
     moved: float
     design: float
+    shared: float = 1.0
 
     @classmethod
-    def of(cls, changes: np.ndarray, units: Sequence[Hashable] | None) -> Noise:
+    def of(cls, changes: np.ndarray, units: Sequence[Hashable] | None, givers: Givers | None = None) -> Noise:
         """That of changes of samples ``[n]``; those that are not a number are left out."""
         sums, sizes = unit_sums(changes, units)
         count, size = len(sums), np.abs(sums / sizes)
@@ -53,10 +67,13 @@ class Noise:
         one = bool((stays | (size >= (1 - SAME) * largest)).all())
         jump = (largest or 1.0) if one else 0.0
         alone = _deviation(changes[~np.isnan(changes)], np.ones(int(sizes.sum())))
-        deviation = max(_deviation(sums, sizes), jump / math.sqrt(count + 2))  # what has not happened yet may happen
+        shared = 1.0 if givers is None else shared_error(changes, *givers)
+        # what has not happened yet may happen
+        deviation = max(shared * _deviation(sums, sizes), jump / math.sqrt(count + 2))
         samples = int(sizes.sum())
         design = (deviation**2 / count) / (alone**2 / samples) if count and alone > 0 and units is not None else 1.0
-        return cls(count, samples, deviation, jump, float((~stays).mean()) if count else math.nan, design)
+        moved = float((~stays).mean()) if count else math.nan
+        return cls(count, samples, deviation, jump, moved, design, shared)
 
     def needed(self, delta: float, level: float, power: float = POWER) -> int | None:
         """How many units tell an effect of ``delta`` from none at this level, see `units_needed`; None if unknown."""
@@ -123,11 +140,18 @@ class OneKind:
         delta: float | None = None,
         seed: int = 0,
         p_specific: float | None = None,
+        givers: Givers | None = None,
     ) -> OneKind:
-        """That of the changes of samples ``[n]``, of which those without a score are not a number."""
-        effect = paired(changes, units, seed=seed)
+        """That of the changes of samples ``[n]``, of which those without a score are not a number.
+
+        Where values of other samples stand in, ``givers`` are the units of all samples and of those that they take
+        theirs from: intervals and noise are as much larger as these make the standard error, see `shared_error`.
+        """
+        noise = Noise.of(changes, units, givers)
+        effect = _wider(paired(changes, units, seed=seed), noise.shared)
+        inner = _wider(paired(changes, units, seed=seed, confidence=0.9), noise.shared)
         found = cls.of_sums(*unit_sums(changes, units), direction, delta=delta, seed=seed, p_specific=p_specific)
-        return replace(found, effect=effect, noise=Noise.of(changes, units))
+        return replace(found, effect=effect, inner=(inner.low, inner.high), noise=noise)
 
     @classmethod
     def of_sums(
@@ -141,15 +165,20 @@ class OneKind:
         p_specific: float | None = None,
     ) -> OneKind:
         """That of the summed changes of units ``[G]`` and the number of scores that they are of, above 0."""
-        inner = paired_sums(sums, sizes, seed=seed, confidence=0.9)
         side = SIDES[direction]
         p, other = sign_flips(sums, seed, side), sign_flips(sums, seed, -side) if side else 1.0
         beyond = 0.0
         if delta:
             seen = side or (-1 if sums.sum() < 0 else 1)
             beyond = min(1.0, sign_flips(sums - seen * delta * sizes, seed, seen) * (1 if side else 2))
-        effect, noise = paired_sums(sums, sizes, seed=seed), Noise.of(sums / sizes, None)
+        effect, inner = (paired_sums(sums, sizes, seed=seed, confidence=level) for level in (0.95, 0.9))
+        noise = Noise.of(sums / sizes, None)
         return cls(effect, (inner.low, inner.high), p, other, noise, p_specific, beyond)
+
+
+def _wider(found: Estimate, factor: float) -> Estimate:
+    low, high = (found.value + (end - found.value) * factor for end in (found.low, found.high))
+    return found if factor == 1 else replace(found, low=low, high=high)
 
 
 @dataclass(frozen=True)

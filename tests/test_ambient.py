@@ -7,6 +7,7 @@ import threading
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import libasis
 from libasis.ambient import neutral
@@ -120,6 +121,11 @@ CALLS = {
     "collect": lambda m, x, t, g: libasis.collect(t, g, x, progress=False),
     "diff": lambda m, x, t, g: libasis.diff(g, g, traced=(t, t), batches=x, progress=False),
     "from_directions": directions,
+    "edge_effects": lambda m, x, t, g: libasis.edge_effects(t, g, x, strongest=1, controls=3, progress=False),
+    "contributions": lambda m, x, t, g: libasis.local.contributions(t, g, x, "2:in", samples=[0, 3], progress=False),
+    "counterfactual": lambda m, x, t, g: libasis.local.counterfactual(t, g, x, "2:in", samples=[0], progress=False),
+    "sensitivity": lambda m, x, t, g: libasis.local.sensitivity(t, g, x, "2:in", samples=[0], progress=False),
+    "diagnose": lambda m, x, t, g: libasis.diagnose(m, x, [one + 1 for one, _ in x], sites=["0:out"]),
     "intervene": lambda m, x, t, g: libasis.intervene(
         t, g, x, [libasis.Intervention("2:in", [0])], "cross_entropy", progress=False
     ),
@@ -212,3 +218,25 @@ def test_a_process_forked_during_a_call_of_another_thread_can_call():
     finally:
         leave.set()
         thread.join()
+
+
+def test_hooks_on_saved_tensors_change_no_derivative():
+    model, x = Net(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double().eval(), torch.randn(9, 4).double()
+    traced = libasis.trace(model, x, SITES)
+    expected, seen = libasis.fit(traced, [x], moments="exact", progress=False), []
+    pack = lambda t: (seen.append(t), t.round())[1]  # noqa: E731
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        found = libasis.fit(traced, [x], moments="exact", progress=False)
+        assert seen == []
+        torch.ones(1, requires_grad=True).exp()
+        assert len(seen) == 1
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a.importances, b.importances)
+
+
+def test_where_tensors_have_no_values_nothing_is_measured():
+    model, x = Net(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).eval(), torch.randn(9, 4)
+    for around, word in ((torch.device("meta"), "meta"), (FakeTensorMode(), "FakeTensorMode")):
+        with around, pytest.raises(ModelStateError, match=f"within .*{word}.*make it outside"):
+            libasis.trace(model, x, SITES)
+    libasis.trace(model, x, SITES)

@@ -13,6 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
+from .errors import ModelStateError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -101,6 +103,10 @@ def _process_differs() -> bool:
 
 def _enter(stack: contextlib.ExitStack) -> None:
     outside = _Outside(torch.get_default_dtype(), torch.get_default_device())
+    fake = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None  # pyright: ignore
+    if fake or outside.device.type == "meta":
+        where = "a FakeTensorMode" if fake else "the default device meta"
+        raise ModelStateError(f"The call is made within {where}, where tensors have no values; make it outside.")
     stack.callback(_outside.reset, _outside.set(outside))
     stack.enter_context(torch.inference_mode(False))
     stack.enter_context(torch.enable_grad())
@@ -109,6 +115,7 @@ def _enter(stack: contextlib.ExitStack) -> None:
             stack.enter_context(torch.autocast(kind, enabled=False))
     stack.enter_context(_defaults(torch.float32, torch.device("cpu")))
     stack.enter_context(_full_precision())
+    stack.enter_context(_saved_as_they_are())
     if torch.are_deterministic_algorithms_enabled():
         warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
         stack.callback(torch.use_deterministic_algorithms, True, warn_only=warn_only)
@@ -130,6 +137,21 @@ def _defaults(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def _saved_as_they_are() -> Iterator[None]:
+    """What a derivative needs is kept by torch itself, not by hooks around the call, which may round it."""
+    hooks: list[Any] = []
+    torch_own: Any = torch._C._autograd  # pyright: ignore
+    while (top := torch_own._top_saved_tensors_default_hooks(False)) is not None:
+        hooks.append(top)
+        torch_own._pop_saved_tensors_default_hooks()
+    try:
+        yield
+    finally:
+        for pack, unpack in reversed(hooks):
+            torch_own._push_saved_tensors_default_hooks(pack, unpack)
 
 
 @contextlib.contextmanager

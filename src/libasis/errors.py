@@ -9,6 +9,7 @@ import difflib
 import functools
 import importlib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
@@ -28,8 +29,12 @@ class LibasisError(Exception):
 
 def _readable(text: str) -> str:
     text = re.sub(r"\S{300,}", lambda word: f"{word[0][:60]}... ({len(word[0])} characters)", text)
-    text = " ".join((text if len(text) <= MOST else f"{text[: MOST // 2]} ... {text[-MOST // 2 :]}").split())
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return printable(" ".join((text if len(text) <= MOST else f"{text[: MOST // 2]} ... {text[-MOST // 2 :]}").split()))
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what cannot be printed as Python would write it."""
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in text)
 
 
 MOST = 2000

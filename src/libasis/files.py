@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import functools
 import json
@@ -11,9 +12,9 @@ import secrets
 import shutil
 import stat
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from io import BufferedReader
+from io import BufferedReader, StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +31,8 @@ _DIGITS = 40
 _PARTS = 2**21
 DESCRIPTION = 2**26
 """The most bytes of a file that only describes something, such as the settings of a model."""
+FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+"""How texts begin that a spreadsheet takes for a formula; it takes the wide characters for one too."""
 _HEAD, _ROOM = 2**12, 2**16
 """Bytes in which a mark must stand, and bytes that are written to try a disk."""
 
@@ -61,6 +64,30 @@ def write_text(path: str | Path, text: str, mark: str) -> Path:
     """
     _check_mine(Path(path), mark)
     return write_bytes(path, text.encode("utf-8"))
+
+
+def csv_mark(heads: Sequence[str]) -> str:
+    """How the files of `write_csv` begin."""
+    return ",".join(heads)
+
+
+def write_csv(path: str | Path, heads: Sequence[str], rows: Iterable[Iterable[Any]], mark: str | None = None) -> Path:
+    """Rows of plain values; lists and tables in a cell are JSON, and no text is a formula of a spreadsheet.
+
+    Raises:
+        StoreError: see `check_file`, with the mark, by default `csv_mark`.
+    """
+    out = StringIO()
+    writer = csv.writer(out)  # lines end as RFC 4180 says: with another ending a lone "\r" in a text is not quoted
+    writer.writerow(heads)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return write_text(path, out.getvalue(), mark or csv_mark(heads))
+
+
+def _cell(value: Any) -> Any:
+    """The value; a text that a spreadsheet would compute gets an apostrophe in front of it."""
+    value = json.dumps(value) if isinstance(value, list | tuple | dict) else value
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def check_file(path: str | Path, mark: str) -> None:

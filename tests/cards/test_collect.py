@@ -435,7 +435,7 @@ def test_features_are_named_by_ids_labels_or_sites():
         ({"features": []}, "features names none"),
         ({"features": {"output": []}}, "features names none"),
         ({"examples": -1}, "examples is -1"),
-        ({"controls": 5}, "controls is 5; give a whole number from 20"),
+        ({"controls": 0}, "controls is 0; give a whole number from 1"),
         ({"samples": True}, "samples is True"),
         ({"metric": "f1"}, "metric is 'f1'"),
         ({"coordinates": {"nowhere": []}}, "coordinates names the site 'nowhere'"),

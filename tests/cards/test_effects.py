@@ -10,6 +10,7 @@ from cards.collecting import approx, collect, linear, readout
 from chains import F64, random
 from libasis.cards.effects import random_units
 from libasis.intervene import Intervention, intervene
+from libasis.numerics import paired
 
 
 def named(effects):
@@ -76,7 +77,6 @@ def held(model, site, x, u):
 @pytest.mark.parametrize("metric", ["mse", "accuracy", None])
 def test_ablation_is_the_direct_computation(metric):
     model, x, traced, basis = readout()
-    stats = pytest.importorskip("scipy.stats")
     with torch.no_grad():
         base = model(x)
     targets = base.argmax(-1) * (torch.arange(60) % 4 > 0) if metric == "accuracy" else base + random(60, 3, seed=8)
@@ -87,19 +87,19 @@ def test_ablation_is_the_direct_computation(metric):
         return (output - (targets if metric else base)).square().mean(1)
 
     given = [(x, targets)] if metric else [x]
-    cards = collect(traced, basis, given, metric=metric, seed=3, tested=2)
+    cards = collect(traced, basis, given, metric=metric, seed=3, tested=2, controls=20)
     site = basis["first:in"]
     controls = [float((scores(held(model, site, x, u)) - scores(base)).mean()) for u in random_units(20, site.k, 3, 0)]
     order = site.importances.argsort(descending=True).tolist()
     for i in order[:2]:
         found = cards[f"first:in:{i}"]["ablation"]
         changes = scores(held(model, site, x, torch.eye(site.k, dtype=F64)[i])) - scores(base)
-        width = float(stats.t.ppf(0.975, 59) * changes.std() / 60**0.5)
+        expected = paired(changes)
         assert found["metric"] == (metric or "output_mse")
         assert found["base"] == approx(float(scores(base).mean()))
         assert found["change"] == approx(float(changes.mean()))
         assert found["without"] == approx(found["base"] + found["change"])
-        assert (found["low"], found["high"]) == approx((found["change"] - width, found["change"] + width))
+        assert (found["low"], found["high"]) == approx((expected.low, expected.high))
         assert found["control"] == approx(sum(controls) / 20)
         spread = torch.quantile(torch.tensor(controls, dtype=F64), torch.tensor([0.025, 0.975], dtype=F64))
         assert (found["control_low"], found["control_high"]) == approx(spread.tolist())
@@ -142,12 +142,44 @@ def test_a_planted_direction_passes_and_an_irrelevant_one_does_not(metric, seed)
     basis = libasis.fit(traced, [x], "neuron", progress=False)
     with torch.no_grad():
         batches = [(x, model(x).argmax(-1))] if metric else [x]
-    cards = collect(traced, basis, batches, metric=metric, seed=seed)
+    cards = collect(traced, basis, batches, metric=metric, seed=seed, controls=None)
     passed = {i: cards[f"hook:{i}"]["ablation"]["passed"] for i in range(12)}
     assert passed == {i: i == 0 for i in range(12)}
     for i in range(1, 12):
         assert cards[f"hook:{i}"]["ablation"]["change"] == approx(0.0)
         assert cards[f"hook:{i}"]["ablation"]["p"] == 1.0
+
+
+def test_what_could_not_be_tested_is_a_result_of_its_own():
+    """Too few random directions for the number of tests, and a site with no others to compare with."""
+    weights = torch.zeros(12, dtype=F64)
+    weights[0] = 1.0
+    model, x = Planted(weights).to(F64).eval(), random(200, 12, seed=4)
+    traced = libasis.trace(model, x, ["hook", "output"])
+    basis = libasis.fit(traced, [x], "neuron", progress=False)
+    found = collect(traced, basis, [x], controls=20)["hook:0"]["ablation"]
+    assert (found["passed"], found["tested"]) == (False, False)
+    assert found["reason"].endswith("20 random directions were run, none of which did as much, and 12 tests need 239")
+    assert collect(traced, basis, [x], controls=239)["hook:0"]["ablation"]["passed"]
+
+    model, x = Planted(torch.ones(2, dtype=F64)).to(F64).eval(), random(200, 2, seed=4)
+    traced = libasis.trace(model, x, ["hook", "output"])
+    basis = libasis.fit(traced, [x], "neuron", progress=False)
+    found = collect(traced, basis, [x], controls=None)["hook:0"]["ablation"]
+    assert (found["passed"], found["tested"]) == (False, False)
+    assert "has 2 directions that vary" in found["reason"]
+
+
+def test_random_directions_end_where_ten_did_as_much():
+    """The output is the input: every direction does as much as any other."""
+    x = random(100, 8, seed=1)
+    model = nn.Sequential(nn.Identity(), nn.Linear(8, 8)).to(F64).eval()
+    model[1].weight.data = torch.linalg.qr(random(8, 8, seed=1))[0]
+    traced = libasis.trace(model, x, ["0", "output"])
+    basis = libasis.fit(traced, [x], "neuron", progress=False)
+    found = collect(traced, basis, [x], controls=5000)["0:0"]["ablation"]
+    assert 20 <= found["controls"] < 5000
+    assert found["p"] > 0.05
 
 
 def test_no_direction_passes_where_all_are_alike():

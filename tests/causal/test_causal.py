@@ -171,6 +171,13 @@ def test_units_widen_the_interval_as_they_must(kind):
     assert (found.rows_used, found.units_used) == (400, 40)
 
 
+def test_placebos_of_units_have_no_effect_where_the_treatment_varies_within():
+    data = planted(3, n=300)
+    found = effect(data | {"run": np.arange(300) // 3}, "t", "y", ["z"], units="run", repeats=60)
+    assert found.machinery, found.on_machinery
+    assert found.survives
+
+
 def test_the_result_does_not_depend_on_scale_order_or_form(nsw):
     plain = effect(nsw, "treat", "re78", NSW, repeats=20)
     scaled = nsw.assign(re75=nsw.re75 * 1e6 + 1e9).sample(frac=1, random_state=0)
@@ -224,6 +231,8 @@ def test_bad_columns_are_one_sentence():
     refused("adjust has 'copy', which is the outcome 'y'", good | {"copy": 2 * good["y"]}, adjust=["copy"])
     refused("together are the treatment", good | {"a": good["z"] + good["t"]}, adjust=["z", "a"])
     refused("names a column twice", adjust=["z", "z"])
+    refused("beyond what squares can be taken of", good | {"y": good["y"] * 1e300})
+    refused("beyond what squares can be taken of", good | {"y": good["y"] * 1e-300})
     refused("has the shape", good | {"z": np.zeros((60, 2))})
     refused("59 values for 60 rows", good | {"z": np.zeros(59)})
     refused("units is 'run'", units="run")

@@ -25,10 +25,10 @@ def one_export(monkeypatch):
     """A model of these tests is exported once for the same inputs, however often it is cut."""
     original = trace_module.export_program
 
-    def export(model, args, kwargs):
+    def export(model, args, kwargs, heard):
         shapes = str([(t.shape, t.dtype) for t in pytree.tree_leaves((args, kwargs))])
         if (id(model), shapes) not in _programs:
-            _programs[id(model), shapes] = model, original(model, args, kwargs)
+            _programs[id(model), shapes] = model, original(model, args, kwargs, heard)
         return _programs[id(model), shapes][1]
 
     monkeypatch.setattr(trace_module, "export_program", export)

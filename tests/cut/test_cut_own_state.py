@@ -1,9 +1,11 @@
 """Hooks, threads and what torch keeps for the whole process: as the user left them, during a call too."""
 
+import functools
 import logging
 import sys
 import threading
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,16 +13,21 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
+from torch.utils import _pytree as pytree
 
 import libasis
-from cut.cutting import F64, assert_close, call, calls, randn, refused
-from libasis.errors import ActivationError, ExportError
+from cut.cutting import F64, assert_close, call, calls, everything, randn, refused
+from libasis.errors import ExportError, ModelStateError
 
 SITES = ["input", "b:in", "output"]
 
 
+def parts():
+    return {"a": nn.Linear(4, 5), "b": nn.Linear(5, 3)}
+
+
 def mlp(**more):
-    return calls(lambda m, x: m.b(torch.tanh(m.a(x))), a=nn.Linear(4, 5), b=nn.Linear(5, 3), **more)
+    return calls(lambda m, x: m.b(torch.tanh(m.a(x))), **parts(), **more)
 
 
 def all_verbs(model, x):
@@ -100,8 +107,8 @@ def test_a_hook_on_all_modules():
     assert set(seen) == {torch.Tensor}
     handle = register_module_forward_hook(lambda m, args, out: out * 2)
     try:
-        with refused(ActivationError, "does not reproduce the model", "hook"):
-            libasis.trace(model, randn(6, 4), SITES)
+        expected = call(model, randn(6, 4))
+        assert_close(libasis.trace(model, randn(6, 4), SITES).record(randn(6, 4)).output, expected)
     finally:
         handle.remove()
 
@@ -201,3 +208,151 @@ def test_the_process_is_usable_from_a_thread_without_gradients():
     thread.start()
     thread.join()
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def recorded(seen, change):
+    """A hook that reads numbers, records what it was given, and returns a value."""
+
+    def hook(module, *given, **_):
+        tensors = [t for t in pytree.tree_leaves(given) if isinstance(t, torch.Tensor)]
+        seen.extend((type(t), t.numpy().sum(), len(t)) for t in tensors)
+        return change(given)
+
+    return hook
+
+
+doubled = lambda given: given[-1] * 2 + 1  # noqa: E731
+
+
+def pruned_by_hand(seen):
+    def hook(module, args):
+        seen.append((type(args[0]), float(args[0].sum()), 0))
+        module.weight = nn.Parameter(module.weight * (module.weight.abs() > 0.3))
+
+    return hook
+
+
+RECORDING = {
+    "forward": lambda m, seen: m.a.register_forward_hook(recorded(seen, doubled)),
+    "always called": lambda m, seen: m.a.register_forward_hook(recorded(seen, doubled), always_call=True),
+    "with keywords": lambda m, seen: m.a.register_forward_hook(recorded(seen, doubled), with_kwargs=True),
+    "before": lambda m, seen: m.a.register_forward_pre_hook(recorded(seen, lambda given: (given[0][0] - 1,))),
+    "before, with keywords": lambda m, seen: m.a.register_forward_pre_hook(
+        recorded(seen, lambda given: ((given[0][0] - 1,), given[1])), with_kwargs=True
+    ),
+    "on the model": lambda m, seen: m.register_forward_hook(recorded(seen, doubled)),
+    "in place": lambda m, seen: m.a.register_forward_hook(
+        recorded(seen, lambda given: in_place(None, None, given[-1]))
+    ),
+    "in place, through data": lambda m, seen: m.a.register_forward_hook(
+        recorded(seen, lambda given: (given[-1].data[:, 1].fill_(0.5), None)[1])
+    ),
+    "a weight": lambda m, seen: m.a.register_forward_pre_hook(pruned_by_hand(seen)),
+    "another module": lambda m, seen: m.a.register_forward_hook(
+        recorded(seen, lambda given: given[-1] + m.b(given[-1]).sum(-1, True))
+    ),
+    "global": lambda m, seen: register_module_forward_hook(recorded(seen, doubled)),
+    "on a traced module": lambda m, seen: m.scripted.register_forward_hook(recorded(seen, doubled)),
+}
+
+
+@pytest.mark.parametrize("kind", RECORDING)
+def test_a_hook_that_records_and_returns_a_value_sees_values_and_is_part_of_the_model(kind):
+    scripted = torch.jit.trace(nn.Linear(4, 4).to(F64), randn(2, 4))
+    model, seen, x = (
+        calls(lambda m, x: m.b(torch.tanh(m.a(m.scripted(x)))), **parts(), scripted=scripted),
+        [],
+        randn(6, 4),
+    )
+    plain = call(model, x)
+    handle = RECORDING[kind](model, seen)
+    try:
+        expected, before = call(model, x), everything(model)
+        assert (plain - expected).abs().max() > 1e-3
+        traced = libasis.trace(model, x, SITES)
+        assert everything(model) == before
+        other = randn(9, 4, seed=3)
+        assert_close(traced.record(x).output, expected)
+        assert_close(traced.record(other).output, call(model, other))
+    finally:
+        handle.remove()
+    assert {kind for kind, *_ in seen} <= {torch.Tensor, nn.Parameter}
+
+
+UNTOLD = {
+    "a number": lambda m, args, out: out / float(out.abs().max()),
+    "a number, rarely": lambda m, args, out: out * 2 if float(out.max()) > 10 else out * 3,
+    "a branch": lambda m, args, out: out * 2 if out.sum() > out.numel() else out * 3,
+    "another library": lambda m, args, out: torch.from_numpy(out.numpy() * 2),
+    "the number of samples": lambda m, args, out: out / len(out),
+}
+
+
+@pytest.mark.parametrize("kind", UNTOLD)
+def test_a_hook_of_which_a_graph_cannot_say_what_it_does_is_refused(kind):
+    model = mlp()
+    model.a.register_forward_hook(UNTOLD[kind])
+    with refused(ModelStateError, "module 'a'", "write the change into a module, or remove the hook"):
+        libasis.trace(model, randn(6, 4), SITES)
+
+
+def test_another_thread_may_run_the_model_meanwhile():
+    model, seen, x, found, stop = mlp(), [], randn(6, 4), [], threading.Event()
+    model.config = SimpleNamespace(use_cache=True)
+    model.a.register_forward_hook(lambda m, args, out: seen.append(type(out)))
+    model.b.register_forward_hook(lambda m, args, out: (seen.append(type(out)), out * 2)[1])
+    expected, before = call(model, x), everything(model)
+
+    def run():
+        while not stop.is_set():
+            calls_before = len(seen)
+            try:
+                found.append((call(model, x), model.config.use_cache, len(seen) >= calls_before + 2, everything(model)))
+            except Exception as error:
+                found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        for _ in range(3):
+            libasis.trace(model, x, SITES)
+    finally:
+        stop.set()
+        thread.join()
+    for answer, cache, hooked, state in found:
+        assert torch.equal(answer, expected)
+        assert cache
+        assert hooked
+        assert {k: v for k, v in state.items() if k != "rng"} == {k: v for k, v in before.items() if k != "rng"}
+    assert set(seen) == {torch.Tensor}
+
+
+def held(kind, model):
+    """The model's second part, reached in another way than as a child."""
+    b = model.b
+    model.way = {
+        "a list": [b],
+        "a dict": {"b": (b,)},
+        "a bound method": b.__call__,
+        "a partial call": functools.partial(nn.Module.__call__, b),
+        "a closure": lambda h: b(h),
+        "a default": lambda h, b=b: b(h),
+    }[kind]
+
+
+WAYS = {
+    "a list": lambda m, h: m.way[0](h),
+    "a dict": lambda m, h: m.way["b"][0](h),
+    **dict.fromkeys(["a bound method", "a partial call", "a closure", "a default"], lambda m, h: m.way(h)),
+}
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_modules_that_are_reached_in_other_ways_than_as_children(kind):
+    model = calls(lambda m, x: WAYS[kind](m, torch.tanh(m.a(x))), **parts())
+    held(kind, model)
+    seen, x = [], randn(6, 4)
+    model.b.register_forward_hook(lambda m, args, out: (seen.append(type(out)), out * 2)[1])
+    expected = call(model, x)
+    assert_close(libasis.trace(model, x, SITES).record(x).output, expected)
+    assert set(seen) == {torch.Tensor}

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import libasis
+from libasis import practice
 
 N = 12
 
@@ -128,6 +129,10 @@ class World:
         self.cards = libasis.collect(self.traced, self.graph, self.batches, samples=8, tested=1, progress=False)
         intervention = [libasis.Intervention("fc2:in", features=[0])]
         traced, graph, batches = self.traced, self.graph, self.batches
+        draw = np.random.default_rng(0)
+        table = {"arm": ["control", "new"] * 30, "y": draw.random(60), "z": draw.random(60)}
+        observed = {"t": [0, 1] * 30, "y": table["y"], "z": table["z"]}
+        metric = practice.ABMetric("y", sd=1.0, effect=0.5)
         self.verbs: dict[str, tuple[Any, tuple[Any, ...]]] = {
             "find_sites": (libasis.find_sites, (self.model, x[:4])),
             "trace": (libasis.trace, (self.model, x[:4], self.sites)),
@@ -139,11 +144,26 @@ class World:
             "collect": (libasis.collect, (traced, graph, batches)),
             "intervene": (libasis.intervene, (traced, graph, batches, intervention)),
             "Intervention": (libasis.Intervention, ("fc2:in", [0])),
+            "edge_effects": (libasis.edge_effects, (traced, graph, batches)),
+            "contributions": (libasis.local.contributions, (traced, graph, batches, "fc1:in")),
+            "counterfactual": (libasis.local.counterfactual, (traced, graph, batches, "fc1:in")),
+            "sensitivity": (libasis.local.sensitivity, (traced, graph, batches, "fc1:in")),
+            "Show": (libasis.local.Show, ()),
             "communities": (libasis.communities, (graph,)),
             "diff": (libasis.diff, (graph, graph)),
+            "diagnose": (libasis.diagnose, (self.model, batches, [x + 1])),
+            "check": (libasis.check, (self.model, batches, [x + 1])),
             "keep": (libasis.keep, (traced, batches)),
             "load": (libasis.load, ("nowhere",)),
             "Results": (libasis.report.Results, ([graph],)),
+            "effect": (libasis.causal.effect, (observed, "t", "y", ["z"])),
+            "evalue": (libasis.causal.evalue, (2.0, 1.5, 3.0)),
+            "features": (libasis.causal.features, (traced, graph, batches, {"fc2:in": [0]})),
+            "ABMetric": (practice.ABMetric, ("y", 0.5)),
+            "ab_design": (practice.ab_design, (metric,)),
+            "ab_analyse": (practice.ab_analyse, (table,)),
+            "value": (practice.value, ({"a": (1, 2)}, "a")),
+            "practice_plan": (practice.practice_plan, ([],)),
             "write_page": (libasis.report.write_page, ("page.html", libasis.report.Results([graph]))),
         }
 
@@ -160,8 +180,16 @@ class World:
         arguments = dict(zip(names, right, strict=False))
         if "progress" in names:
             arguments["progress"] = False
+        if call.verb == "edge_effects":
+            arguments |= {"strongest": 1, "controls": 2}
+        if call.verb in ("contributions", "counterfactual", "sensitivity"):
+            arguments |= {"samples": 1}
         if call.verb == "collect":
             arguments |= {"samples": 8, "tested": 1}
+        if call.verb == "effect":
+            arguments |= {"repeats": 20}
+        if call.verb == "ab_analyse":
+            arguments |= {"success": "y", "arm": "arm"}
         arguments[call.parameter] = self.value(call.value)
         return function(**arguments)
 

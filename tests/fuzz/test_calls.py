@@ -11,7 +11,7 @@ from libasis import LibasisError
 from .calls import VALUES, World
 
 MANY = int(os.environ.get("LIBASIS_FUZZ", "240"))
-OWN_CODE = {"mask", "metric", "model", "vocabulary", "tokenizer"}
+OWN_CODE = {"mask", "metric", "output", "model", "vocabulary", "tokenizer"}
 """What may be the user's own code, whose errors are the user's."""
 
 
@@ -40,7 +40,7 @@ def unforeseen(world, call):
         text = str(error)
         return None if 10 < len(text) < 2100 and "Traceback" not in text else f"{call}: {text[:300]!r}"
     except Exception as error:  # noqa: BLE001 - this is what is looked for
-        own = call.parameter in OWN_CODE and callable(VALUES[call.value])
+        own = call.parameter in OWN_CODE and callable(world.value(call.value))
         return None if own else f"{call}: {type(error).__name__}: {str(error)[:300]}"
     return None
 

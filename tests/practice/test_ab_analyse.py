@@ -187,6 +187,24 @@ def test_the_units_that_are_still_needed_decide():
     assert np.mean([one == "no difference above delta" for one in decided]) >= 0.7
 
 
+def test_the_planned_units_win_as_often_as_planned():
+    win, guard = ABMetric("a", sd=1.0, effect=0.5), ABMetric("b", sd=1.0, margin=0.5)
+    design = ab_design(win, guard, power=0.8)
+    found = []
+    for seed in range(300):
+        draw = np.random.default_rng(seed)
+        parts = [{"a": draw.standard_normal(n) + shift, "b": draw.standard_normal(n)}
+                 for n, shift in ((design.control, 0.0), (design.treatment, 0.5))]  # fmt: skip
+        found.append(ab_analyse(*parts, design=design).verdict)
+    assert found.count("win") / 300 == pytest.approx(0.82, abs=0.06)  # 0.9 for each, 0.81 for both
+
+
+def test_the_only_column_is_the_metric():
+    data = table(effect=0.08)
+    one = ab_analyse({"group": data["group"], "bought": data["bought"]}, arm="group")
+    assert one.metrics[0].metric == "bought"
+
+
 def test_a_fixed_analysis_waits_for_its_units():
     data = table(effect=0.08)
     early = read(data, analysis="fixed", planned=9000)
@@ -241,6 +259,32 @@ def test_exact_looks_hold_for_rare_events():
         read(table(), success="wait", analysis="exact")
 
 
+def test_no_interval_has_no_width():
+    same = {"group": ["control", "new"] * 100, "bought": [0.0, 1.0] * 100}
+    for kind in ("fixed", "always-valid", "exact"):
+        one = read(same, analysis=kind)
+        row = one.metrics[0]
+        assert one.verdict == "win"
+        assert row.low < row.effect <= row.high
+        assert row.always_low < row.effect <= row.always_high
+    still = read({"group": ["control", "new"] * 100, "bought": [2.5] * 200}, delta=0.1)
+    assert still.verdict == "undecided"
+    assert still.metrics[0].low == -math.inf
+
+
+@pytest.mark.parametrize("start", ["2026-11-01", 1.79e9, 1.79e12, 3])
+def test_times_are_dates_seconds_or_days(start):
+    step = {str: "D", float: None, int: None}[type(start)]
+    if step:
+        days = np.datetime64(start) + np.repeat(np.arange(10), 20)
+    else:
+        days = start + np.repeat(np.arange(10), 20) * (1 if start == 3 else 86400.0 if start < 1e11 else 86400e3)
+    data = {"group": ["control", "new"] * 100, "bought": np.random.default_rng(0).random(200), "day": days}
+    found = read(data, time="day")
+    assert len(found.looks) == 10
+    assert found.looks[0].control_units == 10
+
+
 def test_too_few_units_say_nothing_at_every_look():
     few = read(table(n=60, effect=0.5))
     assert few.metrics[0].always_low == -math.inf
@@ -255,7 +299,8 @@ def test_too_few_units_say_nothing_at_every_look():
     ("change", "options", "match"),
     [
         ({}, {"success": "bougth"}, "no column 'bougth' .did you mean 'bought'"),
-        ({}, {"success": None}, "success is empty"),
+        ({}, {"success": None}, "success is not given.*of 'day', 'bought', 'wait'"),
+        ({}, {"success": []}, "success is empty"),
         ({}, {"arm": None}, "Give two sources"),
         ({}, {"arm": "group", "after": {"bought": [1, 0]}}, "Give two sources"),
         ({}, {"control": "controll"}, "did you mean 'control'"),

@@ -16,6 +16,7 @@ def test_a_mean_needs_sixteen_variances_over_the_square_of_the_effect():
     assert found.control == found.treatment
     assert found.control == pytest.approx(16 * 100, rel=0.02)  # Kohavi, Tang and Xu: n = 16 s^2 / d^2
     assert ab_design(ABMetric("time", sd=10.0, effect=10.0)).control == 17  # t, not z: tables of Cohen for d = 1
+    assert ab_design(ABMetric("time", sd=1.0, effect=100.0)).control == 2
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,7 @@ def test_an_exact_rate_has_the_likelihood_it_says():
         ({"sd": 0.0, "effect": 1.0}, {}, "sd of the metric 'm' is '0.0'"),
         ({"sd": 1.0, "effect": 1.0, "correlation": 1.0}, {}, "ends excluded"),
         ({"sd": 1.0, "effect": 1.0, "per_unit": 0.5}, {}, "per_unit"),
+        ({"sd": 1e9, "effect": 1e-9}, {}, "would need 2e.37 units"),
         ({"sd": 1.0, "effect": 1.0}, {"power": 1.0}, "power is 1"),
         ({"sd": 1.0, "effect": 1.0}, {"traffic": 0.0}, "traffic is 0"),
         ({"sd": 1.0, "effect": 1.0}, {"guardrails": ["m"]}, "both success and guardrail"),

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+EVENTS = ("begin", "batch", "end", "resumed")
+
 
 def ok(answer):
     code, out, err = answer
@@ -11,7 +13,10 @@ def ok(answer):
 
 
 def facts(answer):
-    out = ok(answer)
+    """The object on stdout; stderr tells progress, one object a line."""
+    code, out, err = answer
+    assert code == 0, err
+    assert all(json.loads(line)["event"] in EVENTS for line in err.splitlines())
     assert out.count("\n") == 1
     return json.loads(out)
 

@@ -73,10 +73,10 @@ class Tiny(nn.Module):
 
 @pytest.fixture
 def command(capfd):
-    """Runs the command line in this process: exit code, stdout, stderr."""
+    """Runs the command line in this process, with nobody who hears of progress: exit code, stdout, stderr."""
 
     def run(*arguments):
-        code = cli.run([str(a) for a in arguments])
+        code = cli.run([str(a) for a in arguments], lambda event: None)
         return code, *capfd.readouterr()
 
     return run

@@ -171,7 +171,8 @@ def test_fit_is_that_of_the_python_call(folder, command, settings, code):
     ok(command("fit", "--set", "trace.dtype=float64"))
     user = sys.modules[code]
     traced = libasis.trace(user.model(), user.batches()[0][0], ["fc1:in", "fc2:in", "output"], dtype="float64")
-    expected = libasis.fit(traced, user.batches())
+    with libasis.checkpoints(folder / "own"):  # where batches are added as in every command
+        expected = libasis.fit(traced, user.batches())
     for a, b in zip(libasis.load("libasis-run/basis"), expected, strict=True):
         assert torch.equal(a.C, b.C)
 
@@ -426,8 +427,7 @@ def process(*arguments, cwd, code="from libasis.run import main; main()"):
 
 def test_as_a_process(folder, settings):
     done = process("fit", "--json", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["command"] == "fit"
+    assert facts((done.returncode, done.stdout, done.stderr))["command"] == "fit"
     done = process("fit", cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1

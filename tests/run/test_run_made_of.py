@@ -18,8 +18,24 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+SCALE = 1.0
+
+def scaled(x):
+    return x * SCALE
+
+class Scaled(nn.Sequential):
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.factor = 1.0
+
+    def prepared(self, x):
+        return scaled(x) * self.factor
+
+    def forward(self, x):
+        return super().forward(self.prepared(x))
+
 def model():
-    found = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
+    found = Scaled(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
     found.load_state_dict(load_file("weights.safetensors"))
     return found
 """
@@ -131,6 +147,18 @@ def test_nothing_is_refused_while_nothing_has_changed(run, command, verb):
 def test_other_data_order_or_weights_are_noticed_by_every_command(run, command, verb, change):
     change(run)
     refused(command(*VERBS[verb]), "was made with", *CHANGES[change])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("x * SCALE", "x + SCALE"), ("SCALE = 1.0", "SCALE = 2.0"), ("scaled(x) ", "scaled(-x) "), ("r = 1.0", "r = 2.0")],
+)
+def test_what_a_model_calls_is_part_of_it(run, command, before, after):
+    ok(command(*VERBS["export"]))
+    code = run / "user_made_of.py"
+    code.write_text(code.read_text().replace(before, after))
+    sys.modules.pop("user_made_of")
+    refused(command(*VERBS["export"]), "another model: its weights are the same")
 
 
 @pytest.mark.parametrize("change", [change_a_cell, change_the_order])

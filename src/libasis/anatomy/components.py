@@ -57,7 +57,7 @@ class Norm:
         return inverse / (1 + self.beside * inverse) if self.beside else inverse
 
     def along(self, inverse: Tensor) -> Tensor | float:
-        r"""By what the norm's derivative falls short along :math:`\hat x`, :math:`\sigma / r`, 1 but for `beside`:
+        r"""By what the norm's derivative falls short along :math:`\hat x`: :math:`\sigma / r`, 1 but for `beside`.
 
         :math:`\partial\hat x = \sigma^{-1} (I - \frac{\sigma}{r} \hat x \hat x^T / d) \Pi\,\partial x`.
         """

@@ -48,25 +48,9 @@ def unsort(graph: fx.Graph, node: fx.Node, left: Collection[fx.Node]) -> dict[fx
     counts = [] if ordered is None else [n for n in _forward(ordered) if n.target in _COUNTS]
     ends = {n for count in counts for n in _forward(count)}
     back = {n for n in order.users if _is_inverse(n, order)}
-    found: dict[fx.Node, fx.Node] = {} if ordered is None else {ordered: expert}
-    rows: list[fx.Node] = []
-    for user in [*order.users, *(u for n in back for u in n.users)]:
-        if user is ordered or user in back or _is_length(user):
-            continue
-        x: Any = user.args[0]
-        by: Any = user.args[1] if user.target is aten.index.Tensor else None
-        if by == [order] or (isinstance(by, list) and len(by) == 1 and by[0] in back):
-            found[user] = x
-            rows += [user] if by == [order] else []
-        elif user.target is aten.floor_divide.default and isinstance(user.args[1], int):
-            for pick in user.users:
-                if pick.target is not aten.index.Tensor or list(pick.args[1]) != [user]:  # pyright: ignore
-                    return {}
-                with graph.inserting_before(node):
-                    found[pick] = _repeated(graph, pick, user.args[1])
-                rows.append(pick)
-        else:
-            return {}
+    found, rows = _in_place(graph, node, order, back, ordered)
+    if ordered is not None:
+        found[ordered] = expert
     lookups = [] if ordered is None else [n for n in ordered.users if n.target not in _CASTS | _COUNTS]
     products = list(walk(rows + lookups, lambda n: () if n in found and n not in rows else n.users))
     multiplied = [n for n in products if _is_grouped(n, ends)]
@@ -80,6 +64,32 @@ def unsort(graph: fx.Graph, node: fx.Node, left: Collection[fx.Node]) -> dict[fx
         new.meta["val"] = product.meta["val"]
         found[product] = new
     return found
+
+
+def _in_place(
+    graph: fx.Graph, node: fx.Node, order: fx.Node, back: set[fx.Node], ordered: fx.Node | None
+) -> tuple[dict[fx.Node, fx.Node], list[fx.Node]]:
+    """What stands for rows picked in an order or put back, and the rows picked; nothing where others use it."""
+    found: dict[fx.Node, fx.Node] = {}
+    rows: list[fx.Node] = []
+    for user in [*order.users, *(u for n in back for u in n.users)]:
+        if user is ordered or user in back or _is_length(user):
+            continue
+        x: Any = user.args[0]
+        by: Any = list(user.args[1]) if user.target is aten.index.Tensor else [None]  # pyright: ignore
+        if by == [order] or (len(by) == 1 and by[0] in back):
+            found[user] = x
+            rows += [user] if by == [order] else []
+        elif user.target is aten.floor_divide.default and isinstance(user.args[1], int):
+            for pick in user.users:
+                if pick.target is not aten.index.Tensor or list(pick.args[1]) != [user]:  # pyright: ignore
+                    return {}, []
+                with graph.inserting_before(node):
+                    found[pick] = _repeated(graph, pick, user.args[1])
+                rows.append(pick)
+        else:
+            return {}, []
+    return found, rows
 
 
 def _parts(node: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
@@ -137,4 +147,4 @@ def _keeps_rows(node: fx.Node, like: fx.Node) -> bool:
         return True
     moves = (aten.slice.Tensor, aten.unsqueeze.default, aten.squeeze.dim, aten.select.int)
     dim = node.args[1] if node.target in moves and len(node.args) > 1 else 0
-    return known_size(value.shape[0]) is None and dim != 0 and dim != -value.ndim
+    return bool(known_size(value.shape[0]) is None and dim != 0 and dim != -value.ndim)

@@ -6,6 +6,7 @@ The normalised graph computes the same values. What remains to be understood are
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Callable
@@ -39,25 +40,10 @@ def _normalise(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
         return program, {node: node for node in program.graph.nodes}
     graph, where = fx.Graph(), {}
     graph.graph_copy(program.graph, where)
-    moved: dict[fx.Node, fx.Node] = {}
-    known: dict[tuple[Any, ...], fx.Node] = {}
     with torch.no_grad():
-        for node in [n for n in graph.nodes if n.target not in _RULES and is_composite(n)]:
-            _replace(node, partial(inline, graph, node), moved)
-        for node in list(graph.nodes):
-            if node.op == "call_function" and not draws(node):
-                first = known.setdefault((node.target, repr(node.args), repr(node.kwargs)), node)
-                if first is not node:
-                    moved[node] = _followed(first, moved)
-                    node.replace_all_uses_with(moved[node])
-                    continue
-            if (rule := _RULES.get(node.target)) is None:  # pyright: ignore
-                continue
-            _replace(node, partial(rule, Writer(graph), node, given(node)), moved)
-        for node in [n for n in graph.nodes if n.target in SORTS]:
-            for old, new in unsort(graph, node, moved).items():
-                old.replace_all_uses_with(new)
-                moved[old] = new
+        moved = _spelled_out(graph)
+    if not moved:
+        return program, {node: node for node in program.graph.nodes}
     mapped = {old: _followed(new, moved) for old, new in where.items()}
     kept = set(mapped.values())
     for node in reversed(list(graph.nodes)):
@@ -71,6 +57,29 @@ def _normalise(program: Program) -> tuple[Program, dict[fx.Node, fx.Node]]:
         marks={name: mapped[node] for name, node in program.marks.items()},
     )
     return new, mapped
+
+
+def _spelled_out(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
+    """Write a graph in other words; returns what stands in place of what."""
+    moved: dict[fx.Node, fx.Node] = {}
+    known: dict[tuple[Any, ...], fx.Node] = {}
+    for node in [n for n in graph.nodes if n.target not in _RULES and is_composite(n)]:
+        _replace(node, partial(inline, graph, node), moved)
+    for node in list(graph.nodes):
+        if node.op == "call_function" and not draws(node):
+            first = known.setdefault((node.target, repr(node.args), repr(node.kwargs)), node)
+            if first is not node:
+                moved[node] = _followed(first, moved)
+                node.replace_all_uses_with(moved[node])
+                continue
+        if (rule := _RULES.get(node.target)) is not None:  # pyright: ignore
+            _replace(node, partial(rule, Writer(graph), node, given(node)), moved)
+    for node in [n for n in graph.nodes if n.target in SORTS]:
+        with contextlib.suppress(Exception):  # as above
+            for old, new in unsort(graph, node, moved).items():
+                old.replace_all_uses_with(new)
+                moved[old] = new
+    return moved
 
 
 def _replace(node: fx.Node, words: Callable[[], fx.Node | None], moved: dict[fx.Node, fx.Node]) -> None:
@@ -195,9 +204,10 @@ def _grown(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """Spread as another value is."""
     x, other, shape = of["self"], of["other"], node.meta["val"].shape
     same = [None] * (len(shape) - x.meta["val"].ndim) + list(x.meta["val"].shape)
-    sizes = [
-        -1 if a == b else write(aten.sym_size.int, other, i) for i, (a, b) in enumerate(zip(shape, same, strict=True))
-    ]
+    sizes: list[Any] = []
+    for i, (size, own) in enumerate(zip(shape, same, strict=True)):
+        known = known_size(size)
+        sizes.append(-1 if size == own else write(aten.sym_size.int, other, i) if known is None else known)
     return write(aten.expand.default, x, sizes)
 
 

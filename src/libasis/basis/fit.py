@@ -11,7 +11,7 @@ from typing import Any
 from ..cut import Record
 from ..errors import BatchError, OptionError
 from ..importance import Choice, Fisher, FisherSums, Moment, Moments, Span, choose, parse
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import DEFAULT_MEMORY, Records, expect, measure
 from ..numerics import Truncation
 from ..provenance import versions
 from ..types import Matrix, Plain
@@ -52,6 +52,8 @@ def fit_basis(
     if within is not None and method == "neuron":
         raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
     told = _readout(readout, method, seed)
+    one_pass = method not in ("lib", "global")
+    expect(1 if one_pass else 2 if isinstance(told, Fisher) else len(records.traced.sites))
     job = Recursion(records, parse(moments, seed), memory)
     confined = {} if within is None else spans(within, {name: len(s.mean) for name, s in job.stats.items()})
     sites = _bases(job, method, rule, confined, rotate_final=rotate_final, readout=told)

@@ -120,7 +120,7 @@ def interaction_basis(
 
 
 def _importance_noise(directions: Matrix, values: Vector, pulled: Moment, dtype: torch.dtype) -> Vector:
-    r"""What rounding alone can make of each importance ``[r]``, :math:`64\,\epsilon^2 \sum_i v_{ri}^2 M'_{ii}` and more.
+    r"""What rounding can make of each importance ``[r]``, :math:`64\,\epsilon^2 \sum_i v_{ri}^2 M'_{ii}` and more.
 
     A derivative is rounded by its own size, coordinate by coordinate, so that noise too grows with the spread of a
     direction; float64 sums and the eigen-solver add theirs. It is four times that of a variance: where the derivative

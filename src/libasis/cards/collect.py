@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,13 +16,14 @@ from ..errors import ON_TRACE, BatchError, OptionError, renamed
 from ..graphs import InteractionGraph
 from ..intervene import MetricSpec, parse_metric
 from ..measure import DEFAULT_MEMORY, Records, measure, shared
+from ..numerics.means import Mean
 from ..provenance import versions
 from .choice import Features, chosen_features
-from .compose import cards, facts
+from .compose import PASSED, cards, facts
 from .contents import Naming
-from .effects import CardEffects, SiteEffects, moved_and_held, random_units
+from .effects import LEAST, CardEffects, SiteEffects, moved_and_held, random_units
 from .gather import Asked, Gathered, Limits
-from .groups import GroupMeans
+from .groups import GroupMeans, Reference
 from .result import FeatureCards
 
 
@@ -34,12 +36,13 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     batches: Iterable[Any],
     *,
     groups: Mapping[str, Iterable[Any]] | None = None,
+    reference: str | None = None,
     features: Features = 24,
     examples: int = 8,
     effects: int = 10,
     samples: int = 512,
     tested: int = 12,
-    controls: int = 20,
+    controls: int | None = None,
     kind: str = "auto",
     metric: MetricSpec | None = None,
     outputs: Sequence[str] | None = None,
@@ -70,12 +73,14 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
       with that step. It is the direction in which the feature is written, and moved by the interventions; the column
       of C, by which it is read, is another one unless C is orthogonal;
     - ``ablation``: the change of the score when the feature is held at its mean, that of the fit, at all counted
-      positions (``Intervention(site, [i])``), with its 95% interval over samples, each paired with itself. Beside it
+      positions (``Intervention(site, [i])``), or at that of the group ``reference``, with its 95% interval over
+      samples, each paired with itself. Beside it
       the same for controls: random directions, uniform in the standardised features of the site, so that each has the
-      variance that a standardised feature has. ``passed`` is true where the change is larger in size than both ends of
-      the controls' 95% range, and p ≤ 0.05 after Holm's correction for all features tested. p is the larger one of two
-      p-values: of the change being 0, and of it being one more change like the controls'. None for the last site, and
-      for features that were not tested;
+      variance that a standardised feature has. ``passed`` is true where p ≤ 0.05 after Holm's correction for all
+      features tested. p is the larger one of two p-values, as in `verify`: of the change being 0, by the signs of
+      samples, and of the change being one more like the controls', by rank. ``tested`` is false, with a ``reason``,
+      where that could not be told: too few other directions, or too few controls for the number of tests. None for the
+      last site, and for features that were not to be tested;
     - ``suggestions``: labels by simple statistics. They are suggestions; see `libasis.cards.suggest`.
 
     Effects and ablations are measured on ``samples`` samples drawn at random from the data (all of them, where there
@@ -87,13 +92,18 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
         batches: a re-iterable of inputs or of pairs (inputs, targets), best not those of the fit; or what `keep`
             returned.
         groups: batches by the name of a group, to compare: mean and standard error of features and outputs in each.
+        reference: the name of the group whose means stand in where features and controls are held, ``"normal"`` say,
+            and from which the columns of examples are counted in standard deviations. None takes the means of the fit,
+            and the data themselves for the columns.
         features: cards for so many of each site's features, the most important; None for all. Or for those named: ids
             such as ``"fc1:in:3"``, labels of the graph, or a mapping from sites to numbers of features.
         examples: samples at each end of each feature.
         effects: outputs listed for each feature, those of the strongest effects.
         samples: samples for effects and ablations.
         tested: features of each site to ablate, the first of those with a card.
-        controls: random directions for each site, at least 20.
+        controls: random directions for each site, at most. By default as many as the correction needs (the number of
+            tests over 0.05); of a model where these are dear fewer, at least 20. At each site they end when ten did as
+            much as each of its features.
         kind: ``"text"``, ``"image"``, ``"table"`` or ``"number"``: how samples are shown. ``"auto"`` decides by the
             first batch: images of one or three channels, whole numbers as tokens, rows of a table where ``columns`` are
             given, otherwise numbers. ``info["content"]`` says what was decided, and why.
@@ -127,9 +137,15 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     model = check_fits(traced, basis)
     records = Records.of(traced, batches, 1, progress=progress)  # what is read once is not kept
     others = {str(name): Records.of(traced, own, 1, progress=progress) for name, own in (groups or {}).items()}
+    if reference is not None and reference not in others:
+        raise OptionError(f"reference is {reference!r}, but the groups are {list(others)}; name one of them in groups.")
     first = records.first() if shared() else None  # of a part of the data another batch would come first
     gathered = measure(records, Gathered(basis, chosen, limits, asked, seed, first), "cards")
-    sites = _to_measure(gathered, basis, limits, memory=memory, seed=seed)
+    held = None
+    if reference is not None:
+        group = measure(others[reference], Reference(gathered.sites, gathered.contents.emptied()), f"group {reference}")
+        held, gathered.contents.rows = group.means, group.contents.rows
+    sites = _to_measure(gathered, basis, limits, held, memory=memory, seed=seed)
     if records.lasting or gathered.fixed:
         acting = measure(records, CardEffects(sites, gathered.metric, gathered.rows.numbers), "effects")
     else:  # only the samples drawn are run
@@ -138,26 +154,32 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     found, used = cards(gathered, acting, limits, names, len(basis) - 1)
     listed = gathered.answers.listed(used)
     beside = [measure(own, GroupMeans(name, gathered.sites, listed), f"group {name}") for name, own in others.items()]
-    info = {**facts(gathered, acting, limits), "basis": basis.method, "data": records.facts(), "seed": seed}
+    info = {**facts(gathered, acting, limits, reference), "basis": basis.method, "data": records.facts(), "seed": seed}
     info.update(stands_on={"basis": basis.digest()}, traced=model, versions=versions())
     return FeatureCards(gathered.contents.kind, [gathered.answers.name(o) for o in listed], found, beside, info)
 
 
-def _to_measure(gathered: Gathered, basis: Basis, limits: Limits, *, memory: int, seed: int) -> list[SiteEffects]:
+def _to_measure(
+    gathered: Gathered, basis: Basis, limits: Limits, held: Sequence[Mean] | None, *, memory: int, seed: int
+) -> list[SiteEffects]:
     """The interventions of all sites with cards.
 
     Raises:
         BatchError: no position of a site counts.
     """
     sites = []
-    for site in gathered.sites:
+    tests = sum(len(site.chosen[: limits.tested]) for site in gathered.sites if site.index < len(basis) - 1)
+    needed = max(LEAST, math.ceil(tests / PASSED) - 1)
+    for number, site in enumerate(gathered.sites):
         if not site.all.n:
             raise BatchError(f"No position counts at site {site.site.name!r}; give a mask that leaves some.")
         spread = torch.zeros(site.site.k, dtype=torch.float64)
         spread[site.summed] = site.all.deviation()
         tested = site.chosen[: limits.tested] if site.index < len(basis) - 1 else []
-        units = random_units(limits.controls, site.site.k, seed, site.index)
-        sites.append(moved_and_held(site.index, site.site, site.chosen, tested, units, spread, memory))
+        units = random_units(limits.controls or needed, site.site.k, seed, site.index)
+        mean = None if held is None else held[number].mean
+        options = {"most": limits.controls, "samples": min(limits.samples, gathered.samples)}
+        sites.append(moved_and_held(site.index, site.site, site.chosen, tested, units, spread, memory, mean, **options))
     return sites
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from ..numerics import holm
 from ..types import Plain
+from ..verify import Claimed, decide
 from .effects import CardEffects, ablation_facts, effect_facts
 from .gather import Gathered, Limits
 from .site_features import SiteFeatures
@@ -50,16 +51,28 @@ def cards(
 
 
 def _ablations(gathered: Gathered, effects: CardEffects, limits: Limits) -> dict[str, Plain]:
-    """Ablations by feature, corrected for their number."""
-    found: dict[str, Plain] = {}
+    """Ablations by feature, decided together as `libasis.verify` decides."""
+    found: dict[str, tuple[Plain, Claimed]] = {}
     for site, measured in zip(gathered.sites, effects.sites, strict=True):
         if measured.held is not None:
             own = site.chosen[: limits.tested]
-            facts = ablation_facts(measured.change, effects.metric.name, len(own))
+            facts = ablation_facts(measured, effects.metric.name)
             found.update({f"{site.site.name}:{i}": fact for i, fact in zip(own, facts, strict=True)})
-    for fact, p in zip(found.values(), holm([fact["p"] for fact in found.values()]), strict=True):
-        fact["p"], fact["passed"] = p, p <= PASSED
-    return found
+    verdicts = decide([claim for _, claim in found.values()], PASSED)
+    needed = math.ceil(len(found) / PASSED) - 1
+    out = {}
+    for (key, (fact, claim)), verdict in zip(found.items(), verdicts, strict=True):
+        run, reason = fact["controls"], verdict.reason
+        few = claim.untested is None and run < needed and claim.p <= 1 / (run + 1)
+        if few and verdict.word != "supported":
+            reason = (
+                f"could not be tested here, because {run} random directions were run, none of which did as much, and "
+                f"{len(found)} tests need {needed}"
+            )
+        passed = verdict.word == "supported"
+        why = fact["untested"] or ("few_controls" if few and not passed else None)
+        out[key] = {**fact, "p": verdict.p, "passed": passed, "tested": why is None, "untested": why, "reason": reason}
+    return out
 
 
 def _named(gathered: Gathered, site: SiteFeatures, last: int) -> Sequence[str] | None:
@@ -79,9 +92,10 @@ def _direction(change: Tensor, names: Sequence[str] | None) -> list[Plain]:
     ]
 
 
-def facts(gathered: Gathered, effects: CardEffects, limits: Limits) -> Plain:
+def facts(gathered: Gathered, effects: CardEffects, limits: Limits, reference: str | None = None) -> Plain:
     """How the cards were made, for the record."""
     drawn = len(gathered.rows.draw)
+    whose = "the fit" if reference is None else f"the group {reference!r}"
     return {
         "samples": gathered.samples,
         "features": {site.site.name: [len(site.chosen), site.site.k] for site in gathered.sites},
@@ -92,9 +106,10 @@ def facts(gathered: Gathered, effects: CardEffects, limits: Limits) -> Plain:
             "metric": effects.metric.name,
             "why": gathered.why,
             "higher_is_better": effects.metric.higher_is_better,
-            "held": "at the mean of the fit, at all counted positions",
+            "held": f"at the mean of {whose}, at all counted positions",
+            "reference": reference,
             "tested_per_site": limits.tested,
-            "controls": "random directions of the standardised features of the site",
+            "controls": "random directions of the standardised features of the site; ended after ten that did as much",
             "level": PASSED,
             "correction": "Holm, over all features tested",
         },

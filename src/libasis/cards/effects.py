@@ -6,82 +6,105 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..basis import SiteBasis
 from ..cut import Record
-from ..cut.layout import layout_of_tensor
 from ..intervene import Intervention, Lines, Metric, Prepared, SiteRuns
+from ..intervene.lines import AtSite
+from ..intervene.scores import BySample
 from ..measure import Accumulator
-from ..numerics import Sums, half_width, two_sided_t
+from ..numerics import Sums, half_width, rank_p
 from ..numerics.means import Mean
-from ..types import Activations, Matrix, Plain, Vector
+from ..types import Matrix, Plain, Vector
+from ..verify import FEW, STOP, Claimed, Frames, OneKind, Readout, control_runs, frames_of, per_sample, why_none
+from ..verify import outputs_of as outputs_of
 
-
-class Pairs(Sums):
-    """Changes of a score, each sample beside itself: the ratio of summed changes to counted scores."""
-
-    sums = ("n", "changed", "counts", "counts_squared", "base")
-
-    def __init__(self) -> None:
-        self.n = 0
-        self.changed: Matrix | None = None
-        self.counts = self.counts_squared = self.base = 0.0
-
-    def add(self, changes: Matrix, base: Vector, counts: Vector) -> None:
-        """Add summed changes ``[sample, direction]``, summed scores and the numbers of scores ``[sample]``."""
-        c = counts[:, None]
-        sums = torch.stack([changes.sum(0), changes.square().sum(0), (changes * c).sum(0)]).cpu()
-        self.changed = sums if self.changed is None else self.changed + sums
-        self.n += int((counts > 0).sum())
-        self.base += float(base.sum())
-        self.counts += float(counts.sum())
-        self.counts_squared += float(counts.square().sum())
-
-    @property
-    def score(self) -> float:
-        """The score without any change."""
-        return self.base / max(self.counts, 1)
-
-    def changes(self) -> tuple[Vector, Vector]:
-        """Change of the score and its standard error over samples (of a ratio, linearised)."""
-        assert self.changed is not None  # noqa: S101 - samples were drawn
-        ratio = self.changed[0] / max(self.counts, 1)
-        squares = self.changed[1] - 2 * ratio * self.changed[2] + ratio.square() * self.counts_squared
-        factor = self.n / max(self.n - 1, 1)
-        return ratio, (factor * squares.clamp(min=0)).sqrt() / max(self.counts, 1)
+FIRST = 64
+"""Random directions in the first round; each round has as many as all before it together."""
+DEAR = 2**36
+"""At one site no more random directions are run by default than hold so many numbers, but for `LEAST`."""
+LEAST = 20
 
 
 @dataclass
 class SiteEffects(Sums):
-    """What is measured at one site: effects of some features, and ablations of some directions.
+    """What is measured at one site: effects of some features, their ablations, and those of random directions.
 
     Attributes:
         moved: features moved up by one standard deviation.
-        held: features, then controls, held at their mean; None where there are none.
+        held: features held at their mean; None where there are none.
+        frames: random directions, as many as are needed.
+        most: at most so many of them are run; None for as many as are not dear.
+        samples: about how many samples will be run.
+        reference: the activation ``[d]`` whose amounts stand in; None for the mean of the fit.
         effect: of each feature moved on each output, over samples.
-        change: of the score.
+        rows: by sample the number of its scores, their sum, and the change of that sum by each feature held.
+        total: the change of the summed score by each random direction of this round.
+        known: the same of all rounds before it.
     """
 
-    sums: ClassVar[tuple[str, ...]] = ("effect", "change")
+    sums: ClassVar[tuple[str, ...]] = ("effect", "rows", "total")
+    plan: ClassVar[tuple[str, ...]] = ("known",)
 
     moved: SiteRuns
     held: SiteRuns | None
+    frames: Frames | None = None
+    most: int | None = None
+    samples: int = 1
+    reference: Vector | None = None
     effect: Mean = field(default_factory=Mean)
-    change: Pairs = field(default_factory=Pairs)
+    rows: BySample = field(default_factory=BySample)
+    total: Vector | None = None
+    known: Vector = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
-    def add(self, record: Record, metric: Metric, which: Tensor) -> None:
+    def add(self, record: Record, readout: Readout, which: Tensor) -> None:
         """Add the samples ``which`` of a batch."""
-        base = outputs_of(record.output)
-        found = [per_sample(outputs_of(out) - base, record) for out in self.moved.outputs(record)]
-        self.effect.add(torch.stack(found, 1)[which])
-        if self.held is None:
+        first = not len(self.known)
+        if first:
+            base = outputs_of(record.output)
+            found = [per_sample(outputs_of(out) - base, record) for out in self.moved.outputs(record)]
+            self.effect.add(torch.stack(found, 1)[which])
+        if self.held is None or self.frames is None or readout.metric is None:
             return
+        metric, index = readout.metric, self.held.index
         targets = metric.targets(record)
         scored, counts = metric.scores(record.output, targets)
-        changes = [metric.scores(out, targets)[0] - scored for out in self.held.outputs(record)]
-        self.change.add(torch.stack(changes, 1)[which], scored[which], counts[which])
+        if first:
+            changes = [metric.scores(out, targets)[0] - scored for out in self.held.outputs(record)]
+            self.rows.add(record.numbers[which.cpu()], torch.stack([counts, scored, *changes], 1)[which].cpu())
+        instead = self.frames.site.mean if self.reference is None else self.reference
+        change = instead.to(record.activations[index]) - record.activations[index]
+        if (counted := record.counted[index]) is not None:
+            change = change.masked_fill(~counted[..., None], 0)
+        own = self._this_round(record)
+        total = torch.zeros(len(own), dtype=torch.float64)
+        for start, end, result in control_runs(record, index, own, change, self.held.memory):
+            means = readout.of(record, result, end - start) * counts.cpu()
+            total[start:end] = (means.nan_to_num() - scored.cpu())[:, which.cpu()].sum(1)
+        self.total = total if self.total is None else self.total + total
+
+    def _this_round(self, record: Record) -> Frames:
+        assert self.frames is not None  # noqa: S101 - `add` asked
+        done = len(self.known)
+        if self.most is None:
+            assert self.held is not None  # noqa: S101
+            index = self.held.index
+            held = 2 * (record.workspace(index, len(record.contexts)) + record.output.numel()) / record.size
+            self.most = max(LEAST, int(DEAR // (held * self.samples)))
+        return self.frames.some(done, min(len(self.frames), self.most, max(FIRST, 2 * done)))
+
+    def another_round(self) -> bool:
+        """Whether more random directions are to be run."""
+        if self.total is None or self.frames is None or self.held is None:
+            return False
+        self.known, self.total = torch.cat([self.known, self.total]), None
+        table = self.rows.table()[1]
+        changes = table[:, 2:].sum(0).abs()
+        reached = (self.known.abs() >= (1 - 1e-9) * changes[:, None]).sum(1)
+        return len(self.known) < min(len(self.frames), self.most or 0) and bool((reached < STOP).any())
 
 
 class CardEffects(Accumulator["CardEffects"]):
@@ -91,6 +114,7 @@ class CardEffects(Accumulator["CardEffects"]):
 
     def __init__(self, sites: list[SiteEffects], metric: Metric, numbers: Tensor | None) -> None:
         self.sites, self.metric, self.numbers = sites, metric, numbers
+        self.readout = Readout(metric.name, metric.higher_is_better, metric)
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""
@@ -102,15 +126,29 @@ class CardEffects(Accumulator["CardEffects"]):
         every = torch.ones(record.size, dtype=torch.bool)
         which = every if self.numbers is None else torch.isin(record.numbers, self.numbers)
         for site in self.sites:
-            site.add(record, self.metric, which.to(record.activations[0].device))
+            site.add(record, self.readout, which.to(record.activations[0].device))
+
+    def another_round(self) -> bool:
+        """See `Accumulator`: until there are enough random directions at each site."""
+        return any([site.another_round() for site in self.sites])
 
     def finish(self) -> CardEffects:
         """See `Accumulator`."""
         return self
 
 
-def moved_and_held(
-    index: int, site: SiteBasis, chosen: list[int], tested: list[int], controls: Matrix, spread: Vector, memory: int
+def moved_and_held(  # noqa: PLR0913 - all that is measured at a site
+    index: int,
+    site: SiteBasis,
+    chosen: list[int],
+    tested: list[int],
+    controls: Matrix,
+    spread: Vector,
+    memory: int,
+    reference: Vector | None = None,
+    *,
+    most: int | None = None,
+    samples: int = 1,
 ) -> SiteEffects:
     """What to measure at a site.
 
@@ -122,34 +160,33 @@ def moved_and_held(
         controls: unit vectors ``[m, k]`` of directions to hold, in features divided by their deviation.
         spread: the deviation of all features ``[k]`` (of others than the chosen ones only for controls).
         memory: bound in bytes for what goes through the model together.
+        reference: the activation ``[d]`` whose amounts stand in; None takes the mean of the fit.
+        most: at most so many of the controls are run; None for as many as are not dear.
+        samples: about how many samples will be run.
     """
+
+    def prepared(one: Intervention) -> Prepared:
+        lines = Lines.of(site, one)
+        return Prepared(one, lines, None if reference is None else lines.amounts(AtSite(site, reference)))
+
     up = torch.ones(1, dtype=torch.float64)
     moved = [
         Prepared(one, Lines.of(site, one), up, spread[[i]])
         for i in chosen
         for one in [Intervention(site.name, [i], "shift", 1.0)]
     ]
-    held = [Prepared(one, Lines.of(site, one)) for i in tested for one in [Intervention(site.name, [i])]]
+    to, value = ("mean", None) if reference is None else ("set", 0.0)  # the amounts are given to what is prepared
+    held = [prepared(Intervention(site.name, [i], to, value)) for i in tested]
     varies = spread if bool((spread > 0).any()) else site.variances.clamp(min=0).sqrt()
-    for unit in controls if tested else ():
-        direction = ((unit * varies) @ site.C_pinv)[None]
-        one = Intervention(site.name, directions=direction)
-        held.append(Prepared(one, Lines.along(site, direction, varies)))
-    return SiteEffects(SiteRuns(index, moved, memory), SiteRuns(index, held, memory) if held else None)
-
-
-def outputs_of(output: Tensor) -> Activations:
-    """The model's output as ``[batch, position, output]``."""
-    return layout_of_tensor(output).canonical(output)
-
-
-def per_sample(changes: Activations, record: Record) -> Matrix:
-    """The mean over the counted positions of each sample, float64 ``[batch, output]``; 0 where none counts."""
-    counted = record.counted[-1]
-    if counted is None or tuple(counted.shape) != tuple(changes.shape[:2]):
-        return changes.mean(1, dtype=torch.float64)
-    total = changes.masked_fill(~counted[..., None], 0).sum(1, dtype=torch.float64)
-    return total / counted.sum(1, keepdim=True).clamp(min=1)
+    which = varies > 0
+    found = SiteEffects(
+        SiteRuns(index, moved, memory), SiteRuns(index, held, memory) if held else None, most=most, samples=samples,
+        reference=reference,
+    )  # fmt: skip
+    if held and bool(which.any()):
+        drawn = controls[:, which] / controls[:, which].norm(dim=1, keepdim=True)
+        found.frames = frames_of(site, drawn[:, None], varies, which)
+    return found
 
 
 def random_units(count: int, k: int, seed: int, site: int) -> Matrix:
@@ -159,45 +196,43 @@ def random_units(count: int, k: int, seed: int, site: int) -> Matrix:
     return drawn / drawn.norm(dim=1, keepdim=True)
 
 
-def ablation_facts(pairs: Pairs, metric: str, tested: int) -> list[Plain]:
-    """For each tested feature its change beside the controls, which follow the features in ``pairs``.
-
-    ``p`` is the larger of two p-values, so that both must be small for it to be: that of the paired change being 0
-    (Student's t over samples), and that of the change being one more of the controls' (the t of a new value from a
-    normal distribution of which the controls are a sample). The correction for the number of features comes later.
-    """
-    change, error = (x.tolist() for x in pairs.changes())
-    controls = torch.tensor(change[tested:], dtype=torch.float64)
-    mean, spread = float(controls.mean()), float(controls.std())
-    low, high = (float(q) for q in torch.quantile(controls, torch.tensor([0.025, 0.975], dtype=torch.float64)))
-    out = []
-    for c, e in zip(change[:tested], error[:tested], strict=True):
-        width = half_width(pairs.n - 1) * e if pairs.n > 1 else 0.0
-        beyond = abs(c) > max(abs(low), abs(high))
-        unlike = _p(abs(c) - abs(mean), spread * math.sqrt(1 + 1 / len(controls)), len(controls) - 1)
-        p = max(_p(c, e, pairs.n - 1), unlike) if beyond else 1.0
-        out.append(
-            {
-                "metric": metric,
-                "base": pairs.score,
-                "without": pairs.score + c,
-                "change": c,
-                "low": c - width,
-                "high": c + width,
-                "control": mean,
-                "control_low": low,
-                "control_high": high,
-                "controls": len(controls),
-                "p": p,
-            }
-        )
+def ablation_facts(found: SiteEffects, metric: str) -> list[tuple[Plain, Claimed]]:
+    """For each tested feature its change beside the random directions, and the claim that it is more than theirs."""
+    table = found.rows.table()[1].numpy()
+    table = table[table[:, 0] > 0]
+    sizes, base = table[:, 0], float(table[:, 1].sum() / max(table[:, 0].sum(), 1))
+    controls = found.known.numpy() / max(sizes.sum(), 1)
+    low, high = (float(q) for q in np.quantile(controls, [0.025, 0.975])) if len(controls) else (math.nan, math.nan)
+    out, why = [], _untested(found, len(sizes), bool(table[:, 2:].any() or controls.any()))
+    for changes in table[:, 2:].T:
+        value = float(changes.sum() / max(sizes.sum(), 1))
+        p, _ = rank_p(abs(value), np.abs(controls), STOP)
+        one = OneKind.of_sums(changes, sizes, p_specific=p)
+        fact = {
+            "metric": metric,
+            "base": base,
+            "without": base + value,
+            "change": value,
+            "low": one.effect.low,
+            "high": one.effect.high,
+            "control": float(controls.mean()) if len(controls) else math.nan,
+            "control_low": low,
+            "control_high": high,
+            "controls": len(controls),
+            "untested": why and why[0],
+        }
+        out.append((fact, Claimed("any", None, [one], why and why[1], least=1)))
     return out
 
 
-def _p(difference: float, error: float, freedom: int) -> float:
-    if error > 0:
-        return two_sided_t(difference / error, freedom)
-    return 1.0 if difference == 0 or freedom <= 0 else 0.0
+def _untested(found: SiteEffects, samples: int, moved: bool) -> tuple[str, str] | None:
+    """Why features of a site cannot be told from random directions, as a kind and in words; None if they can."""
+    site = found.moved.prepared[0].lines.site
+    if samples < FEW:
+        return "few_samples", f"{samples} samples have a score, and {FEW} are needed"
+    if why := why_none(site, 1):
+        return "few_features", why
+    return None if moved else ("no_change", "neither features nor random directions change the score of these samples")
 
 
 def effect_facts(effect: Mean, place: int, count: int) -> list[Plain]:

@@ -33,12 +33,14 @@ class Limits:
     effects: int
     samples: int
     tested: int
-    controls: int
+    controls: int | None
 
     def __post_init__(self) -> None:
-        least = {"examples": 0, "effects": 0, "samples": 2, "tested": 0, "controls": 20}
+        least = {"examples": 0, "effects": 0, "samples": 2, "tested": 0, "controls": 1}
         for name, low in least.items():
             value = getattr(self, name)
+            if name == "controls" and value is None:
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise OptionError(f"{name} is {value!r}; give a whole number from {low}.")
 

@@ -11,8 +11,29 @@ from ..cut import Record
 from ..measure import Accumulator
 from ..numerics.means import Mean
 from ..types import Plain
+from .contents import Contents
 from .effects import outputs_of, per_sample
 from .site_features import SiteFeatures
+
+
+class Reference(Accumulator["Reference"]):
+    """The mean of a group at some sites, ``[d]`` over the counted positions, and of what is shown of its samples."""
+
+    sums = ("means", "contents")
+
+    def __init__(self, sites: Sequence[SiteFeatures], contents: Contents) -> None:
+        self.sites, self.contents = sites, contents
+        self.means = [Mean() for _ in sites]
+
+    def add(self, record: Record) -> None:
+        """See `Accumulator`."""
+        for site, mean in zip(self.sites, self.means, strict=True):
+            mean.add(record.vectors(site.index).to(torch.float64).cpu())
+        self.contents.look(self.contents.of(record.batch))
+
+    def finish(self) -> Reference:
+        """See `Accumulator`."""
+        return self
 
 
 class GroupMeans(Accumulator[Plain]):

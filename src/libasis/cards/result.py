@@ -61,7 +61,7 @@ def _numbers(card: Plain) -> Plain:
     tables = {
         "": (card, ("n", "mean", "std", "min", "max")),
         "effect_": (next(iter(card.get("effects") or ()), {}), ("output", "effect", "low", "high")),
-        "ablation_": (card.get("ablation") or {}, ("change", "low", "high", "p", "passed")),
+        "ablation_": (card.get("ablation") or {}, ("change", "low", "high", "p", "passed", "tested")),
         "suggestion_": (next(iter(card.get("suggestions") or ()), {}), ("kind", "value", "effect")),
     }
     return {f"{prefix}{key}": part.get(key) for prefix, (part, keys) in tables.items() for key in keys}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..errors import OptionError, did_you_mean, short
@@ -15,12 +16,14 @@ SAME = 1e-9
 """What is left of a column of unit length, after others are taken out, by which it says nothing of its own."""
 MOST = 50
 """Values that a column of classes may have."""
+LARGEST = 1e100
+"""Of values, and of one over how far they lie apart."""
 LEAST = 5
 """Rows (or units) that each group has beyond the columns that are adjusted for."""
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
+class ObservedStudy:
     """What an effect is measured on.
 
     Attributes:
@@ -63,7 +66,7 @@ def read_observed(  # noqa: PLR0913 - all that names a study
     categories: Sequence[str],
     squares: bool,
     units: Any,
-) -> Observed:
+) -> ObservedStudy:
     """The study that the columns make.
 
     Raises:
@@ -88,7 +91,7 @@ def read_observed(  # noqa: PLR0913 - all that names a study
     x, names, more = _independent(x, names, len(t))
     _check_told_by(x, names, {t_name: t, y_name: y})
     codes = None if units is None else _codes(_one(table, units, "units", len(t))[1], len(t))
-    study = Observed((t_name, y_name), levels, t, y, x, names, codes, (*notes, *more))
+    study = ObservedStudy((t_name, y_name), levels, t, y, x, names, codes, (*notes, *more))
     _check_rows(study)
     return study
 
@@ -119,7 +122,7 @@ def as_column(values: Any, name: str, rows: int | None) -> Any:
     """Values of one column; classes of pandas keep what they are."""
     if values is None or isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
         raise OptionError(f"{short(name)} is {short(values)}; give a column: one value for each row.")
-    values = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    values = _numpy(values, name)
     classes = str(getattr(values, "dtype", "")) == "category"
     try:
         values = np.asarray(values)
@@ -132,16 +135,24 @@ def as_column(values: Any, name: str, rows: int | None) -> Any:
     return values.astype(object) if classes else values
 
 
+def _numpy(values: Any, name: str) -> Any:
+    """A tensor as an array; anything else as it is."""
+    if not isinstance(values, Tensor):
+        return values
+    if values.layout != torch.strided or values.is_meta:
+        raise OptionError(f"{short(name)} is a tensor without plain values; give a dense one.")
+    return values.detach().cpu().numpy()
+
+
 def _adjusting(table: Mapping[str, Any], adjust: Any, rows: int) -> dict[str, Any]:
     if isinstance(adjust, str):
         adjust = [adjust]
-    if isinstance(adjust, Tensor):
-        adjust = adjust.detach().cpu().numpy()
+    adjust = _numpy(adjust, "adjust")
     if isinstance(adjust, np.ndarray) and adjust.ndim == 2:
         adjust = {f"column {i + 1}": column for i, column in enumerate(adjust.T)}
     if isinstance(adjust, Mapping) or hasattr(adjust, "columns"):
         return {name: as_column(values, name, rows) for name, values in as_table(adjust).items()}
-    adjust = list(adjust) if isinstance(adjust, Iterable) else [adjust]
+    adjust = list(adjust) if isinstance(adjust, Iterable) and getattr(adjust, "ndim", 1) else [adjust]
     if not all(isinstance(name, str) for name in adjust):
         raise OptionError("adjust is no list of names of columns; give one, or a dict or an array [n, columns].")
     if len(set(adjust)) < len(adjust):
@@ -167,6 +178,12 @@ def as_numbers(values: np.ndarray, name: str, role: str) -> np.ndarray:
         raise OptionError(
             f"{role} {short(name)} has {bad} of {len(numbers)} values that are missing or infinite, the first in row "
             f"{row + 1}; leave these rows out, or fill them in."
+        )
+    low, high = float(numbers.min()), float(numbers.max())
+    if max(-low, high) > LARGEST or 0 < high / 2 - low / 2 < 1 / LARGEST:
+        raise OptionError(
+            f"{role} {short(name)} goes from {low:.3g} to {high:.3g}, which is beyond what squares can be taken of; "
+            "change its unit."
         )
     return numbers
 
@@ -284,7 +301,7 @@ def _codes(labels: np.ndarray, rows: int) -> np.ndarray:
     return np.array([numbers[value] for value in values])
 
 
-def _check_rows(study: Observed) -> None:
+def _check_rows(study: ObservedStudy) -> None:
     """Refuse where there are too few rows, or units, to adjust."""
     p = study.x.shape[1]
     parts = {"all": np.ones(len(study.t), dtype=bool)}
@@ -306,7 +323,7 @@ def _list(names: Iterable[Any]) -> str:
     return (", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")) or "no columns"
 
 
-def outcomes(data: Any, names: Any, study: Observed) -> dict[str, np.ndarray]:
+def outcomes(data: Any, names: Any, study: ObservedStudy) -> dict[str, np.ndarray]:
     """Negative controls as columns of numbers.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..errors import OptionError
 from ..provenance import versions
-from .columns import Observed, outcomes, read_observed
+from .columns import ObservedStudy, outcomes, read_observed
 from .estimates import Estimated, estimates, fitted_treatment
 from .evalue import EValue, evalue, of_difference
 from .overlap import BALANCED, Overlap, overlap_of
@@ -22,15 +23,15 @@ from .result import Adjusted, CausalEffect, Check
 @typed
 @neutral
 def effect(  # noqa: PLR0913 - keyword options of the public face
-    data: Any,
-    treatment: Any,
-    outcome: Any,
+    data: Any = None,
+    treatment: Any = None,
+    outcome: Any = None,
     adjust: Any = (),
     *,
     units: Any = None,
     categories: Sequence[str] = (),
     squares: bool = True,
-    negative_controls: Sequence[str] | Mapping[str, Any] = (),
+    negative_controls: str | Sequence[str] | Mapping[str, Any] = (),
     repeats: int = 100,
     confidence: float = 0.95,
     seed: int = 0,
@@ -74,7 +75,8 @@ def effect(  # noqa: PLR0913 - keyword options of the public face
     found = estimates(study, fit)
     method = "doubly robust" if study.x.shape[1] else "unadjusted"
     checks = refute(study, found[method], negative, method=method, repeats=repeats, seed=seed)
-    checks.insert(0, _balance(overlap))
+    if study.x.shape[1]:
+        checks.insert(0, _balance(overlap))
     rows = tuple(
         Adjusted(name, one.value, *one.interval(study.groups, confidence))
         for name, one in found.items()
@@ -92,23 +94,24 @@ def effect(  # noqa: PLR0913 - keyword options of the public face
     )  # fmt: skip
 
 
-def _unit(study: Observed) -> str:
+def _unit(study: ObservedStudy) -> str:
     if not study.levels:
         return f"by 1 of {study.names[0]}"
     return f"from {study.levels[0]:g} to {study.levels[1]:g}"
 
 
 def _balance(overlap: Overlap) -> Check:
+    chance = 2 * math.sqrt(sum(1 / size for size in overlap.effective))  # what two random groups may differ by
     return Check(
         "balance",
         "machinery",
-        overlap.after <= BALANCED,
+        overlap.after <= max(BALANCED, chance),
         f"after weighting the groups differ by {overlap.after:.2g} standard deviations at most ({overlap.before:.2g} "
         "before)",
     )
 
 
-def _unmeasured(study: Observed, found: Estimated, confidence: float) -> EValue:
+def _unmeasured(study: ObservedStudy, found: Estimated, confidence: float) -> EValue:
     """The E-value: from the risk ratio of two groups, else from the effect in standard deviations."""
     groups = study.groups
     if study.binary and found.means and all(0 < mean < 1 for mean, _ in found.means):

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, first_line, optional
+from ..errors import OptionError, optional
 from ..numerics import half_width, two_sided_t
-from .columns import Observed
+from .columns import ObservedStudy
 
 METHODS = ("unadjusted", "regression", "inverse weighting", "doubly robust")
 CLEAR = 0.01
@@ -55,7 +55,7 @@ def standard_error(influence: np.ndarray, groups: np.ndarray) -> float:
     return math.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(influence)
 
 
-def fitted_treatment(study: Observed) -> Any:
+def fitted_treatment(study: ObservedStudy) -> Any:
     """What tells the treatment from the columns adjusted for: statsmodels' logit, or a regression.
 
     Raises:
@@ -77,11 +77,11 @@ def fitted_treatment(study: Observed) -> Any:
         raise OptionError(
             f"The rows with {name} = {a:g} and those with {name} = {b:g} don't overlap in what is adjusted for: these "
             "columns tell the two apart (almost) without an error, so no row shows what would have been; adjust for "
-            f"fewer columns, or keep the rows where both happen ({first_line(error)})."
+            "fewer columns, or keep the rows where both happen."
         ) from error
 
 
-def estimate(study: Observed, method: str, fit: Any = None) -> Estimated:
+def estimate(study: ObservedStudy, method: str, fit: Any = None) -> Estimated:
     """The effect by one of `METHODS`: of a treatment of two values between them, else by its unit.
 
     Args:
@@ -106,7 +106,7 @@ def _of_mean(y: np.ndarray, part: np.ndarray) -> tuple[float, np.ndarray]:
     return mean, part * (y - mean) / part.mean()
 
 
-def _of_groups(study: Observed, method: str, fit: Any) -> Any:
+def _of_groups(study: ObservedStudy, method: str, fit: Any) -> Any:
     """The mean outcome if all rows were of either group, with influences."""
     from statsmodels.treatment.treatment_effects import TreatmentEffect
 
@@ -146,7 +146,7 @@ def _slope(away: np.ndarray, sign: float, chance: np.ndarray, ones: np.ndarray) 
     return -sign * ((away * (1 - chance))[:, None] * ones).mean(0)
 
 
-def _of_slope(study: Observed, method: str, fit: Any) -> Estimated:
+def _of_slope(study: ObservedStudy, method: str, fit: Any) -> Estimated:
     """The slope of the outcome on the treatment: plain, adjusted, weighted by stabilised densities, or both."""
     ones = np.ones((len(study.t), 1))
     exog = np.column_stack([study.t, ones, *([study.x] if method in ("regression", "doubly robust") else [])])
@@ -158,7 +158,7 @@ def _of_slope(study: Observed, method: str, fit: Any) -> Estimated:
     return Estimated(float(found.params[0]), scale * (scores @ bread)[:, 0])
 
 
-def density_weights(study: Observed, fit: Any = None) -> np.ndarray:
+def density_weights(study: ObservedStudy, fit: Any = None) -> np.ndarray:
     """Of a treatment with many values: its normal density over that given the columns adjusted for, ``[n]``."""
     fit = fit or fitted_treatment(study)
     rest, whole = np.asarray(fit.resid), study.t - study.t.mean()
@@ -167,12 +167,12 @@ def density_weights(study: Observed, fit: Any = None) -> np.ndarray:
     return np.minimum(weights / weights.mean(), 1 / CLEAR)
 
 
-def chances(study: Observed, fit: Any) -> np.ndarray:
+def chances(study: ObservedStudy, fit: Any) -> np.ndarray:
     """Of a treatment with two values the probability of the second, ``[n]``."""
     return np.clip(fit.predict(), CLEAR, 1 - CLEAR)
 
 
-def estimates(study: Observed, fit: Any) -> Mapping[str, Estimated]:
+def estimates(study: ObservedStudy, fit: Any) -> Mapping[str, Estimated]:
     """By each of `METHODS`."""
     return {method: estimate(study, method, fit) for method in METHODS}
 

@@ -44,6 +44,8 @@ def features(
     basis = getattr(basis_or_graph, "basis", basis_or_graph)
     if not isinstance(basis, Basis):
         raise OptionError(f"features needs a basis or a graph, but got {type(basis_or_graph).__name__}.")
+    if not any(len(indices) for indices in chosen.values()):
+        raise OptionError("chosen names no feature; give by site the indices of some.")
     for site, indices in chosen.items():
         if bad := [i for i in indices if not 0 <= i < basis[site].k]:
             raise OptionError(f"chosen names feature {bad[0]} at {short(site)}, which has {basis[site].k}, from 0.")

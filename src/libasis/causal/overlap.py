@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
-from .columns import Observed
+from .columns import ObservedStudy
 from .estimates import chances, density_weights
 
 HARDLY, WEAK = 0.1, 0.5
@@ -41,7 +41,7 @@ class Overlap:
     warnings: tuple[str, ...]
 
 
-def overlap_of(study: Observed, fit: Any) -> Overlap:
+def overlap_of(study: ObservedStudy, fit: Any) -> Overlap:
     """How far the groups overlap.
 
     Raises:
@@ -70,7 +70,7 @@ def overlap_of(study: Observed, fit: Any) -> Overlap:
     return Overlap(share, tuple(effective), before, after, tuple(warnings))
 
 
-def _of_groups(study: Observed, fit: Any) -> tuple[float, list[float], list[float], float, float]:
+def _of_groups(study: ObservedStudy, fit: Any) -> tuple[float, list[float], list[float], float, float]:
     t, chance = study.t, chances(study, fit)
     share = float(np.minimum(chance / t.mean(), (1 - chance) / (1 - t.mean())).mean())
     weights = np.where(t == 1, 1 / chance, 1 / (1 - chance))
@@ -85,7 +85,7 @@ def _of_groups(study: Observed, fit: Any) -> tuple[float, list[float], list[floa
     return share, effective, [float(part.sum()) for part in parts], apart(np.ones(len(t))), apart(weights)
 
 
-def _of_values(study: Observed, fit: Any) -> tuple[float, list[float], list[float], float, float]:
+def _of_values(study: ObservedStudy, fit: Any) -> tuple[float, list[float], list[float], float, float]:
     weights = density_weights(study, fit)
     effective = float(weights.sum() ** 2 / (weights**2).sum())
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import LibasisError
 from ..numerics import half_width
-from .columns import Observed
+from .columns import ObservedStudy
 from .estimates import Estimated, estimate, fitted_treatment
 from .result import Check
 
@@ -18,7 +18,7 @@ KEPT = 0.8
 
 
 def refute(
-    study: Observed, found: Estimated, negative: Mapping[str, np.ndarray], *, method: str, repeats: int, seed: int
+    study: ObservedStudy, found: Estimated, negative: Mapping[str, np.ndarray], *, method: str, repeats: int, seed: int
 ) -> list[Check]:
     """All checks of an effect, the ones on the machinery first."""
     draw = np.random.default_rng(seed)
@@ -32,7 +32,7 @@ def refute(
     ]
 
 
-def _again(study: Observed, method: str) -> Estimated | None:
+def _again(study: ObservedStudy, method: str) -> Estimated | None:
     """The estimate of changed data; None where these cannot be adjusted."""
     try:
         return estimate(study, method, fitted_treatment(study) if study.x.shape[1] else None)
@@ -41,7 +41,7 @@ def _again(study: Observed, method: str) -> Estimated | None:
 
 
 def _placebo(
-    study: Observed, found: Estimated, method: str, repeats: int, draw: np.random.Generator
+    study: ObservedStudy, found: Estimated, method: str, repeats: int, draw: np.random.Generator
 ) -> tuple[Check, Check]:
     """A treatment dealt at random has no effect: does its interval say so, and is the true one larger?"""
     tries = [_again(replace(study, t=_dealt(study, draw)), method) for _ in range(repeats)]
@@ -72,26 +72,25 @@ def _placebo(
     return fair, size
 
 
-def _critical(study: Observed) -> float:
+def _critical(study: ObservedStudy) -> float:
     return half_width(len(np.unique(study.groups)) - 1)
 
 
-def _dealt(study: Observed, draw: np.random.Generator) -> np.ndarray:
-    """The treatment in another order: of units where it is one for each, within units where it varies there."""
+def _dealt(study: ObservedStudy, draw: np.random.Generator) -> np.ndarray:
+    """The treatment of other rows; of units each gets that of another one, so that it stays as alike within units."""
     if study.units is None:
         return draw.permutation(study.t)
-    first = np.unique(study.units, return_index=True)[1]
-    by_unit = study.t[first]
-    _, codes = np.unique(study.units, return_inverse=True)
-    if (study.t == by_unit[codes]).all():
-        return draw.permutation(by_unit)[codes]
-    order = np.lexsort((draw.random(len(codes)), codes))
+    order = np.argsort(study.units, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(study.units[order])) + 1)
     dealt = np.empty_like(study.t)
-    dealt[np.argsort(codes, kind="stable")] = study.t[order]
+    for own, other in zip(parts, draw.permutation(len(parts)), strict=True):
+        dealt[own] = np.resize(draw.permutation(study.t[parts[other]]), len(own))
     return dealt
 
 
-def _random_cause(study: Observed, found: Estimated, method: str, repeats: int, draw: np.random.Generator) -> Check:
+def _random_cause(
+    study: ObservedStudy, found: Estimated, method: str, repeats: int, draw: np.random.Generator
+) -> Check:
     """Adjusting for noise as well must leave the effect where it is."""
     moved = []
     for _ in range(repeats):
@@ -108,7 +107,7 @@ def _random_cause(study: Observed, found: Estimated, method: str, repeats: int, 
     )
 
 
-def _subsets(study: Observed, found: Estimated, method: str, repeats: int, draw: np.random.Generator) -> Check:
+def _subsets(study: ObservedStudy, found: Estimated, method: str, repeats: int, draw: np.random.Generator) -> Check:
     """Four fifths of the units must show it too."""
     labels, codes = np.unique(study.groups, return_inverse=True)
     values = []
@@ -130,7 +129,7 @@ def _subsets(study: Observed, found: Estimated, method: str, repeats: int, draw:
     )
 
 
-def _negative(study: Observed, name: str, y: np.ndarray, method: str) -> Check:
+def _negative(study: ObservedStudy, name: str, y: np.ndarray, method: str) -> Check:
     """An outcome that the treatment cannot change must show no effect."""
     again = _again(replace(study, y=y), method)
     low, high, _ = again.interval(study.groups, 0.95) if again else (np.nan, np.nan, 1.0)

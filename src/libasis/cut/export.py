@@ -7,7 +7,6 @@ import dataclasses
 import inspect
 import io
 import logging
-import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,13 +17,14 @@ from torch.export import Dim
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
-from ..ambient import as_outside
+from ..ambient import ALONE, as_outside
 from ..data import size_of
 from ..data.batches import own
 from ..errors import BatchError, ExportError
-from .other_words import mask_as_given
+from .hooks import Heard, global_hooks_elsewhere
 from .program import InputLeaf, Program
-from .state import AsComputed, attributes_kept, cache_off, rng_kept, run_model
+from .state import AsComputed, rng_kept, run_model
+from .twin import Twin, without_compile
 
 
 @torch.library.custom_op("libasis::mark", mutates_args=())
@@ -39,11 +39,9 @@ def _(x: Tensor) -> Tensor:
 
 
 class _Marks:
-    """Hooks on every named module, for the time of the export only, that mark its first floating input and output."""
+    """Marks the first floating input and output of every named module."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.thread = threading.get_ident()
         self.names: dict[str, int] = {}
         self.outputs: list[str] = []
         self.returned = ""
@@ -56,12 +54,11 @@ class _Marks:
     def reset(self) -> None:
         self.names, self.tensors, self._calls, self._seen = {}, [], {}, {}
 
-    def add(self, name: str, module: nn.Module, values: list[Any]) -> None:
-        if threading.get_ident() != self.thread:  # the user's own call, at the same time
-            return
+    def add(self, name: str, module: nn.Module, value: Any) -> None:
+        """See `Twin`."""
         if torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore - in a transform of the model
             return
-        tensor = next((v for v in values if isinstance(v, Tensor) and v.is_floating_point()), None)
+        tensor = next((t for _, t in named_tensors(value) if t.is_floating_point()), None)
         self._calls[name] = count = self._calls.get(name, 0) + 1
         if tensor is None:
             return
@@ -80,39 +77,6 @@ class _Marks:
             self.tensors.append(_mark(tensor))
         return self._seen[key][1]
 
-    @contextlib.contextmanager
-    def attached(self) -> Iterator[None]:
-        handles = []
-        try:
-            for path, module in self.model.named_modules():
-                name = without_compile(path)
-                if name and not path.endswith("_orig_mod") and not isinstance(module, torch.jit.ScriptModule):
-                    handles.append(module.register_forward_pre_hook(self._before(name), with_kwargs=True))
-                    handles.append(module.register_forward_hook(self._after(name)))
-                if isinstance(module, (nn.TransformerEncoder, nn.TransformerDecoder)):
-                    handles.append(module.register_forward_pre_hook(mask_as_given, with_kwargs=True))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _before(self, name: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.add(f"{name}:in", module, [*args, *kwargs.values()])
-
-        return hook
-
-    def _after(self, name: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            self.add(f"{name}:out", module, [tensor for _, tensor in named_tensors(output)])
-
-        return hook
-
-
-def without_compile(path: str) -> str:
-    """The path of a module as it was before ``torch.compile`` wrapped others on the way to it."""
-    return ".".join(part for part in path.split(".") if part != "_orig_mod")
-
 
 def _aliases(model: nn.Module) -> dict[str, str]:
     first = {id(module): without_compile(name) for name, module in model.named_modules()}
@@ -121,11 +85,13 @@ def _aliases(model: nn.Module) -> dict[str, str]:
 
 
 class _Entry(nn.Module):
-    """The model behind a flat list of tensors, which is all that the export sees."""
+    """The model's twin behind a flat list of tensors, which is all that the export sees."""
 
-    def __init__(self, model: nn.Module, marks: _Marks, spec: Any, leaves: list[Any]) -> None:
+    def __init__(self, model: nn.Module, heard: Heard, marks: _Marks, spec: Any, leaves: list[Any]) -> None:
         super().__init__()
-        self.model = model
+        self.model = Twin(model, heard, copies=False, watch=marks.add).model
+        self.original = (model,)  # no child
+        self.heard = heard
         self.marks = marks
         self.spec = spec
         self.leaves = leaves
@@ -174,25 +140,24 @@ def default_output(names: list[str], is_scalar: list[bool]) -> int | None:
     return None
 
 
-def export_program(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+def export_program(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], heard: Heard) -> Program:
     """Export with a dynamic batch dimension; where the model fixes its batch size, with that size.
-
-    To be called within `as_written`.
 
     Raises:
         ExportError: the model cannot be exported.
     """
     batch = size_of((args, kwargs))
     if batch > 1:
-        return _export(model, args, kwargs, batch, dynamic=True)
+        return _export(model, args, kwargs, heard, dynamic=True)
     with contextlib.suppress(BatchError, ExportError):  # of one sample two are shown, which a model may refuse
-        program = _export(model, args, kwargs, batch, dynamic=True)
+        program = _export(model, args, kwargs, heard, dynamic=True)
         if program.batch_symbol is not None:
             return program
-    return _export(model, args, kwargs, batch, dynamic=False)
+    return _export(model, args, kwargs, heard, dynamic=False)
 
 
-def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], batch: int, *, dynamic: bool) -> Program:
+def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], heard: Heard, *, dynamic: bool) -> Program:
+    batch = size_of((args, kwargs))
     paths, spec = pytree.tree_flatten_with_path((args, kwargs))
     leaves = [leaf for _, leaf in paths]
     names = [_leaf_name(model, path) for path, leaf in paths if isinstance(leaf, Tensor)]
@@ -202,25 +167,22 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], bat
         tensors = [torch.cat([t, t]) if b else t for t, b in zip(tensors, batched, strict=True)]
     shapes = [{0: Dim.AUTO} if dynamic and b else None for b in batched]
     marks = _Marks(model)
-    entry = _Entry(model, marks, spec, leaves)
+    entry = _Entry(model, heard, marks, spec, leaves)
     exported = _run_export(entry, tensors, shapes)
     return _to_program(exported, entry, marks, names)
 
 
 def _run_export(entry: _Entry, tensors: list[Tensor], shapes: list[Any]) -> Any:
-    model = entry.model
     try:
-        with contextlib.ExitStack() as stack:
-            for held in (attributes_kept(model), _quiet(), rng_kept(), cache_off(model), torch.no_grad(), as_outside()):
-                stack.enter_context(held)
-            stack.enter_context(entry.marks.attached())
+        with ALONE, _quiet(), rng_kept(), torch.no_grad(), as_outside(), global_hooks_elsewhere():
             exported = torch.export.export(entry, (tensors,), dynamic_shapes=(shapes,), strict=False)
             return exported if _is_functional(exported.graph) else exported.run_decompositions({})
     except Exception as error:
         _explain(entry, tensors, error)
+        name = type(entry.original[0]).__name__
         raise ExportError(
-            f"torch.export cannot turn the model ({type(model).__name__}) into a graph: {_first_line(error)} - "
-            "give its sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
+            f"torch.export cannot turn the model ({name}) into a graph: {_first_line(error)} - give its "
+            "sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
         ) from error
 
 
@@ -244,9 +206,9 @@ def _explain(entry: _Entry, tensors: list[Tensor], error: Exception) -> None:
         BatchError: the model itself refuses the inputs.
     """
     try:
-        run_model(entry.model, *entry.inputs(tensors))
+        run_model(entry.original[0], *entry.inputs(tensors), entry.heard)
     except Exception as own:
-        raise refusal(entry.model, *entry.inputs(tensors), own) from error
+        raise refusal(entry.original[0], *entry.inputs(tensors), own) from error
 
 
 def refusal(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> BatchError:
@@ -329,7 +291,7 @@ def _to_program(exported: Any, entry: _Entry, marks: _Marks, names: list[str]) -
     sites = {name: values[len(marks.outputs) + index] for name, index in marks.names.items()}
     if not outputs:
         raise ExportError(
-            f"The model ({type(entry.model).__name__}) returns no floating-point tensor to explain, but "
+            f"The model ({type(entry.original[0]).__name__}) returns no floating-point tensor to explain, but "
             f"{marks.returned}; have it return a tensor, or a tuple, list, dict or dataclass with one in it."
         )
     main = default_output(marks.outputs, [v.meta["val"].ndim == 0 for v in outputs.values()])

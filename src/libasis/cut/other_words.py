@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def _bag(input: Tensor, weight: Tensor, offsets: Any = None, max_norm: Any = None, *_: Any, **more: Any) -> Any:
-    """Rows of a table, summed or averaged; None where bags differ in size."""
-    if input.ndim != 2 or offsets is not None or max_norm is not None or more.get("padding_idx") is not None:
-        return None
-    if _ or any(more.get(name) for name in ("scale_grad_by_freq", "sparse", "include_last_offset")):
+def _bag(input: Tensor, weight: Tensor, offsets: Any = None, *rest: Any, **more: Any) -> Any:
+    """Rows of a table, summed or averaged; None where bags differ in size, or rows are left out or rescaled."""
+    named = ("max_norm", "norm_type", "scale_grad_by_freq", "mode", "sparse", "per_sample_weights")
+    more = dict(zip(named, rest, strict=False)) | more
+    if input.ndim != 2 or offsets is not None or more.get("max_norm") or more.get("padding_idx") is not None:
         return None
     rows, each = F.embedding(input, weight), more.get("per_sample_weights")
     if each is not None:

@@ -252,18 +252,20 @@ def example_for(model: nn.Module) -> Any:
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     tokens = torch.arange(2 * TOKENS, device=device).view(2, TOKENS) % 5 + 1
+    if hasattr(getattr(model, "cfg", None), "d_vocab"):
+        return tokens  # a bridge also says what the model inside says
     config, main = getattr(model, "config", None), getattr(model, "main_input_name", None)
     if config is not None and main == "input_ids":
         both = {"input_ids": tokens, "decoder_input_ids": tokens}
         return both if getattr(config, "is_encoder_decoder", False) else {"input_ids": tokens}
     if config is not None and main == "pixel_values":
         return {main: torch.zeros(2, *_image(config), device=device)}
-    if hasattr(getattr(model, "cfg", None), "d_vocab"):
-        return tokens
     for name in ("pretrained_cfg", "default_cfg"):
         facts = getattr(model, name, None)
         if isinstance(facts, Mapping) and "input_size" in facts:
-            return torch.zeros(2, *facts["input_size"], device=device)
+            channels, *size = facts["input_size"]
+            asked = getattr(getattr(model, "patch_embed", None), "img_size", None)  # as it was made, not as published
+            return torch.zeros(2, channels, *(asked or size), device=device)
     raise OptionError(
         f"The model ({type(model).__name__}) does not say what its inputs look like; give some as example, as for "
         "libasis.trace."

@@ -11,11 +11,12 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from ..ambient import ALONE
-from ..errors import ActivationError, SiteError
+from ..errors import ActivationError, LibasisError, SiteError
 from .export import named_tensors, refusal
 from .functions import Function, Functions
+from .hooks import Heard
 from .program import Program, draws, is_size, module_of, walk
-from .state import acting_hooks, as_written, run_model
+from .state import hear, run_model
 
 
 def check_not_random(program: Program, targets: Sequence[fx.Node]) -> None:
@@ -74,16 +75,18 @@ def _differentiable(function: Function, given: Sequence[Tensor]) -> bool:
     return any(grad is not None for grad in grads)
 
 
-def answers_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], set[int]]:
-    """What the model itself says, twice (once more with all of the user's hooks), and which hooks take part.
+def answers_of(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Heard]:
+    """What the model itself says, twice (once more with all of the user's hooks), and what the hooks did.
 
     Raises:
         BatchError: it refuses the inputs.
+        ModelStateError: a hook does what no graph can say.
     """
     try:
-        watched, acting = acting_hooks(model, args, kwargs)
-        with as_written(model, acting):
-            return [*watched, *run_model(model, args, kwargs, times=2)], acting
+        answers, heard = hear(model, args, kwargs)
+        return [*answers, *run_model(model, args, kwargs, heard, times=2)], heard
+    except LibasisError:
+        raise
     except Exception as error:
         raise refusal(model, args, kwargs, error) from error
 
@@ -101,9 +104,9 @@ def check_reproduces(answers: Sequence[Any], path: str, output: Tensor) -> None:
             worst = float((output - expected).abs().amax()) if output.shape == expected.shape else float("nan")
             raise ActivationError(
                 f"The traced graph does not reproduce the model on the example (outputs differ by {worst:.2g}); the "
-                "model is random or keeps a state between calls, or says something else without its cache of keys and "
-                "values, or a hook changes it unseen; make it deterministic, set config.use_cache=False, write what the "
-                "hook does into a module, or use libasis.Chain."
+                "model is random or keeps a state between calls, or says something else without its cache of keys "
+                "and values, or a hook changes it unseen; make it deterministic, set config.use_cache=False, write "
+                "what the hook does into a module, or use libasis.Chain."
             )
 
 

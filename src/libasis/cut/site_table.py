@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import fx
 
+from ..errors import printable
 from .check import why_not
 from .program import Program
 
@@ -75,7 +76,7 @@ class SiteTable(tuple[SiteRow, ...]):
         widths = {i: max(len(cells[i]) for cells in [head, *found]) for i in used}
         room = max(shutil.get_terminal_size((160, 0)).columns, 80)
         lines = ["  ".join(cells[i].ljust(widths[i]) for i in used).rstrip() for cells in [head, *found]]
-        return "\n".join(line if len(line) <= room else line[: room - 1] + "…" for line in lines)
+        return "\n".join(line if len(line) <= room else line[: room - 1] + "…" for line in map(printable, lines))
 
     __repr__ = __str__
 

@@ -1,21 +1,21 @@
-"""The user's model is never changed: what is touched for a moment is put back, also after an error."""
+"""What a model must be to be measured, and how it is run without a trace."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import BaseTorchFunctionMode, TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from ..ambient import ALONE, as_outside
 from ..errors import ModelStateError
-from .hooks import any_hooks, only, plain_modules, watch
+from .hooks import Heard, any_hooks
 from .other_words import SPELLED
+from .twin import Twin
 
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
 
@@ -26,8 +26,7 @@ def check_eval(model: nn.Module) -> None:
     Raises:
         ModelStateError: names the first such module or weight, and says what to do.
     """
-    with ALONE:
-        flaw = next(_flaws(model), None)
+    flaw = next(_flaws(model), None)
     if flaw is not None:
         raise ModelStateError(f"The model ({type(model).__name__}) cannot be measured: {flaw[0]}; {flaw[1]}.")
     if isinstance(model, fx.GraphModule) and "eval" in vars(model):
@@ -130,89 +129,27 @@ def rng_kept() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def as_written(model: nn.Module, acting: Collection[int]) -> Iterator[None]:
-    """The model to oneself, not compiled, with those of the user's hooks that act; afterwards all is as before."""
-    with contextlib.ExitStack() as stack:
-        for held in (ALONE, attributes_kept(model), rng_kept(), plain_modules(model), only(model, acting)):
-            stack.enter_context(held)
-        yield
+def run_model(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], heard: Heard, times: int = 1
+) -> list[Any]:
+    """The model's outputs in several calls, without gradients: its twin is called, with copies of the inputs."""
+    with ALONE, rng_kept(), torch.no_grad(), as_outside(), BaseTorchFunctionMode():  # no fused kernels
+        twin = Twin(model, heard).model
+        return [twin(*own[0], **own[1]) for own in (_copied((args, kwargs)) for _ in range(times))]
 
 
-def run_model(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], times: int = 1) -> list[Any]:
-    """The model's outputs in several calls, without gradients, as if it had never been called.
+def hear(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], only: set[int] | None = None
+) -> tuple[list[Any], Heard]:
+    """Call the user's hooks on real values: the model's output with them, and what they did.
 
-    To be called within `as_written`. Inputs and buffers are copies, so that a model which writes to them leaves no
-    trace; attributes are put back.
+    Nothing is called where there are no hooks. ``only`` names those that are known to act.
     """
-    buffers = _copies(model)
-    with attributes_kept(model):
-        return [_call(model, args, kwargs, buffers) for _ in range(times)]
+    heard = Heard(only)
+    answers = run_model(model, args, kwargs, heard) if any_hooks(model) and only != set() else []
+    heard.listens = False
+    return answers, heard
 
 
-def acting_hooks(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], set[int]]:
-    """Which of the user's hooks take part in what the model computes, and the model's output with all of them.
-
-    Where there are hooks, they are called once, on the example's own values. Those that only look on are called in no
-    other run; none of them ever sees the stand-ins of an export, but those that take part.
-    """
-    if not any_hooks(model):
-        return [], set()
-    with ALONE, attributes_kept(model), rng_kept(), plain_modules(model):
-        acting = watch(model)
-        return [_call(model, args, kwargs, _copies(model))], acting
-
-
-def _copies(model: nn.Module) -> dict[str, Tensor]:
-    return {name: buffer.clone() for name, buffer in model.named_buffers()}
-
-
-def _call(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], buffers: dict[str, Tensor]) -> Any:
-    own_args, own_kwargs = pytree.tree_map_only(Tensor, torch.clone, (args, kwargs))
-    with torch.no_grad(), as_outside():
-        return torch.func.functional_call(model, buffers, own_args, own_kwargs)
-
-
-@contextlib.contextmanager
-def attributes_kept(model: nn.Module) -> Iterator[None]:
-    """Put every module's attributes back: the same objects, with the same contents in lists, dicts and sets."""
-    saved = [(vars(module), dict(vars(module))) for module in model.modules()]
-    plain = [v for _, attributes in saved for v in attributes.values() if type(v) in (list, dict, set)]
-    contents = [copy.copy(value) for value in plain]
-    try:
-        yield
-    finally:
-        for now, before in saved:
-            now.clear()
-            now.update(before)
-        for value, content in zip(plain, contents, strict=True):
-            if isinstance(value, list):
-                value[:] = content
-            else:
-                value.clear()
-                value.update(content)  # pyright: ignore
-
-
-@contextlib.contextmanager
-def cache_off(model: nn.Module) -> Iterator[None]:
-    """Switch Hugging Face key/value caches off for the export: their objects are no graph outputs. Restored after."""
-    changed: list[tuple[Any, Any]] = []
-    try:
-        for config in _configs(model):
-            if getattr(config, "use_cache", False):
-                changed.append((config, config.use_cache))
-                config.use_cache = False
-        yield
-    finally:
-        for config, before in changed:
-            config.use_cache = before
-
-
-def _configs(model: nn.Module) -> list[Any]:
-    found: dict[int, Any] = {}
-    for module in model.modules():
-        config = getattr(module, "config", None)
-        for candidate in (config, getattr(config, "text_config", None), getattr(config, "decoder", None)):
-            if candidate is not None and not isinstance(candidate, (nn.Module, dict)):
-                found[id(candidate)] = candidate
-    return list(found.values())
+def _copied(inputs: Any) -> Any:
+    return pytree.tree_map_only(Tensor, torch.clone, inputs)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..ambient import ALONE, neutral
+from ..ambient import neutral
 from ..arguments import typed
 from ..data import size_of
 from ..data.batches import Batch, as_tensors, structure_of_example, to_device
-from ..errors import BatchError, OptionError, SiteError
+from ..errors import BatchError, OptionError, SiteError, printable
 from ..types import Plain
 from .apart import Inputs, check_apart, check_number
 from .check import SiteSpec, site_name
@@ -25,7 +25,7 @@ from .record import Record
 from .sections import Cut
 from .self_check import answers_of, check_not_random, check_own_operations, check_reproduces
 from .site_table import SiteTable, chain_of, site_table
-from .state import acting_hooks, as_written, check_eval, run_model, uncompiled
+from .state import check_eval, hear, uncompiled
 from .traced import LeadIn, Mask, Site, Traced, parse_device, parse_dtype
 from .wildcards import expanded, is_wild
 
@@ -52,8 +52,7 @@ def program_of(model: nn.Module, example: Any) -> Program:
     model, example = uncompiled(model), as_tensors(example)
     check_eval(model)
     args, kwargs = structure_of_example(example).split(example)
-    with as_written(model, acting_hooks(model, args, kwargs)[1]):
-        return export_program(model, args, kwargs)
+    return export_program(model, args, kwargs, hear(model, args, kwargs)[1])
 
 
 @typed
@@ -76,9 +75,9 @@ def trace(
     What counts is the function that the model computes, and not what a training would see of it: ``detach``,
     ``torch.no_grad`` and a backward of one's own change nothing, and a straight-through estimator is the step that it
     computes. Hooks of the user that change something (a value they return, a tensor they write to, a weight they set)
-    are part of the model, and are traced with it. Others are called once, on the example itself, to see that they
-    only look on, and never again. It may be called from several threads at once; meanwhile no other code should run
-    or change the same model.
+    are part of the model: they are called on real values, the example itself, and what they do with them is part of
+    the graph. Others are called once, to see that they only look on, and never again. It may be called from several
+    threads at once, while others run the same model: what is exported is a twin that shares its weights.
 
     Args:
         model: any torch model, in eval mode; it is never changed (weights, hooks, gradients, modes, random state).
@@ -139,7 +138,8 @@ class GraphTrace(Traced):
         self._cuts: dict[Any, Cut] = {}
         args, kwargs = self._at_home(*self.structure.split(example))
         self._dtypes = [t.dtype for t in _tensors(args, kwargs)]
-        answers, self._acting = answers_of(model, args, kwargs)
+        answers, heard = answers_of(model, args, kwargs)
+        self._acting = heard.acting
         if program is not None:
             self._keep(program, args, kwargs)
         self.program = self._program(args, kwargs)[0]
@@ -153,8 +153,14 @@ class GraphTrace(Traced):
 
     def __repr__(self) -> str:
         beside = {name: f", {' and '.join(held)} held" for name, held in self.held.items()}
-        rows = "\n".join(f"  {s.name}: {s.features} features{beside.get(s.name, '')}" for s in self.sites)
-        return f"Traced({type(self.model).__name__}, {len(self.sites)} sites)\n{rows}"
+        rows = [f"  {s.name}: {s.features} features{beside.get(s.name, '')}" for s in self.sites]
+        return "\n".join(map(printable, [f"Traced({type(self.model).__name__}, {len(self.sites)} sites)", *rows]))
+
+    def __deepcopy__(self, memo: Any) -> NoReturn:
+        raise OptionError(
+            "A traced model is not copied with its weights: copy the model before (copy.deepcopy(model)) and trace the "
+            "copy."
+        )
 
     @property
     def held(self) -> dict[str, list[str]]:
@@ -237,8 +243,8 @@ class GraphTrace(Traced):
         if program_key not in self._programs:
             check_eval(self.model)
             try:
-                with as_written(self.model, self._acting):
-                    program = export_program(self.model, *self._at_home(args, kwargs))
+                home = self._at_home(args, kwargs)
+                program = export_program(self.model, *home, hear(self.model, *home, self._acting)[1])
             except BatchError as error:
                 raise BatchError(str(error) if index is None else f"Batch {index}: {error}") from error
             program_key = self._keep(program, args, kwargs)
@@ -274,8 +280,7 @@ class GraphTrace(Traced):
                 run = self._alone(torch.float64)
                 check_apart(run, (args, kwargs), run((args, kwargs)), cut.names, fixed)
             if fixed is not None:
-                with as_written(self.model, self._acting):
-                    check_number(lambda inputs: run_model(self.model, *inputs)[0], (args, kwargs), answers[0])
+                check_number(lambda inputs: answers_of(self.model, *inputs)[0][0], (args, kwargs), answers[0])
 
     def _alone(self, dtype: torch.dtype | None) -> Callable[[Inputs], Record]:
         """The record of inputs in a dtype, whatever counts."""
@@ -285,8 +290,7 @@ class GraphTrace(Traced):
     def facts(self) -> Plain:
         """Model class, fingerprint, sites, dtype, and a digest of what is computed for the example, for the record."""
         key, program = next(iter(self._programs.items()))
-        with ALONE:
-            dtype = self.dtype or next((p.dtype for p in self.model.parameters()), torch.float32)
+        dtype = self.dtype or next((p.dtype for p in self.model.parameters()), torch.float32)
         return {
             "model": type(self.model).__name__,
             "fingerprint": fingerprint(self.model),
@@ -300,8 +304,7 @@ class GraphTrace(Traced):
 
 def _device_of(model: nn.Module) -> torch.device | None:
     """The device that a model's weights and buffers share; None where there are several, or none."""
-    with ALONE:
-        devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     return devices.pop() if len(devices) == 1 else None
 
 
@@ -326,6 +329,4 @@ def _shape_key(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 over the names, shapes, dtypes and bytes of a model's state."""
-    with ALONE:  # while another thread exports it, its weights are stand-ins
-        state = model.state_dict()
-    return digest_of_tensors((name, x) for name, x in sorted(state.items()) if isinstance(x, Tensor))
+    return digest_of_tensors((name, x) for name, x in sorted(model.state_dict().items()) if isinstance(x, Tensor))

@@ -134,11 +134,11 @@ def structure_of_example(example: Any) -> Structure:
             f"The example is of type {type(example).__name__}; give the model's inputs as a tensor{hint}, a tuple of "
             "positional inputs or a dict of keyword inputs."
         )
-    _check_dense(example, "The example")
+    check_dense(example, "The example")
     return structure
 
 
-def _check_dense(inputs: Any, whose: str) -> None:
+def check_dense(inputs: Any, whose: str) -> None:
     """Refuse tensors that are no plain arrays of numbers.
 
     Raises:
@@ -239,7 +239,7 @@ def read_batches(batches: Iterable[Any], structure: Structure) -> Iterator[Batch
         else:
             inputs, targets = _separate(as_tensors(item), structure, index)
             args, kwargs = structure.split(inputs)
-            _check_dense(inputs, f"Batch {index}")
+            check_dense(inputs, f"Batch {index}")
         first = next((v for v in [*args, *kwargs.values()] if isinstance(v, Tensor) and v.ndim), None)
         if first is not None and not len(first):
             raise BatchError(f"Batch {index} holds no samples; leave empty batches out.")

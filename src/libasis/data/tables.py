@@ -60,6 +60,7 @@ def _read_arrays(path: Path) -> Mapping[str, np.ndarray]:
             _check_archive(path, file)
             with np.load(file, allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in arrays.files}
+                _check_ends(path, arrays.zip, found)
     except SourceError:
         raise
     except Exception as error:
@@ -88,6 +89,18 @@ def _check_archive(path: Path, file: BinaryIO) -> None:
             f"{path} is no file of numpy.savez ({short(odd[0]) if odd else 'nothing'} in it); save it again."
         )
     file.seek(0)
+
+
+def _check_ends(path: Path, archive: zipfile.ZipFile, arrays: Mapping[str, Any]) -> None:
+    """Refuse members that hold more than their array: a shape that was changed leaves values out."""
+    for name, array in arrays.items():
+        if isinstance(array, np.ndarray):
+            with archive.open(f"{name}.npy") as member:
+                start = member.read(12)
+            wide = 2 if start[6] == 1 else 4
+            head = 8 + wide + int.from_bytes(start[8 : 8 + wide], "little")
+            if more := archive.getinfo(f"{name}.npy").file_size - head - array.nbytes:
+                raise SourceError(f"{path}: {short(name)} has {more:,} bytes behind its array; save it again.")
 
 
 def _default(arrays: Mapping[str, Any], names: Sequence[str], path: Path, setting: str) -> str | None:
@@ -171,7 +184,7 @@ def read_columns(
     """
     chosen = list(dict.fromkeys([*numbers, *texts]))
     if path.suffix.lower() == ".parquet":
-        frame = _frame_of(path)
+        frame = frame_of(path)
         _check_names(chosen, None, dict.fromkeys(frame.columns), f"{path} has the columns")
         pandas = optional("pandas", "data", f"Reading {path}")
         found = {name: _numbers(frame[name], _place(path, [name]), pandas).astype(np.float64) for name in numbers}
@@ -202,7 +215,7 @@ def column_names(path: Path, written: Written | None = None) -> list[str]:
         SourceError: the file cannot be read.
     """
     if path.suffix.lower() == ".parquet":
-        return list(_frame_of(path).columns)
+        return list(frame_of(path).columns)
     data, how = open_text(path, written or Written())
     return rows_of(data, how, path)[0]
 
@@ -235,7 +248,7 @@ def _targets(cells: list[str], place: Callable[[Sequence[int]], str], decimal: s
     return torch.from_numpy(held.astype(np.int64) if read.all_flags else as_float32(held, place))
 
 
-def _frame_of(path: Path) -> Any:
+def frame_of(path: Path) -> Any:
     """A .parquet file as a table of pandas."""
     parquet = optional("pyarrow.parquet", "data", f"Reading {path}")
     optional("pandas", "data", f"Reading {path}")
@@ -255,7 +268,7 @@ def _frame_of(path: Path) -> Any:
 
 
 def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
-    table, pandas = _frame_of(path), optional("pandas", "data", f"Reading {path}")
+    table, pandas = frame_of(path), optional("pandas", "data", f"Reading {path}")
     columns = _chosen(path, list(table.columns), target, columns)
     if not len(table):
         raise SourceError(f"{path} has no rows; give a row for each sample.")

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..ambient import as_outside
-from ..cut.state import acting_hooks, as_written, check_eval, run_model, uncompiled
+from ..cut.hooks import Heard
+from ..cut.state import check_eval, hear, rng_kept, run_model, uncompiled
+from ..cut.twin import Twin
 from ..errors import ActivationError, BatchError, OptionError, first_line
 from ..numerics import slices
 from ..types import Plain
@@ -69,7 +71,7 @@ class Alarm:
     score: Callable[[Tensor, Any], Tensor]
     threshold: float | None
     shape: tuple[int, ...]
-    runs: Runs
+    runs: ModelRuns
 
     def scores(self, rows: Tensor, targets: Any = None) -> Tensor:
         """The score of each row ``[n, values]``, float64 ``[n]``."""
@@ -90,7 +92,7 @@ class Alarm:
         """Of a model that reconstructs the squared errors ``[n, values]`` that add up to the score; else None."""
         if not isinstance(self.model, AnomalyScore):
             return None
-        inner = Runs(self.model.model, rows[:2], self.shape)
+        inner = ModelRuns(self.model.model, rows[:2], self.shape)
         return ((rows - inner(rows).double().cpu().flatten(1)) / self.model.scale.double().cpu().flatten()).square()
 
     def alarms(self, scores: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ class Alarm:
         return scores if self.threshold is None else (scores > self.threshold).double()
 
 
-class Runs:
+class ModelRuns:
     """The model's outputs, run as if it had never been called."""
 
     def __init__(self, model: nn.Module, example: Tensor, shape: tuple[int, ...]) -> None:
@@ -108,7 +110,7 @@ class Runs:
         self.model, self.shape = model, shape
         self.like = torch.zeros((), dtype=torch.float32) if weight is None else weight.detach()
         try:
-            self.acting = acting_hooks(model, (self._samples(example),), {})[1]
+            self.acting = hear(model, (self.samples(example),), {})[1].acting
             self(example)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise BatchError(
@@ -116,14 +118,13 @@ class Runs:
                 "give the columns on which it was trained, in its order, by columns=[...]."
             ) from error
 
-    def _samples(self, rows: Tensor) -> Tensor:
+    def samples(self, rows: Tensor) -> Tensor:
+        """Rows ``[n, values]`` as the model takes them."""
         return rows.to(device=self.like.device, dtype=self.like.dtype).reshape(-1, *self.shape)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Outputs of rows ``[n, values]``: the first floating tensor that the model returns."""
-        with as_outside(), as_written(self.model, self.acting):
-            found = run_model(self.model, (self._samples(rows),), {})[0]
-        out = _first(found)
+        out = _first(run_model(self.model, (self.samples(rows),), {}, Heard(self.acting))[0])
         if out is None or not out.ndim or len(out) != len(rows):
             raise BatchError(f"The model gives no floating tensor with a row for each of {len(rows)} samples.")
         if not bool(out.isfinite().all()):
@@ -132,10 +133,9 @@ class Runs:
 
     def gradient(self, rows: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
         """The derivative of the sum of scores of outputs by the rows, ``[n, values]``."""
-        x = self._samples(rows).clone().requires_grad_()
-        with as_outside(), as_written(self.model, self.acting):
-            buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-            out = _first(torch.func.functional_call(self.model, buffers, (x,)))
+        x = self.samples(rows).clone().requires_grad_()
+        with as_outside(), rng_kept():
+            out = _first(Twin(self.model, Heard(self.acting)).model(x))
             assert out is not None  # noqa: S101 - it was run before
             (grad,) = torch.autograd.grad(score(out).sum(), x)
         return grad.double().cpu().flatten(1)
@@ -152,7 +152,7 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
     Raises:
         OptionError: the metric or the threshold does not go with the model.
     """
-    runs = Runs(model, groups.normal[:2], groups.shape)
+    runs = ModelRuns(model, groups.normal[:2], groups.shape)
     outputs = runs(groups.normal)
     if callable(metric):
         return _of_metric(model, runs, metric, threshold, groups)
@@ -167,7 +167,7 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
         deviation = groups.normal.std(0).reshape(groups.shape)
         scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation)).to(runs.like)
         wrapped = AnomalyScore(uncompiled(model), scale).eval() if not model.training else AnomalyScore(model, scale)
-        runs = Runs(wrapped, groups.normal[:2], groups.shape)
+        runs = ModelRuns(wrapped, groups.normal[:2], groups.shape)
         return _of_score(wrapped, runs, groups, threshold, "reconstruction")
     flat = outputs.reshape(len(outputs), -1)
     if metric == "score" or flat.shape[1] == 1:
@@ -177,7 +177,7 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
     return _of_classes(model, runs, flat, groups, normal_class)
 
 
-def _reconstructs(runs: Runs, outputs: Tensor, groups: Groups) -> bool:
+def _reconstructs(runs: ModelRuns, outputs: Tensor, groups: Groups) -> bool:
     """Whether it returns its input, better than the mean of the normal rows would.
 
     Raises:
@@ -207,9 +207,15 @@ def _relative_error(outputs: Tensor, rows: Tensor) -> float:
     return float((error[varies] / variance[varies]).median()) if bool(varies.any()) else float("inf")
 
 
-def _of_metric(model: nn.Module, runs: Runs, metric: Any, threshold: float | None, groups: Groups) -> Alarm:
+def _of_metric(model: nn.Module, runs: ModelRuns, metric: Any, threshold: float | None, groups: Groups) -> Alarm:
     def score(outputs: Tensor, targets: Any) -> Tensor:
-        found = metric(outputs, targets)
+        try:
+            found = metric(outputs, targets)
+        except Exception as error:
+            told = f"{type(error).__name__}: {first_line(error)}"
+            raise OptionError(
+                f"The metric fails on {len(outputs)} outputs ({told}); give a function (outputs, targets) -> scores."
+            ) from error
         if not isinstance(found, Tensor) or tuple(found.shape) != (len(outputs),):
             raise OptionError(
                 f"The metric returned {tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__} for "
@@ -222,7 +228,7 @@ def _of_metric(model: nn.Module, runs: Runs, metric: Any, threshold: float | Non
     return Alarm(model, "metric", rule, blanks, score, threshold, groups.shape, runs)
 
 
-def _of_score(model: nn.Module, runs: Runs, groups: Groups, threshold: float | None, kind: str) -> Alarm:
+def _of_score(model: nn.Module, runs: ModelRuns, groups: Groups, threshold: float | None, kind: str) -> Alarm:
     """One number for each row: an alarm beyond the normal rows' range, on the side of the anomalous ones."""
     normal, anomalous = (runs(rows).double().flatten().cpu() for rows in (groups.normal, groups.anomalous))
     upper, lower = (torch.quantile(normal, q) for q in (QUANTILE, 1 - QUANTILE))
@@ -245,7 +251,7 @@ def _is_probability(normal: Tensor, anomalous: Tensor) -> bool:
     return bool((both >= 0).all() and (both <= 1).all() and normal.median() < 0.5 < anomalous.median())
 
 
-def _of_classes(model: nn.Module, runs: Runs, flat: Tensor, groups: Groups, normal_class: int | None) -> Alarm:
+def _of_classes(model: nn.Module, runs: ModelRuns, flat: Tensor, groups: Groups, normal_class: int | None) -> Alarm:
     count = flat.shape[1]
     own = int(torch.bincount(flat.argmax(1), minlength=count).argmax()) if normal_class is None else normal_class
     if not 0 <= own < count:

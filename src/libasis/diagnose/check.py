@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def check(
     normal: Any,
     anomalous: Any,
     columns: Sequence[str] | None = None,
-    metric: Any = None,
+    metric: str | Callable[..., Any] | None = None,
     *,
     threshold: float | None = None,
     normal_class: int | None = None,
@@ -68,11 +68,11 @@ def check(
 
 def checked(model: nn.Module, groups: Groups, alarm: Alarm) -> list[Plain]:
     """The same of groups that were read, as findings."""
-    found = [*groups.findings, *_order(model, groups), *_apart(groups, alarm), *_rows(groups)]
+    found = [*groups.findings, *_order(model, groups), *_apart(model, groups, alarm), *_rows(groups)]
     return [*found, *_columns(groups), *_time(groups)] if not groups.image else found
 
 
-def _apart(groups: Groups, alarm: Alarm) -> list[Plain]:
+def _apart(model: nn.Module, groups: Groups, alarm: Alarm) -> list[Plain]:
     """Whether the alarm tells the groups apart, and whether it would with standardised rows."""
     if alarm.threshold is None:
         return []
@@ -80,7 +80,8 @@ def _apart(groups: Groups, alarm: Alarm) -> list[Plain]:
     if fault - calm >= 2 * BAD - 1:
         return []
     if alarm.kind == "class" and not groups.image:
-        scaled_calm, scaled = _rates(standardised(groups), alarm)
+        rows = standardised(groups)
+        scaled_calm, scaled = _rates(rows, alarm_of(model, rows, "class", None, None))
         if scaled - scaled_calm >= 2 * GOOD - 1:
             return [finding("scale", fault=fault, calm=calm, scaled=scaled, scaled_calm=scaled_calm)]
     return [finding("chance", fault=fault, calm=calm)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,30 +10,32 @@ from torch import Tensor, nn
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..errors import OptionError
-from ..numerics import Estimate
+from ..errors import LibasisError, OptionError, first_line
+from ..numerics import Estimate, benjamini
 from ..provenance import versions
 from ..types import Plain
 from . import baselines
 from .alarm import alarm_of
 from .check import checked
-from .effects import Effects, Tested, tested
+from .effects import SURE, Effects, Tested
 from .exchange import Exchange
+from .features import feature_rows, features_tested, recommended
 from .groups import Groups, of_units, read_groups
 from .ranking import importances, shares, stability
 from .result import Diagnosis
 from .sentences import finding, say
 from .sets import SetTest, sets_tested
-from .units import LONG, benjamini_hochberg, blocks, differ, means
+from .units import LONG, blocks, differ, means
 
 MOST = 128
 """Inputs that are tested; of more those by which the groups differ most, and those that the model uses most."""
 DELTA = 0.05
 """The smallest change of an alarm rate that is of interest, where none is given."""
+READABLE = 16
+"""Inputs, the first ones, that a feature can be said to read."""
 CARRIES = 0.1
 """Inputs with less of the first one's importance belong to no set."""
 _OWN = ("normal", "anomalous", "normal_std", "anomalous_std")
-SURE = ("supported", "supported, below delta")
 
 
 @typed
@@ -44,8 +46,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     anomalous: Any,
     sites: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
-    units: Any = None,
-    metric: Any = None,
+    units: Iterable[Any] | None = None,
+    metric: str | Callable[..., Any] | None = None,
     seed: int = 0,
     *,
     threshold: float | None = None,
@@ -69,7 +71,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         normal: rows of the normal group: an array, tensor or DataFrame ``[n, columns]``, or batches. In the order of
             time, where they are from one.
         anomalous: rows of the other group.
-        sites: where inside the model features are tested too; see `libasis.scan` for a choice.
+        sites: where inside the model features are tested too; by default where `libasis.scan` recommends, nowhere for
+            an empty list.
         columns: the names of the columns.
         units: what each row belongs to (a run, a device): a pair of lists, of the normal and of the anomalous rows; or
             one list for all rows, normal ones first. Without it rows that depend on those before them are taken in
@@ -86,6 +89,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         ModelStateError: the model is in training mode.
         OptionError: an option does not go with the data.
     """
+    sites = None if sites is None else [str(name) for name in sites]
     groups = read_groups(model, normal, anomalous, columns)
     alarm = alarm_of(model, groups, metric, threshold, normal_class)
     rates = alarm.threshold is not None
@@ -106,7 +110,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     share = shares(effects, inputs, seed)
     value = importances(effects, found, share)
     stable = stability(effects, found, share, seed)
-    verdicts = tested(effects, found, delta)
+    verdicts = effects.tested(found, delta)
     order = sorted(range(len(inputs)), key=lambda k: (verdicts[k].verdict not in SURE, -value[k]))
     differences = _differences(effects)
     rows = [
@@ -116,22 +120,23 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             "importance": float(value[k]),
             "stability": float(stable[k]),
             **differences[inputs[k]],
-            **_reason(verdicts[k]),
+            **verdicts[k].reason(),
         }
         for k in order
     ]
     left = [i for i in range(len(groups.names)) if i not in set(inputs)]
     rows += [_untested(groups.names[i], effects, differences[i]) for i in left]
-    carry = [k for k in np.argsort(-value, kind="stable") if value[k] >= CARRIES * max(value.max(), 0)]
-    sets = sets_tested(effects, {inputs[k]: verdicts[k] for k in carry}, delta)
+    carry = [k for k in np.argsort(-value, kind="stable") if value[k] >= CARRIES * max(value.max(), 1e-12)]
+    sets = sets_tested(effects, {inputs[k]: verdicts[k] for k in carry}, delta) if carry else []
     ranked = [inputs[k] for k in order] + left
     findings = checked(model, groups, alarm)
     findings += [finding("left", inputs=len(groups.names), left=len(left))] if left else []
     findings += [finding("stretch")] if effects.units is None else []
+    features = _inside(effects, sites, ranked[:READABLE], delta, findings)
     return Diagnosis(
         rows,
         [_set_row(groups.names, effects, one) for one in sets],
-        [],
+        features,
         _plain_rows(groups.names, ranked, plain),
         findings,
         {
@@ -153,6 +158,20 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             "versions": versions(),
         },
     )
+
+
+def _inside(
+    effects: Effects, sites: list[str] | None, inputs: Sequence[int], delta: float | None, findings: list[Plain]
+) -> list[Plain]:
+    """Rows of features; where none were asked for and the model cannot be cut, a finding says why there are none."""
+    try:
+        names = recommended(effects) if sites is None else sites
+        return feature_rows(effects, features_tested(effects, names, inputs, delta)) if names else []
+    except LibasisError as error:
+        if sites is not None:
+            raise
+        findings.append(finding("inside", reason=first_line(error)))
+        return []
 
 
 def _screened(plain: dict[str, np.ndarray | None]) -> list[int]:
@@ -179,6 +198,7 @@ def _row(name: str, effects: Effects, one: Tested) -> Plain:
         "p": one.p,
         "p_specific": one.p_specific,
         "n": estimate.n,
+        "n_needed": one.needed,
         "units": estimate.units,
         "collateral": float(effect.normal.mean()),
         "alone": effect.alone,
@@ -192,12 +212,6 @@ def _values(groups: Groups, own: Tensor) -> Plain:
     return {**{key: float(rows.mean()) for key, rows in both.items()}, **deviations}
 
 
-def _reason(one: Tested) -> Plain:
-    """What made the verdict, as a sentence and as its kind."""
-    units = one.effect.estimate.units
-    return {"why": say(one.why, units=units) if one.why else "", "why_kind": one.why}
-
-
 def _end(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
@@ -209,6 +223,7 @@ def _untested(name: str, effects: Effects, difference: Plain) -> Plain:
     empty = dict.fromkeys(("after", "low", "high", "effect", "p", "p_specific"))
     rest: Plain = {
         "n": 0,
+        "n_needed": None,
         "units": 0,
         "collateral": None,
         "alone": None,
@@ -242,7 +257,7 @@ def _set_row(names: Sequence[str], effects: Effects, one: SetTest) -> Plain:
         "contrast_low": None if contrast is None else _end(contrast.low),
         "contrast_high": None if contrast is None else _end(contrast.high),
         "confirmed": one.confirmed,
-        **_reason(one.tested),
+        **one.tested.reason(),
     }
 
 
@@ -260,7 +275,7 @@ def _differences(effects: Effects) -> list[Plain]:
             own = effects.units or tuple(blocks(len(rows), rows, factor=LONG) for rows in (one, two))
             both.append(differ(means(one, own[0]), means(two, own[1])))
         ps.append(min(1.0, 2 * min(both)))
-    return [{"difference": gap, "q": q} for gap, q in zip(gaps, benjamini_hochberg(ps), strict=True)]
+    return [{"difference": gap, "q": q} for gap, q in zip(gaps, benjamini(ps), strict=True)]
 
 
 def _plain_rows(names: Sequence[str], ranked: Sequence[int], plain: dict[str, np.ndarray | None]) -> list[Plain]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from ..numerics import Estimate, holm, paired
+from ..numerics import Estimate, paired, rank_p
+from ..numerics.estimates import LEAST
+from ..types import Plain
+from ..verify import Claimed, OneKind, decide
 from .exchange import Exchange, evenly
+from .sentences import say
 from .units import blocks, coded, differ, means
 
 CONTROLS, CONTROL_ROWS = 999, 32
@@ -18,10 +22,11 @@ CONTROLS, CONTROL_ROWS = 999, 32
 FEWEST = 3
 """Values of which random directions are other directions at all."""
 LEVEL = 0.05
+SURE = ("supported", "supported, below delta")
 
 
 @dataclass(frozen=True, eq=False)
-class Effect:
+class Restored:
     """Some inputs set to normal.
 
     Attributes:
@@ -51,26 +56,25 @@ class Effect:
         """The change on anomalous rows."""
         return paired(self.after - self.before, self.units)
 
-    def on(self, rows: np.ndarray) -> Effect:
+    def on(self, rows: np.ndarray) -> Restored:
         """The same on some of the anomalous rows only, a mask ``[n]``."""
         parts = {key: getattr(self, key)[rows] for key in ("before", "after", "typical", "scores", "units")}
         return replace(self, **parts)
 
     @cached_property
-    def p(self) -> float:
-        """Of no effect, whichever stands in, and of no more effect than on normal rows: the largest of the three."""
-        change = self.after - self.before
-        beyond = differ(means(change, self.units), means(self.normal, self.normal_units))
-        return max(self.estimate.p, paired(self.typical - self.before, self.units).p, beyond)
+    def beyond(self) -> float:
+        """The p-value of no more effect than on normal rows."""
+        return differ(means(self.after - self.before, self.units), means(self.normal, self.normal_units))
 
-    @property
-    def lowers(self) -> bool:
-        """Whether the alarm falls, whichever stands in."""
-        return self.estimate.value < 0 and float((self.typical - self.before).mean()) < 0
+    def claim(self, delta: float | None, specific: float | None = None, untested: str | None = None) -> Claimed:
+        """That it lowers the alarm, with both kinds of normal values.
 
-    def collateral(self, seed: int = 0) -> Estimate:
-        """The change on normal rows."""
-        return paired(self.normal, self.normal_units, seed=seed)
+        The p-value of doing no more than random directions is joined with that of doing no more than on normal rows.
+        """
+        beside, units = max(self.beyond, specific or 0.0), self.units.tolist()
+        changes = (self.after - self.before, self.typical - self.before)
+        kinds = [OneKind.of(change, units, "decrease", delta=delta, p_specific=beside) for change in changes]
+        return Claimed("decrease", delta, kinds, untested)
 
 
 class Effects:
@@ -88,16 +92,16 @@ class Effects:
         self.size = 1.0
         if alarm.threshold is None:
             self.size = abs(float(self.base.mean() - self.normal_base.mean())) or 1.0
-        self._known: dict[tuple[int, ...], Effect] = {}
+        self._known: dict[tuple[int, ...], Restored] = {}
 
-    def of(self, inputs: Sequence[int]) -> Effect:
+    def of(self, inputs: Sequence[int]) -> Restored:
         """The effect of setting these to normal."""
         key = tuple(sorted(inputs))
         if key not in self._known:
             self._known[key] = self._measure(key)
         return self._known[key]
 
-    def _measure(self, key: tuple[int, ...]) -> Effect:
+    def _measure(self, key: tuple[int, ...]) -> Restored:
         change, alarms = self.exchange, self.exchange.alarm.alarms
         scores = [change.scores(rows, 0) for rows in change.matched(key, 0)]
         after, score = (torch.stack(one).mean(0).numpy() for one in ([alarms(s) for s in scores], scores))
@@ -105,12 +109,12 @@ class Effects:
         calm = torch.stack([change.scores(rows, 1) for rows in change.matched(key, 1)])
         moved = (alarms(calm).mean(0) - self.normal_before).numpy()
         alone = float(alarms(change.scores(change.given(key), 1)).mean())
-        if self.units is None:
-            units = blocks(len(score), self.base.numpy(), score - self.base.numpy())
-            normal_units = blocks(len(moved), self.normal_base.numpy(), (calm.mean(0) - self.normal_base).numpy())
-        else:
-            units, normal_units = self.units
-        return Effect(key, self.before.numpy(), after, typical, score, moved, units, normal_units, alone)
+        units, normal_units = self.units_of(score, calm.mean(0).numpy())
+        return Restored(key, self.before.numpy(), after, typical, score, moved, units, normal_units, alone)
+
+    def tested(self, found: Sequence[Restored], delta: float | None) -> list[Tested]:
+        """The verdicts on inputs, or sets of them, that are tested together."""
+        return tested(found, delta, [lambda one=one: self.specific(one, len(found)) for one in found])
 
     def within(self, end: float) -> float | None:
         """The end of an interval of a change, within what an alarm rate can change; None for none."""
@@ -119,7 +123,14 @@ class Effects:
         before = float(self.before.mean())
         return end if self.exchange.alarm.threshold is None else min(1 - before, max(-before, end))
 
-    def specific(self, effect: Effect, tests: int) -> float | None:
+    def units_of(self, score: np.ndarray, calm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The units of both groups' rows, given or by how the score and its change go on in time."""
+        if self.units is not None:
+            return self.units[0], self.units[1]
+        base, rest = self.base.numpy(), self.normal_base.numpy()
+        return blocks(len(score), base, score - base), blocks(len(calm), rest, calm - rest)
+
+    def specific(self, effect: Restored, tests: int) -> float | None:
         """The p-value of the inputs doing no more than edits of the same size in random directions; None of few values.
 
         The rank of the score that the edit leaves, on some rows, among those that random directions of the standardised
@@ -136,25 +147,7 @@ class Effects:
         usual = float(self.normal_base.median())
         drawn = change.random(at, sizes, count).clamp(min=usual).mean(1)
         reached = change.scores(edited, 0, at).clamp(min=usual).mean()
-        return (int((drawn <= reached).sum()) + 1) / (count + 1)
-
-
-def verdict(estimate: Estimate, p: float, delta: float | None, narrow: Estimate) -> str:
-    """The word for an effect that is claimed to lower the alarm.
-
-    Args:
-        estimate: the effect, with its 95% interval.
-        p: the larger of both nulls' p-values, corrected.
-        delta: the smallest effect of interest, or None.
-        narrow: the effect with its 90% interval.
-    """
-    if p <= LEVEL and np.isfinite(estimate.low):
-        if estimate.value < 0:
-            return "supported" if delta is None or estimate.high < -delta else "supported, below delta"
-        return "opposite"
-    if delta is not None and -delta < narrow.low and narrow.high < delta:
-        return "no effect above delta"
-    return "undecided"
+        return rank_p(-float(reached), -drawn.numpy())[0]
 
 
 @dataclass(frozen=True)
@@ -167,42 +160,55 @@ class Tested:
         p: the larger of both nulls' p-values, corrected for all that were tested with it.
         p_specific: of doing no more than random directions; None where it was not asked or cannot be.
         why: the kind of sentence that says what made the verdict; empty where the word says all.
+        needed: how many units would decide, or None.
     """
 
-    effect: Effect
+    effect: Restored
     verdict: str
     p: float
     p_specific: float | None
     why: str
+    needed: int | None
+
+    def reason(self) -> Plain:
+        """What made the verdict, as a sentence and as its kind."""
+        units = self.effect.estimate.units
+        return {"why": say(self.why, units=units) if self.why else "", "why_kind": self.why}
 
 
-def tested(effects: Effects, found: Sequence[Effect], delta: float | None) -> list[Tested]:
-    """The verdicts on effects that are tested together (Holm)."""
-    specific: list[float | None] = [None] * len(found)
-    raw = [one.p for one in found]
+def tested(
+    found: Sequence[Restored], delta: float | None, specific: Sequence[Callable[[], float | None]]
+) -> list[Tested]:
+    """The verdicts on effects that are tested together (Holm).
+
+    Args:
+        found: the effects.
+        delta: the smallest change of interest, or None.
+        specific: of each, what measures its p-value beside random directions; asked only where it can matter.
+    """
+    ranks: list[float | None] = [None] * len(found)
+    claims = [one.claim(delta) for one in found]
     for i, one in enumerate(found):
-        if one.lowers and one.p <= LEVEL:
-            specific[i] = effects.specific(one, len(found))
-            raw[i] = max(one.p, specific[i] or 1.0)
-    out = []
-    for one, p, rank in zip(found, holm(raw), specific, strict=True):
-        narrow = paired(one.after - one.before, one.units, confidence=0.9)
-        word = verdict(one.estimate, p, delta, narrow)
-        out.append(Tested(one, word, p, rank, _why(one, word, rank)))
-    return out
+        if claims[i].p <= LEVEL:
+            ranks[i] = specific[i]()
+            untested = "why_narrow" if ranks[i] is None else None
+            claims[i] = one.claim(delta, ranks[i], untested)
+    decided = decide(claims, LEVEL)
+    rows = zip(found, claims, decided, ranks, strict=True)
+    return [Tested(one, v.word, v.p, rank, _why(one, claim, v.word, rank), v.needed) for one, claim, v, rank in rows]
 
 
-def _why(one: Effect, word: str, specific: float | None) -> str:
-    if word in ("supported", "supported, below delta", "no effect above delta", "opposite"):
+def _why(one: Restored, claim: Claimed, word: str, specific: float | None) -> str:
+    if word != "undecided":
         return ""
     if not np.any(one.after - one.before) and not np.any(one.typical - one.before):
         return "why_none"
-    if one.estimate.units < 5:
+    if one.estimate.units < LEAST:
         return "why_units"
-    if one.lowers and one.p <= LEVEL and specific is None:
-        return "why_narrow"
+    if claim.untested is not None:
+        return claim.untested
     if specific is not None and specific > LEVEL:
         return "why_unspecific"
-    if not one.lowers:
+    if any(kind.effect.value >= 0 for kind in claim.kinds):
         return "why_two"
     return "why_chance"

@@ -78,9 +78,9 @@ class Exchange:
             out.append(edited)
         return out
 
-    def nearest(self, at: Tensor, count: int) -> Tensor:
-        """The normal rows that are most alike to some anomalous rows in all inputs, ``[rows, count]``."""
-        return self._apart[0][at].topk(count, 1, largest=False).indices
+    def nearest(self, group: int, count: int) -> Tensor:
+        """The other normal rows that are most alike to each row of a group in all inputs, ``[rows, count]``."""
+        return self._apart[group].topk(min(count, len(self.normal) - group), 1, largest=False).indices
 
     def typical(self, inputs: Sequence[int], group: int) -> Tensor:
         """Rows of a group with the inputs at the normal group's mean."""

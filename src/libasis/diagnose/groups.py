@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import FileBatches, check_reiterable, first_inputs, read_batches, structure_of_example
+from ..data.batches import check_dense
 from ..errors import BatchError, OptionError, did_you_mean, short
 from ..types import Plain
 from .sentences import finding
@@ -69,6 +70,7 @@ def read_groups(model: nn.Module, normal: Any, anomalous: Any, columns: Sequence
         BatchError: a group is empty, not numeric, not finite, or of another shape than the other.
         OptionError: names that are not there, or not as many as columns.
     """
+    columns = None if columns is None else [str(name) for name in columns]
     one, two = _read(model, normal, "normal", columns), _read(model, anomalous, "anomalous", columns)
     findings = []
     if one.names and two.names and one.names != two.names:
@@ -140,6 +142,9 @@ def _tensor(given: Tensor | np.ndarray, which: str) -> Tensor:
         if given.dtype.kind not in "fiub":
             raise BatchError(f"{which} is an array of {given.dtype}, not of numbers; turn text into numbers first.")
         given = torch.from_numpy(np.ascontiguousarray(given))
+    if given.is_complex():
+        raise BatchError(f"{which} holds complex numbers; give real ones.")
+    check_dense(given, which)
     return given.detach().cpu().double()
 
 
@@ -153,8 +158,13 @@ def _of_batches(model: nn.Module, given: Any, which: str) -> tuple[Tensor, Tenso
         raise BatchError(f"{which} has {structure} for inputs; a diagnosis needs one tensor, with a row each sample.")
     batches = list(read_batches(given, structure))
     targets = [batch.targets for batch in batches]
-    known = all(isinstance(target, Tensor) for target in targets)
-    return torch.cat([b.args[0].detach().cpu().double() for b in batches]), torch.cat(targets) if known else None
+    rows = torch.cat([_tensor(batch.args[0], which) for batch in batches])
+    if not all(isinstance(target, Tensor) and target.ndim for target in targets):
+        return rows, None
+    known = torch.cat(targets)
+    if len(known) != len(rows):
+        raise BatchError(f"{which} has {len(known)} targets for {len(rows)} samples; give one for each.")
+    return rows, known
 
 
 def _check_finite(rows: Tensor, names: Sequence[str] | None, which: str) -> None:
@@ -239,4 +249,8 @@ def of_units(units: Any, groups: Groups) -> tuple[list[Any], list[Any]] | None:
 
 
 def _listed(units: Iterable[Any]) -> list[Any]:
-    return units.tolist() if isinstance(units, np.ndarray | Tensor) else list(units)
+    try:
+        return units.tolist() if isinstance(units, np.ndarray | Tensor) else list(units)
+    except (RuntimeError, NotImplementedError, TypeError, KeyError):
+        kind = type(units).__name__
+        raise OptionError(f"units is of type {kind}, of which no list can be made; give one id for each row.") from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .effects import Effect, Effects
+from .effects import Effects, Restored
 from .exchange import evenly
 
 ROWS, ORDERS, DONORS, RUNS = 96, 40, 3, 300_000
@@ -26,7 +26,7 @@ def shares(effects: Effects, inputs: Sequence[int], seed: int) -> np.ndarray:
     change = effects.exchange
     at = evenly(len(change.rows), ROWS)
     rows, rng = change.rows[at], np.random.default_rng(seed)
-    near = change.nearest(at, min(DONORS, len(change.normal)))
+    near = change.nearest(0, DONORS)[at]
     orders = max(4, min(ORDERS, RUNS // (len(rows) * (len(inputs) + 1))))
     rest = [i for i in range(len(change.groups.parts)) if i not in set(inputs)]
     total = np.zeros((len(inputs), len(rows)))
@@ -47,7 +47,7 @@ def shares(effects: Effects, inputs: Sequence[int], seed: int) -> np.ndarray:
     return total
 
 
-def importances(effects: Effects, found: Sequence[Effect], share: np.ndarray) -> np.ndarray:
+def importances(effects: Effects, found: Sequence[Restored], share: np.ndarray) -> np.ndarray:
     """What inputs are ranked by, ``[inputs]``.
 
     How much of the alarm goes when the input alone is set to normal, and how much comes when it alone is as in the
@@ -57,7 +57,7 @@ def importances(effects: Effects, found: Sequence[Effect], share: np.ndarray) ->
     return (gone + _come(effects, found)) / effects.size + WEIGHT * share.mean(1)
 
 
-def stability(effects: Effects, found: Sequence[Effect], share: np.ndarray, seed: int, top: int = 3) -> np.ndarray:
+def stability(effects: Effects, found: Sequence[Restored], share: np.ndarray, seed: int, top: int = 3) -> np.ndarray:
     """By input the share of resamples of the anomalous units in which it is among the first three, ``[inputs]``."""
     rng = np.random.default_rng(seed)
     at = evenly(len(effects.exchange.rows), ROWS).numpy()
@@ -75,5 +75,5 @@ def stability(effects: Effects, found: Sequence[Effect], share: np.ndarray, seed
     return hits / RESAMPLES
 
 
-def _come(effects: Effects, found: Sequence[Effect]) -> np.ndarray:
+def _come(effects: Effects, found: Sequence[Restored]) -> np.ndarray:
     return np.array([one.alone - float(effects.normal_before.mean()) for one in found])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from ..numerics import Estimate, paired
-from .effects import Effect, Effects, Tested, tested
+from .effects import Effects, Restored, Tested
 
 PAIRED, CANDIDATES, MOST = 3, 8, 6
 """Inputs of which all pairs are tried, inputs that a larger set can take, and how many it can have."""
@@ -43,9 +43,9 @@ def sets_tested(effects: Effects, singles: Mapping[int, Tested], delta: float | 
     chosen_on = np.isin(first.units, names[::2]) if confirmed else np.ones(len(first.units), bool)
     tested_on = ~chosen_on if confirmed else chosen_on
     sets = _chosen(effects, ranked, chosen_on)
-    found = tested(effects, [effects.of(one).on(tested_on) for one in sets], delta)
+    found = effects.tested([effects.of(one).on(tested_on) for one in sets], delta)
     if not confirmed:
-        found = [Tested(t.effect, "undecided", t.p, t.p_specific, "why_same_rows") for t in found]
+        found = [replace(one, verdict="undecided", why="why_same_rows") for one in found]
     alone = [SetTest(singles[i], None, True) for i in ranked[:PAIRED]]
     return [*alone, *(SetTest(t, _contrast(effects, t.effect, tested_on), confirmed) for t in found)]
 
@@ -71,7 +71,7 @@ def _score(effects: Effects, inputs: Sequence[int], rows: np.ndarray) -> float:
     return float(effects.of(inputs).scores[rows].mean())
 
 
-def _contrast(effects: Effects, effect: Effect, rows: np.ndarray) -> Estimate | None:
+def _contrast(effects: Effects, effect: Restored, rows: np.ndarray) -> Estimate | None:
     """What two inputs do together beyond the sum of what each does alone."""
     if len(effect.inputs) != 2:
         return None

@@ -66,13 +66,3 @@ def differ(a: np.ndarray, b: np.ndarray) -> float:
         return 1.0 if gap <= 1e-9 * size else 2 / math.comb(len(a) + len(b), len(a))
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
     return two_sided_t(gap / math.sqrt(va + vb), freedom)
-
-
-def benjamini_hochberg(p: Sequence[float]) -> list[float]:
-    """q-values: the false discovery rate at which each would be found, in the order given."""
-    order = np.argsort(p)[::-1]
-    found, least, n = np.ones(len(order)), 1.0, len(order)
-    for rank, i in enumerate(order):
-        least = min(least, p[i] * n / (n - rank))
-        found[i] = least
-    return found.tolist()

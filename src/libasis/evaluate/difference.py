@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..ambient import neutral
 from ..arguments import typed
@@ -43,6 +44,9 @@ class GraphDiff(Stored, kind="diff"):
             features), and ``unmatched_a``, ``unmatched_b``: the share of each graph's strength at features that have
             no match.
         info: how it was made.
+        coordinates: one row per coordinate whose mean differs, of sites with the same coordinates in both: ``site``,
+            ``coordinate``, its means ``a`` and ``b`` on the data of each fit, and ``difference`` in standard deviations
+            of A's; of each site the largest ones first.
     """
 
     features: list[Plain]
@@ -51,6 +55,7 @@ class GraphDiff(Stored, kind="diff"):
     edges: list[Plain]
     sections: list[Plain]
     info: Plain = field(default_factory=dict)
+    coordinates: list[Plain] = field(default_factory=list)
 
     def rows(self) -> list[Plain]:
         """The edges that differ, the largest differences first."""
@@ -99,6 +104,7 @@ def diff(
     tolerance: float = 0.05,
     threshold: float = 0.01,
     factor: float = 2.0,
+    columns: Sequence[str] | None = None,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
 ) -> GraphDiff:
@@ -124,6 +130,7 @@ def diff(
         tolerance: importances that differ by less than this share are nearly equal.
         threshold: share of a feature's input from which an edge counts as there.
         factor: ratio of strengths from which an edge counts as changed.
+        columns: names of the coordinates of the first site: of the inputs' columns, where it holds these.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations of each model kept
             between passes.
@@ -133,6 +140,11 @@ def diff(
         BatchError: the batches are empty, one-shot or of the wrong structure.
     """
     _check(a, b, traced, batches, (least, tolerance, threshold, factor))
+    if columns is not None and len(columns) != a.basis.sites[0].d:
+        raise OptionError(
+            f"columns has {len(columns)} names, but the first site {a.sites[0]!r} has {a.basis.sites[0].d} "
+            "coordinates; name all of them."
+        )
     sites = list(zip(a.basis, b.basis, strict=True))
     pair = traced if isinstance(traced, tuple) else None if traced is None else (traced, traced)
     records, parts = None, 0
@@ -176,7 +188,26 @@ def diff(
             "labels_b": {key: label.label for key, label in b.labels.items()},
             "versions": versions(),
         },
+        list(_moved(sites, columns)),
     )
+
+
+def _moved(sites: Sequence[tuple[SiteBasis, SiteBasis]], columns: Sequence[str] | None) -> Iterator[Plain]:
+    """The coordinates of each site whose mean differs most, the largest differences first.
+
+    The standard deviation of a coordinate is what A's features, which are uncorrelated, leave of it.
+    """
+    for number, (one, other) in enumerate(sites):
+        if one.d != other.d:
+            continue
+        spread = (one.variances.clamp(min=0)[:, None] * one.C_pinv**2).sum(0).sqrt()
+        gap = other.mean - one.mean
+        size = torch.where(spread > SAME * one.mean.abs(), gap / spread, torch.zeros_like(gap))
+        names = columns if number == 0 and columns is not None else [str(c) for c in range(one.d)]
+        for c in size.abs().argsort(descending=True, stable=True)[:MOVED].tolist():
+            if size[c]:
+                means = {"a": float(one.mean[c]), "b": float(other.mean[c])}
+                yield {"site": one.name, "coordinate": names[c], **means, "difference": float(size[c])}
 
 
 def _records(pair: tuple[Traced, Traced], batches: Any, memory: int, progress: bool | None) -> tuple[Records, Records]:
@@ -189,6 +220,12 @@ def _records(pair: tuple[Traced, Traced], batches: Any, memory: int, progress: b
 
     one = of(pair[0])
     return one, one if pair[1] is pair[0] else of(pair[1])
+
+
+MOVED = 10
+"""Coordinates of a site that are listed."""
+SAME = 1e-9
+"""A coordinate that varies by less than this part of its size is constant."""
 
 
 def _check(a: InteractionGraph, b: InteractionGraph, traced: Any, batches: Any, numbers: Sequence[Any]) -> None:

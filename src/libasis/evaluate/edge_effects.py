@@ -35,6 +35,8 @@ from ..types import Activations, Matrix, Plain, Vector
 from .calibration import EdgeEffects, calibrate
 
 KINDS = ("mean", "resample")
+MOST = 10_000
+"""Sources, edges to test and random directions of a section."""
 
 Edge = tuple[int, int]
 """Numbers of the source and of the target feature."""
@@ -99,6 +101,7 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
     """
     measured = parse_metric(metric)
     check_memory(memory)
+    to = tuple(to)
     _check(strongest, sources, controls, to)
     model = check_fits(traced, graph.basis)
     tested = _tested(graph, edges, strongest)
@@ -110,7 +113,7 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
     ]
     known.learn(asked)
     jobs = [
-        _SectionRuns(graph, l, chosen[l], tested[l], known, tuple(to), controls, measured, seed, memory)
+        _SectionRuns(graph, l, chosen[l], tested[l], known, to, controls, measured, seed, memory)
         for l in range(len(graph.edges))
     ]
     measure_all(records, jobs, "edges by intervention")
@@ -134,15 +137,15 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
     calibration = [
         row
         for l, pair in enumerate(zip(strengths, squares, strict=True))
-        for row in calibrate(f"{graph.sites[l]} → {graph.sites[l + 1]}", *pair, tuple(to), Bootstrap(500, seed=seed))
+        for row in calibrate(f"{graph.sites[l]} → {graph.sites[l + 1]}", *pair, to, Bootstrap(500, seed=seed))
     ]
-    return EdgeEffects(rows, calibration, chosen, strengths, squares, tuple(to), graph.sites, measured.name, info)
+    return EdgeEffects(rows, calibration, chosen, strengths, squares, to, graph.sites, measured.name, info)
 
 
 def _check(strongest: int, sources: int, controls: int, to: Sequence[str]) -> None:
     for name, value, least in (("strongest", strongest, 0), ("sources", sources, 1), ("controls", controls, 1)):
-        if value < least:
-            raise OptionError(f"{name} is {value}; give a whole number of at least {least}.")
+        if not least <= value <= MOST:
+            raise OptionError(f"{name} is {value}; give a whole number from {least} to {MOST:,}.")
     if not to or len(set(to)) < len(to) or not set(to) <= {*KINDS, "zero"}:
         raise OptionError(f'to is {list(to)}; give some of "mean", "resample" and "zero", none twice.')
 
@@ -279,13 +282,13 @@ class _SectionRuns(Accumulator["_SectionRuns"]):
         if not self.count:
             raise BatchError(f"No position counts at {self.source.name!r}; give a mask that leaves some.")
         _, table = self.samples.table()
-        counts, changes = table[:, 0], table[:, 2:].T.view(4, len(self.to), len(self.edges), -1)
+        counts, changes = table[:, 0], table[:, 2:].T.reshape(4, len(self.to), len(self.edges), len(table))
         scale = len(counts) / self.count
         scored = torch.where(counts > 0, counts, torch.nan)
         for e, (i, j) in enumerate(self.edges):
             for kind, name in enumerate(self.to):
                 square, signed = (paired(changes[c, kind, e] * scale, units) for c in (0, 1))
-                path, whole = (paired(changes[c, kind, e] / scored, units) for c in (2, 3))
+                path = paired(changes[2, kind, e] / scored, units)
                 random = self.squares[[n for n, r in enumerate(self.runs) if r.source is None and r.kind == kind], j]
                 random = random / self.count
                 beyond = int((random >= square.value * (1 - 1e-12)).sum())
@@ -302,7 +305,7 @@ class _SectionRuns(Accumulator["_SectionRuns"]):
                     "p_signed": signed.p,
                     **_three("path", path),
                     "p_path": path.p,
-                    **_three("whole", whole),
+                    "whole": float((changes[3, kind, e] / scored).nanmean()),
                     "n": square.n,
                     "units": square.units,
                 }

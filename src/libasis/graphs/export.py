@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError, optional
-from ..files import check_file, write_text
+from ..files import check_file, csv_mark, write_csv, write_text
 from ..provenance import versions
 from .graph import InteractionGraph
 
@@ -20,7 +18,7 @@ PROMPT = ("Average", " over", " the", " data")
 """Stands where attribution graphs have the prompt; viewers drop a feature that occurs at most of the tokens."""
 EDGE_COLUMNS = ("section", "source", "target", "strength", "signed", "source_label", "target_label")
 NODE_COLUMNS = ("id", "site", "column", "index", "importance", "variance", "label", "note", "module")
-EDGES, NODES = (",".join(columns) + "\r\n" for columns in (EDGE_COLUMNS, NODE_COLUMNS))
+EDGES, NODES = csv_mark(EDGE_COLUMNS), csv_mark(NODE_COLUMNS)
 MARKS = {
     "csv": EDGES,
     "graphml": "<!-- libasis -->",
@@ -28,12 +26,10 @@ MARKS = {
     "attribution": '{"metadata": {"info": {"generator": {"name": "libasis"',
 }
 """By format, what stands at the beginning of the files written here, by which they are known again."""
-FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
-"""How texts begin that a spreadsheet takes for a formula; it takes the wide characters for one too."""
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_csv(graph: InteractionGraph, path: str | Path, min_strength: float) -> Path:
+def write_tables(graph: InteractionGraph, path: str | Path, min_strength: float) -> Path:
     """See `InteractionGraph.to_csv`."""
     path = Path(path)
     check_export(path, "csv")
@@ -43,9 +39,9 @@ def write_csv(graph: InteractionGraph, path: str | Path, min_strength: float) ->
         for row in graph.rows(min_strength=min_strength)
     )
     if path.suffix.lower() == ".csv":
-        return write_text(path, _csv(EDGE_COLUMNS, edges), EDGES)
-    write_text(path / "features.csv", _csv(NODE_COLUMNS, (node.values() for node in graph.nodes())), NODES)
-    write_text(path / "edges.csv", _csv(EDGE_COLUMNS, edges), EDGES)
+        return write_csv(path, EDGE_COLUMNS, edges)
+    write_csv(path / "features.csv", NODE_COLUMNS, (node.values() for node in graph.nodes()))
+    write_csv(path / "edges.csv", EDGE_COLUMNS, edges)
     return path
 
 
@@ -63,19 +59,6 @@ def check_export(path: str | Path, kind: str) -> None:
         raise StoreError(f"{path} is a symbolic link; give the folder that it leads to.")
     check_file(path / "features.csv", NODES)
     check_file(path / "edges.csv", EDGES)
-
-
-def _csv(heads: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out)  # lines end as RFC 4180 says: with another ending a lone "\r" in a text is not quoted
-    writer.writerow(heads)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """The value; a text that a spreadsheet would compute gets an apostrophe in front of it."""
-    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def write_graphml(graph: InteractionGraph, path: str | Path, min_strength: float) -> Path:

@@ -191,9 +191,9 @@ class InteractionGraph(Stored, kind="graph"):
 
     def to_csv(self, path: str | Path, *, min_strength: float = 0.0) -> Path:
         """Write tables: a file that ends in .csv gets the edges, a folder ``edges.csv`` and ``features.csv``."""
-        from .export import write_csv
+        from .export import write_tables
 
-        return write_csv(self, path, min_strength)
+        return write_tables(self, path, min_strength)
 
     def to_graphml(self, path: str | Path, *, min_strength: float = 0.0) -> Path:
         """Write GraphML, for Gephi, Cytoscape and others; needs the extra ``libasis[graph]``."""

@@ -184,7 +184,7 @@ class ClosedEffects:
         slopes, y, chis, looks = None, [], [], []
         for x, weight in points:
             u, inverse = (x, None) if norm is None else norm(x)
-            chi = None if norm is None else u @ self.C_pinv.T * (norm.along(inverse) / u.shape[-1])
+            chi = None if norm is None or inverse is None else u @ self.C_pinv.T * (norm.along(inverse) / u.shape[-1])
             if self.heads is not None:
                 a = amounts if inverse is None else amounts * inverse
                 looks.append((weight, self.heads.look(u, values, normed=norm is not None), a, chi))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -45,9 +47,20 @@ class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
         self._closed: tuple[Anatomy, ClosedEffects] | None = None
 
     @property
+    def nbytes(self) -> int:
+        """Of its sums."""
+        return 16 * self.parts * len(range(self.target.k)[self.outputs]) * self.source.k
+
+    @property
     def rule(self) -> str:
         """How effects were computed, in words."""
         return "derivatives" if self.derived else "closed form"
+
+    def emptied(self) -> Self:
+        """See `Sums`; what was learned of the batches before decides how the next is rounded, so it is forgotten."""
+        found = super().emptied()
+        found._closed = None
+        return found
 
     def finish(self) -> list[tuple[Matrix, Matrix]]:
         """Squared and signed edges ``[outputs, k_in]`` of each part; the sums are given up for them."""

@@ -12,7 +12,7 @@ from ..basis import Basis, check_fits
 from ..cut import Traced
 from ..errors import ON_TRACE, renamed
 from ..graphs.graph import InteractionGraph
-from ..measure import DEFAULT_MEMORY, Records, check_memory, measure_all
+from ..measure import DEFAULT_MEMORY, Records, check_memory, expect, measure_all
 from ..provenance import versions
 from .edge_sums import EdgeSums
 from .effects import GradientPath
@@ -124,6 +124,7 @@ def measured_sections(  # noqa: PLR0913 - what is measured, and how
         parts: of the data: batch i is in part i modulo their number.
     """
     found: list[Strongest] = []
+    expect(len(plan))
     for number, jobs in enumerate(plan, 1):
         label = "interactions" if len(plan) == 1 else f"interactions, pass {number} of {len(plan)}"
         sums = [EdgeSums(basis, l, outputs, path, memory, parts) for l, outputs in jobs]

@@ -45,7 +45,7 @@ def contributions(  # noqa: PLR0913 - keyword options of the public face
     samples: Samples = None,
     baseline: Any = "mean",
     position: int | None = None,
-    n_steps: int = 8,
+    n_steps: int = 16,
     show: Show | None = None,
     seed: int = 0,
     progress: bool | None = None,
@@ -129,7 +129,7 @@ class _Origins:
                 )
             self.words = f"the {baseline}" if baseline == "mean" else "zero"
         elif isinstance(baseline, Integral) and not isinstance(baseline, bool):
-            baseline = int(baseline)
+            baseline = min(int(baseline), 2**63 - 1)
             self.words = f"sample {baseline}"
             self.donors = measure(group.records, Donors([site], seed, only=[baseline], room=1), "baseline")
             if not len(self.donors):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import check_fields
 from ..basis import Basis, check_fits
 from ..cards.contents import Contents, Naming
 from ..cut import Record, Traced
@@ -44,6 +45,10 @@ class Show(Naming):
 
     outputs: Sequence[str] | None = None
     standardiser: Any = field(default=None)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        super().__post_init__()
 
     def scale(self, width: int) -> tuple[Tensor, Tensor] | None:
         """Mean and scale of each column ``[width]``, where they are known.
@@ -103,7 +108,7 @@ class Inquiry:
         chosen = None
         if samples is not None:
             listed = [int(n) for n in (samples if isinstance(samples, Sequence) else [samples])]
-            if not listed or min(listed) < 0 or len(set(listed)) < len(listed):
+            if not listed or min(listed) < 0 or max(listed) >= 2**63 or len(set(listed)) < len(listed):
                 raise OptionError(f"samples is {short(samples)}; give numbers of samples from 0, none of them twice.")
             chosen = torch.tensor(sorted(listed), dtype=torch.int64)
         model = check_fits(traced, basis)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,6 +49,7 @@ class Inputs(Accumulator["Inputs"]):
     """
 
     sums = ("mean", "first")
+    whole = True
 
     def __init__(self, show: Show, patch: int | None) -> None:
         self.show, self.patch = show, patch
@@ -155,7 +155,10 @@ class Inputs(Accumulator["Inputs"]):
         Raises:
             OptionError: it is a fraction among whole numbers.
         """
-        if fill is not None and not (math.isfinite(fill) and (x.is_floating_point() or float(fill).is_integer())):
+        if fill is None:
+            return
+        limits = torch.finfo(x.dtype) if x.is_floating_point() else torch.iinfo(x.dtype)
+        if not limits.min <= fill <= limits.max or not (x.is_floating_point() or float(fill).is_integer()):
             raise OptionError(f"fill is {fill}; give a finite number, of inputs of whole numbers a whole one, or None.")
 
 

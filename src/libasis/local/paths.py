@@ -19,6 +19,8 @@ from .points import Points
 
 MISS = 0.01
 """Contributions may miss the change by this part of it."""
+AIM = 0.002
+"""Where they miss more, nodes are added until they miss no more than this."""
 CANCEL = 0.01
 """Where contributions cancel, the change counts as no smaller than this part of their sizes summed."""
 HALVINGS = 12
@@ -91,13 +93,14 @@ def add_up(
         nodes.index_add_(0, path, torch.full_like(path, n_steps))
         return _Pieces(path, low, high, at_low, at_high, parts(path, mean) * (high - low)[:, None])
 
-    found = [made(every, zero, one, first, last)]
-    for _ in range(HALVINGS):
+    found, missed = [made(every, zero, one, first, last)], torch.ones(count, dtype=torch.bool, device=device)
+    for turn in range(HALVINGS):
         all_ = _joined(found)
         off, scale = _missing(all_, first, last, size, start.dtype)
         worst = torch.zeros(count, dtype=torch.float64, device=device).scatter_reduce(0, all_.path, off.abs(), "amax")
         summed = torch.zeros_like(worst).index_add(0, all_.path, off)
-        halve = (summed.abs() > MISS * scale)[all_.path] & (off.abs() >= worst[all_.path] / 4)
+        missed &= summed.abs() > (AIM if turn else MISS) * scale
+        halve = missed[all_.path] & (off.abs() >= worst[all_.path] / 4)
         if not halve.any():
             break
         kept, old = _taken(all_, ~halve), _taken(all_, halve)

@@ -182,8 +182,8 @@ class Flipping:
             if further is None or torch.equal(further, change):
                 break
             change = further
-            longer = torch.minimum(torch.maximum(change * 1.1, self.down), self.up)
-            found = self._nearest(longer[None])
+            longer = torch.stack([change * (1 + 1e-6), change * 1.1])
+            found = self._nearest(torch.minimum(torch.maximum(longer, self.down), self.up))
             if found is None:
                 if best is not None:
                     break

@@ -27,6 +27,8 @@ from .inputs import Inputs, Part
 from .results import InputSensitivity
 from .target import Output, Target
 
+DRAWS = 1000
+"""Of the noise at most."""
 FEATURES = 8
 """So many features, the most important ones, where none are named."""
 
@@ -89,20 +91,24 @@ def sensitivity(  # noqa: PLR0913 - keyword options of the public face
     group = Inquiry.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
     place = group.site(site)
     chosen = _features(group.basis[place], features)
-    if not (noise > 0 and math.isfinite(noise)) or draws < 1:
-        raise OptionError(f"noise is {noise!r} and draws {draws}; give a size above 0 and a number from 1.")
+    noise, fill = float(noise), None if fill is None else float(fill)
+    if not (noise > 0 and math.isfinite(noise)) or not 1 <= draws <= DRAWS:
+        raise OptionError(
+            f"noise is {noise!r} and draws {draws}; give a finite size above 0 and a number from 1 to {DRAWS:,}."
+        )
     target = Target.of(output, group.basis, position, -1)
     data = group.records if observed is None else Records.of(traced, observed, 1, progress=progress)
     inputs = measure(data, Inputs(show or Show(), patch), "inputs")
     job = _Measuring(traced, group.basis, inputs, target, place, chosen, noise, draws, fill, seed, memory)
     shown, found = Shown(show or Show()), []
     words = target.words
-    for record, rows in group.batches("sensitivity"):
-        inputs.check(inputs.of(record.batch), fill)
-        shown.add(record, rows, job.answers(record, rows, shown))
-        found += job.batch(record, rows)
-        if target.metric is None and target.site is None:
-            words = target.told(outputs_of(record.output).shape[-1], shown.output)
+    with torch.no_grad():
+        for record, rows in group.batches("sensitivity"):
+            inputs.check(inputs.of(record.batch), fill)
+            shown.add(record, rows, job.answers(record, rows, shown))
+            found += job.batch(record, rows)
+            if target.metric is None and target.site is None:
+                words = target.told(outputs_of(record.output).shape[-1], shown.output)
     return job.result(found, group, shown, words)
 
 
@@ -245,10 +251,9 @@ class _Measuring:
 
     def _run(self, record: Record, x: Tensor, which: Tensor | None) -> tuple[Matrix, Tensor]:
         """The quantities with another input, and what the derivative is taken by."""
-        with torch.no_grad():
-            changed = self.traced.record(self.inputs.with_input(record.batch, x))
-            begin = x.to(changed.activations[0]) if self.inputs.floating else changed.activations[0]
-            return self._numbers(changed, changed.activations, changed.output, which), begin.double()
+        changed = self.traced.record(self.inputs.with_input(record.batch, x))
+        begin = x.to(changed.activations[0]) if self.inputs.floating else changed.activations[0]
+        return self._numbers(changed, changed.activations, changed.output, which), begin.double()
 
     def _noisy(  # noqa: PLR0913 - all of one batch
         self, record: Record, x: Tensor, J: Tensor, start: Tensor, base: Matrix, which: Tensor | None, draw: int
@@ -259,11 +264,10 @@ class _Measuring:
             found, begin = self._run(record, self.inputs.noisy(x, self.noise, numbers, key), which)
         else:
             begin = self.inputs.noisy(record.activations[0], self.noise, numbers, key)
-            with torch.no_grad():
-                activations = [begin]
-                for context in record.contexts:
-                    activations.append(context(activations[-1]))
-                found = self._numbers(record, activations, record.tail(activations[-1]), which)
+            activations = [begin]
+            for context in record.contexts:
+                activations.append(context(activations[-1]))
+            found = self._numbers(record, activations, record.tail(activations[-1]), which)
         said = torch.einsum("mb...,b...->bm", *_flat(J, begin.double() - start))
         return torch.stack([found - base, said]).cpu()
 

@@ -4,6 +4,7 @@ from .accumulator import Accumulator
 from .checkpoints import checkpoints
 from .driver import measure, measure_all
 from .processes import distributed, is_first, speaks, started
+from .progress import expect, listening
 from .records import DEFAULT_MEMORY, Records, check_memory, keep, shares
 from .shards import shared
 
@@ -14,8 +15,10 @@ __all__ = [
     "check_memory",
     "checkpoints",
     "distributed",
+    "expect",
     "is_first",
     "keep",
+    "listening",
     "measure",
     "measure_all",
     "shared",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from ..cut import Record
 from ..numerics import Sums
@@ -18,7 +18,12 @@ class Accumulator(Sums, abc.ABC, Generic[Result]):
     other batches, ``state`` writes down what was seen so far and ``load`` goes on from it, ``finish`` gives the result.
     Where the data are cut, and in which order parts are merged, changes the result by rounding only. One that has to
     see the data again says so by ``another_round``.
+
+    Attributes:
+        whole: it must see all batches itself: its passes are neither shared among processes nor kept in checkpoints.
     """
+
+    whole: ClassVar[bool] = False
 
     @abc.abstractmethod
     def add(self, record: Record) -> None:

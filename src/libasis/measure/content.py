@@ -17,7 +17,7 @@ from ..cut import Chain, Traced
 from ..provenance import versions
 from .records import Records
 
-BESIDE = {"batches", "groups", "progress", "spill", "tokenizer", "vocabulary"}
+BESIDE = {"batches", "confirm", "groups", "progress", "spill", "tokenizer", "vocabulary"}
 """Arguments that decide no sum, or that are known by the samples of each pass."""
 
 

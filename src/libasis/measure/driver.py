@@ -27,7 +27,7 @@ def measure_all(records: Records, accumulators: list[Any], label: str) -> None:
     """Add all batches to several accumulators in the same passes; each is asked for its result by whoever made it."""
     waiting, sharing = accumulators, Sharing.now()
     while waiting:
-        if sharing is not None and sharing.can(records):
+        if sharing is not None and not any(one.whole for one in waiting) and sharing.can(records):
             sharing.one_pass(records, waiting, label)
         else:
             for record in records.stream(label=label):

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import hashlib
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from tqdm import tqdm
 
 from ..arguments import typed
 from ..cut import Record, Traced
@@ -30,6 +28,7 @@ from ..files import scratch
 from ..types import Plain
 from .allocator import reuse_freed_memory
 from .processes import Team
+from .progress import watched
 from .sizes import Sizes, input_bytes, nbytes
 
 _log = logging.getLogger("libasis")
@@ -163,16 +162,13 @@ class Records:
         total: int | None = None
         with contextlib.suppress(Exception):  # a loader of an IterableDataset has no length, though it has __len__
             total = len(self.batches if some is None else some)  # pyright: ignore
-        disable = silent(self.progress)
+        which: Iterable[Record]
         if self._holds(some):
             kept = self._kept.records or {}
             which = kept.values() if some is None else [kept[i] for i in some]
-            yield from tqdm(which, desc=label, disable=disable, leave=False, unit="batch")
         else:
-            with tqdm(total=total, desc=label, disable=disable, leave=False, unit="batch") as bar:
-                for record in self._run(some):
-                    yield record
-                    bar.update()
+            which = self._run(some)
+        yield from watched(which, total, label, self.progress)
 
     def _holds(self, some: Sequence[int] | None) -> bool:
         kept, sizes = self._kept.records, self._kept.sizes
@@ -401,11 +397,6 @@ def _temporary(spill: str | Path) -> TemporaryDirectory[str]:
         return scratch(spill)
     except OSError as error:
         raise OptionError(f"spill is {str(spill)!r}, which cannot be written to: {error.strerror}.") from error
-
-
-def silent(progress: bool | None) -> bool | None:
-    """What tqdm takes as ``disable``; None shows a bar on a terminal only."""
-    return sys.stderr is None or (None if progress is None else not progress)
 
 
 def shares(memory: int | str, traced: Traced) -> tuple[int, int]:

@@ -7,6 +7,7 @@ up in checkpoints; in the end all have it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +20,9 @@ from ..errors import BatchError, LibasisError, ProcessError
 from .checkpoints import Checkpoints, call_now
 from .checkpoints import current as current_checkpoints
 from .processes import Team, team
+from .progress import resumed
 from .records import Records
+from .sizes import nbytes
 from .wire import loaded, states_of
 
 FEW, MANY, EACH = 8, 256, 8
@@ -88,79 +91,141 @@ class Sharing:
             ProcessError: a process has ended, does not answer, or was given something else.
         """
         sizes = records.unknown_sizes()
-        sums = [*sums, sizes] if sizes else sums
-        shards, data, device = Shards.of(records.count), records.order, records.device
-        key = call_now().next(label, data)
-        book = self.book if key is not None and self.team.first else None
-        done, states = (book and book.find(key or "", device)) or (0, [])
-        states, facts = self.team.share(states, device, done=done, label=label, data=data)
-        wrong = _differs(facts, label, data)
-        done = facts["done"]
-        if states:
-            loaded(sums, states)
-        if done < len(shards):
-            with torch.no_grad():
-                self._go(records, sums, shards, done, label, wrong, book, key or "")
-            self._agree(sums, device)
-        elif wrong:
-            raise wrong
-        if book is not None and done < len(shards):
-            book.keep(key or "", len(shards), states_of(sums), finished=True)
+        key = call_now().next(label, records.order) if self.book else None
+        every = [*sums, sizes] if sizes else [*sums]
+        one = _Pass(self.team, self.book if key else None, key or "", records, every, label)
+        with torch.no_grad():
+            one.run()
         if sizes is not None:
             records.learn(sizes)
 
-    def _go(  # noqa: PLR0913 - one pass
-        self,
-        records: Records,
-        sums: Sequence[Any],
-        shards: Shards,
-        done: int,
-        label: str,
-        wrong: LibasisError | None,
-        book: Checkpoints | None,
-        key: str,
+
+class _Pass:
+    """One pass that is shared, or kept in checkpoints.
+
+    Attributes:
+        book: of the first process; None in the others.
+        sums: what all batches are added to.
+        done: shards that a checkpoint had.
+    """
+
+    def __init__(  # noqa: PLR0913 - all that makes a pass
+        self, team: Team, book: Checkpoints | None, key: str, records: Records, sums: list[Any], label: str
     ) -> None:
-        size, rank = self.team.size, self.team.rank
-        mine = range(rank + -(-max(done - rank, 0) // size) * size, len(shards), size)
-        stream = records.stream(label=label, some=[n for s in mine for n in shards.numbers(s)])
-        for start in range(done - done % size, len(shards), size):
-            parts = list(sums) if start + rank == 0 else [one.emptied() for one in sums]
-            try:
-                if wrong:
-                    raise wrong
-                if start + rank >= done:
-                    _add(parts, islice(stream, len(shards.numbers(start + rank))))
-                if start + size >= len(shards):
-                    _add((), stream)  # to its end: the data are complete
-            except BaseException as error:
-                if not self.team.first:
-                    self.team.give([], error)
-                raise
-            self._fold(sums, parts, range(max(start, done), min(start + size, len(shards))), start, records.device)
-            if book is not None and book.due and start + size < len(shards):
-                book.keep(key, start + size, states_of(sums), finished=False)
+        self.team, self.key, self.records, self.sums, self.label = team, key, records, sums, label
+        self.book = book if team.first else None
+        self.shards = Shards.of(records.count)
+        self.done = 0
 
-    def _fold(self, sums: Sequence[Any], parts: Sequence[Any], which: range, start: int, device: Any) -> None:
-        """Add the shards ``which`` in their order, in the first process."""
-        if not self.team.first:
-            self.team.give(states_of(parts) if start + self.team.rank in which else [])
+    def run(self) -> None:
+        """See `Sharing.one_pass`."""
+        device, data = self.records.device, self.records.order
+        found = self.book.find(self.key, device) if self.book else (0, [])
+        states, facts = self.team.share(found[1], device, done=found[0], label=self.label, data=data)
+        self.done = facts["done"]
+        if states:
+            loaded(self.sums, states)
+        if self.done:
+            resumed(self.label, min(self.done * self.shards.each, self.shards.batches), self.shards.batches)
+        wrong = _differs(facts, self.label, data)
+        if self.done == len(self.shards):
+            if wrong:
+                raise wrong
             return
-        for rank in range(self.team.size):
-            found = parts
-            if rank:
-                states = self.team.take(rank, device)
-                found = [one.emptied() for one in sums] if states else []
-                for one, state in zip(found, states, strict=True):
-                    one.load(state)
-            if start + rank in which and start + rank:
-                for total, part in zip(sums, found, strict=True):
-                    total.merge(part)
-
-    def _agree(self, sums: Sequence[Any], device: torch.device | None) -> None:
+        try:
+            if wrong:
+                raise wrong
+            self._by_sum() if self._whole_sums() else self._by_shard()
+        except BaseException as error:
+            if not (self.team.first or isinstance(error, ProcessError) and error is not wrong):
+                self.team.give([], error)
+            raise
         if self.team.size > 1:
-            states, _ = self.team.share(states_of(sums) if self.team.first else (), device)
+            states, _ = self.team.share(states_of(self.sums) if self.team.first else (), device)
             if not self.team.first:
-                loaded(sums, states)
+                loaded(self.sums, states)
+        self._keep(len(self.shards))
+
+    def _keep(self, done: int) -> None:
+        """Keep what the first process has of so many shards."""
+        if self.book is not None and (done == len(self.shards) or self.book.due):
+            self.book.keep(self.key, done, states_of(self.sums), finished=done == len(self.shards))
+
+    def _stream(self, shards: Sequence[int]) -> Iterator[Record]:
+        return self.records.stream(label=self.label, some=[n for s in shards for n in self.shards.numbers(s)])
+
+    def _add(self, sums: Sequence[Any], shard: int, stream: Iterator[Record]) -> list[Any]:
+        """The sums of a shard; those of the first are the sums themselves. After the last the stream is at its end."""
+        parts = list(sums) if shard == 0 else [one.emptied() for one in sums]
+        for record in islice(stream, len(self.shards.numbers(shard))):
+            for part in parts:
+                part.add(record)
+        for part in parts:
+            part.settle()
+        return parts
+
+    def _by_shard(self) -> None:
+        """Each process makes every so many-th shard."""
+        size, rank = self.team.size, self.team.rank
+        mine = [s for s in range(rank, len(self.shards), size) if s >= self.done]
+        stream = self._stream(mine)
+        for start in range(self.done - self.done % size, len(self.shards), size):
+            parts = self._add(self.sums, start + rank, stream) if start + rank in mine else []
+            if start + size >= len(self.shards):
+                deque(stream, 0)  # its end: the data are complete
+            if self.team.first:
+                self._fold(parts, start)
+                self._keep(min(start + size, len(self.shards) - 1))
+            else:
+                self.team.give(states_of(parts))
+
+    def _fold(self, parts: Sequence[Any], start: int) -> None:
+        """Add shards in their order: that of this process, and what the others give."""
+        for rank in range(self.team.size):
+            if rank:
+                states = self.team.take(rank, self.records.device)
+                parts = [one.emptied() for one in self.sums] if states else []
+                for one, state in zip(parts, states, strict=True):
+                    one.load(state)
+            if start + rank:
+                _merge(self.sums, parts)
+
+    def _whole_sums(self) -> bool:
+        """Whether each process should make some of the sums, of all batches: where less is sent than is computed on."""
+        size = self.team.size
+        sent = sum(getattr(one, "nbytes", 0) for one in self.sums)
+        return 1 < size <= len(self.sums) and sent > self.shards.each * nbytes(self.records.first())
+
+    def _by_sum(self) -> None:
+        """Each process makes every so many-th of the sums, of all shards."""
+        size, rank = self.team.size, self.team.rank
+        mine = self.sums[rank::size]
+        stream = self._stream(range(self.done, len(self.shards)))
+        for shard in range(self.done, len(self.shards)):
+            parts = self._add(mine, shard, stream)
+            if shard:
+                _merge(mine, parts)
+            last = shard + 1 == len(self.shards)
+            if last:
+                deque(stream, 0)
+            if not self.team.first:
+                self.team.give([])  # or what went wrong
+            for other in range(1, size) if self.team.first else ():
+                self.team.take(other, None)
+            if not (self.team.share(due=last or (self.book is not None and self.book.due))[1]["due"]):
+                continue
+            if not self.team.first:
+                self.team.give(states_of(mine))
+                continue
+            for other in range(1, size):
+                loaded(self.sums[other::size], self.team.take(other, self.records.device))
+            if not last:
+                self._keep(shard + 1)
+
+
+def _merge(sums: Sequence[Any], parts: Sequence[Any]) -> None:
+    for total, part in zip(sums, parts, strict=False):  # no parts of a shard that there is not
+        total.merge(part)
 
 
 def shared() -> bool:
@@ -179,11 +244,3 @@ def _differs(facts: dict[str, Any], label: str, data: str) -> LibasisError | Non
             "DistributedSampler): libasis shares them out."
         )
     return None
-
-
-def _add(parts: Sequence[Any], records: Iterator[Record]) -> None:
-    for record in records:
-        for part in parts:
-            part.add(record)
-    for part in parts:
-        part.settle()

@@ -3,7 +3,7 @@
 from .blocks import Blocks, clamp, even, slices
 from .donated import shared_error
 from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
-from .estimates import Estimate, paired
+from .estimates import Estimate, paired, paired_sums
 from .independence import hsic
 from .moments import StreamingMoments, add_gram, mirrored
 from .quadrature import gauss_legendre
@@ -45,6 +45,7 @@ __all__ = [
     "mirrored",
     "normal_quantile",
     "paired",
+    "paired_sums",
     "ratio",
     "rank_p",
     "shared_error",

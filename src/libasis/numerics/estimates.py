@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -96,13 +96,22 @@ def paired(
     values, codes = _read(differences, units)
     known = ~np.isnan(values)
     values, codes, missing = values[known], codes[known], int((~known).sum())
-    data = _Units.of(values, codes)
+    found = _estimate(_Units.of(values, codes), bootstrap, missing)
+    return replace(found, method=f"{found.method}, samples taken as independent") if units is None else found
+
+
+def paired_sums(
+    sums: np.ndarray, sizes: np.ndarray, *, confidence: float = 0.95, seed: int = 0, replicates: int = 2000
+) -> Estimate:
+    """The same of the summed differences of each unit ``[G]`` and their number, above 0: the mean over all of them."""
+    order = np.lexsort((sizes, sums))
+    return _estimate(_Units.turned(sums[order], sizes[order]), Bootstrap(replicates, confidence, seed), 0)
+
+
+def _estimate(data: _Units, bootstrap: Bootstrap, missing: int) -> Estimate:
     low, high, method, warning = _interval(data, bootstrap)
-    if units is None:
-        method += ", samples taken as independent"
-    return Estimate(
-        data.mean, low, high, sign_flips(data.sums, seed), len(values), data.count, missing, confidence, method, warning
-    )
+    p, n = sign_flips(data.sums, bootstrap.seed), int(data.sizes.sum())
+    return Estimate(data.mean, low, high, p, n, data.count, missing, bootstrap.confidence, method, warning)
 
 
 def _read(
@@ -140,7 +149,11 @@ class _Units:
     def of(cls, values: np.ndarray, codes: np.ndarray) -> _Units:
         order = np.argsort(values, kind="stable")
         _, codes = np.unique(codes[order], return_inverse=True)
-        sums, sizes = np.bincount(codes, values[order]), np.bincount(codes).astype(np.float64)
+        return cls.turned(np.bincount(codes, values[order]), np.bincount(codes).astype(np.float64))
+
+    @classmethod
+    def turned(cls, sums: np.ndarray, sizes: np.ndarray) -> _Units:
+        """In that order."""
         rising = cls(*_ordered(sums, sums, sizes))
         skew = -1 if rising.count and (rising.rest**3).sum() < 0 else 1
         return cls(*_ordered(skew * rising.rest, rising.sums, rising.sizes)) if rising.count else rising

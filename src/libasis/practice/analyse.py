@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..arguments import typed
-from ..errors import LibasisError, OptionError, optional
+from ..errors import LibasisError, OptionError, optional, short
 from ..provenance import versions
-from .arms import Arms, Wanted, read_arms
+from .arms import Arms, Wanted, columns_of, read_arms
 from .compare import Difference, difference, enough, exactly
 from .design import ABDesign
 from .metrics import ABMetric, Metrics, check_roles, read_metrics
@@ -61,7 +61,7 @@ def ab_analyse(  # noqa: PLR0913 - keyword options of the public face
         before: the control group: a file (.csv, .tsv, .parquet), a DataFrame or a dict of columns, a row a unit (or a
             visit, with ``unit``); or all of it, with ``arm``.
         after: the group with the change, of the same time. None with ``arm``.
-        success: the metric, or metrics, that should get better; that of the design by default.
+        success: the metric, or metrics, that should get better; by default that of the design, or the only column.
         guardrails: metrics with a margin that must not get worse by more.
         delta: the smallest effect of interest of a single success, where it has no effect of its own.
         arm: the column that says the group.
@@ -84,8 +84,10 @@ def ab_analyse(  # noqa: PLR0913 - keyword options of the public face
     """
     optional("statsmodels", "practice", "The analysis of an A/B test")
     kinds = {role: [one.metric for one in design.metrics if one.role == role] if design else [] for role in ROLES}
+    if success is None and design is None:
+        success = _only(before, {arm, unit, time, covariate, *(one.name for one in read_metrics(guardrails, ""))})
     wins = read_metrics(kinds["success"] if success is None else success, "success")
-    guards = read_metrics(guardrails or kinds["guardrail"], "guardrails")
+    guards = read_metrics(guardrails, "guardrails") or tuple(kinds["guardrail"])
     wins, guards = _with(wins, covariate, delta), _with(guards, covariate, None)
     check_roles(wins, guards, delta=False)
     split: float = _either(share, design.share if design else None, 0.5)
@@ -117,12 +119,23 @@ ROLES = ("success", "guardrail")
 UNSEEN = "without a time column it cannot be seen whether both groups ran at the same time"
 
 
+def _only(source: Any, others: set[str | None]) -> str:
+    """The one column that is left to be the metric."""
+    left = [name for name in columns_of(source) if name not in others]
+    if len(left) != 1:
+        raise OptionError(
+            "success is not given; name the one metric that decides, of "
+            f"{', '.join(map(short, left[:12])) or 'no columns'}."
+        )
+    return left[0]
+
+
 def _either(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
 def _with(metrics: Sequence[ABMetric], covariate: str | None, delta: float | None) -> tuple[ABMetric, ...]:
-    if delta is not None and (len(metrics) != 1 or not delta > 0):
+    if delta is not None and (len(metrics) != 1 or not 0 < delta < math.inf):
         raise OptionError(f"delta is {delta:g} for {len(metrics)} metrics of success; give each its effect, above 0.")
     return tuple(
         replace(one, covariate=one.covariate or covariate, effect=one.effect if one.effect is not None else delta)
@@ -248,7 +261,7 @@ class _Test:
         found = float(now.units)
         for _ in range(30):  # how wide an interval is depends on the units that are looked for
             most = max(ends(level, found) + beta[0], ends(min(2 * level, 0.5), found) + beta[1])
-            found = now.units * (most * now.error / limit) ** 2
+            found = max(1.0, now.units * (most * now.error / limit) ** 2)
         return math.ceil(found)
 
     def verdict(self, rows: Sequence[MetricOutcome], units: int) -> str:

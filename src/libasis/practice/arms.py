@@ -14,11 +14,11 @@ from ..data import column_names, read_columns
 from ..errors import OptionError, did_you_mean, short
 from .metrics import ABMetric
 
-CONTROL = ("control", "a", "0", "off", "before", "baseline", "old", "対照")
+CONTROL = ("control", "a", "0", "false", "off", "before", "baseline", "old", "対照")
 BOTH = 0.01
 """Share of the units that may be in both groups; they are left out."""
 SECONDS = 1e8
-"""Numbers from which times are seconds since 1970."""
+"""Numbers from which times are seconds since 1970; a thousand times as large they are milliseconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +147,19 @@ def read_arms(before: Any, after: Any, metrics: Sequence[ABMetric], wanted: Want
     return found if codes is None else _in_one(found)
 
 
+def columns_of(source: Any) -> list[str]:
+    """Names of the columns of a file, a DataFrame or a dict.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    return column_names(Path(source)) if isinstance(source, (str, Path)) else list(as_table(source))
+
+
 def _read(source: Any, metrics: Sequence[ABMetric], wanted: Wanted) -> dict[str, np.ndarray]:
     file = isinstance(source, (str, Path))
     table = {} if file else as_table(source)
-    known = column_names(Path(source)) if file else list(table)
+    known = columns_of(source)
     numbers = [part for one in metrics for part in (*parts_of(one, known), one.covariate) if part is not None]
     texts = [name for name in (wanted.arm, wanted.unit, wanted.time) if name is not None]
     numbers = [name for name in dict.fromkeys(numbers) if name not in texts]
@@ -203,9 +212,10 @@ def _days(times: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
         numbers = times.astype(np.float64)
         if not np.isfinite(numbers).all():
             raise OptionError(f"The column {short(name)} has times that are not finite; repair these rows.")
-        dates = np.floor(numbers / 86400) if np.abs(numbers).max() > SECONDS else np.floor(numbers)
-        if np.abs(numbers).max() > SECONDS:
-            dates = dates.astype("datetime64[D]")
+        size = np.abs(numbers).max()
+        dates = np.floor(numbers)
+        if size > SECONDS:
+            dates = np.floor(numbers / 86400 / (1000 if size > 1000 * SECONDS else 1)).astype("datetime64[D]")
     except ValueError:
         try:
             dates = np.array(

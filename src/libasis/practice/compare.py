@@ -42,7 +42,7 @@ class Difference:
 
     def always(self, planned: float, alpha: float) -> tuple[float, float]:
         """The interval that holds at every look."""
-        half = wider(self.units, planned, alpha) * self.error
+        half = wider(self.units, planned, alpha) * self.error if self.error > 0 else math.inf
         return self.effect - half, self.effect + half
 
 
@@ -62,6 +62,8 @@ def difference(groups: Sequence[np.ndarray], rate: bool, alpha: float) -> Differ
     error = math.sqrt(zero.var(ddof=1) / len(zero) + one.var(ddof=1) / len(one))
     if rate:
         counts = int(one.sum()), len(one), int(zero.sum()), len(zero)
+        shares = [((hits + 1) / (n + 2), n + 2) for hits, n in (counts[:2], counts[2:])]  # no share is surely 0 or 1
+        error = math.sqrt(sum(share * (1 - share) / n for share, n in shares))
         low, high = confint_proportions_2indep(*counts, method="newcomb", alpha=alpha)
         varies = 0 < counts[0] + counts[2] < counts[1] + counts[3]
         with np.errstate(divide="ignore", invalid="ignore"):  # of the ratio, which is not asked for
@@ -72,8 +74,7 @@ def difference(groups: Sequence[np.ndarray], rate: bool, alpha: float) -> Differ
         low, high = compared.tconfint_diff(alpha=alpha, usevar="unequal")
         p = compared.ttest_ind(usevar="unequal")[1]
     else:
-        low = high = treatment - control
-        p = 1.0 if low == 0 else 0.0
+        low, high, p = -math.inf, math.inf, 1.0  # nothing varies, so that nothing is known of how it could
     p = max(float(p), sys.float_info.min)
     return Difference(control, treatment, treatment - control, error, float(low), float(high), p, len(zero) + len(one))
 

@@ -16,6 +16,8 @@ from .metrics import ABMetric, Metrics, check_roles, read_metrics
 from .sequences import wider
 
 Analysis = Literal["fixed", "always-valid"]
+MANY, MOST = 1e6, 1e12
+"""Units in a group from which t is as the normal, and that nobody has."""
 LONG = 8
 """Weeks above which a test is called long."""
 
@@ -185,7 +187,7 @@ def ab_design(  # noqa: PLR0913 - keyword options of the public face
 
 
 def _planned(one: ABMetric, role: str, alpha: float, power: float, share: float) -> PlannedMetric:
-    from statsmodels.stats.power import TTestIndPower, normal_sample_size_one_tail
+    from statsmodels.stats.power import normal_sample_size_one_tail
 
     change = one.change("effect" if role == "success" else "margin") or 0.0
     if one.baseline is None and one.sd is None:
@@ -194,18 +196,32 @@ def _planned(one: ABMetric, role: str, alpha: float, power: float, share: float)
     less = (1 - one.correlation**2) * (1 + (one.per_unit - 1) * one.icc)
     if one.sd is not None:
         spread = one.sd * math.sqrt(less)
-        control = float(
-            TTestIndPower().solve_power(change / spread, alpha=alpha, power=power, ratio=ratio, alternative="two-sided")
-        )
+        control = _by_t(change / spread, alpha, power, ratio)
     else:
         low, high = _rates(one, role, change)
         pooled = (low + ratio * high) / (1 + ratio)
         null = math.sqrt(pooled * (1 - pooled) * (1 + 1 / ratio))
         apart = math.sqrt(low * (1 - low) + high * (1 - high) / ratio)
         control = less * float(normal_sample_size_one_tail(change, power, alpha / 2, null, apart))
+    if not control * max(1, ratio) < MOST:
+        raise OptionError(
+            f"{short_name(one)} would need {control:.1g} units for a change of {change:g}; give a larger one."
+        )
     z, beta = _normal(1 - alpha / 2), _normal(power)
     always = ((wider(1, 1, alpha) + beta) / (z + beta)) ** 2
     return PlannedMetric(one, role, change, alpha, power, math.ceil(control), math.ceil(control * ratio), always)
+
+
+def _by_t(size: float, alpha: float, power: float, ratio: float) -> float:
+    """Units in the control group by Student's t; 2 where that is plenty, and by the normal where they are very many."""
+    from statsmodels.stats.power import TTestIndPower
+
+    z = _normal(1 - alpha / 2) + _normal(power)
+    many = (1 + 1 / ratio) * (z / size) ** 2
+    if not 2 < many < MANY:
+        return max(many, 2.0)
+    found = TTestIndPower().solve_power(size, alpha=alpha, power=power, ratio=ratio, alternative="two-sided")
+    return float(found)
 
 
 def _rates(one: ABMetric, role: str, change: float) -> tuple[float, float]:

@@ -8,8 +8,8 @@ from typing import Any
 from ..causal import CausalEffect
 from ..diagnose import Diagnosis
 from ..errors import OptionError
-from ..store import Stored
 from ..types import Plain
+from ..verify import Verification
 from .outcome import ABOutcome
 from .sentences import line, percent, quantity
 
@@ -38,7 +38,7 @@ def findings_of(result: Any) -> list[Finding]:
         return [_of_effect(result)]
     if isinstance(result, ABOutcome):
         return _of_outcome(result)
-    if isinstance(result, Stored) and hasattr(result, "verdicts"):
+    if isinstance(result, Verification):
         return _of_verification(result)
     raise OptionError(
         f"A plan cannot be made of {getattr(result, 'stored_as', type(result).__name__)!r}; give a diagnosis, a "
@@ -68,11 +68,12 @@ def _of_row(row: Plain, name: str, rates: bool, kind: str) -> Finding:
     show = percent if rates else quantity
     blanks = {key: show(round(row[key], 12)) for key in ("before", "after")}
     if not rates:
-        return Finding(row["verdict"], line("find_score", input=name, **blanks), line("caveat_model"))
-    blanks["calm"] = percent(round(row["collateral"], 12))
+        return Finding(row["verdict"], line("find_score", name=name, **blanks), line("caveat_model"))
+    change = round(row["collateral"], 12)
+    calm = line("calm_some", change=f"{'+' if change > 0 else ''}{percent(change)}") if change else line("calm_none")
     if kind == "find_input":
         blanks |= {key: quantity(row[key]) for key in ("normal", "anomalous")}
-    return Finding(row["verdict"], line(kind, input=name, **blanks), line("caveat_model"))
+    return Finding(row["verdict"], line(kind, name=name, calm=calm, **blanks), line("caveat_model"))
 
 
 def _of_effect(found: CausalEffect) -> Finding:
@@ -97,18 +98,14 @@ def _of_outcome(found: ABOutcome) -> list[Finding]:
     return out
 
 
-def _of_verification(found: Any) -> list[Finding]:
+def _of_verification(found: Verification) -> list[Finding]:
     """Of what `verify` gives: a row for each hypothesis."""
     out = []
     for row in found.rows():
-        name = str(row.get("name", row.get("hypothesis", "")))
-        verdict = str(row["verdict"])
-        numbers = {key: quantity(row.get(key)) for key in ("effect", "low", "high")}
-        units = row.get("units") or row.get("n") or 0
-        text = line("find_tested", name=name, verdict=verdict, n=f"{int(units):,}", **numbers)
-        out.append(Finding(verdict, text, line("caveat_units", units=f"{int(units):,}")))
-        if verdict == "undecided" and row.get("n_needed"):
-            out.append(
-                Finding(verdict, line("find_needed", name=name, n=f"{int(row['n_needed']):,}"), line("caveat_none"))
-            )
+        name, verdict, units = row["hypothesis"], row["verdict"], row["units"]
+        numbers = {key: quantity(row[key]) for key in ("effect", "low", "high")}
+        text = line("find_tested", name=name, verdict=verdict, n=f"{units:,}", **numbers)
+        out.append(Finding(verdict, text, line("caveat_units", units=f"{units:,}")))
+        if verdict == "undecided" and row["n_needed"]:
+            out.append(Finding(verdict, line("find_needed", name=name, n=f"{row['n_needed']:,}"), line("caveat_none")))
     return out

@@ -55,8 +55,8 @@ class ABMetric:
             if value is not None and not math.isfinite(value):
                 raise self._refusal(key, "give a finite number")
         for key in ("effect", "margin"):
-            if getattr(self, key) is not None and not self._amount(key) > 0:
-                raise self._refusal(key, "give a number above 0; in which direction is said by better")
+            if getattr(self, key) is not None and not 0 < self._amount(key) < math.inf:
+                raise self._refusal(key, "give a finite number above 0; in which direction is said by better")
 
     def _refusal(self, key: str, what: str) -> OptionError:
         return OptionError(f"{key} of the metric {short(self.name)} is {short(getattr(self, key))}; {what}.")

@@ -17,7 +17,7 @@ from ..types import Plain
 from .design import ABDesign
 from .findings import Finding, findings_of
 from .outcome import ABOutcome
-from .sentences import line, percent, said, words_of
+from .sentences import chance, line, said, words_of
 from .stages import STAGES, PlanStage, Rates, stages_of
 from .value import ValueEstimate, amount
 
@@ -34,7 +34,7 @@ class PracticePlan(Stored, kind="practice_plan"):
         found: what was found, as lines.
         stages: in their order.
         value: what it is worth, or None.
-        talking: points for a meeting: a line, and the line that it may not be said without.
+        talking: points for a meeting, as lines: each with what it may not be said without.
         info: rates and versions.
     """
 
@@ -42,7 +42,7 @@ class PracticePlan(Stored, kind="practice_plan"):
     found: list[Plain]
     stages: tuple[PlanStage, ...]
     value: ValueEstimate | None
-    talking: list[tuple[Plain, Plain]]
+    talking: list[Plain]
     info: Plain = field(default_factory=dict)
 
     def rows(self) -> list[Plain]:
@@ -69,12 +69,12 @@ class PracticePlan(Stored, kind="practice_plan"):
         ends = {"low80": net.range80[0], "high80": net.range80[1], "low95": net.range95[0], "high95": net.range95[1]}
         found = [
             line("value_net", median=amount(net.median) + unit, **{key: amount(end) for key, end in ends.items()}),
-            line("value_loss", loss=percent(net.loss)),
+            line("value_loss", loss=chance(net.loss)),
         ]
         if net.inputs and net.inputs[0].shape != "known":
             most = net.inputs[0]
             ends = {"at_low": amount(most.at_low) + unit, "at_high": amount(most.at_high) + unit}
-            found.append(line("value_most", name=most.name, **ends))
+            found.append(line("value_most", input=most.name, **ends))
         return found
 
     def text(self, lang: str = "en") -> str:
@@ -84,20 +84,17 @@ class PracticePlan(Stored, kind="practice_plan"):
             OptionError: the language is unknown.
         """
         words = words_of(lang)
-        out = [MARK, f"# {words['title']}", "", f"**{words['change']}**: {self.change or words['change_unnamed']}"]
+        out = [MARK, f"# {words['title']}", "", self._change(lang)]
         out += ["", f"## {words['found']}", "", *(f"- {said(one, lang)}" for one in self.found)]
         out += ["", f"## {words['stages']}"]
         for number, stage in enumerate(self.stages, 1):
-            out += ["", f"### {number}. {words[f'stage_{stage.key}']} ({words[f'status_{stage.status}']})", ""]
-            out += [f"- {words['owner']}: {stage.owner or words[f'owner_{stage.key}']}"]
-            out += [f"- {words['days']}: {duration(stage, lang)}"]
+            out += ["", f"### {stage.heading(number, lang)}", "", *(f"- {fact}" for fact in stage.facts(lang))]
             for key in ("decides", "numbers", "stops"):
                 lines = getattr(stage, key)
-                out += [f"- {words[key]}:", *(f"  - {said(one, lang)}" for one in lines)] if lines else []
+                out += [f"- {words[key]}", *(f"  - {said(one, lang)}" for one in lines)] if lines else []
         out += ["", f"## {words['value']}", "", *(f"- {said(one, lang)}" for one in self.value_lines())]
         out += ["", f"## {words['talking']}", ""]
-        for point, caveat in self.talking:
-            out += [f"- {said(point, lang)} {words['caveat']} {said(caveat, lang)}"]
+        out += [f"- {said(one, lang)}" for one in self.talking]
         return "\n".join(out) + "\n"
 
     def to_markdown(self, path: str | Path, lang: str = "en") -> Path:
@@ -114,26 +111,17 @@ class PracticePlan(Stored, kind="practice_plan"):
         return write_page(self, path, lang)
 
     def __repr__(self) -> str:
-        words = words_of("en")
-        rows = [
-            f"  {i}. {words[f'stage_{one.key}']}: {words[f'status_{one.status}']}, {duration(one, 'en')}"
-            for i, one in enumerate(self.stages, 1)
-        ]
-        return listed("\n".join([f"Plan: {self.change or words['change_unnamed']}", *self._found_in("en")]), rows)
+        rows = [f"  {one.heading(number, 'en')}" for number, one in enumerate(self.stages, 1)]
+        return listed("\n".join([self._change("en"), *(said(one, "en") for one in self.found)]), rows)
 
-    def _found_in(self, lang: str) -> list[str]:
-        return [said(one, lang) for one in self.found]
-
-
-def duration(stage: PlanStage, lang: str) -> str:
-    """How long a stage takes, in words."""
-    words = words_of(lang)
-    return words["days_unknown"] if stage.days is None else words["days_count"].format(count=stage.days)
+    def _change(self, lang: str) -> str:
+        words = words_of(lang)
+        return words["item"].format(name=words["change"], text=self.change or words["change_unnamed"])
 
 
 @typed
 def practice_plan(  # noqa: PLR0913 - keyword options of the public face
-    results: Any = (),
+    results: Stored | Sequence[Any] = (),
     *,
     change: str = "",
     rows_per_day: float | None = None,
@@ -188,15 +176,13 @@ def _last(given: Sequence[Any], kind: type) -> Any:
     return next((one for one in reversed(given) if isinstance(one, kind)), None)
 
 
-def _talking(
-    found: Sequence[Finding], stages: Sequence[PlanStage], worth: ValueEstimate | None
-) -> list[tuple[Plain, Plain]]:
+def _talking(found: Sequence[Finding], stages: Sequence[PlanStage], worth: ValueEstimate | None) -> list[Plain]:
     """Points for a meeting, each with what it may not be said without."""
-    points = [(line("say_find", of=one.line), one.caveat) for one in found[:4]]
+    points = [(one.line, one.caveat) for one in found[:4]]
     if worth is not None:
         plan = PracticePlan("", [], (), worth, [])
-        points.append((line("say_find", of=plan.value_lines()[0]), line("caveat_value")))
+        points.append((plan.value_lines()[0], line("caveat_value")))
     following = next((one for one in stages if one.status in ("next", "stop")), None)
     if following is not None and following.status == "next":
         points.append((line("say_stage", stage=following.key), line("caveat_stage")))
-    return points
+    return [line("point", text=text, caveat=caveat) for text, caveat in points]

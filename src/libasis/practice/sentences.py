@@ -28,13 +28,11 @@ def said(one: Plain, lang: str) -> str:
     Raises:
         OptionError: the language is unknown.
     """
-    values = dict(one["values"])
     words = words_of(lang)
-    for key in ("verdict", "stage"):
+    values = {key: said(value, lang) if isinstance(value, dict) else value for key, value in one["values"].items()}
+    for key in ("verdict", "stage", "input"):
         if key in values:
             values[key] = words.get(f"{key}_{values[key]}", values[key])
-    if "of" in values:  # a sentence about another one
-        values["text"] = said(values.pop("of"), lang)
     return words[one["kind"]].format(**values)
 
 
@@ -51,9 +49,15 @@ def words_of(lang: str) -> dict[str, str]:
 
 def percent(value: float) -> str:
     """A share, with the digits that tell it from 0 and 1."""
+    value += 0.0  # no minus before nothing
     digits = 0 if value == 0 or 0.1 <= abs(value) <= 0.9 or abs(value) >= 1 else 1
     small = 0 < abs(value) < 0.001
     return f"{value:.2g}" if small else f"{value:.{digits}%}".replace(".0%", "%")
+
+
+def chance(value: float) -> str:
+    """A probability of draws, which is never nothing or all."""
+    return "<0.1%" if value < 0.001 else ">99.9%" if value > 0.999 else percent(value)
 
 
 def quantity(value: float | None) -> str:

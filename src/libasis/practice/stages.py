@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..types import Plain
 from .design import ABDesign
 from .outcome import ABOutcome
-from .sentences import line, percent, quantity
+from .sentences import line, percent, quantity, words_of
 
 STAGES = ("module", "offline", "shadow", "ab", "rollout")
 SHADOW_DAYS, STEP_DAYS = 14, 21
@@ -38,6 +38,20 @@ class PlanStage:
     numbers: list[Plain] = field(default_factory=list)
     stops: list[Plain] = field(default_factory=list)
 
+    def heading(self, number: int, lang: str) -> str:
+        """Its number, name and status."""
+        words = words_of(lang)
+        name, status = words[f"stage_{self.key}"], words[f"status_{self.status}"]
+        return words["heading"].format(number=number, text=name, status=status)
+
+    def facts(self, lang: str) -> list[str]:
+        """Who answers for it, and how long it takes where that is known."""
+        words = words_of(lang)
+        found = {words["owner"]: self.owner or words[f"owner_{self.key}"]}
+        if self.days is not None:
+            found[words["days"]] = words["days_count"].format(count=self.days)
+        return [words["item"].format(name=name, text=text) for name, text in found.items()]
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -57,7 +71,7 @@ class Rates:
 
 
 def needed(share: float, misses: int) -> int:
-    """Independent cases of which at most ``misses`` may fail to show, with 95% confidence, that fewer than ``share`` do.
+    """Independent cases, at most ``misses`` of which fail, that show with 95% confidence: fewer than ``share`` do.
 
     Without a miss log(0.05) / log(1 - share): 299 for 1% and 29 for 10%.
     """

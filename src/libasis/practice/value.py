@@ -15,18 +15,9 @@ from ..provenance import versions
 from ..store import Stored, listed
 from ..types import Plain
 from .formula import Formula
+from .sentences import chance
 
 STANDARD = "years * (events * avoided * saving - alarms * alarm_cost - running) - once"
-MEANING = {
-    "years": "how long it is used",
-    "events": "events in a year without the change",
-    "avoided": "share of them that it avoids",
-    "saving": "what an avoided event saves",
-    "alarms": "false alarms in a year that it adds",
-    "alarm_cost": "what a false alarm costs",
-    "running": "cost in a year",
-    "once": "cost once",
-}
 DEFAULTS = {"years": 1.0, "alarms": 0.0, "alarm_cost": 0.0, "running": 0.0, "once": 0.0}
 Shape = Literal["pert", "triangular", "lognormal", "normal"]
 Given = float | Sequence[float] | Mapping[str, float | str]
@@ -97,7 +88,7 @@ class ValueEstimate(Stored, kind="value_estimate"):
         return [
             f"Net value: {amount(self.median)}{unit} (80% range {amount(self.range80[0])} to {amount(self.range80[1])}"
             f", 95% range {amount(self.range95[0])} to {amount(self.range95[1])}; mean {amount(self.mean)}).",
-            f"Probability of a loss: {self.loss:.0%}.",
+            f"Probability of a loss: {chance(self.loss)}.",
             *(
                 [
                     f"What matters most is {most.name}: at its low end {amount(most.at_low)}{unit}, at its high end "
@@ -137,7 +128,8 @@ def value(
 
     Inputs are drawn independently of each other, 2**14 times, by scrambled Sobol' points. By default the value is that
     of a change that avoids events (scrap, downtime, returns): years * (events * avoided * saving - alarms * alarm_cost
-    - running) - once, where years is 1 and costs are 0 if they are not given.
+    - running) - once: events and alarms (false ones that it adds) in a year, the share avoided, what an avoided event
+    saves, costs in a year and once. Years are 1 and costs 0 if they are not given.
 
     Args:
         inputs: by name a number that is known, (low, high) or (low, likely, high), or a mapping with low, high and
@@ -179,7 +171,8 @@ def _read(name: str, given: Any, shape: str) -> ValueInput:
             raise OptionError(f"The range of {short(name)} has {short(min(odd))}; write low, likely, high and shape.")
         shape = str(given.get("shape", shape))
         given = [given[key] for key in ("low", "likely", "high") if key in given]
-    numbers = [given] if isinstance(given, (int, float)) and not isinstance(given, bool) else given
+    given = given.tolist() if isinstance(given, (np.ndarray, np.generic)) else given
+    numbers = [given] if _is_number(given) else given
     if not isinstance(numbers, (list, tuple)) or not 1 <= len(numbers) <= 3 or not all(map(_is_number, numbers)):
         raise OptionError(f"{short(name)} is {short(given)}; give a number, (low, high) or (low, likely, high).")
     if shape not in ("pert", "triangular", "lognormal", "normal"):
@@ -232,6 +225,7 @@ def _ranked(
     if drawn is None:
         return ValueInput(one.name, one.low, one.likely, one.high, one.shape, 0.0, at, at)
     ranks = [np.argsort(np.argsort(column)) for column in (drawn, net)]
-    matters = float(np.corrcoef(np.stack(ranks))[0, 1]) if np.ptp(net) > 0 else 0.0
+    correlation: Any = np.corrcoef(np.stack(ranks))
+    matters = float(correlation[0, 1]) if np.ptp(net) > 0 else 0.0
     low, high = (float(formula({**middle, one.name: _quantile(one, np.array(q))})) for q in (0.1, 0.9))
     return ValueInput(one.name, one.low, one.likely, one.high, one.shape, matters, low, high)

@@ -13,6 +13,8 @@ from ..diagnose import Diagnosis
 from ..evaluate import EdgeEffects, GraphDiff
 from ..graphs import InteractionGraph
 from ..local import Contributions, Counterfactuals, InputSensitivity
+from ..practice import PracticePlan
+from ..verify import Verification
 from .canvas import FiguresError, to_svg
 from .diagnosis import write_diagnosis
 from .diff import write_diff
@@ -23,8 +25,10 @@ from .inputs import write_sensitivity
 from .local import write_contributions, write_counterfactuals
 from .page import notebook_frame, write_page
 from .picture import draw_graph
+from .practice import write_practice
 from .results import Results, suggested_groups
 from .shell import MARK
+from .verification import write_verification
 
 __all__ = [
     "MARK",
@@ -44,6 +48,7 @@ __all__ = [
     "write_diagnosis",
     "write_diff",
     "write_page",
+    "write_practice",
 ]
 
 
@@ -64,6 +69,8 @@ for _kind, _write in (
     (Diagnosis, write_diagnosis),
     (InputSensitivity, write_sensitivity),
     (EdgeEffects, write_edges),
+    (Verification, write_verification),
+    (PracticePlan, write_practice),
 ):
     pages.write_page.register(_kind, _write)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import charts
-from .markup import Group, both, escape, facts, paragraph, table
+from .edges import calibration_figure
+from .markup import Group, both, escape, facts, paragraph, table, word
 from .numbers import percent
 from .results import Results
 from .series import method_of, series_of
@@ -64,6 +65,8 @@ def curves(results: Results) -> Pieces:
         yield _figure("edge_curves", charts.edge_curves(group, results.graph.sites), legend=CURVE_LEGEND)
     for group in _by_metric(results.node_ablations):
         yield _figure("node_curves", charts.node_curves(group), keyed=group, legend=("base",))
+    if results.edge_effects is not None:
+        yield f"<h3>{word('calibration', 'edges')}</h3>{calibration_figure(results.edge_effects)}"
 
 
 def _by_metric(results: Sequence[Any]) -> list[list[Any]]:
@@ -136,6 +139,10 @@ def provenance(results: Results, words: Words) -> Pieces:
         for s in series_of(found):
             measured = {name: getattr(s.result, name) for name in MEASURED if hasattr(s.result, name)}
             yield details(key, {**measured, **s.result.info}, method=s.label(words))
-    for key, result in (("prov_cards", results.cards), ("prov_communities", results.communities)):
+    for key, result in (
+        ("prov_cards", results.cards),
+        ("prov_communities", results.communities),
+        ("prov_edge_effects", results.edge_effects),
+    ):
         if result is not None:
             yield details(key, result.info)

@@ -9,7 +9,7 @@ from typing import Any
 from ..evaluate import GraphDiff
 from ..files import write_text
 from .markup import Cell, Group, number, paragraph, table
-from .numbers import percent
+from .numbers import percent, quantity
 from .results import Text
 from .shell import MARK, document, section
 from .words import Words
@@ -19,7 +19,7 @@ MOST = 200
 
 NUMBERS = {
     "matched", "only_a", "only_b", "importance_a", "importance_b", "similarity", "compared", "gained", "lost",
-    "changed", "same", "unmatched_a", "unmatched_b", "a", "b", "noise", "share_a", "share_b", "share",
+    "changed", "same", "unmatched_a", "unmatched_b", "a", "b", "noise", "difference", "share_a", "share_b", "share",
 }  # fmt: skip
 """Columns that hold numbers."""
 
@@ -53,7 +53,25 @@ def _finding(diff: GraphDiff, words: Words) -> str:
         parts = info["noise_parts"]
         how = words("how_values", noise=words("noise_measured" if parts else "noise_missing", parts=parts))
     rules = words("rules", least=info["least"], threshold=percent(info["threshold"]), factor=info["factor"])
-    return paragraph(claim, "claim") + paragraph(how) + paragraph(rules, "note")
+    first = next(iter(diff.coordinates), None)
+    moved = "" if first is None else paragraph(words("moved", **_means(first), **_place(first)))
+    return paragraph(claim, "claim") + moved + paragraph(how) + paragraph(rules, "note")
+
+
+def _place(row: Mapping[str, Any]) -> dict[str, str]:
+    return {"site": row["site"], "coordinate": row["coordinate"], "size": f"{abs(row['difference']):.2f}"}
+
+
+def _means(row: Mapping[str, Any]) -> dict[str, str]:
+    return {side: quantity(row[side]) for side in ("a", "b")}
+
+
+def _coordinates(diff: GraphDiff, words: Words) -> str:
+    def group(row: Mapping[str, Any]) -> Group:
+        cells = [Cell(row["coordinate"]), *map(number, _means(row).values())]
+        return Group(row["site"], [[*cells, number(f"{row['difference']:+.2f}".replace("-", "−"))]])
+
+    return _first("coordinates", ("site", "coordinate", "a", "b", "difference"), diff.coordinates, group, words)
 
 
 def _sites(diff: GraphDiff, words: Words) -> str:
@@ -120,6 +138,7 @@ def _limits(_: GraphDiff, words: Words) -> str:
 
 PARTS: dict[str, Callable[[GraphDiff, Words], str]] = {
     "finding": _finding,
+    "coordinates": _coordinates,
     "sites": _sites,
     "sections": _sections,
     "edges": _edges,

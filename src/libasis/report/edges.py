@@ -43,7 +43,7 @@ def write_edges(result: EdgeEffects, path: str | Path, lang: str = "en") -> Path
     parts = {"finding": _finding, "sections": _sections, "tested": _tested, "limits": _limits}
     made = {key: section(key, "edges", lambda words, make=make: make(result, words)) for key, make in parts.items()}
     picture = section("calibration", "edges", calibration_figure(result))
-    source = section("provenance", "edges", lambda words: facts(result.info, words))
+    source = section("provenance", "edges", lambda words: facts(result.info, Words(words.lang, "page")))
     body = made["finding"] + picture + made["sections"] + made["tested"] + made["limits"] + source
     styles = ("page", "workbench", "charts", "print")
     return write_text(path, document(lang, "edges", None, body, data={}, styles=styles, scripts=("diff",)), MARK)
@@ -123,7 +123,7 @@ def _range(points: dict[str, Points]) -> tuple[float, float] | None:
 
 
 def _scatter(points: dict[str, Points], low: float, high: float) -> str:
-    x, y = Scale("log", low, high, 46.0, 242.0), Scale("log", low, high, 200.0, 6.0)
+    x, y = Scale("log", low, high, 46.0, 234.0), Scale("log", low, high, 200.0, 6.0)
     line = f'<path d="M{x(low):.1f} {y(low):.1f}L{x(high):.1f} {y(high):.1f}" stroke="{GREY}" stroke-width=".8"/>'
     marks = [_mark(kind, x(a), y(b), 2.2) for kind, own in points.items() for a, b in own]
     return _plot(x, y, [line, *marks], power_of_ten)

@@ -69,7 +69,7 @@ def _agreement(result: InputSensitivity, words: Words) -> str:
             [
                 [
                     *(number(f"{float(result.disagreement[kind, q]):.2f}") for kind in (0, 1)),
-                    Cell(words(f"said_{result.said(q)}")),
+                    Cell(words(f"short_{result.said(q)}")),
                 ]
             ],
         )

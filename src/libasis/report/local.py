@@ -47,7 +47,7 @@ def write_parts(path: str | Path, result: Any, lang: str, title: str, parts: Par
     """Write a page of some sections, and how it was made."""
     Words(lang, "local")  # an unknown language is refused
     body = "".join(section(key, "local", lambda words, make=make: make(result, words)) for key, make in parts.items())
-    body += section("provenance", "local", lambda words: facts(result.info, words))
+    body += section("provenance", "local", lambda words: facts(result.info, Words(words.lang, "page")))
     titles = {one: Words(one, "local")(title) for one in ("en", "ja")}
     return write_text(path, document(lang, "local", titles, body, data={}, styles=STYLES, scripts=("diff",)), MARK)
 

@@ -60,15 +60,15 @@ def percent(share: float) -> str:
     return f"{share:.0%}" if share in (0.0, 1.0) else f"{share:.1%}"
 
 
-def quantity(value: float) -> str:
-    """A number with four digits that count, in plain notation where that is readable."""
+def quantity(value: float, counting: int = 4) -> str:
+    """A number with four digits that count (or another number of them), in plain notation where that is readable."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     size = math.floor(math.log10(abs(value)))
     if not -4 <= size < 7:
-        digits, _, power = f"{value:.3e}".partition("e")
+        digits, _, power = f"{value:.{counting - 1}e}".partition("e")
         return f"{digits}e{int(power)}".replace("e-", "e−")
-    return f"{value:,.{max(0, 3 - size)}f}"
+    return f"{value:,.{max(0, counting - 1 - size)}f}"
 
 
 def score(value: float, drop: float) -> str:

@@ -14,12 +14,13 @@ from .decide import first_screen
 from .markup import both, escape
 from .results import Results
 from .shell import MARK, document, section
+from .verification import claims
 from .words import Words
 
-STYLES = ("page", "workbench", "charts", "decide", "print")
+STYLES = ("page", "workbench", "charts", "decide", "verification", "print")
 SCRIPTS = (
     "dom", "words", "model", "state", "notes", "look", "place", "surface", "paint", "scene", "stage", "gestures",
-    "search", "controls", "examples", "card", "groups", "exports", "table", "main",
+    "search", "controls", "examples", "hypothesis", "card", "groups", "exports", "table", "main",
 )  # fmt: skip
 """The files of ``web/``, in the order in which they make one style sheet and one script."""
 
@@ -67,11 +68,13 @@ def page_text(results: Results, lang: str = "en") -> str:
             f'<div id="first">{both(lambda words: first_screen(results, words), "first")}</div>',
             section("graph", "page", f'{hint}<noscript>{without}</noscript><div id="workbench"></div>', kind="wide"),
             section("tables", "page", lambda words: content.ablation_tables(results, words)),
+            *([] if results.verification is None else [section("claims", "page", claims(results.verification))]),
             section("curves", "page", "".join(content.curves(results))),
             section("features", "page", lambda words: content.features(results, words)),
             section("provenance", "page", lambda words: content.provenance(results, words)),
         ]
     )
-    links = ("graph", "tables", "curves", "features", "provenance")
+    tested = () if results.verification is None else ("claims",)
+    links = ("graph", "tables", *tested, "curves", "features", "provenance")
     shown = {"data": bundle(results), "styles": STYLES, "scripts": SCRIPTS, "links": links}
     return document(lang, "page", results.title, body, **shown)

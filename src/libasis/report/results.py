@@ -13,8 +13,10 @@ from ..arguments import check_fields
 from ..basis import other_model
 from ..cards import FeatureCards
 from ..errors import OptionError
+from ..evaluate import EdgeEffects
 from ..graphs import Communities, InteractionGraph, communities
 from ..types import Plain
+from ..verify import Verification
 from .series import method_of
 
 MOST_EDGES = 300_000
@@ -34,6 +36,8 @@ class Results:
         node_ablations: the same.
         cards: feature cards of the first graph, or the same as plain data.
         communities: groups of features suggested for the first graph.
+        edge_effects: edges of the first graph held against interventions.
+        verification: verdicts on claims about features of the first graph.
         title: the heading.
         question: the question that the page answers; None takes one that these results can answer.
 
@@ -46,6 +50,8 @@ class Results:
     node_ablations: Sequence[NodeAblation] = ()
     cards: FeatureCards | None = None
     communities: Communities | None = None
+    edge_effects: EdgeEffects | None = None
+    verification: Verification | None = None
     title: Text = None
     question: Text = None
 
@@ -95,7 +101,12 @@ class Results:
             for ablation in kind:
                 what = f"The ablation of the basis {method_of(ablation)!r} stands"
                 self._check_stands_on(what, ablation, self.graph_of(ablation))
-        for name, result in (("cards", self.cards), ("communities", self.communities)):
+        for name, result in (
+            ("cards", self.cards),
+            ("communities", self.communities),
+            ("edge effects", self.edge_effects),
+            ("verdicts", self.verification),
+        ):
             if result is not None:
                 self._check_stands_on(f"The {name} stand", result, self.graph)
 

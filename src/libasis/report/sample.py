@@ -33,9 +33,8 @@ def sample(entry: Mapping[str, Any], words: Words) -> str:
     values = content.get("values") or []
     names = content.get("columns") or content.get("names") or [str(i) for i in range(len(values))]
     pairs = list(zip(names, values, strict=False))[:64]
-    cells = "".join(
-        f"<span><b>{escape(n)}</b> {escape('–' if v is None else quantity(float(v)))}</span> " for n, v in pairs
-    )
+    shown = [(name, "–" if value is None else quantity(float(value)).replace("-", "−")) for name, value in pairs]
+    cells = "".join(f"<span><b>{escape(name)}</b> {escape(value)}</span> " for name, value in shown)
     return f'<p class="l-cells">{cells}{"…" if len(values) > len(pairs) else ""}</p>'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -10,17 +11,21 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import FrameType
 from typing import Any
 
+import torch
 import typer
 
 from ..data import from_seed
 from ..errors import LibasisError, ProcessError, short
-from ..measure import speaks, started
+from ..measure import listening, speaks, started
+from ..types import Plain
 from . import diagnose_verbs as _diagnose_verbs  # noqa: F401 - which adds them
 from . import practice_verbs as _practice_verbs  # noqa: F401 - which adds them
+from . import verify_verbs as _verify_verbs  # noqa: F401 - which adds them
 from .commands import app
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -29,12 +34,18 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 SHARED = {"fit", "graph", "ablate", "report"}
 """Commands whose work is shared among the processes that torchrun starts; the first process does the others alone."""
 
+EACH_MINUTE = 60
+
 INTERRUPTED = 130
 """What typer gives for a KeyboardInterrupt of the user's own code."""
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], told: Callable[[Plain], None] | None = None) -> int:
     """Run the command line.
+
+    Args:
+        arguments: of the command.
+        told: what is told of progress, in place of bars and lines, see `libasis.measure.listening`.
 
     Returns:
         The exit code: 0, or 2 with one sentence on stderr for bad input and for what the system refuses, or 128 and the
@@ -42,13 +53,12 @@ def run(arguments: list[str]) -> int:
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    if started()[0]:  # the first process says what there is to say
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-        logging.getLogger("libasis").setLevel(logging.CRITICAL)
-        if not SHARED.intersection(arguments):
-            return 0
+    if started()[1] > 1 and not _takes_part(arguments):
+        return 0
     try:
-        with _stopped_by_signals(), from_seed(0):  # what is shuffled or augmented is the same in every command
+        listener = told or _listener(arguments)
+        heard = nullcontext() if listener is None else listening(listener)
+        with _stopped_by_signals(), heard, from_seed(0):  # what is shuffled or augmented is the same in every command
             code = app(args=arguments, prog_name="libasis", standalone_mode=False)
             sys.stdout.flush()
         return _end(code, "Stopped.") if code == INTERRUPTED else code if isinstance(code, int) else 0
@@ -65,6 +75,64 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, ProcessError) and started()[0]:
             time.sleep(2)  # whoever ended first has something better to say
         return _end(2, " ".join(sentence.split()))
+
+
+def _takes_part(arguments: list[str]) -> bool:
+    """Whether one of several processes has something to do; on GPUs each has its own."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    if started()[0] == 0:
+        return True
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the first says what there is to say
+    logging.getLogger("libasis").setLevel(logging.CRITICAL)
+    return not SHARED.isdisjoint(arguments)
+
+
+def _listener(arguments: list[str]) -> Callable[[Plain], None] | None:
+    """What tells progress in lines; None where there are bars, or another process tells."""
+    if started()[0]:
+        return _silent
+    if "--json" in arguments:
+        return _events()
+    return None if sys.stderr and sys.stderr.isatty() else _lines()
+
+
+def _silent(event: Plain) -> None:
+    pass
+
+
+def _events() -> Callable[[Plain], None]:
+    """Tells progress as one JSON object a line on stderr: the beginning and the end of each pass, and each second."""
+    last = 0.0
+
+    def tell(event: Plain) -> None:
+        nonlocal last
+        if event["event"] != "batch" or time.monotonic() - last >= 1:
+            last = time.monotonic()
+            _tell(json.dumps(event, ensure_ascii=False))
+
+    return tell
+
+
+def _lines() -> Callable[[Plain], None]:
+    """Tells progress in a log, each minute."""
+    last = time.monotonic()
+
+    def tell(event: Plain) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EACH_MINUTE:
+            last = time.monotonic()
+            of = "" if event["of"] is None else f" of {event['of']}"
+            left = "" if event["left"] is None else f", {event['left'] / 60:.1f} minutes left"
+            more = f" ({event['left_in_all'] / 60:.1f} in all)" if left else ""
+            _tell(f"{event['pass']}: {event['done']}{of} batches{left}{more}")
+
+    return tell
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        print(line, file=sys.stderr, flush=True)
 
 
 class Stopped(BaseException):

@@ -357,6 +357,9 @@ def diff(
     threshold: Annotated[
         float, typer.Option("--threshold", help="Share of the input from which an edge counts.")
     ] = 0.01,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B,C", help="Names of the coordinates of the first site.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare two saved graphs by the directions of their features; an older page is replaced.
@@ -365,7 +368,8 @@ def diff(
     """
     from . import pages
 
-    found = pages.diff(a, b, out, lang, least=least, threshold=threshold)
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    found = pages.diff(a, b, out, lang, least=least, threshold=threshold, columns=names)
     if as_json:
         show.as_json({"command": "diff", "page": out, "sites": found.sites(), **found.to_plain()})
     else:

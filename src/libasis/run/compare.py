@@ -7,17 +7,15 @@ was made of the same settings, data and weights is not computed again.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..cut import Traced
 from ..errors import StoreError
 from ..evaluate import Bootstrap, Comparison, Sensitivity, Study, compare, summarise
-from ..files import alone, check_file, write_text
+from ..files import alone, check_file, csv_mark, write_csv, write_text
 from ..measure import Records, keep
 from ..provenance import versions
 from ..report import draw_needed, draw_recovered, to_svg
@@ -70,8 +68,8 @@ def _run(config: Config, out: Path, *, force: bool, say: Say) -> Plain:
         "versions": versions(),
     }
     write_json(out / "compare.json", summary)
-    write_csv(out / "edges.csv", EDGES, summary["edges"])
-    write_csv(out / "features.csv", NODES, summary["nodes"])
+    write_csv(out / "edges.csv", EDGES, ([row.get(key) for key in EDGES] for row in summary["edges"]))
+    write_csv(out / "features.csv", NODES, ([row.get(key) for key in NODES] for row in summary["nodes"]))
     draw(out / "figures", summary)
     return summary
 
@@ -189,21 +187,6 @@ def write_json(path: Path, data: Any) -> Path:
 def json_mark(kind: str) -> str:
     """How the files of `write_json` begin."""
     return f'{{\n "format": "{kind}"'
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Rows of plain values; lists and tables in a cell are JSON."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()})
-    return write_text(path, text.getvalue(), csv_mark(columns))
-
-
-def csv_mark(columns: Sequence[str]) -> str:
-    """How the files of `write_csv` begin."""
-    return ",".join(columns) + "\n"
 
 
 FILES = {

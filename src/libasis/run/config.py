@@ -38,6 +38,9 @@ Arguments = Annotated[
 ]
 Method = Literal["lib", "sparse", "pca", "neuron", "global", "random"]
 METHODS = 'a list of "lib", "sparse", "pca", "neuron", "global" and "random"'
+MetricTables = Annotated[
+    list[dict[str, str | int | float]] | None, Field(min_length=1, description="a list of tables, one for each metric")
+]
 CALLS = ("fit", "interactions", "ablate")
 Count = Annotated[int | None, Field(ge=1, description="a whole number, 1 or more")]
 
@@ -161,7 +164,7 @@ class ReportSection(Table):
     effects: int = Field(default=10, ge=0, description="a whole number, 0 or more")
     samples: int = Field(default=512, ge=2, description="a whole number, 2 or more")
     tested: int = Field(default=12, ge=0, description="a whole number, 0 or more")
-    controls: int = Field(default=20, ge=20, description="a whole number, 20 or more")
+    controls: Count = None
     metric: Text = None
     kind: Literal["auto", "text", "image", "table", "number"] = Field(
         default="auto", description='"auto", "text", "image", "table" or "number"'
@@ -208,22 +211,22 @@ class SensitivitySection(Table):
 class PracticeSection(Table):
     """What ``libasis practice`` knows of the plant or product: rates, costs, the metrics of a comparison."""
 
-    change: str = Field(default="", description="a text")
+    change: Text = None
     results: Names = None
     rows_per_day: float | None = Field(default=None, gt=0, description="a number above 0")
     events_per_day: float | None = Field(default=None, gt=0, description="a number above 0")
     false_alarms: float = Field(default=0.01, gt=0, lt=1, description="a number between 0 and 1")
     detection: float = Field(default=0.9, gt=0, lt=1, description="a number between 0 and 1")
-    owners: dict[str, str] = Field(default={}, description="a table of stages and who answers for each")
-    success: list[dict[str, str | int | float]] = Field(default=[], description="a list of tables of a metric each")
-    guardrails: list[dict[str, str | int | float]] = Field(default=[], description="a list of tables of a metric each")
+    owners: dict[str, str] | None = Field(default=None, description="a table of stages and who answers for each")
+    success: MetricTables = None
+    guardrails: MetricTables = None
     traffic: float | None = Field(default=None, gt=0, description="a number above 0")
     analysis: Literal["fixed", "always-valid"] = Field(default="fixed", description='"fixed" or "always-valid"')
-    value: dict[str, float | list[float] | dict[str, float | str]] = Field(
-        default={}, description="a table of numbers or ranges [low, likely, high]"
+    value: dict[str, float | list[float] | dict[str, float | str]] | None = Field(
+        default=None, description="a table of numbers or ranges [low, likely, high]"
     )
     formula: Text = None
-    unit: str = Field(default="", description="a text")
+    unit: Text = None
 
 
 class RunSection(Table):
@@ -231,6 +234,52 @@ class RunSection(Table):
 
     checkpoint_seconds: float = Field(default=60, ge=0, description="a number of seconds, 0 or more")
     timeout: float = Field(default=1800, gt=0, description="a number of seconds above 0")
+
+
+Kinds = Annotated[
+    list[Literal["mean", "resample", "zero"]],
+    Field(min_length=1, description='a list of "mean", "resample" and "zero"'),
+]
+METRIC = '"accuracy", "cross_entropy", "mse", "output[2]", "SITE[2]" or "package.module:function"'
+
+
+class HypothesisTable(Table):
+    """One of ``[[hypotheses]]``: keyword arguments of `libasis.Hypothesis`."""
+
+    site: str = Field(min_length=1, description="the name of a site")
+    features: list[int] | list[list[int]] | None = Field(
+        default=None, description="a list of numbers, or of such lists"
+    )
+    metric: str = Field(default="accuracy", min_length=1, description=METRIC)
+    direction: Literal["any", "increase", "decrease"] = Field(
+        default="any", description='"any", "increase" or "decrease"'
+    )
+    delta: float | None = Field(default=None, gt=0, description="a number above 0")
+    name: Text = None
+    directions: list[list[float]] | None = Field(default=None, min_length=1, description="a list of lists of numbers")
+    group: Text = None
+    kinds: Kinds = ["mean", "resample"]
+    where: Literal["counted", "all"] = Field(default="counted", description='"counted" or "all"')
+
+
+class VerifySection(Table):
+    """Keyword arguments of `libasis.explore`, `libasis.plan` and `libasis.verify`, and how the test data are cut."""
+
+    metric: str = Field(default="accuracy", min_length=1, description=METRIC)
+    sites: Names = None
+    most: int = Field(default=256, ge=1, description="a whole number, 1 or more")
+    pairs: int = Field(default=0, ge=0, description="a whole number, 0 or more")
+    kinds: Kinds = ["mean", "resample"]
+    group: Text = None
+    dependent: Yes = False
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="a number between 0 and 1")
+    controls: int = Field(default=999, ge=1, description="a whole number, 1 or more")
+    units: Text = None
+    groups: dict[str, str] = Field(default={}, description="names of groups, each with a package.module:function")
+    explore_share: float = Field(default=0.5, gt=0, lt=1, description="a number between 0 and 1")
+    seed: Seed = 0
+    progress: Progress = None
+    memory: Memory = 2**30
 
 
 class Config(Table):
@@ -246,6 +295,8 @@ class Config(Table):
     ablate: AblateSection = Field(default=AblateSection(), description="a section")
     report: ReportSection = Field(default=ReportSection(), description="a section")
     practice: PracticeSection = Field(default=PracticeSection(), description="a section")
+    hypotheses: list[HypothesisTable] = Field(default=[], description="tables [[hypotheses]]")
+    verify: VerifySection = Field(default=VerifySection(), description="a section")
     compare: CompareSection = Field(default=CompareSection(), description="a section")
     sensitivity: SensitivitySection = Field(default=SensitivitySection(), description="a section")
     run: RunSection = Field(default=RunSection(), description="a section")
@@ -297,12 +348,14 @@ def parse_config(settings: dict[str, Any], *, where: str = "settings", changed: 
 def _keys(location: Sequence[str | int]) -> list[str]:
     """Section and key of an error's location; the rest is inside the value."""
     first = str(location[0])
+    if first in LISTED and len(location) > 2:
+        return [first, str(location[2])]
     return [first, str(location[1])] if first in SECTIONS and len(location) > 1 else [first]
 
 
 def _is_unknown(problem: Any) -> bool:
     """Whether it is a key that there is not, outside of any value."""
-    return problem["type"] == "extra_forbidden" and len(problem["loc"]) <= 2
+    return problem["type"] == "extra_forbidden" and len(problem["loc"]) <= (3 if problem["loc"][0] in LISTED else 2)
 
 
 def _sentence(problem: Any, keys: list[str], origin: str) -> str:
@@ -322,7 +375,7 @@ def _unknown(keys: list[str], origin: str) -> str:
     if now := RENAMED.get(".".join(keys)):
         return f"{origin} has the key {keys[1]!r} in [{keys[0]}], which there is no more: {now}."
     *section, key = keys
-    allowed = list(Config.model_fields) if not section else list(SECTIONS[section[0]].model_fields)
+    allowed = list(Config.model_fields) if not section else list(TABLES[section[0]].model_fields)
     elsewhere = [f"{name}.{key}" for name, table in SECTIONS.items() if key in table.model_fields]
     hint = did_you_mean(key, allowed) or (f" (did you mean {elsewhere[0]!r}?)" if elsewhere else "")
     place = f"in [{section[0]}]" if section else "at the top level"
@@ -336,7 +389,7 @@ def _shown(value: Any) -> str:
 
 
 def _field(keys: list[str]) -> Any:
-    table = Config if len(keys) == 1 else SECTIONS[keys[0]]
+    table = Config if len(keys) == 1 else TABLES[keys[0]]
     return table.model_fields[keys[-1]]
 
 
@@ -345,6 +398,9 @@ SECTIONS: dict[str, type[Table]] = {
     for name, field in Config.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Table)
 }
+LISTED: dict[str, type[Table]] = {"hypotheses": HypothesisTable}
+"""Tables of which there may be several."""
+TABLES = {**SECTIONS, **LISTED}
 
 RENAMED = {
     "data.mask": "write mask in [trace]",

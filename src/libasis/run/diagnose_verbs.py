@@ -40,8 +40,13 @@ def diagnose(  # noqa: PLR0913 - options of the command line
     ] = None,
     site: Annotated[
         list[str] | None,
-        typer.Option("--site", metavar="NAME", help="A site inside the model to look at too; several times."),
+        typer.Option(
+            "--site",
+            metavar="NAME",
+            help="A site inside the model to look at; several times. By default those that scan recommends.",
+        ),
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the inside of the model.")] = False,
     metric: Annotated[str | None, METRIC] = None,
     threshold: Annotated[float | None, THRESHOLD] = None,
     delta: Annotated[
@@ -59,7 +64,8 @@ def diagnose(  # noqa: PLR0913 - options of the command line
     from . import diagnosis
 
     source = _groups(normal, anomalous, data, label, normal_label, columns, exclude, units)
-    options = {"metric": metric, "threshold": threshold, "delta": delta, "seed": seed, "sites": site}
+    options = {"metric": metric, "threshold": threshold, "delta": delta, "seed": seed}
+    options["sites"] = [] if quick else site or None
     found = diagnosis.run_diagnosis(model, source, out, lang, force=force, **options)
     if as_json:
         show.as_json({"command": "diagnose", "page": out / diagnosis.PAGE, **found.to_plain()})

@@ -15,14 +15,23 @@ from ..cut import Traced
 from ..data import FileBatches, from_seed, read
 from ..data.files import SEPARATED, TABLES, kind_of
 from ..data.separated import Written, open_text, rows_of
+from ..data.tables import frame_of
 from ..diagnose import Diagnosis, check, diagnose
-from ..errors import OptionError, SourceError, did_you_mean, optional, short
-from ..files import check_file, missing, write_text
+from ..errors import OptionError, SourceError, did_you_mean, short
+from ..files import alone, check_file, csv_mark, missing, write_csv
 from ..report import MARK
 from ..store import check_target
+from .errors import RunError
 from .models import open_model
 
 PAGE, RESULT = "diagnosis.html", "diagnosis"
+BESIDE = {
+    "inputs": ("input", "verdict", "normal", "anomalous"),
+    "sets": ("set", "verdict", "before", "after"),
+    "features": ("feature", "site"),
+    "baselines": ("input", "rank"),
+}
+"""The tables beside the result, and their first columns, by which they are known again."""
 
 
 @dataclass(frozen=True)
@@ -110,23 +119,19 @@ def _names(path: Path) -> list[str]:
     if kind_of(path) in SEPARATED:
         data, how = open_text(path, Written())
         return rows_of(data, how, path)[0]
-    return [str(name) for name in _frame(path).columns]
+    return list(frame_of(path).columns)
 
 
 def _texts(path: Path, columns: Sequence[str]) -> list[list[str]]:
     """Columns as text, whatever they hold."""
     if kind_of(path) not in SEPARATED:
-        frame = _frame(path)
+        frame = frame_of(path)
         return [[str(cell) for cell in frame[name]] for name in columns]
     data, how = open_text(path, Written())
     names, rows, _ = rows_of(data, how, path)
     at = [names.index(name) for name in columns]
     cells = [[row[i].strip() for i in at] for row in rows]
     return [list(column) for column in zip(*cells, strict=True)]
-
-
-def _frame(path: Path) -> Any:
-    return optional("pandas", "data", f"Reading {path}").read_parquet(path)
 
 
 def _model(source: str) -> nn.Module:
@@ -149,15 +154,21 @@ def run_diagnosis(model: str, source: Source, out: Path, lang: str, *, force: bo
     Raises:
         LibasisError: whatever is wrong with model, rows or options; or the folder holds other files of these names.
     """
-    tables = {name: out / f"{name}.csv" for name in ("inputs", "sets", "features", "baselines")}
-    check_file(out / PAGE, MARK)
-    check_target(out / RESULT, force=force)
-    normal, anomalous, units = source.groups()
-    found = diagnose(_model(model), normal, anomalous, units=units, **options)
-    found.to_html(out / PAGE, lang)
-    found.save(out / RESULT, force=force)
-    for name, path in tables.items():
-        rows = getattr(found, name)
-        text = rows.drop(columns="members", errors="ignore").to_csv(index=False)
-        write_text(path, text, text.partition(",")[0])
-    return found
+    with alone(out):
+        check_file(out / PAGE, MARK)
+        for name, heads in BESIDE.items():
+            check_file(out / f"{name}.csv", csv_mark(heads))
+        if (out / RESULT).exists() and not force:
+            raise RunError(f"{out} holds a diagnosis; give --force to replace it, or another folder with --out.")
+        check_target(out / RESULT, force=force)
+        normal, anomalous, units = source.groups()
+        found = diagnose(_model(model), normal, anomalous, units=units, **options)
+        found.to_html(out / PAGE, lang)
+        tables = (found.tested_inputs, found.tested_sets, found.tested_features, found.plain_methods)
+        for (name, heads), table in zip(BESIDE.items(), tables, strict=True):
+            rows = [{key: one[key] for key in one if key != "members"} for one in table]
+            known = list(rows[0]) if rows else heads
+            cells = ([row.get(key) for key in known] for row in rows)
+            write_csv(out / f"{name}.csv", known, cells, csv_mark(heads))
+        found.save(out / RESULT, force=force)  # last: where it is, the others are
+        return found

@@ -20,7 +20,7 @@ FREE = {
     "data.batch_size", "trace.device", "fit.progress", "fit.memory", "fit.spill", "interactions.progress",
     "interactions.memory", "ablate.nodes", "ablate.edges", "ablate.progress", "ablate.memory", "report.lang",
     "report.path", "report.title", "report.question", "report.labels", "report.cards", "compare.methods",
-    "compare.controls", "compare.seeds", "compare.title",
+    "compare.controls", "compare.seeds", "compare.title", "verify.progress", "verify.memory",
 }  # fmt: skip
 """Settings that decide no result: where and how fast it is computed, how it is shown, which others are computed."""
 
@@ -57,6 +57,8 @@ STAGES = {
     "graph": Stage(GRAPH, ("train",)),
     "nodes": Stage((*GRAPH, "ablate"), ("test",), without=OF_EDGES),
     "edges": Stage((*GRAPH, "ablate"), ("test",), without=OF_NODES),
+    "exploration": Stage((*MODEL, "fit", "verify"), ("test",)),
+    "verification": Stage((*MODEL, "fit", "hypotheses", "verify"), ("test",)),
     "cards": Stage((*GRAPH, "report"), ("test",)),
     "comparison": Stage((*GRAPH, "ablate", "compare"), ("train", "test"), without=METHOD, also=STUDY),
     "sensitivity": Stage(

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, did_you_mean, short
-from ..files import check_file
+from ..files import alone, check_file
 from ..practice import ABMetric, PracticePlan, ab_design, practice_plan, value
 from ..practice.plan import MARK as TEXT_MARK
+from ..practice.value import STANDARD
 from ..report import MARK
 from ..store import check_target, load
 from .config import PracticeSection, read_practice
+from .errors import RunError
 
 PAGE, RESULT = "plan.html", "plan"
 TEXTS = {"en": "plan.md", "ja": "plan.ja.md"}
@@ -27,15 +29,23 @@ def run_practice(
         LibasisError: settings or results are wrong, or the folder holds other files of these names.
     """
     settings = read_practice(file, changes)
-    check_file(out / PAGE, MARK)
-    check_target(out / RESULT, force=force)
-    for name in TEXTS.values():
-        check_file(out / name, TEXT_MARK)
-    found = plan_of(settings, results)
-    pages = [found.to_html(out / PAGE, lang)]
-    pages += [found.to_markdown(out / name, one) for one, name in TEXTS.items()]
-    found.save(out / RESULT, force=force)
-    return found, pages
+    with alone(out):
+        check_file(out / PAGE, MARK)
+        check_new(out / RESULT, force)
+        for name in TEXTS.values():
+            check_file(out / name, TEXT_MARK)
+        found = plan_of(settings, results)
+        pages = [found.to_html(out / PAGE, lang)]
+        pages += [found.to_markdown(out / name, one) for one, name in TEXTS.items()]
+        found.save(out / RESULT, force=force)
+        return found, pages
+
+
+def check_new(folder: Path, force: bool) -> None:
+    """Raise where a result would be replaced without ``--force``, or something that is none of libasis's."""
+    if (folder / "manifest.json").is_file() and not force:
+        raise RunError(f"{folder} already holds a result; give --force to replace it, or another --out.")
+    check_target(folder, force=force)
 
 
 def plan_of(settings: PracticeSection, results: Sequence[Path]) -> PracticePlan:
@@ -46,15 +56,13 @@ def plan_of(settings: PracticeSection, results: Sequence[Path]) -> PracticePlan:
     """
     given: list[Any] = [load(path) for path in [*map(Path, settings.results or []), *results]]
     if settings.success:
-        metrics = [[_metric(one) for one in several] for several in (settings.success, settings.guardrails)]
+        metrics = [[_metric(one) for one in several] for several in (settings.success, settings.guardrails or [])]
         given.append(ab_design(*metrics, traffic=settings.traffic, analysis=settings.analysis))
     if settings.value:
-        given.append(
-            value(settings.value, **({"formula": settings.formula} if settings.formula else {}), unit=settings.unit)
-        )
+        given.append(value(settings.value, settings.formula or STANDARD, unit=settings.unit or ""))
     return practice_plan(
         given,
-        change=settings.change,
+        change=settings.change or "",
         rows_per_day=settings.rows_per_day,
         events_per_day=settings.events_per_day,
         false_alarms=settings.false_alarms,
@@ -72,4 +80,5 @@ def _metric(table: dict[str, Any]) -> ABMetric:
             )
     if "name" not in table:
         raise OptionError("A metric of [practice] has no name; write name, baseline and effect (or margin).")
-    return ABMetric(**{k: float(v) if isinstance(v, int) and not isinstance(v, bool) else v for k, v in table.items()})
+    given: dict[str, Any] = dict(table)
+    return ABMetric(**given)

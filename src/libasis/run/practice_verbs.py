@@ -1,4 +1,4 @@
-"""The verbs ``libasis ab design``, ``libasis ab analyse`` and ``libasis practice``: their options and what they print."""
+"""The verbs ``libasis ab design``, ``ab analyse`` and ``practice``: their options and what they print."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _show(command: str, found: Any, out: Path | None, force: bool, as_json: bool) -> None:
+    from .practice import check_new
+
+    if out is not None:
+        check_new(out, force)
     saved = None if out is None else found.save(out, force=force)
     if as_json:
         show.as_json({"command": command, "saved": saved, "rows": list(found.rows()), **found.to_plain()})
@@ -123,7 +127,7 @@ def analyse(  # noqa: PLR0913 - options of the command line
 @app.command(epilog="Example: libasis practice libasis.toml --result libasis-diagnosis/diagnosis --lang ja")
 def practice(  # noqa: PLR0913 - options of the command line
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Settings with a section [practice]; may be left out.")
+        Path | None, typer.Argument(metavar="FILE", help="Settings with the section practice; may be left out.")
     ] = None,
     result: Annotated[
         list[Path] | None,

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..evaluate import Sensitivity, Variation, sensitivity
-from ..files import alone, check_file, write_text
+from ..files import alone, check_file, csv_mark, write_csv, write_text
 from ..report import draw_sensitivity, to_svg
 from ..types import Plain
-from .compare import SVG, csv_mark, json_mark, kept, read_made, study_of, with_seed, write_csv, write_json
+from .compare import SVG, json_mark, kept, read_made, study_of, with_seed, write_json
 from .config import Config
 from .opened import Opened
 
@@ -72,6 +72,6 @@ def _run(config: Config, out: Path, *, force: bool, say: Callable[[str], None] |
         **found.info,
     }
     write_json(out / "sensitivity.json", summary)
-    write_csv(out / "sensitivity.csv", COLUMNS, found.fits)
+    write_csv(out / "sensitivity.csv", COLUMNS, ([row.get(key) for key in COLUMNS] for row in found.fits))
     write_text(out / "figures" / "sensitivity.svg", to_svg(draw_sensitivity(found), text="paths"), SVG)
     return summary

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import printable
+
 if TYPE_CHECKING:
     from ..ablation import Ablations, NodeAblation
     from ..basis import Basis
@@ -71,7 +73,7 @@ def table(rows: Sequence[Mapping[str, Any]], title: str, heads: Mapping[str, str
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
 def basis(fitted: Basis) -> None:
@@ -95,6 +97,7 @@ def graph(measured: InteractionGraph) -> None:
 
 def diff(found: GraphDiff) -> None:
     """Matched features per site, edges per section, and the edges that differ most."""
+    table(found.coordinates[:10], "Coordinates whose mean differs, in standard deviations of A")
     table(found.sites(), "Features", {"only_a": "only in A", "only_b": "only in B"})
     table(found.sections, "Edges between features that both have")
     ends = [

@@ -14,7 +14,7 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..cut import Mask, SiteRow, SiteTable, Traced, presets, survey
 from ..data import first_inputs
-from ..errors import OptionError, SiteError
+from ..errors import OptionError, SiteError, printable
 from ..files import write_text
 from ..measure import DEFAULT_MEMORY
 from ..provenance import versions
@@ -103,7 +103,7 @@ class Scan(Stored, kind="scan"):
         cells = [heads, *(_cells(site) for site in self.sites)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-        return "\n".join([*lines, "* recommended", *self.advice])
+        return "\n".join(map(printable, [*lines, "* recommended", *self.advice]))
 
 
 def _cells(site: SiteScan) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from functools import partial
 from math import log
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from ..measure.records import silent
+from ..measure.progress import silent
 from ..types import Matrix, Plain, Vector
 from .judge import Judge
 from .objective import WEAK, Objective

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from ..arguments import typed
-from ..errors import StoreError, optional
+from ..errors import StoreError, optional, printable
 from ..files import parse_json, write_text
 from ..types import Plain
 from . import folder
@@ -126,7 +126,7 @@ def frame_of(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
 def listed(head: str, rows: Sequence[str]) -> str:
     """A short text of a result: its head, and its rows below, as far as a few lines take them."""
     more = [f"  and {len(rows) - _SHOWN} more"] if len(rows) > _SHOWN else []
-    return "\n".join([head, *rows[:_SHOWN], *more])
+    return "\n".join([*map(printable, head.split("\n")), *map(printable, rows[:_SHOWN]), *more])
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,15 @@ def frames(site: SiteBasis, count: int, number: int, seed: tuple[int, ...], star
         start: number of the first.
     """
     which = varying(site)
-    deviation = site.variances[which].sqrt()
-    drawn = torch.stack([_frame(count, len(deviation), seed, start + i) for i in range(number)])
-    reading = site.C[:, which] / deviation @ drawn.reshape(-1, len(deviation)).T
-    return Frames(site, reading, (drawn * deviation) @ site.C_pinv[which])
+    drawn = torch.stack([_frame(count, int(which.sum()), seed, start + i) for i in range(number)])
+    return frames_of(site, drawn, site.variances.clamp(min=0).sqrt(), which)
+
+
+def frames_of(site: SiteBasis, drawn: torch.Tensor, deviation: Vector, which: Vector) -> Frames:
+    """Those of orthonormal rows ``[K, m, k]`` in the features ``which``, divided by their deviation ``[k]``."""
+    own = deviation[which]
+    reading = site.C[:, which] / own @ drawn.reshape(-1, len(own)).T
+    return Frames(site, reading, (drawn * own) @ site.C_pinv[which])
 
 
 def _frame(count: int, k: int, seed: tuple[int, ...], number: int) -> torch.Tensor:

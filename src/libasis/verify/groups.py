@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cut import Record
+from ..cut import Record, Traced
 from ..errors import BatchError, OptionError, short
 from ..intervene.metrics import IGNORED
 from ..intervene.scores import BySample
-from ..measure import Accumulator, Records
+from ..measure import Accumulator, Records, measure
 from ..numerics.means import Range
 
 Units = Iterable[Hashable] | Callable[[Any, Any], Any] | str | None
@@ -174,6 +174,16 @@ class Membership(Accumulator["Membership"]):
         if not all(one in (0, 1) for one in found):
             raise OptionError(f"The group {name!r} has entries other than True and False; give one for each sample.")
         return np.array(found, dtype=bool)
+
+
+def units_in(traced: Traced, batches: Iterable[Any], units: Callable[[Any, Any], Any] | str) -> list[Hashable]:
+    """The unit of each sample of some data, by a function or a column.
+
+    Raises:
+        OptionError: the data have no such column, or the function does not give one label for each sample.
+    """
+    records = Records.of(traced, batches, 1, progress=False)
+    return measure(records, Membership(units, [], None), "units").units(records) or []
 
 
 def _inside(test: Any, record: Record, name: str) -> np.ndarray:

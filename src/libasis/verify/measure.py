@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +118,11 @@ class Frames:
     def __len__(self) -> int:
         return len(self.writing)
 
+    def some(self, first: int, last: int) -> Frames:
+        """The frames ``[first, last)``."""
+        m = self.writing.shape[1]
+        return Frames(self.site, self.reading[:, first * m : last * m], self.writing[first:last])
+
 
 class Controls(Accumulator[np.ndarray]):
     """The mean change that each random direction makes, for several claims at one site.
@@ -152,15 +157,10 @@ class Controls(Accumulator[np.ndarray]):
         target, numbers = self.claims[0].readout.site, record.numbers.numpy()
         wanted = [torch.from_numpy(claim.group[numbers]) for claim in self.claims]
         base = [torch.from_numpy(claim.base[numbers]) for claim in self.claims]
-        change = self._change(record)
-        held = 2 * (record.workspace(self.index, len(record.contexts)) + record.output.numel())
-        step = max(1, min(self.memory // max(8 * held, 1), TOGETHER // max(record.size, 1)))
-        for first in range(0, len(self.frames), step):
-            last = min(first + step, len(self.frames))
-            x = self.frames.replaced(record.activations[self.index], change, first, last)
+        for first, last, result in control_runs(
+            record, self.index, self.frames, self._change(record), self.memory, target
+        ):
             times = last - first
-            result = (record.rest(self.index, x, times) if target is None
-                      else record.forward(x, self.index, target, times))  # fmt: skip
             read = {c.readout: c.readout.of(record, result, times) for c in self.claims}
             for place, claim in enumerate(self.claims):
                 moved = (read[claim.readout] - base[place])[:, wanted[place]]
@@ -182,6 +182,35 @@ class Controls(Accumulator[np.ndarray]):
     def finish(self) -> np.ndarray:
         """``[claims, directions]``."""
         return (self.total / self.count.clamp(min=1)).numpy()
+
+
+def control_runs(  # noqa: PLR0913 - one run
+    record: Record,
+    index: int,
+    frames: Frames,
+    change: Activations,
+    memory: int,
+    target: int | None = None,
+) -> Iterator[tuple[int, int, Tensor]]:
+    """The model's output under random directions ``[first, last)``, the batch once for each of them, some at a time.
+
+    Args:
+        record: the batch.
+        index: number of the site.
+        frames: the directions.
+        change: what replacing everything would change, of which each direction takes its part.
+        memory: bound in bytes for what goes through the model together.
+        target: number of the later site whose activation is given in place of the output.
+    """
+    held = 2 * (record.workspace(index, len(record.contexts)) + record.output.numel())
+    step = max(1, min(memory // max(8 * held, 1), TOGETHER // max(record.size, 1)))
+    for first in range(0, len(frames), step):
+        last = min(first + step, len(frames))
+        x = frames.replaced(record.activations[index], change, first, last)
+        if target is None:
+            yield first, last, record.rest(index, x, last - first)
+        else:
+            yield first, last, record.forward(x, index, target, last - first)
 
 
 def control_means(

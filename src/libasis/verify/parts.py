@@ -110,11 +110,17 @@ def parts(
             raise OptionError(
                 f"units has {len(labels)} entries, but the data have {samples} samples; give one for each."
             )
+    return DataParts(*in_parts(batches, labels, shares, seed))
+
+
+def in_parts(
+    batches: Iterable[Any], labels: Sequence[Any] | None, shares: Sequence[float], seed: int
+) -> Iterator[DataPart]:
+    """The data in parts of these shares, see `parts`."""
     ends = np.cumsum([0.0, *shares]) / sum(shares)
     ends[-1] = 2.0  # rounding
-    return DataParts(
-        *(DataPart(batches, (a, b), seed, labels) for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
-    )
+    for low, high in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+        yield DataPart(batches, (low, high), seed, labels)
 
 
 def _chance(label: Any, seed: int) -> float:

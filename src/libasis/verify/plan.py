@@ -18,7 +18,7 @@ from ..arguments import typed
 from ..basis import Basis, check_fits
 from ..cut import Traced
 from ..errors import OptionError, StoreError
-from ..measure import DEFAULT_MEMORY, Records, check_memory
+from ..measure import DEFAULT_MEMORY, Records, check_memory, is_first
 from ..provenance import versions
 from ..store import Stored, listed
 from ..store.values import to_plain
@@ -118,7 +118,7 @@ class Plan(Stored, kind="plan", one_file=True):
         _LEDGERS[self.digest()] = list(runs)
         path = self.__dict__.get("_path")
         try:
-            if path is not None and path.exists():
+            if path is not None and path.exists() and is_first():
                 super().save(path, force=True)
         except StoreError as error:
             return f"this run could not be noted in the plan's file: {error}"

@@ -15,7 +15,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..numerics import Estimate, holm, normal_quantile, paired, shared_error, sign_flips, two_sided_normal, units_needed
+from ..numerics import (
+    Estimate,
+    holm,
+    normal_quantile,
+    paired,
+    paired_sums,
+    shared_error,
+    sign_flips,
+    two_sided_normal,
+    units_needed,
+)
 from ..numerics.estimates import LEAST, SAME
 
 Word = Literal["supported", "supported, below delta", "opposite", "no effect above delta", "undecided"]
@@ -138,15 +148,30 @@ class OneKind:
         theirs from: intervals and noise are as much larger as these make the standard error, see `shared_error`.
         """
         noise = Noise.of(changes, units, givers)
-        factor = noise.shared
-        effect, inner = (_wider(paired(changes, units, seed=seed, confidence=c), factor) for c in (0.95, 0.9))
-        sums, sizes = unit_sums(changes, units)
+        effect, inner = (_wider(paired(changes, units, seed=seed, confidence=c), noise.shared) for c in (0.95, 0.9))
+        found = cls.of_sums(*unit_sums(changes, units), direction, delta=delta, seed=seed, p_specific=p_specific)
+        return replace(found, effect=effect, inner=(inner.low, inner.high), noise=noise)
+
+    @classmethod
+    def of_sums(
+        cls,
+        sums: np.ndarray,
+        sizes: np.ndarray,
+        direction: str = "any",
+        *,
+        delta: float | None = None,
+        seed: int = 0,
+        p_specific: float | None = None,
+    ) -> OneKind:
+        """That of the summed changes of units ``[G]`` and the number of scores that they are of, above 0."""
+        effect, inner = (paired_sums(sums, sizes, seed=seed, confidence=c) for c in (0.95, 0.9))
         side = SIDES[direction]
         p, other = sign_flips(sums, seed, side), sign_flips(sums, seed, -side) if side else 1.0
         beyond = 0.0
         if delta:
             seen = side or (-1 if sums.sum() < 0 else 1)
             beyond = min(1.0, sign_flips(sums - seen * delta * sizes, seed, seen) * (1 if side else 2))
+        noise = Noise.of(sums / sizes, None)
         return cls(effect, (inner.low, inner.high), p, other, noise, p_specific, beyond)
 
 

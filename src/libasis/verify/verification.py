@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from .. import pages
 from ..numerics import Estimate
 from ..store import Stored, listed
 from ..types import Plain
@@ -156,6 +158,10 @@ class Verification(Stored, kind="verification"):
         for name, found in one.beside.items():
             row.update({name: found.value, f"{name}_low": found.low, f"{name}_high": found.high})
         return {**row, **one.signs}
+
+    def to_html(self, path: str | Path, lang: str = "en", **options: Any) -> Path:
+        """Write a page of it; see `libasis.report.write_verification`."""
+        return pages.write_page(self, path, lang, **options)
 
     def __repr__(self) -> str:
         again = "" if self.repeat == 1 else f", run {self.repeat} on the same data"

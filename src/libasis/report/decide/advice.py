@@ -29,6 +29,9 @@ def how_sure(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]
         yield words("sure_passed", passed=len(facts.passed), tested=len(facts.tested))
     else:
         yield words("sure_none")
+    for why in dict.fromkeys(f.untested for f in facts.features if f.untested):
+        names = words.listed([f.reference(words) for f in facts.features if f.untested == why])
+        yield words(f"untested_{why}", names=names)
     counts = dict.fromkeys(f"{r.samples:,}" for r in [*results.edge_ablations, *results.node_ablations])
     if counts:
         yield words("sure_samples", samples=words("comma").join(counts))
@@ -100,11 +103,11 @@ def _next(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]:
     most = differs_most(facts)
     if facts.passed:
         yield words("next_confirm")
-    yield from about("next_suspect", [most] if most and most.ablated is None else [])
+    yield from about("next_suspect", [most] if most and most.ablated is None and most.untested is None else [])
     yield from about("next_reject", [f for f in shown if f.ablated and not f.verified])
     if facts.cards is None:
         yield words("next_cards")
-    elif not facts.tested:
+    elif not facts.tested and not any(f.untested for f in shown):
         yield words("next_test")
     if results.graph.edges and not edges:
         yield words("next_ablate")

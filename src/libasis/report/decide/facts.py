@@ -54,7 +54,8 @@ class Feature:
         label: the user's name for it; empty where there is none.
         suggestion: the first suggestion of its card.
         share: of the summed importance of its site.
-        ablated: what happened without it, where that was measured.
+        ablated: what happened without it, where that was measured and could tell it from the controls.
+        untested: why that could not be told, as the end of a key of the words, or None.
         effect: the output that it moves most, and by how much.
         contrast: its mean in the two groups.
         tied: whether only the span that it shares with others is determined.
@@ -68,6 +69,7 @@ class Feature:
     suggestion: Mapping[str, Any] | None = None
     share: float = 0.0
     ablated: Ablated | None = None
+    untested: str | None = None
     effect: tuple[str, Bounded] | None = None
     contrast: Contrast | None = None
     tied: bool = False
@@ -186,7 +188,8 @@ def _feature(results: Results, site: str, index: int, share: float) -> Feature:
         label=label,
         suggestion=suggestion,
         share=share,
-        ablated=_ablated(ablation) if ablation else None,
+        ablated=_ablated(ablation) if ablation and not ablation.get("untested") else None,
+        untested=str(ablation["untested"]) if ablation and ablation.get("untested") else None,
         effect=(str(effects[0]["output"]), _bounded(effects[0], "effect", "low", "high")) if effects else None,
         contrast=_contrast(means[0], means[1], card.get("std")) if len(means) == 2 and all(means) else None,
         tied=bool(results.graph.basis[site].tied(index)),

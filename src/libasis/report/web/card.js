@@ -21,6 +21,7 @@ function cardPanel(app) {
       suggestions(app, v, card),
       card ? cardTop(card) : el("p", { class: "note" }, t(model.plain.cards ? "card_none" : "cards_none")),
       edgeLists(app, v, open, build),
+      hypothesisForm(app, v),
       card && cardRest(card),
     );
   }

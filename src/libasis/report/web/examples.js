@@ -77,7 +77,7 @@ function effects(card) {
 /** The ablation of this feature alone, beside that of random directions. */
 function ablation({ ablation: found }) {
   if (!found) return null;
-  return el("section", {}, el("h4", {}, t("ablation"), el("span", { class: found.passed ? "tag good" : "tag" }, t(found.passed ? "verified" : "not_verified"))),
+  return el("section", {}, el("h4", {}, t("ablation"), el("span", { class: found.passed ? "tag good" : "tag" }, t(found.untested ? "untested" : found.passed ? "verified" : "not_verified"))),
     intervals([
       { name: t("without_it"), value: found.change, low: found.low, high: found.high },
       { name: t("without_random", { controls: whole(found.controls) }), value: found.control, low: found.control_low, high: found.control_high },

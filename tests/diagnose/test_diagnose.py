@@ -1,0 +1,227 @@
+"""Planted causes are found and tested, decoys are not, and nothing is found where there is nothing."""
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from torch import nn
+
+import libasis
+from diagnose.rows import COLUMNS, FAULT, MEAN, SPREAD, Copy, Margin, either, one, rows
+from libasis.errors import BatchError, ModelStateError, OptionError
+
+
+def diagnosed(model, fault=FAULT, sites=(), **options):
+    return libasis.diagnose(model, rows(), rows(shift=fault, seed=1), columns=COLUMNS, sites=sites, **options)
+
+
+def test_the_cause_is_first_supported_and_in_its_units():
+    found = diagnosed(one())
+    first = found.inputs.iloc[0]
+    assert list(found.inputs.columns[:2]) == ["input", "verdict"]
+    assert {"normal", "anomalous", "before", "after", "low", "high"} <= set(found.inputs.columns)
+    assert (first.input, first.verdict) == ("valve", "supported")
+    assert first.normal == pytest.approx(40, abs=0.2)
+    assert first.anomalous == pytest.approx(43, abs=0.2)
+    assert first.before > 0.95
+    assert first.after < 0.02
+    assert first.low <= first.effect <= first.high < -0.9
+    assert abs(first.collateral) < 0.02
+    assert not found.inputs.verdict[1:].str.startswith("supported").any()
+
+
+def test_what_differs_and_is_not_used_is_no_cause():
+    found = diagnosed(one()).inputs.set_index("input")
+    assert found.difference["pressure"] > 8
+    assert found.q["pressure"] < 0.01
+    assert found.verdict["pressure"] == "no effect above delta"
+    assert found.before["pressure"] == found.after["pressure"]
+
+
+def test_of_two_causes_that_suffice_alone_only_both_together_end_the_alarm():
+    found = diagnosed(either(), {"valve": 6, "temperature": 6, "pressure": 9})
+    assert not found.inputs.verdict.str.startswith("supported").any()
+    assert set(found.inputs.input[:2]) == {"valve", "temperature"}
+    pair = next(row for row in found.tested_sets if set(row["members"]) == {"valve", "temperature"})
+    assert pair["set"] == "valve and temperature"
+    assert pair["verdict"] == "supported"
+    assert pair["after"] < 0.02
+    assert pair["contrast_high"] < -0.85
+    assert pair["confirmed"]
+
+
+def test_a_model_that_reconstructs_is_scored_by_its_error():
+    found = diagnosed(Copy().eval(), {"valve": 12})
+    assert found.info["kind"] == "reconstruction"
+    assert found.info["normal_before"] <= 0.02
+    assert found.inputs.input[0] == "valve"
+    assert found.inputs.verdict[0] == "supported"
+    assert found.baselines.reconstruction_rank[0] == 1
+    wrapped = libasis.AnomalyScore(Copy().eval(), torch.tensor(SPREAD)).eval()
+    assert diagnosed(wrapped, {"valve": 12}).inputs.input[0] == "valve"
+
+
+def test_a_score_and_a_metric_are_compared_as_they_are():
+    class Level(nn.Module):
+        def forward(self, x):
+            return x[:, 3:4]
+
+    found = diagnosed(Level().eval(), {"level": -8})
+    assert "below" in found.info["alarm"]
+    assert (found.inputs.input[0], found.inputs.verdict[0]) == ("level", "supported")
+    found = diagnosed(Level().eval(), {"level": 8}, metric=lambda out, targets: out[:, 0])
+    assert not found.info["rates"]
+    assert found.inputs.before[0] == pytest.approx(58, abs=0.5)
+    assert found.inputs.after[0] == pytest.approx(50, abs=0.5)
+    assert (found.inputs.input[0], found.inputs.verdict[0]) == ("level", "supported")
+
+
+def test_where_both_groups_are_alike_nothing_is_supported():
+    for seed in range(6):
+        found = libasis.diagnose(one(), rows(seed=seed), rows(seed=seed + 50), columns=COLUMNS, seed=seed, sites=[])
+        assert not found.inputs.verdict.str.startswith("supported").any()
+        assert not any(row["verdict"].startswith("supported") for row in found.tested_sets)
+        assert "nothing to explain" in found.findings[0]
+
+
+def test_rows_that_depend_on_each_other_count_as_fewer():
+    def slow(seed, shift):
+        generator = np.random.default_rng(seed)
+        z = generator.normal(size=(300, 6))
+        for t in range(1, 300):
+            z[t] = 0.8 * z[t - 1] + 0.6 * z[t]
+        z[:, 0] += shift
+        return z * SPREAD + MEAN
+
+    found = libasis.diagnose(one(), slow(0, 0), slow(1, 6), columns=COLUMNS, sites=[])
+    assert found.inputs.units[0] < 100
+    assert found.inputs.n[0] == 300
+    assert any("depend on those before them" in text for text in found.findings)
+    runs = [i // 30 for i in range(300)]
+    found = libasis.diagnose(one(), slow(0, 0), slow(1, 6), columns=COLUMNS, units=runs + runs, sites=[])
+    assert set(found.inputs.units) == {10}
+
+
+def test_plain_methods_stand_beside_with_their_ranks():
+    table = diagnosed(one()).baselines.set_index("input")
+    assert table.mean_z_rank["pressure"] == 1  # it moves most, and is not used
+    assert table.permutation_rank["valve"] == 1
+    assert table.gradient_x_input_rank["valve"] == 1
+    assert table["rank"]["valve"] == 1
+    assert table.reconstruction.isna().all()
+
+
+def test_arrays_tensors_frames_and_batches_give_the_same():
+    normal, fault = rows(), rows(shift=FAULT, seed=1)
+    wanted = libasis.diagnose(one(), normal, fault, columns=COLUMNS, sites=[]).tested_inputs
+    frames = [pandas.DataFrame(x, columns=COLUMNS) for x in (normal, fault)]
+    assert libasis.diagnose(one(), *frames, sites=[]).tested_inputs == wanted
+    assert libasis.diagnose(one(), frames[0], frames[1][COLUMNS[::-1]], sites=[]).tested_inputs == wanted
+    batches = [list(torch.tensor(x).split(50)) for x in (normal, fault)]
+    assert libasis.diagnose(one(), *batches, columns=COLUMNS, sites=[]).tested_inputs == wanted
+
+
+def test_images_are_asked_by_patches():
+    class Corner(nn.Module):
+        def forward(self, x):
+            margin = 4 * (x[:, 0, :2, :2].mean((1, 2)) - 0.5)
+            return torch.stack([torch.zeros_like(margin), margin], 1)
+
+    generator = torch.Generator().manual_seed(0)
+    normal, defect = (torch.rand(60, 1, 14, 14, generator=generator) * 0.3 for _ in range(2))
+    defect[:, :, :2, :2] += 0.7
+    found = libasis.diagnose(Corner().eval(), normal, defect, sites=[])
+    assert found.inputs.input[0] == "rows 0-1, columns 0-1"
+    assert found.inputs.verdict[0] == "supported"
+    assert len(found.inputs) == 49
+
+
+def test_two_columns_cannot_be_held_against_random_directions():
+    two = Margin(lambda z: 2 * (z["valve"] - 3.5), raw=True)
+    two.centre, two.size = two.centre[:2], two.size[:2]
+    two.of = lambda z: 2 * (z["valve"] - 3.5)
+    two.forward = lambda x: torch.stack([x[:, 0] * 0, 2 * ((x[:, 0] - 40) / 0.5 - 3.5)], 1)
+    found = libasis.diagnose(two.eval(), rows()[:, :2], rows(shift=FAULT, seed=1)[:, :2], columns=COLUMNS[:2], sites=[])
+    assert found.inputs.verdict[0] == "undecided"
+    assert "could not be tested" in found.inputs.why[0]
+
+
+def test_a_diagnosis_is_saved_and_loaded(tmp_path):
+    found = diagnosed(one())
+    found.save(tmp_path / "d")
+    again = libasis.load(tmp_path / "d")
+    assert again.tested_inputs == found.tested_inputs
+    assert again.findings == found.findings
+    assert "valve: 40" in repr(again)
+
+
+def test_the_model_is_as_before():
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    libasis.diagnose(model, rows(), rows(seed=1))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not model.training
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("normal", "options", "said"),
+    [
+        (rows()[:3], {}, "3 rows"),
+        (np.full((50, 6), np.nan), {}, "300 cells are empty"),
+        (np.array([["a"] * 6] * 20), {}, "not of numbers"),
+        (rows()[:, :5], {}, "same columns"),
+        (rows(), {"columns": ["a"]}, "1 names"),
+        (rows(), {"columns": COLUMNS, "metric": "f1"}, "metric is 'f1'"),
+        (rows(), {"columns": COLUMNS, "delta": -1.0}, "delta is -1"),
+        (rows(), {"columns": COLUMNS, "units": [1, 2]}, "units has"),
+        (rows(), {"columns": COLUMNS, "normal_class": 7}, "2 classes"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(normal, options, said):
+    with pytest.raises((BatchError, OptionError), match=said):
+        libasis.diagnose(one(), normal, rows(seed=1), **options)
+
+
+def test_a_model_in_training_mode_is_refused():
+    with pytest.raises(ModelStateError, match=r"model\.eval\(\)"):
+        libasis.diagnose(one().train(), rows(), rows(seed=1))
+
+
+def test_features_inside_are_named_by_what_they_read_and_tested_alike():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
+    with torch.no_grad():
+        model[0].running_mean.copy_(torch.tensor(MEAN))
+        model[0].running_var.copy_(torch.tensor(SPREAD**2))
+        model[1].weight.copy_(torch.eye(4, 6) * 0.3)
+        model[1].bias.zero_()
+        model[3].weight.copy_(torch.tensor([[0.0, 0, 0, 0], [8, 0.1, 0.2, -0.1]]))
+        model[3].bias.copy_(torch.tensor([0.0, -6.5]))
+    found = diagnosed(model.eval(), {"valve": 6, "pressure": 9}, sites=["2:in"])
+    first = found.tested_features[0]
+    assert first["reads"] == ["valve"]
+    assert first["verdict"] == "supported"
+    assert first["after"] < 0.02 < 0.9 < first["before"]
+    assert all(row["verdict"] != "supported" for row in found.tested_features[1:])
+    inside = diagnosed(Copy().eval(), {"valve": 12}, sites=["input"])
+    assert inside.tested_features
+    with pytest.raises(OptionError, match="the alarm itself"):
+        diagnosed(model, sites=["output"])
+
+
+def test_without_sites_those_that_scan_recommends_are_looked_at():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2)).eval()
+    standard = [(x - torch.tensor(MEAN)) / torch.tensor(SPREAD) for x in map(torch.tensor, (rows(), rows(seed=1)))]
+    found = libasis.diagnose(net, *standard)
+    assert {row["site"] for row in found.tested_features} <= {"0:in", "1:in", "2:in"}
+    assert found.tested_features
+
+    class Listed(nn.Module):
+        def forward(self, x):
+            return net(torch.from_numpy(x.numpy() * 1))
+
+    found = libasis.diagnose(Listed().eval(), *standard)
+    assert not found.tested_features
+    assert any("Nothing inside the model was looked at" in text for text in found.findings)

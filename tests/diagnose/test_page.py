@@ -1,0 +1,57 @@
+"""The page of a diagnosis: the headline in the reader's terms, in both languages, no word of the inside."""
+
+import re
+
+import pytest
+
+import libasis
+from diagnose.rows import COLUMNS, FAULT, either, one, rows
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    def made(model, fault, name, **options):
+        found = libasis.diagnose(model, rows(), rows(shift=fault, seed=1), columns=COLUMNS, sites=[], **options)
+        path = found.to_html(tmp_path_factory.mktemp("page") / f"{name}.html", lang="ja")
+        return path.read_text(encoding="utf-8")
+
+    return made
+
+
+def shown(text, lang):
+    """The words of one language, without markup, style and script."""
+    text = re.sub(r"<(style|script)\b.*?</\1>", "", text, flags=re.S)
+    other = {"en": "ja", "ja": "en"}[lang]
+    text = re.sub(rf'<(div|span) class="in-{other}".*?</\1>(?=<|$)', "", text, flags=re.S)
+    return re.sub(r"<[^>]+>", " ", text)
+
+
+def test_one_input_that_ends_the_alarm_is_the_headline(page):
+    text = page(one(), FAULT, "one")
+    assert re.search(
+        r'd-claim">valve: 40\.\d+ → 42\.\d+\. Set back to normal, the alarm goes from 9\d\.\d% to 0%', text
+    )
+    assert re.search(r'd-claim">valve：正常 40\.\d+ → 異常 42\.\d+。正常値に戻すと', text)
+    assert "on normal rows nothing changes" in text
+    assert "What caused the fault in the plant is for people who know the plant to judge." in text
+    assert '<html lang="ja">' in text
+
+
+def test_two_that_suffice_alone_are_named_together(page):
+    text = page(either(), {"valve": 6, "temperature": 6}, "two")
+    assert re.search(r'd-claim">“valve” and “temperature” together: set back to normal', text)
+    assert "None of them alone does as much." in text
+    assert "Sets were chosen on one half of the data and tested on the other." in text
+
+
+def test_nothing_to_explain_is_said_first(page):
+    text = page(one(), {}, "none")
+    assert re.search(r'd-claim">The alarm is on for [\d.]+% of the anomalous rows and [\d.]+% of the normal ones', text)
+    assert "causes" not in re.search(r'd-claim">[^<]+', text)[0]
+
+
+def test_words_of_the_inside_stay_inside(page):
+    text = page(one(), FAULT, "words")
+    for lang in ("en", "ja"):
+        words = shown(text, lang).lower()
+        assert not re.search(r"logit|basis vector|\bpca\b|eigen|language model|言語モデル|基底|主成分", words)

@@ -1,0 +1,118 @@
+"""`libasis ab design`, `libasis ab analyse` and `libasis practice`, from files as people have them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from libasis.practice import ABDesign, ABOutcome, PracticePlan
+from run.answers import facts, ok, refused
+
+RATE = "conversion,baseline=0.05,effect=10%"
+
+
+@pytest.fixture
+def groups(folder):
+    draw = np.random.default_rng(0)
+    for name, rate in (("before", 0.2), ("after", 0.28)):
+        rows = [f"{int(draw.random() < rate)};{wait:.2f};2026-11-{1 + i // 100:02d}".replace(".", ",")
+                for i, wait in enumerate(draw.gamma(4, 5, 1500))]  # fmt: skip
+        (folder / f"{name}.csv").write_text("\n".join(["gekauft;Länge;Tag", *rows]), "cp1252")
+    return folder
+
+
+def test_help_has_an_example(command):
+    for verb in (("ab", "design"), ("ab", "analyse"), ("practice",)):
+        assert f"Example: libasis {' '.join(verb)}" in ok(command(*verb, "--help"))
+    for verb in ("design", "analyse"):
+        assert verb in ok(command("ab", "--help"))
+
+
+def test_a_design(command, folder):
+    guard = ("--guardrail", "latency,baseline=200,sd=80,margin=2%,better=lower")
+    out = ok(command("ab", "design", "--success", RATE, *guard, "--traffic", 5000, "--out", "design"))
+    assert "units in the control group" in out
+    assert "latency not worse than the margin" in out
+    assert ABDesign.load("design").traffic == 5000
+    found = facts(command("ab", "design", "--success", RATE, "--json"))
+    assert found["command"] == "ab design"
+    assert found["rows"][0]["control"] == 31234
+
+
+def test_two_files_are_read(command, groups):
+    arguments = ("ab", "analyse", "before.csv", "after.csv", "--success", "gekauft", "--time", "Tag")
+    out = ok(command(*arguments, "--guardrail", "Länge,margin=3,better=lower", "--out", "outcome"))
+    assert "Verdict: win." in out
+    assert ABOutcome.load("outcome").verdict == "win"
+    found = facts(command(*arguments, "--json"))
+    assert found["verdict"] == "win"
+    assert len(found["looks"]) == 15
+
+
+def test_a_design_is_taken_from_its_folder(command, groups):
+    ok(
+        command(
+            "ab", "design", "--success", "gekauft,baseline=0.2,effect=0.05", "--analysis", "fixed", "--out", "design"
+        )
+    )
+    out = ok(command("ab", "analyse", "before.csv", "after.csv", "--design", "design"))
+    assert "delta 0.05" in out
+    assert "one look that was planned" in out
+
+
+def test_bad_input_of_ab_is_one_sentence(command, groups):
+    refused(command("ab", "design"), "success is empty")
+    refused(command("ab", "analyse", "before.csv", "after.csv"), "success is not given", "'gekauft', 'Länge', 'Tag'")
+    refused(command("ab", "design", "--success", "a,basline=1"), "did you mean 'baseline'?")
+    refused(command("ab", "design", "--success", RATE, "--analysis", "weekly"), "'fixed' or 'always-valid'")
+    refused(command("ab", "analyse", "gone.csv", "after.csv", "--success", "gekauft"), "gone.csv")
+    refused(command("ab", "analyse", "before.csv", "after.csv", "--success", "bought"), "no column 'bought'")
+    refused(command("ab", "analyse", "before.csv", "after.csv", "--success", "Tag"), "no number")
+    refused(command("ab", "analyse", "before.csv", "--success", "gekauft", "--json"), "Give two sources")
+    lines = (groups / "after.csv").read_text("cp1252").split("\n")
+    (groups / "after.csv").write_text("\n".join(lines[:1000]), "cp1252")
+    refused(command("ab", "analyse", "before.csv", "after.csv", "--success", "gekauft"), "chi-square", "find the cause")
+
+
+def test_a_plan_from_settings_and_results(command, groups):
+    ok(command("ab", "analyse", "before.csv", "after.csv", "--success", "gekauft", "--out", "outcome"))
+    (groups / "my.toml").write_text(
+        """
+[practice]
+change = "New limit"
+rows_per_day = 480
+events_per_day = 2
+results = ["outcome"]
+owners = { shadow = "Night shift" }
+success = [{ name = "scrap", baseline = 0.04, effect = 0.01, better = "lower" }]
+guardrails = [{ name = "cycle", baseline = 60, sd = 8, margin = 1, better = "lower" }]
+traffic = 480
+value = { events = [100, 180, 250], avoided = [0.2, 0.5, 0.7], saving = 1200 }
+unit = "EUR"
+""",
+        "utf-8",
+    )
+    out = ok(command("practice", "my.toml"))
+    for part in ("New limit", "Night shift", "scrap is better", "EUR", "verdict: win", "plan.html"):
+        assert part in out
+    assert "夜勤" not in out
+    assert "比較試験" in (groups / "libasis-practice/plan.ja.md").read_text("utf-8")
+    assert PracticePlan.load("libasis-practice/plan").value is not None
+    refused(command("practice", "my.toml"), "--force")
+    found = facts(command("practice", "my.toml", "--force", "--json", "--set", "practice.rows_per_day=10"))
+    assert found["info"]["rates"]["rows_per_day"] == 10
+    assert json.dumps(found)
+    japanese = ok(command("practice", "--result", "outcome", "--lang", "ja", "--out", "other"))
+    assert "検証結果を運用につなげる計画" in japanese
+
+
+def test_bad_settings_of_a_plan_are_one_sentence(command, groups):
+    refused(command("practice", "gone.toml"), "no settings file 'gone.toml'")
+    refused(command("practice", "--result", "gone"), "gone")
+    refused(command("practice", "--set", "practice.rows_a_day=3"), "did you mean 'rows_per_day'?")
+    refused(command("practice", "--set", "practice.rows_per_day=-3"), "a number above 0")
+    refused(command("practice", "--set", "practice.success=[{nmae='a'}]"), "did you mean 'name'?")
+    refused(command("practice", "--set", "practice.success=[{baseline=1}]"), "has no name")
+    refused(command("practice", "--set", "practice.value={events=[3,1]}"), "not in the order")
+    refused(command("practice", "--lang", "de"), '"en" or "ja"')
+    assert not (groups / "libasis-practice/plan.html").exists()

@@ -31,7 +31,7 @@ QUANTILE, TINY = 0.9, sys.float_info.min
 
 
 @dataclass(frozen=True)
-class Member:
+class CircuitMember:
     """One feature (or edge) of the circuit, taken out of it.
 
     Attributes:
@@ -83,7 +83,7 @@ class CircuitTests(Stored, kind="circuit-tests"):
     independence: str
     independence_p: float
     lost: Estimate
-    members: list[Member]
+    members: list[CircuitMember]
     superfluous: list[str]
     scores: dict[str, float]
     metric: str
@@ -204,7 +204,7 @@ def circuit_tests(  # noqa: PLR0913 - keyword options of the public face
     rows = (sums / torch.where(number > 0, number, torch.nan)).numpy()
     rows = rows if scored.higher_is_better else -rows
     labels = None if units is None else list(units)
-    judged = _Judged(rows, labels, runs.members, runs.parts, seed)
+    judged = _CircuitRows(rows, labels, runs.members, runs.parts, seed)
     info = {
         "of": "edges" if edges else "features",
         "circuit": {place: [str(m) for p, m, _ in runs.members if p == place] for place in circuit},
@@ -243,7 +243,7 @@ def circuit_tests(  # noqa: PLR0913 - keyword options of the public face
     )
 
 
-class _Judged:
+class _CircuitRows:
     """The tests on scores ``[runs, n]``: model, circuit, without it, nothing, members taken out, parts put in."""
 
     def __init__(self, rows: np.ndarray, units: Sequence[Any] | None, members: Any, parts: Any, seed: int) -> None:
@@ -282,7 +282,7 @@ class _Judged:
         p = hsic(without, model, seed=self.seed)
         return ("dependent" if p <= alpha else "not shown"), p
 
-    def minimality(self, alpha: float) -> list[Member]:
+    def minimality(self, alpha: float) -> list[CircuitMember]:
         from scipy.stats import binom
 
         circuit, above, changes = self.rows[1], [], []
@@ -292,7 +292,7 @@ class _Judged:
             above.append((sum(other < changes[-1] * (1 - 1e-9) for other in others), len(others)))
         raw = [float(binom.sf(less - 1, m, QUANTILE)) if m else 1.0 for less, m in above]
         return [
-            Member(
+            CircuitMember(
                 place,
                 str(member),
                 effect=paired(self.rows[run] - circuit, self.units, seed=self.seed),

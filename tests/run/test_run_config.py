@@ -209,7 +209,7 @@ def test_template_is_valid_and_shows_every_key_with_its_default():
                 assert shown[name, key] == field.default
     assert {key for part, key in shown if not part} == set(Config.model_fields) - set(SECTIONS) - set(LISTED)
     assert all(f"# [[{name}]]" in text for name in LISTED)
-    uncommented = re.sub(r"(?m)^# (\w+ = )", r"\1", text)
+    uncommented = re.sub(r"(?m)^# (\w+ = |\[\[)", r"\1", text)
     parse_config(tomllib.loads(uncommented))
 
 

@@ -21,7 +21,7 @@ def shared_error(changes: np.ndarray, units: Sequence[Hashable], givers: Sequenc
         units: the unit of each sample.
         givers: the unit that it takes something from; its own where it takes from that.
     """
-    known = np.nonzero(~np.isnan(changes))[0]
+    known = np.nonzero(~np.isnan(changes))[0].tolist()
     numbers: dict[Hashable, int] = {}
     own, other = (
         np.array([numbers.setdefault(labels[i], len(numbers)) for i in known], dtype=np.int64)

@@ -50,7 +50,7 @@ def main() -> None:
     print(f"{len(claims)} hypotheses, {CONTROLS} random directions each, {len(test[0][0])} images")
     threads = f"{wall:.1f} s, {torch.get_num_threads()} threads"
     print(f"verify: {seconds:.1f} s of a processor ({threads}); supported: {words.count('supported')}")
-    print(f"one call of intervene for each direction: about {plain:.0f} s of a processor, {plain / seconds:.0f} times that")
+    print(f"one call of intervene for each direction: about {plain:.0f} s, {plain / seconds:.0f} times that")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 
 from libasis import LibasisError
 
-from .calls import VALUES, World
+from .calls import World
 
 MANY = int(os.environ.get("LIBASIS_FUZZ", "240"))
 OWN_CODE = {"mask", "metric", "model", "output", "tokenizer", "units", "vocabulary"}

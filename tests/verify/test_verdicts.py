@@ -152,3 +152,18 @@ def test_more_units_than_needed_would_have_decided():
     assert row["verdict"] == "undecided"
     assert 12 < row["n_needed"] <= 240
     assert many.of(claim, controls=19).verdicts == {"decoy": "no effect above delta"}
+
+
+@pytest.mark.parametrize("method", ["neuron", "pca"])
+def test_features_are_found_again_where_the_basis_is_fitted_again(method):
+    planted = Study("true")
+    planted.basis = libasis.fit(planted.traced, planted.fit, method=method, progress=False)
+    first = 0 if method == "neuron" else int(planted.basis["mid"].C_pinv[:, DECOY].abs().argmax())
+    plan = planted.plan(planted.hypothesis([first], name="one"), controls=19)
+    found = planted.verify(plan, refit=planted.fit, refits=3)
+    again = found["one"].stability
+    assert [row["refit"] for row in again] == [0, 1, 2]
+    for row in again:  # neurons are themselves; the direction that varies ten times as much is found by any PCA
+        assert row["correlation"][0] > 0.95
+        assert row["effect"] == pytest.approx(found["one"].kinds[0].effect.value, abs=0.1)
+    assert found.to_dataframe()["found_again"][0] == 1

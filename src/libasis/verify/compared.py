@@ -11,7 +11,7 @@ from ..intervene import Intervention
 from ..numerics import rank_p
 from .controls import STOP, frames, why_none
 from .hypothesis import Hypothesis
-from .measure import Target, control_means
+from .measure import InGroup, control_means
 from .plan import Plan
 from .trial import Trial
 from .verdict import SIDES
@@ -95,7 +95,7 @@ def _ranked(
 ) -> list[Ranked]:
     """How the mean change of each hypothesis ranks among random directions, under one kind of intervention."""
     site = trial.index[asked.site]
-    own = [Target(trial.readout(one), trial.bases[trial.readout(one)], trial.mask(one)) for one in claims]
+    own = [InGroup(trial.readout(one), trial.bases[trial.readout(one)], trial.mask(one)) for one in claims]
     record = trial.records.first()
     held = 2 * (record.workspace(site, len(record.contexts)) + record.output.numel()) / record.size
     stop = STOP if held * trial.records.samples * plan.controls > DEAR else 0

@@ -79,7 +79,7 @@ def scored(
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class InGroup:
     """Whose mean change over some samples is compared with that of random directions.
 
     Attributes:
@@ -144,7 +144,7 @@ class Controls(Accumulator[np.ndarray]):
         frames: Frames,
         asked: Intervention,
         donors: Donors | None,
-        claims: Sequence[Target],
+        claims: Sequence[InGroup],
         memory: int,
     ) -> None:
         self.index, self.frames, self.asked, self.donors = index, frames, asked, donors
@@ -214,7 +214,7 @@ def control_runs(  # noqa: PLR0913 - one run
 
 
 def control_means(
-    records: Records, known: Preparation, asked: Intervention, frames: Frames, claims: Iterable[Target], memory: int
+    records: Records, known: Preparation, asked: Intervention, frames: Frames, claims: Iterable[InGroup], memory: int
 ) -> np.ndarray:
     """The mean change that each random direction makes under a kind of intervention, ``[claims, directions]``."""
     donors = known.donors_of(asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from .explored import MOST as MOST_SEEN
 from .explored import confirmed, overlap, refuse_seen, remembered
 from .hypothesis import checked
 from .plan import Plan, basis_of, code_digest, units_of
+from .stability import stability
 from .trial import Trial
 from .verdict import Claimed, OneKind, Verdict, decide
 from .verification import KindResult, Outcome, Verification
@@ -38,6 +40,8 @@ def verify(  # noqa: PLR0913 - keyword options of the public face
     *,
     groups: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Callable[..., Any]] | None = None,
+    refit: Iterable[Any] | None = None,
+    refits: int = 5,
     progress: bool | None = None,
     memory: int = DEFAULT_MEMORY,
 ) -> Verification:
@@ -61,6 +65,9 @@ def verify(  # noqa: PLR0913 - keyword options of the public face
         units: as in `plan`, for these data.
         groups: as in `plan`, for these data.
         metrics: for a plan that was loaded: metrics that are functions, by name.
+        refit: the batches that the basis was fitted on: it is fitted again on halves of them, drawn at random, and the
+            features most like those of each hypothesis are replaced in their place (``Outcome.stability``).
+        refits: how many times.
         progress: as in `intervene`.
         memory: as in `intervene`.
 
@@ -70,6 +77,8 @@ def verify(  # noqa: PLR0913 - keyword options of the public face
         BatchError: the batches are empty or one-shot, or have no targets where a metric needs them.
     """
     check_memory(memory)
+    if refits < 1:
+        raise OptionError(f"refits is {refits!r}; give a whole number above 0.")
     own = basis_of(basis)
     model = check_fits(traced, own)
     _refuse_other(plan, own, model)
@@ -86,6 +95,9 @@ def verify(  # noqa: PLR0913 - keyword options of the public face
         if not trial.clustered:
             notes.append("samples are taken as independent: no units were given")
         outcomes = _outcomes(trial, plan)
+        if refit is not None:
+            again = stability(trial, traced, refit, refits, plan.seed)
+            outcomes = tuple(replace(one, stability=again.get(one.hypothesis, [])) for one in outcomes)
     run: Plain = {"run": repeat, "data": data["digest"], "samples": data["samples"], "time": round(time.time(), 3)}
     if problem := plan.note(run):
         notes.append(problem)

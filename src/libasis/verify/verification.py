@@ -63,6 +63,7 @@ class Outcome:
         beside: what else was measured, see `verify`; estimates by name.
         dose: the mean change at quantiles of the features; empty where it was not measured.
         signs: mean size of the change, and the share of samples against the mean.
+        stability: for each basis fitted again, the features most like these, their correlation, and their effect.
     """
 
     hypothesis: Hypothesis
@@ -157,6 +158,8 @@ class Verification(Stored, kind="verification"):
             row.update(_effect(kind, f"_{kind.kind}"))
         for name, found in one.beside.items():
             row.update({name: found.value, f"{name}_low": found.low, f"{name}_high": found.high})
+        if again := [min(found["correlation"]) for found in one.stability]:
+            row["found_again"] = sum(value >= 0.9 for value in again) / len(again)
         return {**row, **one.signs}
 
     def to_html(self, path: str | Path, lang: str = "en", **options: Any) -> Path:

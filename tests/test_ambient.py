@@ -132,6 +132,19 @@ CALLS = {
 }
 
 
+CLAIM = libasis.Hypothesis("2:in", [0], "cross_entropy", name="one")
+
+
+def planned(t, x, g):
+    return libasis.plan(t, g, x, CLAIM, controls=9, progress=False)
+
+
+CALLS |= {
+    "explore": lambda m, x, t, g: libasis.explore(t, g.basis.on(t), x, "cross_entropy", seed=1, progress=False),
+    "plan": lambda m, x, t, g: planned(t, x, g),
+}
+
+
 @pytest.fixture(scope="module")
 def plain():
     return {name: numbers(call(*MADE)) for name, call in CALLS.items()}

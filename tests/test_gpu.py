@@ -175,3 +175,38 @@ def test_sparse():
         libasis.interactions(traced, basis, batches, progress=False)
         found.append(basis)
     alike([site.importances.sum() for site in found[1]], [site.importances.sum() for site in found[0]])
+
+
+@pytest.mark.parametrize("make", LANGUAGE.values(), ids=LANGUAGE)
+def test_inside_a_block_and_by_what_the_model_says(make):
+    """A site in a branch, importance by Fisher information, divergence from the whole model."""
+    model, ids, sites = make()
+    inside = {"gpt2": "transformer.h.0.mlp.c_proj:in", "llama": "model.layers.0.mlp.down_proj:in"}
+    site = inside["llama" if hasattr(model, "model") else "gpt2"]
+    found = []
+    for device in ("cpu", CUDA):
+        traced = libasis.trace(model.to("cpu"), ids[0], [site, sites[-1]], around="hold", dtype=F64, device=device)
+        basis = libasis.fit(traced, ids, readout="fisher")
+        found.append([basis[0].importances, libasis.ablate_nodes(traced, basis, ids, metric="kl").curves[site]])
+    alike([found[0][0]], [found[1][0]])
+    curves = [torch.tensor(list(curve.values())) for _, curve in found]
+    torch.testing.assert_close(*curves, rtol=1e-6, atol=1e-10)
+
+
+def test_a_verification_and_what_is_said_of_single_inputs():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)).double().eval()
+    x = torch.randn(120, 6, dtype=F64)
+    batches = [(x[:60], model(x[:60]).argmax(1)), (x[60:], model(x[60:]).argmax(1))]
+    found = []
+    for device in ("cpu", CUDA):
+        traced = libasis.trace(model, x[:2], ["0:out", "output"], device=device)
+        basis = libasis.fit(traced, batches)
+        claims = [libasis.Hypothesis("0:out", [0], direction="decrease", delta=0.05, name="first")]
+        plan = libasis.plan(traced, basis, batches, claims, controls=99)
+        verified = libasis.verify(traced, basis, batches, plan)
+        told = libasis.local.contributions(traced, basis, [x[:4]], "0:out")
+        found.append((verified.rows(), told.rows()))
+    for mine, theirs in zip(*found, strict=True):
+        for one, other in zip(mine, theirs, strict=True):
+            assert one == pytest.approx(other, rel=1e-6, abs=1e-9)

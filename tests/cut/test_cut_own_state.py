@@ -1,10 +1,12 @@
 """Hooks, threads and what torch keeps for the whole process: as the user left them, during a call too."""
 
+import collections
 import functools
 import logging
 import sys
 import threading
 import warnings
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +19,8 @@ from torch.utils import _pytree as pytree
 
 import libasis
 from cut.cutting import F64, assert_close, call, calls, everything, randn, refused
-from libasis.errors import ExportError, ModelStateError
+from libasis import presets
+from libasis.errors import ActivationError, ExportError, ModelStateError
 
 SITES = ["input", "b:in", "output"]
 
@@ -337,13 +340,52 @@ def held(kind, model):
         "a partial call": functools.partial(nn.Module.__call__, b),
         "a closure": lambda h: b(h),
         "a default": lambda h, b=b: b(h),
+        "another object": SimpleNamespace(part=b),
+        "an object of a class without a dict": Slots(b),
+        "an object in an object": SimpleNamespace(inner=[Driver(model)]),
+        "a weak reference": weakref.ref(b),
+        "a weak reference to the whole": [weakref.proxy(model)],
+        "a named tuple": Named(b),
+        "a dict of a class of the user's": Registry(b=b),
     }[kind]
+
+
+class Slots:
+    __slots__ = ("b",)
+
+    def __init__(self, b):
+        self.b = b
+
+
+class Driver:
+    """As TransformerLens' bridge has it: what runs the model knows it, and the model knows what runs it."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def run(self, h):
+        return self.model.b(h)
+
+
+class Registry(dict):
+    def update(self, *_):
+        raise TypeError
+
+
+Named = collections.namedtuple("Named", "b")
 
 
 WAYS = {
     "a list": lambda m, h: m.way[0](h),
     "a dict": lambda m, h: m.way["b"][0](h),
     **dict.fromkeys(["a bound method", "a partial call", "a closure", "a default"], lambda m, h: m.way(h)),
+    "another object": lambda m, h: m.way.part(h),
+    "an object of a class without a dict": lambda m, h: m.way.b(h),
+    "an object in an object": lambda m, h: m.way.inner[0].run(h),
+    "a weak reference": lambda m, h: m.way()(h),
+    "a weak reference to the whole": lambda m, h: m.way[0].b(h),
+    "a named tuple": lambda m, h: m.way.b(h),
+    "a dict of a class of the user's": lambda m, h: m.way["b"](h),
 }
 
 
@@ -356,3 +398,69 @@ def test_modules_that_are_reached_in_other_ways_than_as_children(kind):
     expected = call(model, x)
     assert_close(libasis.trace(model, x, SITES).record(x).output, expected)
     assert set(seen) == {torch.Tensor}
+
+
+def hooking(m, h):
+    """A hook that the first forward puts on a part, and that refers to the model weakly."""
+    if not hasattr(m, "ready"):
+        me = weakref.proxy(m)
+        m.factor = 2.0
+        m.ready = m.b.register_forward_pre_hook(lambda part, args: (args[0] * me.factor,))
+        m.after = m.b.register_forward_hook(lambda part, args, kwargs, out: out + me.factor, with_kwargs=True)
+    return m.b(h)
+
+
+def built(m, h):
+    if not hasattr(m, "norm"):
+        m.norm = nn.LayerNorm(5, dtype=F64)
+    return m.b(m.norm(h))
+
+
+def cached(m, h):
+    if m.known.get("mask") is None:
+        m.known["mask"] = torch.arange(5, dtype=F64).cos()
+    return m.b(h * m.known["mask"])
+
+
+def counted(m, h):
+    m.driver.calls += 1
+    return m.driver.run(h)
+
+
+LAZY = {"hooks on a part": hooking, "a part": built, "a tensor in a dict": cached, "a number of an object": counted}
+
+
+@pytest.mark.parametrize("kind", LAZY)
+def test_what_the_first_forward_builds_is_not_built_in_the_users_model(kind):
+    model = calls(lambda m, x: LAZY[kind](m, torch.tanh(m.a(x))), **parts())
+    model.known, model.driver = {}, Driver(model)
+    model.driver.calls = 0
+    x = randn(6, 4)
+    names = set(vars(model)), [name for name, _ in model.named_modules()]
+    before = [all_verbs(model, x), libasis.trace(model, x, SITES).record(x).output, presets.residual_stream(model, x)]
+    assert (set(vars(model)), [name for name, _ in model.named_modules()]) == names
+    assert not model.known
+    assert not model.driver.calls
+    assert not model.b._forward_pre_hooks
+    assert not model.b._forward_hooks
+    expected = call(model, x)
+    assert_close(before[1], expected)
+    after = [all_verbs(model, x), libasis.trace(model, x, SITES).record(x).output, presets.residual_stream(model, x)]
+    assert after[2] == before[2]
+    assert_close(after[1], expected)
+    for one, other in zip(before[0], after[0], strict=True):
+        assert_close(one, other)
+
+
+def test_a_part_that_the_first_forward_draws_at_random():
+    def forward(m, x):
+        if not hasattr(m, "c"):
+            m.c = nn.Linear(5, 5, dtype=F64)
+        return m.b(torch.tanh(m.c(m.a(x))))
+
+    model, x = calls(forward, **parts()), randn(6, 4)
+    with refused(ActivationError, "run it once"):
+        libasis.trace(model, x, SITES)
+    assert not hasattr(model, "c")
+    expected = call(model, x)
+    assert_close(libasis.trace(model, x, SITES).record(x).output, expected)

@@ -128,6 +128,8 @@ class World:
         self.graph = libasis.interactions(self.traced, self.basis, self.batches, progress=False)
         self.cards = libasis.collect(self.traced, self.graph, self.batches, samples=8, tested=1, progress=False)
         intervention = [libasis.Intervention("fc2:in", features=[0])]
+        claim = libasis.Hypothesis("fc2:in", [0], name="one")
+        plan = libasis.plan(self.traced, self.basis, self.batches, claim, controls=9, progress=False)
         traced, graph, batches = self.traced, self.graph, self.batches
         draw = np.random.default_rng(0)
         table = {"arm": ["control", "new"] * 30, "y": draw.random(60), "z": draw.random(60)}
@@ -144,6 +146,11 @@ class World:
             "collect": (libasis.collect, (traced, graph, batches)),
             "intervene": (libasis.intervene, (traced, graph, batches, intervention)),
             "Intervention": (libasis.Intervention, ("fc2:in", [0])),
+            "Hypothesis": (libasis.Hypothesis, ("fc2:in", [0])),
+            "parts": (libasis.parts, (batches,)),
+            "explore": (libasis.explore, (traced, self.basis, batches)),
+            "plan": (libasis.plan, (traced, self.basis, batches, claim)),
+            "verify": (libasis.verify, (traced, self.basis, batches, plan)),
             "edge_effects": (libasis.edge_effects, (traced, graph, batches)),
             "contributions": (libasis.local.contributions, (traced, graph, batches, "fc1:in")),
             "counterfactual": (libasis.local.counterfactual, (traced, graph, batches, "fc1:in")),
@@ -186,6 +193,8 @@ class World:
             arguments |= {"samples": 1}
         if call.verb == "collect":
             arguments |= {"samples": 8, "tested": 1}
+        if call.verb == "plan":
+            arguments |= {"controls": 9}
         if call.verb == "effect":
             arguments |= {"repeats": 20}
         if call.verb == "ab_analyse":

@@ -11,7 +11,7 @@ from libasis import LibasisError
 from .calls import VALUES, World
 
 MANY = int(os.environ.get("LIBASIS_FUZZ", "240"))
-OWN_CODE = {"mask", "metric", "output", "model", "vocabulary", "tokenizer"}
+OWN_CODE = {"mask", "metric", "model", "output", "tokenizer", "units", "vocabulary"}
 """What may be the user's own code, whose errors are the user's."""
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import libasis
 from libasis.run import toml
-from libasis.run.config import SECTIONS, Config, parse_config, read_config
+from libasis.run.config import LISTED, SECTIONS, Config, parse_config, read_config
 from libasis.run.errors import ConfigError
 
 BASE = {"model": {"source": "m:f"}, "data": {"source": "d:f"}}
@@ -207,8 +207,9 @@ def test_template_is_valid_and_shows_every_key_with_its_default():
             assert (name, key) in shown
             if field.default is not None and not field.is_required():
                 assert shown[name, key] == field.default
-    assert {key for part, key in shown if not part} == set(Config.model_fields) - set(SECTIONS)
-    uncommented = re.sub(r"(?m)^# (\w+ = )", r"\1", text)
+    assert {key for part, key in shown if not part} == set(Config.model_fields) - set(SECTIONS) - set(LISTED)
+    assert all(f"# [[{name}]]" in text for name in LISTED)
+    uncommented = re.sub(r"(?m)^# (\w+ = |\[\[)", r"\1", text)
     parse_config(tomllib.loads(uncommented))
 
 

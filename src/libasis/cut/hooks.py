@@ -26,11 +26,12 @@ GLOBAL = ("_global_forward_pre_hooks", "_global_forward_hooks", "_global_backwar
 KINDS = ("_forward_pre_hooks", "_forward_hooks")
 
 
-def hooks_of(module: nn.Module) -> tuple[list[tuple[Hook, bool]], list[tuple[Hook, bool]]]:
-    """The hooks before and after a module, the global ones first, each with whether it takes keywords."""
+def hooks_of(module: nn.Module, *, everywhere: bool = True) -> tuple[list[tuple[Hook, bool]], list[tuple[Hook, bool]]]:
+    """The hooks before and after a module, the global ones (of every module) first, and whether each takes keywords."""
+    owners = [(vars(shared), "_global")] if everywhere else []
     found: tuple[list[tuple[Hook, bool]], list[tuple[Hook, bool]]] = [], []
     for kind, hooks in zip(KINDS, found, strict=True):
-        for owner, before in ((vars(shared), "_global"), (vars(module), "")):
+        for owner, before in (*owners, (vars(module), "")):
             with_keywords = owner.get(f"{before}{kind}_with_kwargs") or {}
             hooks.extend((hook, key in with_keywords) for key, hook in list((owner.get(before + kind) or {}).items()))
     return found

@@ -30,7 +30,8 @@ def check_not_random(program: Program, targets: Sequence[fx.Node]) -> None:
             where = module_of(node)
             raise ActivationError(
                 f"The model is random: {node.name!r} computed in {f'module {where!r}' if where else 'the model'} draws "
-                "random numbers even in eval mode; make it deterministic."
+                "random numbers even in eval mode; make it deterministic (if only its first forward draws, as it "
+                "builds a part, run it once before)."
             )
 
 

@@ -6,14 +6,16 @@ import contextlib
 import copy
 import functools
 import types
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .hooks import Heard, Hook, hooks_of
+from .behind import PLAIN, Behind, attributes, base_of, referent
+from .hooks import KINDS, Heard, Hook, hooks_of
 from .other_words import mask_as_given
 
 HOOKS = tuple(name for name in vars(nn.Module()) if "_hooks" in name)
@@ -27,8 +29,9 @@ class Twin:
     """The twin of a model, and what is called around its modules.
 
     Modules are found wherever a module keeps them: as children, in lists, tuples, dicts and sets, behind bound methods,
-    partial calls and in what its functions close over. Nothing of torch's own calls is used: neither hooks, the global
-    ones included, nor what ``torch.compile`` made.
+    partial calls, weak references, in objects of other classes and in what its functions close over. Nothing of torch's
+    own calls is used: neither hooks, the global ones included, nor what ``torch.compile`` made. What a forward builds
+    when it runs first, hooks too, it builds in the twin.
 
     Args:
         model: the user's.
@@ -44,14 +47,19 @@ class Twin:
         self._copies = copies
         self._root = model
         self._names = {id(m): without_compile(n) for n, m in model.named_modules() if not n.endswith("_orig_mod")}
+        self._behind = Behind()
         self._of: dict[int, Any] = {}
         self._held: list[Any] = []
         self.model: nn.Module = self._twin(model)
 
     def _twin(self, value: Any) -> Any:
         """What stands in for a value; itself where no module can be behind it."""
+        if type(value) in PLAIN:
+            return value
         if id(value) in self._of:
             return self._of[id(value)]
+        if isinstance(value, weakref.ref) or type(value) in weakref.ProxyTypes:
+            return self._reference(value)
         if isinstance(value, nn.Module):
             return self._module(value)
         if isinstance(value, Tensor):
@@ -61,12 +69,9 @@ class Twin:
             return self._container(value)
         if type(value) is tuple:
             return self._keep(value, tuple(map(self._twin, value)))
-        if isinstance(value, types.MethodType):
-            return self._keep(value, types.MethodType(value.__func__, self._twin(value.__self__)))
-        if type(value) is functools.partial:
-            args, keywords = map(self._twin, value.args), {k: self._twin(v) for k, v in value.keywords.items()}
-            return self._keep(value, functools.partial(self._twin(value.func), *args, **keywords))
-        return self._function(value) if isinstance(value, types.FunctionType) else value
+        if isinstance(value, (types.MethodType, functools.partial, types.FunctionType)):
+            return self._callable(value)
+        return self._object(value) if self._behind(value) else value
 
     def _keep(self, value: Any, made: Any) -> Any:
         self._held.append(value)  # so that its id stays its own
@@ -75,14 +80,42 @@ class Twin:
 
     def _container(self, value: Any) -> Any:
         made = self._keep(value, copy.copy(value))
-        if isinstance(made, list):
-            made[:] = map(self._twin, value)
-        elif isinstance(made, dict):
-            made.update([(key, self._twin(part)) for key, part in list(made.items())])
+        kind: Any = next(kind for kind in (OrderedDict, dict, list, set, deque) if isinstance(value, kind))
+        kind.clear(made)  # not the methods of a class of the user's
+        if isinstance(value, dict):
+            kind.update(made, [(self._twin(key), self._twin(part)) for key, part in list(kind.items(value))])
         else:
-            made.clear()
-            made.update([self._twin(part) for part in list(value)])
+            (kind.update if kind is set else kind.extend)(made, [self._twin(part) for part in list(value)])
         return made
+
+    def _reference(self, value: Any) -> Any:
+        """A weak reference to the twin of what it refers to."""
+        target = referent(value)
+        made = self._twin(target)
+        if made is target:
+            return value
+        return self._keep(value, (weakref.ref if isinstance(value, weakref.ref) else weakref.proxy)(made))
+
+    def _object(self, value: Any) -> Any:
+        """An object of any class, behind which there is a module."""
+        if isinstance(value, tuple):
+            return self._keep(value, tuple.__new__(type(value), map(self._twin, value)))
+        if isinstance(value, (dict, list, set, deque)):
+            made = self._container(value)
+        else:
+            kind: Any = base_of(type(value))
+            made = self._keep(value, kind.__new__(type(value)))
+        for name, part in attributes(value).items():
+            object.__setattr__(made, name, self._twin(part))
+        return made
+
+    def _callable(self, value: Any) -> Any:
+        if isinstance(value, types.MethodType):
+            return self._keep(value, types.MethodType(value.__func__, self._twin(value.__self__)))
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        args, keywords = map(self._twin, value.args), {k: self._twin(v) for k, v in value.keywords.items()}
+        return self._keep(value, functools.partial(self._twin(value.func), *args, **keywords))
 
     def _function(self, function: types.FunctionType) -> types.FunctionType:
         if not (function.__closure__ or function.__defaults__ or function.__kwdefaults__):
@@ -103,7 +136,7 @@ class Twin:
             return self._twin(config)
         new = self._keep(config, copy.copy(config))
         own = vars(new)
-        own.update({key: self._config(own[key]) for key in ("text_config", "decoder") if key in own})
+        own.update({k: (self._config if k in ("text_config", "decoder") else self._twin)(v) for k, v in own.items()})
         if own.get("use_cache"):
             own["use_cache"] = False
         return new
@@ -130,8 +163,8 @@ class Twin:
             self.heard.counts.clear()
         name = self._names.get(id(module), "")
         watch = None if isinstance(new, _Scripted) or not name else self.watch
-        for hook, keywords in before:
-            result = self.heard.call(hook, module, new, (args, kwargs) if keywords else (args,), name)
+        for hook, keywords in (*before, *hooks_of(new, everywhere=False)[0]):
+            result = self._hooked(hook, module, new, (args, kwargs) if keywords else (args,), name)
             if result is not None and keywords:
                 args, kwargs = result
             elif result is not None:
@@ -141,13 +174,19 @@ class Twin:
         if not self._copies and isinstance(module, (nn.TransformerEncoder, nn.TransformerDecoder)):
             args, kwargs = mask_as_given(module, args, kwargs) or (args, kwargs)
         output = new.forward(*args, **kwargs)
-        for hook, keywords in after:
+        for hook, keywords in (*after, *hooks_of(new, everywhere=False)[1]):
             given = (args, kwargs, output) if keywords else (args, output)
-            result = self.heard.call(hook, module, new, given, name)
+            result = self._hooked(hook, module, new, given, name)
             output = output if result is None else result
         if watch:
             watch(f"{name}:out", new, output)
         return output
+
+    def _hooked(self, hook: Hook, module: nn.Module, new: nn.Module, given: tuple[Any, ...], name: str) -> Any:
+        """What a hook returns; one that the forward has put on the twin is part of what it computes."""
+        if any(hook in vars(new)[kind].values() for kind in KINDS):
+            return hook(new, *given)
+        return self.heard.call(hook, module, new, given, name)
 
 
 class _Scripted(nn.Module):

@@ -176,7 +176,10 @@ def _float(name: str, value: Any) -> float:
 
 def _numbers(name: str, given: Any) -> tuple[int, ...]:
     """Distinct whole numbers from 0, as a tuple; a single one too."""
-    listed = given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given
+    try:
+        listed = given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given
+    except (RuntimeError, NotImplementedError):  # it is sparse, or without values
+        listed = "no plain array"
     found = tuple(listed) if isinstance(listed, Iterable) else (listed,)
     numbers = tuple(int(n) for n in found if isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0)
     if not len(set(numbers)) == len(numbers) == len(found):

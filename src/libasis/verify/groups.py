@@ -203,16 +203,27 @@ def _called(function: Callable[..., Any], record: Record, what: str) -> list[Any
     """What a user's function of inputs and targets says of each sample of a batch."""
     inputs = [*record.batch.args, *record.batch.kwargs.values()]
     found = function(inputs[0] if len(inputs) == 1 else tuple(inputs), record.targets)
-    found = found.tolist() if isinstance(found, (Tensor, np.ndarray)) else list(found)
+    found = _plain(found, what)
     if len(found) != record.size:
         raise OptionError(f"{what} gave {len(found)} entries for a batch of {record.size}; give one for each sample.")
     return found
 
 
+def _plain(given: Any, what: str) -> list[Any]:
+    """Entries as a list.
+
+    Raises:
+        OptionError: there are none.
+    """
+    try:
+        return list(given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given)
+    except (TypeError, RuntimeError, NotImplementedError):
+        raise OptionError(f"{what} is of type {type(given).__name__}; give one entry for each sample.") from None
+
+
 def _listed(given: Any, records: Records, what: str) -> list[Any]:
     """Entries that the user listed in the order of the data."""
-    found = given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given
-    found = list(found) if isinstance(found, Iterable) else [found]
+    found = _plain(given, what)
     if len(found) != records.samples:
         raise OptionError(
             f"{what} has {len(found)} entries, but the data have {records.samples} samples; give one for each sample, "

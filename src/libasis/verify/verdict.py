@@ -148,7 +148,8 @@ class OneKind:
         theirs from: intervals and noise are as much larger as these make the standard error, see `shared_error`.
         """
         noise = Noise.of(changes, units, givers)
-        effect, inner = (_wider(paired(changes, units, seed=seed, confidence=c), noise.shared) for c in (0.95, 0.9))
+        effect = _wider(paired(changes, units, seed=seed), noise.shared)
+        inner = _wider(paired(changes, units, seed=seed, confidence=0.9), noise.shared)
         found = cls.of_sums(*unit_sums(changes, units), direction, delta=delta, seed=seed, p_specific=p_specific)
         return replace(found, effect=effect, inner=(inner.low, inner.high), noise=noise)
 
@@ -164,20 +165,20 @@ class OneKind:
         p_specific: float | None = None,
     ) -> OneKind:
         """That of the summed changes of units ``[G]`` and the number of scores that they are of, above 0."""
-        effect, inner = (paired_sums(sums, sizes, seed=seed, confidence=c) for c in (0.95, 0.9))
         side = SIDES[direction]
         p, other = sign_flips(sums, seed, side), sign_flips(sums, seed, -side) if side else 1.0
         beyond = 0.0
         if delta:
             seen = side or (-1 if sums.sum() < 0 else 1)
             beyond = min(1.0, sign_flips(sums - seen * delta * sizes, seed, seen) * (1 if side else 2))
+        effect, inner = (paired_sums(sums, sizes, seed=seed, confidence=level) for level in (0.95, 0.9))
         noise = Noise.of(sums / sizes, None)
         return cls(effect, (inner.low, inner.high), p, other, noise, p_specific, beyond)
 
 
 def _wider(found: Estimate, factor: float) -> Estimate:
-    ends = (found.value + (end - found.value) * factor for end in (found.low, found.high))
-    return found if factor == 1 else replace(found, low=next(ends), high=next(ends))
+    low, high = (found.value + (end - found.value) * factor for end in (found.low, found.high))
+    return found if factor == 1 else replace(found, low=low, high=high)
 
 
 @dataclass(frozen=True)

@@ -266,7 +266,8 @@ def _decided(claim: Claimed, ps: Sequence[float], alpha: float, tests: int) -> V
     if falls and len(kinds) >= claim.least and p_beyond <= alpha and min(low for low, _ in ends) > delta:
         return Verdict("supported", p, True, "", needed)
     if falls and len(kinds) >= claim.least:
-        return Verdict("supported, below delta", p, True, f"it is not surely more than {delta:g}", needed)
+        far = " once corrected for the number of claims" if min(low for low, _ in ends) > delta else ""
+        return Verdict("supported, below delta", p, True, f"the interval reaches inside {delta:g}{far}", needed)
     if p_opposite <= alpha and max(high for _, high in ends) < 0:
         return Verdict("opposite", p, True, "the effect falls on the other side", needed)
     if claim.delta and all(-delta < one.inner[0] and one.inner[1] < delta for one in kinds):

@@ -50,9 +50,9 @@ def headline(found: Diagnosis, words: Words) -> list[str]:
         return [words("nothing", before=_amount(info["before"], found), calm=_amount(info["normal_before"], found))]
     sure = [row for row in rows if row["verdict"] in SURE]
     sets = [row for row in found.tested_sets if row["verdict"] in SURE and len(row["members"]) > 1]
-    best = min(sets, key=lambda row: (round(row["after"], 2), len(row["members"])), default=None)
+    best = max(sets, key=lambda row: (round(abs(row["effect"]), 2), -len(row["members"])), default=None)
     out = []
-    if sure and (best is None or sure[0]["after"] <= max(ENDS * sure[0]["before"], best["after"] + ENDS)):
+    if sure and (best is None or abs(sure[0]["effect"]) >= (1 - ENDS) * abs(best["effect"])):
         out.append(_one(sure[0], found, words))
         for row in sure[1:4]:
             amounts = {key: _amount(row[key], found) for key in ("before", "after")}

@@ -78,8 +78,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             one list for all rows, normal ones first. Without it rows that depend on those before them are taken in
             blocks.
         metric: ``"class"``, ``"reconstruction"`` or ``"score"``: what the alarm is; or a function
-            ``(outputs, targets) -> scores [batch]``, ``"accuracy"``, ``"cross_entropy"`` or ``"mse"`` (with batches of pairs), whose mean is
-            compared.
+            ``(outputs, targets) -> scores [batch]``, ``"accuracy"``, ``"cross_entropy"`` or ``"mse"`` (with batches of
+            pairs), whose mean is compared.
         seed: of all draws.
         threshold: of the score, above which it is an alarm.
         normal_class: of a classifier; by default that of most normal rows.

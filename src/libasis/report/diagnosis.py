@@ -251,14 +251,15 @@ def _sets(found: Diagnosis, words: Words) -> str:
 
 
 def _features(found: Diagnosis, words: Words) -> str:
-    if not found.tested_features:
+    rows = [row for row in found.tested_features if row["reads"]]  # the others do not respond to the fault
+    if not rows:
         return paragraph(words("features_none"))
     heads = {"feature": False, "site": False, "before": True, "after": True, "interval": True, "verdict": False}
     groups = [
         Group(words.listed(row["reads"]), [[Cell(row["site"]), *_changes(row, found), _verdict(row, words)]])
-        for row in found.tested_features[:SHOWN]
+        for row in rows[:SHOWN]
     ]
-    return table("features", heads, groups, words) + _more(found.tested_features, words)
+    return table("features", heads, groups, words) + _more(rows, words)
 
 
 def _baselines(found: Diagnosis, words: Words) -> str:

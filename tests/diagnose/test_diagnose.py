@@ -74,6 +74,32 @@ def test_a_score_and_a_metric_are_compared_as_they_are():
     assert found.inputs.before[0] == pytest.approx(58, abs=0.5)
     assert found.inputs.after[0] == pytest.approx(50, abs=0.5)
     assert (found.inputs.input[0], found.inputs.verdict[0]) == ("level", "supported")
+    found = diagnosed(Level().eval(), {"level": -8}, metric=lambda out, targets: out[:, 0])
+    first = found.inputs.iloc[0]
+    assert (first.before, first.after) == pytest.approx((42, 50), abs=0.5)
+    assert 7 < first.low < first.effect < first.high < 9
+    assert first.verdict == "supported"
+
+
+def test_a_soft_sensor_is_asked_by_its_error():
+    class Soft(nn.Module):
+        def forward(self, x):
+            return ((x[:, :1] - 40) / 0.5 + (x[:, 2:3] - 9) / 0.1).float()
+
+    def pairs(x, drift):
+        x = torch.tensor(x)
+        y = (x[:, :1] - 40) / 0.5 + (x[:, 2:3] - 9) / 0.1
+        x[:, 0] += drift
+        return [(x, y.float())]
+
+    found = libasis.diagnose(
+        Soft().eval(), pairs(rows(), 0), pairs(rows(seed=1), 4), columns=COLUMNS, metric="mse", sites=[]
+    )
+    first = found.inputs.iloc[0]
+    assert (first.input, first.before) == ("valve", pytest.approx(64, abs=1e-3))
+    assert first.after < 4
+    with pytest.raises(BatchError, match='"mse" needs targets'):
+        diagnosed(Soft().eval(), metric="mse")
 
 
 def test_where_both_groups_are_alike_nothing_is_supported():

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from torch import nn
 
 import libasis
 from diagnose.rows import COLUMNS, FAULT, either, one, rows
@@ -11,7 +12,7 @@ from diagnose.rows import COLUMNS, FAULT, either, one, rows
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     def made(model, fault, name, **options):
-        found = libasis.diagnose(model, rows(), rows(shift=fault, seed=1), columns=COLUMNS, sites=[], **options)
+        found = libasis.diagnose(model, rows(), rows(shift=fault, seed=1), columns=COLUMNS, **{"sites": [], **options})
         path = found.to_html(tmp_path_factory.mktemp("page") / f"{name}.html", lang="ja")
         return path.read_text(encoding="utf-8")
 
@@ -55,3 +56,18 @@ def test_words_of_the_inside_stay_inside(page):
     for lang in ("en", "ja"):
         words = shown(text, lang).lower()
         assert not re.search(r"logit|basis vector|\bpca\b|eigen|language model|言語モデル|基底|主成分", words)
+
+
+def test_features_are_named_by_what_they_read(page):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.alarm = one()
+            self.last = nn.Identity()
+
+        def forward(self, x):
+            return self.alarm(self.last(x))
+
+    text = page(Net().eval(), FAULT, "inside", sites=["last:in"])
+    table = text[text.index('<section id="features"') :]
+    assert "valve" in table[: table.index("</section>")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,10 +15,13 @@ from ..cut.hooks import Heard
 from ..cut.state import check_eval, hear, rng_kept, run_model, uncompiled
 from ..cut.twin import Twin
 from ..errors import ActivationError, BatchError, OptionError, first_line
+from ..intervene import parse_metric
 from ..numerics import slices
 from ..types import Plain
 from .groups import Groups, standardised
 
+KINDS, NAMED = ("class", "reconstruction", "score"), ("accuracy", "cross_entropy", "mse")
+"""What an alarm can be, and metrics that need targets, whose mean is compared."""
 QUANTILE = 0.99
 """Of the normal rows' scores: above it a score is an alarm."""
 SCALED = 0.8
@@ -62,6 +65,7 @@ class Alarm:
         threshold: above which a score is an alarm; None where only scores are compared.
         shape: of a sample.
         runs: the model's outputs of samples.
+        sign: -1 where the score is a metric with its sign turned, because lower is more alarming.
     """
 
     model: nn.Module
@@ -72,6 +76,7 @@ class Alarm:
     threshold: float | None
     shape: tuple[int, ...]
     runs: ModelRuns
+    sign: float = 1.0
 
     def scores(self, rows: Tensor, targets: Any = None) -> Tensor:
         """The score of each row ``[n, values]``, float64 ``[n]``."""
@@ -154,12 +159,11 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
     """
     runs = ModelRuns(model, groups.normal[:2], groups.shape)
     outputs = runs(groups.normal)
-    if callable(metric):
+    if callable(metric) or metric in NAMED:
         return _of_metric(model, runs, metric, threshold, groups)
-    if metric not in (None, "reconstruction", "class", "score"):
+    if metric not in (None, *KINDS):
         raise OptionError(
-            f'metric is {metric!r}; give "class", "reconstruction", "score" or a function (outputs, targets) -> '
-            "scores [batch], larger where it is more alarming."
+            f"metric is {metric!r}; give one of {[*KINDS, *NAMED]} or a function (outputs, targets) -> scores [batch]."
         )
     if metric == "reconstruction" and tuple(outputs.shape[1:]) != groups.shape:
         raise OptionError(f'metric is "reconstruction", but the model returns {list(outputs.shape[1:])}.')
@@ -208,24 +212,20 @@ def _relative_error(outputs: Tensor, rows: Tensor) -> float:
 
 
 def _of_metric(model: nn.Module, runs: ModelRuns, metric: Any, threshold: float | None, groups: Groups) -> Alarm:
-    def score(outputs: Tensor, targets: Any) -> Tensor:
-        try:
-            found = metric(outputs, targets)
-        except Exception as error:
-            told = f"{type(error).__name__}: {first_line(error)}"
-            raise OptionError(
-                f"The metric fails on {len(outputs)} outputs ({told}); give a function (outputs, targets) -> scores."
-            ) from error
-        if not isinstance(found, Tensor) or tuple(found.shape) != (len(outputs),):
-            raise OptionError(
-                f"The metric returned {tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__} for "
-                f"{len(outputs)} samples; return one score for each, [batch]."
-            )
-        return found
+    """The user's metric; without a threshold the side on which the anomalous rows are is the alarming one."""
+    measured = parse_metric(metric)
 
-    blanks = {"what": getattr(metric, "__name__", "metric"), "bound": threshold}
-    rule = "alarm_mean" if threshold is None else "alarm_above"
-    return Alarm(model, "metric", rule, blanks, score, threshold, groups.shape, runs)
+    def score(outputs: Tensor, targets: Any) -> Tensor:
+        sums, counts = measured.scores(outputs, targets)
+        return sums.double() / counts.double()
+
+    plain = Alarm(model, "metric", "alarm_mean", {"what": measured.name}, score, None, groups.shape, runs)
+    pairs = zip((groups.normal, groups.anomalous), groups.targets, strict=True)
+    calm, fault = (float(plain.scores(rows, own).mean()) for rows, own in pairs)
+    if threshold is not None:
+        blanks = {"what": measured.name, "bound": threshold}
+        return replace(plain, rule="alarm_above", blanks=blanks, threshold=threshold)
+    return replace(plain, score=lambda out, own: -score(out, own), sign=-1.0) if fault < calm else plain
 
 
 def _of_score(model: nn.Module, runs: ModelRuns, groups: Groups, threshold: float | None, kind: str) -> Alarm:

@@ -77,8 +77,9 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         units: what each row belongs to (a run, a device): a pair of lists, of the normal and of the anomalous rows; or
             one list for all rows, normal ones first. Without it rows that depend on those before them are taken in
             blocks.
-        metric: ``"class"``, ``"reconstruction"``, ``"score"`` or a function ``(outputs, targets) -> scores [batch]``,
-            larger where more alarming, whose mean is compared.
+        metric: ``"class"``, ``"reconstruction"`` or ``"score"``: what the alarm is; or a function
+            ``(outputs, targets) -> scores [batch]``, ``"accuracy"``, ``"cross_entropy"`` or ``"mse"`` (with batches of
+            pairs), whose mean is compared.
         seed: of all draws.
         threshold: of the score, above which it is an alarm.
         normal_class: of a classifier; by default that of most normal rows.
@@ -132,10 +133,11 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     findings = checked(model, groups, alarm)
     findings += [finding("left", inputs=len(groups.names), left=len(left))] if left else []
     findings += [finding("stretch")] if effects.units is None else []
+    rows = [effects.turned(row) for row in rows]
     features = _inside(effects, sites, ranked[:READABLE], delta, findings)
     return Diagnosis(
         rows,
-        [_set_row(groups.names, effects, one) for one in sets],
+        [effects.turned(_set_row(groups.names, effects, one)) for one in sets],
         features,
         _plain_rows(groups.names, ranked, plain),
         findings,
@@ -146,14 +148,14 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             "kind": alarm.kind,
             "rates": rates,
             "delta": delta,
-            "before": float(effects.before.mean()),
-            "normal_before": float(effects.normal_before.mean()),
+            "before": alarm.sign * float(effects.before.mean()),
+            "normal_before": alarm.sign * float(effects.normal_before.mean()),
             "rows": {"normal": len(groups.normal), "anomalous": len(groups.anomalous)},
             "run": {"normal": len(exchange.normal), "anomalous": len(exchange.rows)},
             "inputs": len(groups.names),
             "not_tested": len(left),
             "units": "given" if effects.units is not None else "blocks of rows in time where rows depend on each other",
-            "left": _remaining(effects, sets),
+            "left": _remaining(effects, sets) if rates else None,
             "seed": seed,
             "versions": versions(),
         },

@@ -116,6 +116,16 @@ class Effects:
         """The verdicts on inputs, or sets of them, that are tested together."""
         return tested(found, delta, [lambda one=one: self.specific(one, len(found)) for one in found])
 
+    def turned(self, row: Plain) -> Plain:
+        """A row in the metric's own direction, where lower is more alarming."""
+        if self.exchange.alarm.sign > 0:
+            return row
+        keys = ("before", "after", "effect", "collateral", "alone", "normal_before", "normal_after", "contrast")
+        ends = (("low", "high"), ("high", "low"), ("contrast_low", "contrast_high"), ("contrast_high", "contrast_low"))
+        pairs = [*((key, key) for key in keys), *ends]
+        turned = {to: None if row[key] is None else -row[key] for key, to in pairs if key in row}
+        return {**row, **turned}
+
     def within(self, end: float) -> float | None:
         """The end of an interval of a change, within what an alarm rate can change; None for none."""
         if not np.isfinite(end):

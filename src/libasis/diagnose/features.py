@@ -184,7 +184,7 @@ class Inside:
 
 def feature_rows(effects: Effects, found: Sequence[tuple[str, int, list[str], Tested]]) -> list[Plain]:
     """One plain row per feature."""
-    return [
+    rows = [
         {
             "feature": f"{site}:{i}",
             "site": site,
@@ -206,3 +206,4 @@ def feature_rows(effects: Effects, found: Sequence[tuple[str, int, list[str], Te
         }
         for site, i, reads, one in found
     ]
+    return [effects.turned(row) for row in rows]

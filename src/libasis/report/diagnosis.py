@@ -50,9 +50,9 @@ def headline(found: Diagnosis, words: Words) -> list[str]:
         return [words("nothing", before=_amount(info["before"], found), calm=_amount(info["normal_before"], found))]
     sure = [row for row in rows if row["verdict"] in SURE]
     sets = [row for row in found.tested_sets if row["verdict"] in SURE and len(row["members"]) > 1]
-    best = min(sets, key=lambda row: (round(row["after"], 2), len(row["members"])), default=None)
+    best = max(sets, key=lambda row: (round(abs(row["effect"]), 2), -len(row["members"])), default=None)
     out = []
-    if sure and (best is None or sure[0]["after"] <= max(ENDS * sure[0]["before"], best["after"] + ENDS)):
+    if sure and (best is None or abs(sure[0]["effect"]) >= (1 - ENDS) * abs(best["effect"])):
         out.append(_one(sure[0], found, words))
         for row in sure[1:4]:
             amounts = {key: _amount(row[key], found) for key in ("before", "after")}
@@ -251,14 +251,15 @@ def _sets(found: Diagnosis, words: Words) -> str:
 
 
 def _features(found: Diagnosis, words: Words) -> str:
-    if not found.tested_features:
+    rows = [row for row in found.tested_features if row["reads"]]  # the others do not respond to the fault
+    if not rows:
         return paragraph(words("features_none"))
     heads = {"feature": False, "site": False, "before": True, "after": True, "interval": True, "verdict": False}
     groups = [
         Group(words.listed(row["reads"]), [[Cell(row["site"]), *_changes(row, found), _verdict(row, words)]])
-        for row in found.tested_features[:SHOWN]
+        for row in rows[:SHOWN]
     ]
-    return table("features", heads, groups, words) + _more(found.tested_features, words)
+    return table("features", heads, groups, words) + _more(rows, words)
 
 
 def _baselines(found: Diagnosis, words: Words) -> str:

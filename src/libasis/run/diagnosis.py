@@ -166,7 +166,7 @@ def run_diagnosis(model: str, source: Source, out: Path, lang: str, *, force: bo
         found.to_html(out / PAGE, lang)
         tables = (found.tested_inputs, found.tested_sets, found.tested_features, found.plain_methods)
         for (name, heads), table in zip(BESIDE.items(), tables, strict=True):
-            rows = [{key: one[key] for key in one if key != "members"} for one in table]
+            rows = [{key: one[key] for key in one if key not in ("members", "reads")} for one in table]
             known = list(rows[0]) if rows else heads
             cells = ([row.get(key) for key in known] for row in rows)
             write_csv(out / f"{name}.csv", known, cells, csv_mark(heads))

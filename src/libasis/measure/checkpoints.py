@@ -152,7 +152,7 @@ def checkpoints(folder: str | Path, *, seconds: float = 60.0) -> Iterator[Checkp
         found.remove()
 
 
-class Call:
+class Passes:
     """The passes of one public call, each known by the call and all that went before it."""
 
     def __init__(self, key: str | None) -> None:
@@ -166,15 +166,15 @@ class Call:
         return self.key
 
 
-def call_now() -> Call:
+def passes_now() -> Passes:
     """The passes of the public call that runs."""
     found = calling()
     if found is None:
-        return Call(None)
+        return Passes(None)
     if "passes" not in found.known:
         key = digest_of_call(found.function, found.args, found.kwargs)
         if key is None:
             _log.warning("%s has no checkpoints: something given has no digest", found.function.__qualname__)
-        found.known["passes"] = Call(key)
+        found.known["passes"] = Passes(key)
     passes: Any = found.known["passes"]
     return passes

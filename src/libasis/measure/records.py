@@ -29,7 +29,7 @@ from ..types import Plain
 from .allocator import reuse_freed_memory
 from .processes import Team
 from .progress import watched
-from .sizes import Sizes, input_bytes, nbytes
+from .sizes import RecordSizes, input_bytes, nbytes
 
 _log = logging.getLogger("libasis")
 
@@ -262,13 +262,13 @@ class Records:
         """Where the model computes; None where it does not say."""
         return getattr(self.traced, "device", None)
 
-    def unknown_sizes(self) -> Sizes | None:
+    def unknown_sizes(self) -> RecordSizes | None:
         """What a pass that is shared is to learn of the records; None where it is known."""
         if self._kept.positions:
             return None
-        return Sizes(len(self.traced.sites), inputs=not self._lasting_inputs)
+        return RecordSizes(len(self.traced.sites), inputs=not self._lasting_inputs)
 
-    def learn(self, sizes: Sizes) -> None:
+    def learn(self, sizes: RecordSizes) -> None:
         """Take over what a pass has learned, from all processes."""
         self._kept.positions = tuple(sizes.positions.tolist())
         if sizes.bytes > self.memory:

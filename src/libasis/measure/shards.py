@@ -17,7 +17,7 @@ import torch
 
 from ..cut import Record
 from ..errors import BatchError, LibasisError, ProcessError
-from .checkpoints import Checkpoints, call_now
+from .checkpoints import Checkpoints, passes_now
 from .checkpoints import current as current_checkpoints
 from .processes import Team, team
 from .progress import resumed
@@ -91,7 +91,7 @@ class Sharing:
             ProcessError: a process has ended, does not answer, or was given something else.
         """
         sizes = records.unknown_sizes()
-        key = call_now().next(label, records.order) if self.book else None
+        key = passes_now().next(label, records.order) if self.book else None
         every = [*sums, sizes] if sizes else [*sums]
         one = _Pass(self.team, self.book if key else None, key or "", records, every, label)
         with torch.no_grad():

@@ -10,7 +10,7 @@ from ..cut import Record
 from ..numerics import Sums
 
 
-class Sizes(Sums):
+class RecordSizes(Sums):
     """What the first pass learns of the records.
 
     Attributes:
@@ -29,7 +29,7 @@ class Sizes(Sums):
         self.positions = self.positions.maximum(torch.tensor([x.shape[1] for x in record.activations]))
         self.bytes += nbytes(record) + (input_bytes(record) if self.inputs else 0)
 
-    def merge(self, other: Sizes) -> None:
+    def merge(self, other: RecordSizes) -> None:
         """See `Sums`."""
         self.positions, self.bytes = self.positions.maximum(other.positions), self.bytes + other.bytes
 

@@ -26,7 +26,7 @@ KINDS = {"basis": Basis, "graph": InteractionGraph, "nodes": Ablations, "edges":
 
 
 @dataclass(frozen=True)
-class Stage:
+class RunStage:
     """One result of a run.
 
     Attributes:
@@ -69,7 +69,7 @@ class Status:
         unseen: why model and data could not be looked at, so that settings alone were compared; empty if they could.
     """
 
-    stages: dict[str, Stage]
+    stages: dict[str, RunStage]
     page: Path | None
     checkpoints: tuple[int, int]
     unseen: str
@@ -137,19 +137,19 @@ def _made_of(name: str, opened: Opened, output: Output) -> MadeOf:
     return opened.made_of(name, groups_of(opened.config) if name == "cards" else None, **results)
 
 
-def _stage(name: str, path: Path, kind: Any, made_of: Callable[[], MadeOf]) -> Stage:
+def _stage(name: str, path: Path, kind: Any, made_of: Callable[[], MadeOf]) -> RunStage:
     if not path.exists():
-        return Stage(name, path, MISSING)
+        return RunStage(name, path, MISSING)
     try:
         saved = kind.load(path)
     except StoreError as error:
-        return Stage(name, path, DAMAGED, str(error))
+        return RunStage(name, path, DAMAGED, str(error))
     result = getattr(saved, name) if kind is Ablations else saved
     if result is None:
-        return Stage(name, path, MISSING)
+        return RunStage(name, path, MISSING)
     info, facts = result.info, {}
     with contextlib.suppress(AttributeError, TypeError):
         facts = {"data": info["made_of"]["data"], "weights": info["made_of"]["weights"]}
     facts["version"] = (info.get("versions") or {}).get("libasis")
     why = made_of().difference(info.get("made_of")) or ""
-    return Stage(name, path, CHANGED if why else SAME, why, facts)
+    return RunStage(name, path, CHANGED if why else SAME, why, facts)

@@ -167,7 +167,7 @@ class Intervention:
 def _float(name: str, value: Any) -> float:
     try:
         found = float(value)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
         raise OptionError(f"{name} is {value!r}; give a finite number.")

@@ -118,10 +118,13 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(docs: Path) -> None:
-    """Write the tables of docs/evaluations.md."""
+    """Write the tables of docs/evaluations.md, each as soon as it is measured."""
     page = docs / "evaluations.md"
-    text = page.read_text(encoding="utf-8")
-    page.write_text(BLOCK.sub(lambda m: f"{m[1]}{table(m[2], m[3])}\n{m[4]}", text), encoding="utf-8")
+    for _, name, kind, _ in BLOCK.findall(page.read_text(encoding="utf-8")):
+        made = table(name, kind)
+        text = page.read_text(encoding="utf-8")
+        here = re.compile(BLOCK.pattern.replace(r"(\w+) (\w+)", f"({name}) ({kind})"), re.S)
+        page.write_text(here.sub(lambda m, made=made: f"{m[1]}{made}\n{m[4]}", text), encoding="utf-8")
 
 
 if __name__ == "__main__":

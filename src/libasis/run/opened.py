@@ -68,7 +68,7 @@ class Opened:
         if isinstance(self.model, Traced):
             if sites:
                 raise ConfigError("sites is given, but the model is a libasis.Chain, which has its own; remove sites.")
-            return self.model.to(**options)
+            return self.model.to(**{key: value for key, value in options.items() if key != "around"})
         if not sites:
             raise ConfigError("sites is empty; list at least two sites (the command libasis sites shows all names).")
         return trace(self.model, self.example, sites, **options)

@@ -135,11 +135,6 @@ class World:
         table = {"arm": ["control", "new"] * 30, "y": draw.random(60), "z": draw.random(60)}
         observed = {"t": [0, 1] * 30, "y": table["y"], "z": table["z"]}
         metric = practice.ABMetric("y", sd=1.0, effect=0.5)
-        claim = libasis.Hypothesis("fc2:in", [0], metric="accuracy", delta=0.1)
-        unseen = [(-inputs, targets) for inputs, targets in batches]
-        plan = libasis.plan(traced, self.basis, unseen, claim, controls=5, progress=False)
-        self.metric = libasis.practice.ABMetric("m", 0.1, 0.01)
-        self.observed = {"t": [0, 1] * N, "x": x[:, 0].tolist(), "y": x[:, 1].tolist()}
         self.verbs: dict[str, tuple[Any, tuple[Any, ...]]] = {
             "find_sites": (libasis.find_sites, (self.model, x[:4])),
             "trace": (libasis.trace, (self.model, x[:4], self.sites)),
@@ -156,6 +151,8 @@ class World:
             "explore": (libasis.explore, (traced, self.basis, batches)),
             "plan": (libasis.plan, (traced, self.basis, batches, claim)),
             "verify": (libasis.verify, (traced, self.basis, batches, plan)),
+            "faithfulness": (libasis.faithfulness, (traced, graph, batches)),
+            "circuit_tests": (libasis.circuit_tests, (traced, graph, batches, {"fc2:in": [0]})),
             "edge_effects": (libasis.edge_effects, (traced, graph, batches)),
             "contributions": (libasis.local.contributions, (traced, graph, batches, "fc1:in")),
             "counterfactual": (libasis.local.counterfactual, (traced, graph, batches, "fc1:in")),
@@ -166,26 +163,6 @@ class World:
             "diagnose": (libasis.diagnose, (self.model, batches, [x + 1])),
             "check": (libasis.check, (self.model, batches, [x + 1])),
             "keep": (libasis.keep, (traced, batches)),
-            "check": (libasis.check, (self.model, x[:N], x[N:])),
-            "diagnose": (libasis.diagnose, (self.model, x[:N], x[N:])),
-            "explore": (libasis.explore, (traced, self.basis, batches)),
-            "plan": (libasis.plan, (traced, self.basis, unseen, claim)),
-            "verify": (libasis.verify, (traced, self.basis, unseen, plan)),
-            "Hypothesis": (libasis.Hypothesis, ("fc2:in", [0])),
-            "parts": (libasis.parts, (batches,)),
-            "faithfulness": (libasis.faithfulness, (traced, graph, batches)),
-            "circuit_tests": (libasis.circuit_tests, (traced, graph, batches, {"fc2:in": [0]})),
-            "edge_effects": (libasis.edge_effects, (traced, graph, batches)),
-            "sensitivity": (libasis.local.sensitivity, (traced, graph, batches, "fc2:in")),
-            "contributions": (libasis.local.contributions, (traced, graph, batches, "fc2:in")),
-            "counterfactual": (libasis.local.counterfactual, (traced, graph, batches, "fc2:in")),
-            "effect": (libasis.causal.effect, (self.observed, "t", "y", ["x"])),
-            "evalue": (libasis.causal.evalue, (2.0,)),
-            "ab_design": (libasis.practice.ab_design, (self.metric,)),
-            "ab_analyse": (libasis.practice.ab_analyse, ({"m": [0.0, 1.0] * N}, {"m": [0.0, 1.0, 1.0] * N})),
-            "ABMetric": (libasis.practice.ABMetric, ("m", 0.1, 0.01)),
-            "value": (libasis.practice.value, ({"gain": (2, 3, 4), "cost": 1}, "gain - cost")),
-            "practice_plan": (libasis.practice.practice_plan, ()),
             "load": (libasis.load, ("nowhere",)),
             "Results": (libasis.report.Results, ([graph],)),
             "effect": (libasis.causal.effect, (observed, "t", "y", ["z"])),
@@ -218,15 +195,12 @@ class World:
             arguments |= {"samples": 1}
         if call.verb == "collect":
             arguments |= {"samples": 8, "tested": 1}
-        if call.verb == "plan":
+        if call.verb in ("plan", "circuit_tests"):
             arguments |= {"controls": 9}
         if call.verb == "effect":
             arguments |= {"repeats": 20}
         if call.verb == "ab_analyse":
             arguments |= {"success": "y", "arm": "arm"}
-        few: dict[str, Any] = {"collect": {"samples": 8, "tested": 1}, "effect": {"repeats": 20}}
-        few |= {verb: {"controls": 5} for verb in ("plan", "circuit_tests", "edge_effects")}
-        arguments |= few.get(call.verb, {})
         arguments[call.parameter] = self.value(call.value)
         return function(**arguments)
 

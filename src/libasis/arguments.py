@@ -40,8 +40,13 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        given = signature.bind(*args, **kwargs).arguments
+        bound = signature.bind(*args, **kwargs)
+        given = bound.arguments
         _check(function, {name: given[name] for name in plain if name in given}, function.__name__)
+        arrays = [name for name in plain if isinstance(given.get(name), np.ndarray)]
+        if lists := [name for name in arrays if _is_list(_hints(function).get(name))]:
+            given.update({name: given[name].tolist() for name in lists})
+            return function(*bound.args, **bound.kwargs)
         return function(*args, **kwargs)
 
     return checked
@@ -86,6 +91,12 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(origin, type):
         return _holds(value, origin, inner)
     return not isinstance(hint, type) or _is(value, hint)
+
+
+def _is_list(hint: Any) -> bool:
+    """Whether a list is asked for, so that an array is given as one."""
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    return all(get_origin(one) is Sequence for one in choices if one is not types.NoneType)
 
 
 def _holds(value: Any, origin: Any, inner: tuple[Any, ...]) -> bool:

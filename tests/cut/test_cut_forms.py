@@ -1,5 +1,6 @@
 """Forms in which people have their models: each works, or one sentence says what to give instead."""
 
+import copy
 import dataclasses
 import warnings
 
@@ -297,3 +298,30 @@ class TestData:
 class Stream(torch.utils.data.IterableDataset):
     def __iter__(self):
         return iter(randn(10, 4, seed=7))
+
+
+def test_names_with_controls_are_printed_on_one_line():
+    odd = "a\nb\x1b[31m"
+
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.add_module(odd, nn.Linear(4, 3))
+
+        def forward(self, x):
+            return {f"{odd}out": getattr(self, odd)(x)}
+
+    model, x = Odd().double().eval(), randn(6, 4)
+    sites = libasis.find_sites(model, x[:2])
+    traced = libasis.trace(model, x[:2], [f"{odd}:in", "output"])
+    graph = libasis.interactions(traced, basis := libasis.fit(traced, [x], progress=False), [x], progress=False)
+    for one, lines in ((sites, 3), (traced, 3), (basis, 3), (graph, 2)):
+        assert len(repr(one).splitlines()) == lines, repr(one)
+        assert "\x1b" not in repr(one)
+        assert "a\\nb\\x1b[31m" in repr(one)
+
+
+def test_a_traced_model_is_not_copied_with_its_weights():
+    model = nn.Linear(4, 2).double().eval()
+    with refused(OptionError, "trace the copy"):
+        copy.deepcopy(libasis.trace(model, randn(6, 4), ["input", "output"]))

@@ -108,6 +108,7 @@ def header(descr="<f8", shape=(1, 1), raw=None):
         ([], "nothing in it"),
         ([("x", b"hello")], "'x' in it"),
         ([("x.npy", b"hello")], "'x' is no array"),
+        ([("x.npy", header() + b"\0" * 16)], "'x' has 8 bytes behind its array"),
         ([("x.npy", header() + b"\0" * 8), ("x.npy", header() + b"\1" * 8)], "'x.npy' in it"),
         ([("x.npy", header(shape=(2**50,)))], "cannot be read"),
         ([("x.npy", header(shape=(2**40, 2**40)))], "cannot be read"),

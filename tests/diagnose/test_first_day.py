@@ -1,5 +1,6 @@
 """What goes wrong on the first day with a file of one's own: each gives one sentence that leads to success."""
 
+import os
 import re
 
 import numpy as np
@@ -72,6 +73,37 @@ def test_a_file_and_a_model_give_the_culprit_and_a_page(place, capsys):
     assert (folder / "found" / "inputs.csv").read_text(encoding="utf-8").splitlines()[1].startswith("valve,supported,")
     assert '<html lang="ja">' in (folder / "found" / "diagnosis.html").read_text(encoding="utf-8")
     assert libasis.load(folder / "found" / "diagnosis").tested_inputs[0]["input"] == "valve"
+
+
+@pytest.mark.parametrize("table", ["inputs", "sets", "features", "baselines"])
+def test_tables_replace_nothing_of_someone_else(place, capsys, table):
+    folder, name = place
+    mine = folder / "found" / f"{table}.csv"
+    mine.parent.mkdir()
+    mine.write_text("my input, set, feature\n1,2,3\n")
+    refused(capsys, name, "not written by libasis", "--out", "found", "--force")
+    assert [path.name for path in mine.parent.iterdir()] == [mine.name]
+    assert mine.read_text() == "my input, set, feature\n1,2,3\n"
+
+
+def test_no_cell_of_the_tables_is_a_formula(place, capsys):
+    folder, name = place
+    for file, shift in (("normal.csv", 0), ("fault.csv", FAULT)):
+        write(folder / file, rows(shift=shift), [f"=1+{i}" for i in range(len(COLUMNS))])
+    for again in ([], ["--force"]):
+        assert run(capsys, name, "--out", "found", *again)[0] == 0
+    for table in ("inputs", "sets", "baselines"):
+        lines = (folder / "found" / f"{table}.csv").read_text().splitlines()
+        assert len(lines) > 1
+        assert all(line.startswith("'=1+") for line in lines[1:])
+
+
+def test_pipes_and_damaged_tables_are_told(place, capsys):
+    folder, name = place
+    os.mkfifo(folder / "pipe.parquet")
+    (folder / "bad.parquet").write_bytes(b"PAR1" + bytes(50))
+    refused(capsys, name, "no regular file", normal="pipe.parquet")
+    refused(capsys, name, "cannot be read as parquet", normal="bad.parquet")
 
 
 def test_a_column_that_is_not_there_is_named_with_the_nearest(place, capsys):

@@ -151,6 +151,8 @@ class World:
             "explore": (libasis.explore, (traced, self.basis, batches)),
             "plan": (libasis.plan, (traced, self.basis, batches, claim)),
             "verify": (libasis.verify, (traced, self.basis, batches, plan)),
+            "faithfulness": (libasis.faithfulness, (traced, graph, batches)),
+            "circuit_tests": (libasis.circuit_tests, (traced, graph, batches, {"fc2:in": [0]})),
             "edge_effects": (libasis.edge_effects, (traced, graph, batches)),
             "contributions": (libasis.local.contributions, (traced, graph, batches, "fc1:in")),
             "counterfactual": (libasis.local.counterfactual, (traced, graph, batches, "fc1:in")),
@@ -193,7 +195,7 @@ class World:
             arguments |= {"samples": 1}
         if call.verb == "collect":
             arguments |= {"samples": 8, "tested": 1}
-        if call.verb == "plan":
+        if call.verb in ("plan", "circuit_tests"):
             arguments |= {"controls": 9}
         if call.verb == "effect":
             arguments |= {"repeats": 20}

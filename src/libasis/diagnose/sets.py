@@ -37,6 +37,8 @@ def sets_tested(effects: Effects, singles: Mapping[int, Tested], delta: float | 
         delta: the smallest change of interest.
     """
     ranked = list(singles)
+    if not ranked:
+        return []
     first = effects.of(ranked[:1])
     names = np.unique(first.units)
     confirmed = len(names) >= FEWEST

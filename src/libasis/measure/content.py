@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..cut import Chain, Traced
-from ..provenance import versions
+from ..provenance import code_of, versions
 from .records import Records
 
 BESIDE = {"batches", "confirm", "groups", "progress", "spill", "tokenizer", "vocabulary"}
@@ -75,7 +75,8 @@ def _written(function: Any) -> Any:
     """How a function, or the forward of each kind of module in one, is written, with what it holds."""
     if isinstance(function, nn.Module):
         kinds = {type(module) for module in function.modules()}
-        return [_written(kind.forward) for kind in sorted(kinds, key=lambda kind: kind.__qualname__)]
+        kinds = sorted(kinds, key=lambda kind: kind.__qualname__)
+        return [(_written(kind.forward), *code_of(kind.forward, kind)) for kind in kinds]
     if isinstance(function, partial):
         return [_written(function.func), function.args, function.keywords]
     function = inspect.unwrap(getattr(function, "__func__", function))
@@ -86,12 +87,7 @@ def _written(function: Any) -> Any:
     return [
         function.__module__,
         function.__qualname__,
-        code and _code(code),
+        list(code_of(function)),
         held,
         getattr(function, "__defaults__", 0),
     ]
-
-
-def _code(code: Any) -> list[Any]:
-    inner = [_code(one) if inspect.iscode(one) else one for one in code.co_consts]
-    return [code.co_code, code.co_names, inner]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,8 @@ def practice_plan(  # noqa: PLR0913 - keyword options of the public face
             raise OptionError(
                 f"owners names {short(name)}{did_you_mean(name, STAGES)}; stages are {', '.join(STAGES)}."
             )
+    if not isinstance(results, (Stored, Iterable)):
+        raise OptionError(f"results is of type {type(results).__name__}; give results, or a list of them.")
     given = [results] if isinstance(results, Stored) else list(results)
     design, outcome, worth = (_last(given, kind) for kind in (ABDesign, ABOutcome, ValueEstimate))
     found = [one for each in given if not isinstance(each, (ABDesign, ValueEstimate)) for one in findings_of(each)]

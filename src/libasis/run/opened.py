@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from types import CellType, CodeType, ModuleType
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +16,7 @@ from ..cut import Traced, trace
 from ..cut.trace import fingerprint
 from ..data import FileBatches, Replayed, data_facts, first_inputs, from_seed, size_of, structure_of_example
 from ..data.replay import random_state
+from ..provenance import code_of, is_plain
 from ..types import Plain
 from .config import Config
 from .data import Data, open_data
@@ -136,37 +135,7 @@ def _written(model: nn.Module) -> str:
     """
     said, seen = [re.sub(r" at 0x[0-9a-fA-F]+", "", repr(model))], set()
     for name, module in model.named_modules():
-        said.append(f"{name} {sorted((key, value) for key, value in vars(module).items() if _is_plain(value))}")
+        said.append(f"{name} {sorted((key, value) for key, value in vars(module).items() if is_plain(value))}")
     for kind in sorted({type(module) for module in model.modules()}, key=lambda one: one.__qualname__):
-        said += [kind.__qualname__, *_code(kind.forward, kind, seen)]
+        said += [kind.__qualname__, *code_of(kind.forward, kind, seen)]
     return hashlib.sha256("\n".join(said).encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def _code(function: Any, kind: type, seen: set[Any]) -> Iterator[str]:
-    """What a function does, with the functions, methods and plain values that it names; what torch has, by name."""
-    function = inspect.unwrap(function)
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType) or code in seen or str(function.__module__).startswith("torch."):
-        return
-    seen.add(code)
-    todo = [code]
-    for one in todo:
-        todo += [part for part in one.co_consts if isinstance(part, CodeType)]
-        yield f"{one.co_code.hex()} {one.co_names} {[part for part in one.co_consts if _is_plain(part)]}"
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    around = {name: cell.cell_contents for name, cell in cells if cell != CellType()}
-    named = [name for one in todo for name in one.co_names]
-    known = {**function.__globals__, **around}
-    modules = [known[name] for name in named if isinstance(known.get(name), ModuleType) and name != "torch"]
-    for name in dict.fromkeys([*named, *around]):
-        for value in [known.get(name), *(getattr(one, name, None) for one in (*modules, *inspect.getmro(kind)))]:
-            value = getattr(value, "fget", value)  # of a property
-            if _is_plain(value):
-                yield f"{name} {value!r}"
-            elif callable(value) and not isinstance(value, type):
-                yield from _code(value, kind, seen)
-
-
-def _is_plain(value: Any) -> bool:
-    kinds = (bool, int, float, complex, str)
-    return isinstance(value, kinds) or (isinstance(value, tuple) and all(map(_is_plain, value)))

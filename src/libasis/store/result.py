@@ -200,11 +200,14 @@ def load(path: str | Path, kind: type[R] | None = None) -> Any:
             raise MisfitError("its tensors are not those that its manifest names")
         result = _made(found, plain.get("content"), tensors)
         result.loaded_from(path)
+        _ = repr(result)  # rows of plain data that lack something are found here, not when they are printed
         return result
     except RecursionError:
         raise folder.damaged(path, "it is nested too deeply") from None
     except (MisfitError, SafetensorError) as error:
         raise folder.damaged(path, str(error)) from error
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise folder.damaged(path, f"what it says makes no result ({type(error).__name__}: {error})") from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}.") from error
 

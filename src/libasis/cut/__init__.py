@@ -6,6 +6,7 @@ from .check import SiteSpec
 from .derivatives import differentiable, pull_back, push_forward
 from .program import digest_of_tensors
 from .record import Context, Record
+from .shorter import shorter
 from .site_table import SiteRow, SiteTable
 from .trace import survey, trace
 from .traced import Mask, Section, Site, Traced
@@ -26,6 +27,7 @@ __all__ = [
     "differentiable",
     "pull_back",
     "push_forward",
+    "shorter",
     "survey",
     "trace",
 ]

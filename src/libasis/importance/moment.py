@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from ..anatomy import Anatomy, Mixing, read, read_mixing, why_not_affine
-from ..cut import Context, Record, Traced
+from ..cut import Context, Record, Traced, shorter
 from ..errors import OptionError
 from ..measure import Accumulator
 from ..types import Activations, Matrix, Plain
@@ -95,6 +96,13 @@ class Span:
         like, outputs = record.activations[source][:0], record.activations[target].shape[1]
         longest = max(longest, outputs)
         return cls(traced, source, target, anatomy, like.shape[1], outputs, longest, not_affine, context, like)
+
+    def shorter(self) -> Iterator[tuple[str, int, Span]]:
+        """From the same site to the sites inside, the nearest first: the name, features and span of each."""
+        for name, context in () if self.context is None else shorter(self.context):
+            (end,) = context.subgraph.target.layouts  # pyright: ignore - it has a graph
+            made_of = {"anatomy": read(context), "not_affine": why_not_affine(context), "context": context}
+            yield name, end.features, replace(self, outputs=end.positions, **made_of)
 
     def anatomy_of(self, record: Record) -> Anatomy:
         """The anatomy in another batch, whose graph may be another one (another number of positions).

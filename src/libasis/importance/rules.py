@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ from .totals import BatchRule, BatchTotal
 AFFORDABLE = Cost(products=10**9, passes=512)
 """Up to so much ``"auto"`` takes what is exact, and an estimate beyond. Key and query terms of rotary attention take
 0.9e9 multiplications per position for 16 heads of width 128 and 256 positions, 2.2e9 for 32 heads and 128 positions."""
+
+CLOSED = "closed form"
+
+LOOKED_AT = 8
+"""So many sites inside a section are tried as a better cut."""
 
 WHATEVER = Cost(math.inf, 2**63)
 
@@ -146,10 +152,28 @@ def choose(choice: Choice, span: Span, columns: int) -> tuple[Rule, dict[str, st
     for rule in choice.rules:
         reason = rule.matches(span) or rule.cost(span, columns).beyond(choice.most)
         if not reason:
-            return rule, _without_variants(passed)
+            passed = _without_variants(passed)
+            closed = [name for name in passed if name.startswith(CLOSED)]
+            if closed and isinstance(rule, (Exact, Sketch)) and (better := _better_cut(choice, span)):
+                passed[closed[-1]] += better
+            return rule, passed
         passed[rule.name] = reason
     reasons = "; ".join(dict.fromkeys(passed.values()))
     raise OptionError(f'moments is "{choice.name}", but the section at {span.name!r} {reasons}; use "auto".')
+
+
+def _better_cut(choice: Choice, span: Span) -> str:
+    """Up to which site inside a section of several positions it would have a closed form, as the end of a reason."""
+    found = ""
+    closed = [rule for rule in choice.rules if rule.name.startswith(CLOSED)]
+    some = itertools.islice(span.shorter(), LOOKED_AT) if span.longest > 1 else ()
+    for name, features, part in some:
+        fit = (r for r in closed if not (r.matches(part) or r.cost(part, features).beyond(choice.most)))
+        rule = next(fit, None)
+        if rule is None and found:
+            break
+        found = found if rule is None else f"; up to {name!r} it has one ({rule.name}), so cut there"
+    return found
 
 
 def _without_variants(passed: dict[str, str]) -> dict[str, str]:

@@ -32,6 +32,8 @@ run eagerly, and derivatives are differences of its outcomes, so nothing of liba
 - **exact**: right for any model; a backward pass for each output feature and position, so at real sizes the *sketch*
   takes over: random backward passes until the error is 1% (`basis.info["rules"]` says which rule each section had,
   and why no faster one). Take sites between which there are parts with a closed form, or leave it to the sketch.
+  Where a site inside the section ends a part with a closed form, the reason names it (a block of BERT is cut in
+  front of its norms).
 - **refused**: by the sentence given; beside it is what to do instead.
 - **wrong**, **fails**: a mistake of this version, with what is wrong about it.
 - "Not yet" is remarked where the same mathematics has a closed form that is not found, or where the sentence of a

@@ -68,7 +68,7 @@ def write_text(path: str | Path, text: str, mark: str) -> Path:
 
 def csv_mark(heads: Sequence[str]) -> str:
     """How the files of `write_csv` begin."""
-    return ",".join(heads)
+    return ",".join(heads) + "\r\n"
 
 
 def write_csv(path: str | Path, heads: Sequence[str], rows: Iterable[Iterable[Any]], mark: str | None = None) -> Path:

@@ -20,8 +20,12 @@ def claim(**options):
     return libasis.Hypothesis("mid", [TRUE], **{"direction": "decrease", "delta": 0.05, "name": "true", **options})
 
 
-def size(outputs, targets):
+def part(outputs):
     return outputs[:, 1].abs()
+
+
+def size(outputs, targets):
+    return part(outputs)
 
 
 def test_a_plan_is_one_file_that_people_can_read(planted, tmp_path):
@@ -173,6 +177,10 @@ def test_a_metric_that_is_a_function(planted, tmp_path):
         planted.verify(back)
     with pytest.raises(OptionError, match="'size' is another function"):
         planted.verify(back, metrics={"size": lambda outputs, targets: outputs[:, 1]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "part", lambda outputs: outputs[:, 1])
+        with pytest.raises(OptionError, match="'size' is another function"):
+            planted.verify(back, metrics={"size": size})
     found = planted.verify(back, metrics={"size": size}).to_dataframe().drop(columns=["repeat"])
     assert found.equals(expected)
 

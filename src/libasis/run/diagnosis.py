@@ -18,7 +18,7 @@ from ..data.separated import Written, open_text, rows_of
 from ..data.tables import frame_of
 from ..diagnose import Diagnosis, check, diagnose
 from ..errors import OptionError, SourceError, did_you_mean, short
-from ..files import alone, check_file, csv_mark, missing, write_csv
+from ..files import alone, check_file, missing, write_csv
 from ..report import MARK
 from ..store import check_target
 from .errors import RunError
@@ -157,7 +157,7 @@ def run_diagnosis(model: str, source: Source, out: Path, lang: str, *, force: bo
     with alone(out):
         check_file(out / PAGE, MARK)
         for name, heads in BESIDE.items():
-            check_file(out / f"{name}.csv", csv_mark(heads))
+            check_file(out / f"{name}.csv", ",".join(heads))
         if (out / RESULT).exists() and not force:
             raise RunError(f"{out} holds a diagnosis; give --force to replace it, or another folder with --out.")
         check_target(out / RESULT, force=force)
@@ -169,6 +169,6 @@ def run_diagnosis(model: str, source: Source, out: Path, lang: str, *, force: bo
             rows = [{key: one[key] for key in one if key not in ("members", "reads")} for one in table]
             known = list(rows[0]) if rows else heads
             cells = ([row.get(key) for key in known] for row in rows)
-            write_csv(out / f"{name}.csv", known, cells, csv_mark(heads))
+            write_csv(out / f"{name}.csv", known, cells, ",".join(heads))
         found.save(out / RESULT, force=force)  # last: where it is, the others are
         return found

@@ -93,8 +93,8 @@ def ab_analyse(  # noqa: PLR0913 - keyword options of the public face
     split: float = _either(share, design.share if design else None, 0.5)
     risk: float = _either(alpha, design.alpha if design else None, 0.05)
     for name, value in (("share", split), ("alpha", risk), ("power", power)):
-        if not 0 < value < 1:
-            raise OptionError(f"{name} is {value:g}; give a number between 0 and 1.")
+        if not 1e-9 <= value <= 1 - 1e-9:
+            raise OptionError(f"{name} is {value:g}; give a number between 0 and 1 (and no nearer to them than 1e-9).")
     kind = analysis or (design.analysis if design else "always-valid")
     planned = planned or (design.total if design else None)
     if planned is not None and planned < 4:
@@ -261,7 +261,7 @@ class _Test:
         found = float(now.units)
         for _ in range(30):  # how wide an interval is depends on the units that are looked for
             most = max(ends(level, found) + beta[0], ends(min(2 * level, 0.5), found) + beta[1])
-            found = max(1.0, now.units * (most * now.error / limit) ** 2)
+            found = max(1.0, now.units * min(most * now.error / limit, 1e6) ** 2)
         return math.ceil(found)
 
     def verdict(self, rows: Sequence[MetricOutcome], units: int) -> str:

@@ -167,8 +167,8 @@ def ab_design(  # noqa: PLR0913 - keyword options of the public face
     """
     optional("statsmodels", "practice", "The design of an A/B test")
     for name, value in (("alpha", alpha), ("power", power), ("share", share)):
-        if not 0 < value < 1:
-            raise OptionError(f"{name} is {value:g}; give a number between 0 and 1.")
+        if not 1e-9 <= value <= 1 - 1e-9:
+            raise OptionError(f"{name} is {value:g}; give a number between 0 and 1 (and no nearer to them than 1e-9).")
     if traffic is not None and not 0 < traffic < math.inf:
         raise OptionError(f"traffic is {traffic:g}; give the units a day, above 0.")
     wins, guards = read_metrics(success, "success"), read_metrics(guardrails, "guardrails")

@@ -249,7 +249,6 @@ def test_hooks_on_saved_tensors_change_no_derivative():
 
 def test_where_tensors_have_no_values_nothing_is_measured():
     model, x = Net(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).eval(), torch.randn(9, 4)
-    for around, word in ((torch.device("meta"), "meta"), (FakeTensorMode(), "FakeTensorMode")):
-        with around, pytest.raises(ModelStateError, match=f"within .*{word}.*make it outside"):
-            libasis.trace(model, x, SITES)
+    with FakeTensorMode(), pytest.raises(ModelStateError, match="within a FakeTensorMode.*make it outside"):
+        libasis.trace(model, x, SITES)
     libasis.trace(model, x, SITES)

@@ -104,9 +104,8 @@ def _process_differs() -> bool:
 def _enter(stack: contextlib.ExitStack) -> None:
     outside = _Outside(torch.get_default_dtype(), torch.get_default_device())
     fake = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None  # pyright: ignore
-    if fake or outside.device.type == "meta":
-        where = "a FakeTensorMode" if fake else "the default device meta"
-        raise ModelStateError(f"The call is made within {where}, where tensors have no values; make it outside.")
+    if fake:
+        raise ModelStateError("The call is made within a FakeTensorMode, where tensors have no values; make it outside.")
     stack.callback(_outside.reset, _outside.set(outside))
     stack.enter_context(torch.inference_mode(False))
     stack.enter_context(torch.enable_grad())

@@ -57,7 +57,9 @@ def make_language_model(name, attention, layers=2):
         config = GPT2Config(n_embd=8, n_layer=layers, n_head=2, n_positions=16, attn_implementation=attention, **tokens)
         return GPT2LMHeadModel(config)
     if name == "gpt_neox":
-        return GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL, num_hidden_layers=layers, attn_implementation=attention))
+        turned = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0}  # a quarter of 2 is none
+        sizes = {**SMALL, "num_hidden_layers": layers, "rope_parameters": turned}
+        return GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, attn_implementation=attention))
     if name == "llama":
         sizes = {**SMALL, "num_hidden_layers": layers, "num_key_value_heads": 2}
         return LlamaForCausalLM(LlamaConfig(**sizes, attn_implementation=attention))

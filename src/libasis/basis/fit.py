@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from ..cut import Record
 from ..errors import BatchError, OptionError
 from ..importance import Choice, Fisher, FisherSums, Moment, Moments, Span, choose, parse
@@ -135,12 +137,17 @@ class Recursion:
         self.records, self.traced, self.choice, self.memory = records, records.traced, choice, memory
         self.rules: list[Plain] = []
         self.error = 0.0
-        found = measure(records, SiteStatistics(self.traced), "statistics")
+        self.statistics = SiteStatistics(self.traced)
+        found = measure(records, self.statistics, "statistics")
         self.names = [site.name for site in self.traced.sites]
         self.stats = dict(zip(self.names, found, strict=True))
         if none := [name for name, stats in self.stats.items() if not stats.n]:
             raise BatchError(f"No position counts at site {none[0]!r}; give a mask that leaves some.")
-        self.dtype = self.first.activations[0].dtype
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """What the activations are computed in."""
+        return self.statistics.dtype or self.first.activations[0].dtype  # another process may have read them all
 
     @cached_property
     def first(self) -> Record:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from ..cut import Record, Traced
 from ..errors import SiteError
 from ..files import memory
@@ -35,6 +37,7 @@ class SiteStatistics(Accumulator[list[StreamingMoments]]):
 
     Attributes:
         moments: one for each site; none before the first batch.
+        dtype: what the activations are computed in; None where no batch was added here.
     """
 
     sums = ("moments",)
@@ -42,6 +45,7 @@ class SiteStatistics(Accumulator[list[StreamingMoments]]):
     def __init__(self, traced: Traced) -> None:
         self.traced = traced
         self.moments: list[StreamingMoments] = []
+        self.dtype: torch.dtype | None = None
 
     def add(self, record: Record) -> None:
         """See `Accumulator`.
@@ -52,6 +56,7 @@ class SiteStatistics(Accumulator[list[StreamingMoments]]):
         if not self.moments:
             _check_widths(self.traced)
             self.moments = [StreamingMoments(site.features) for site in self.traced.sites]
+        self.dtype = record.activations[0].dtype
         for i, moments in enumerate(self.moments):
             moments.update(record.vectors(i))
 

@@ -36,7 +36,8 @@ class NormSums(Sums):
     sums = ("Y", "Z", "L")
 
     def __init__(self, rows: int, anatomy: Anatomy, k: int, like: Tensor) -> None:
-        self.along, d = anatomy.norm and anatomy.norm.along, anatomy.d
+        norm, d = anatomy.norm, anatomy.d
+        self.along = norm.along if norm is not None and norm.beside else None
         self.Y, self.Z, self.L = (like.new_zeros(n, d, dtype=torch.float64) for n in (rows, d, k))
 
     def add(self, normed: Tensor, inverse: Tensor, gamma: Tensor, energy: Tensor, reads: Tensor) -> None:

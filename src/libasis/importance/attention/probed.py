@@ -86,7 +86,7 @@ class ProbedTotals(AttentionTotals):
         super().__init__(AttentionForm(), rule.name, span, readout, memory)
         self.rule, self.weigh = rule, weigh
         exact, probe = products(span.anatomy, span.positions, readout.shape[1])
-        self.worth = int(rule.slower * exact / (2 * probe))
+        self.worth = int(rule.slower * exact / (2 * probe)) if probe else 0  # nothing is turned
         self.probed = self.worth > 0
         self.halves = Halves(span.traced.sites[span.source].features, memory)
         self.done, self.goal, self.need = 0, 1, 1

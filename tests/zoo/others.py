@@ -84,7 +84,7 @@ class UNet(nn.Module):
         a=F.relu(s.d(x)); b=F.relu(s.m(F.max_pool2d(a,2))); return s.o(torch.cat([s.u(b),a],1))
 add("U-Net", lambda: UNet(), floats(3,4,4), "input o:in output")
 add("RealNVP", lambda: Net(lambda m,x:(lambda xm: xm+(1-m.k)*(x*m.s(xm).exp()+m.t(xm)))(x*m.k), k=torch.tensor([1.,0]*4).double(), s=Seq(L(8,6),nn.Tanh(),L(6,8),nn.Tanh()), t=Seq(L(8,6),nn.ReLU(),L(6,8))), V)
-add("Siamese, concat |a-b|, a*b", lambda: Net(lambda m,a,b:(lambda u,v: m.h(torch.cat([u,v,(u-v).abs(),u*v],-1)))(m.e(a),m.e(b)), e=Seq(L(8,5),nn.ReLU()), h=L(20,3)), several(V,V), "input.a+input.b output")
+add("Siamese, concat of distance and product", lambda: Net(lambda m,a,b:(lambda u,v: m.h(torch.cat([u,v,(u-v).abs(),u*v],-1)))(m.e(a),m.e(b)), e=Seq(L(8,5),nn.ReLU()), h=L(20,3)), several(V,V), "input.a+input.b output")
 add("hypernetwork LoRA", lambda: Net(lambda m,x,z: m.o(torch.relu(m.a(x)+torch.einsum('bir,br->bi',m.u(z).view(-1,8,2),m.v(x)))), a=L(8,8),u=L(3,16),v=L(8,2),o=L(8,3)), several(V,floats(3)), "input.x+input.z output")
 add("weight_norm + gated", lambda: Net(lambda m,x: m.d(F.silu(m.g(x))*m.u(x)), g=P.weight_norm(L(8,12)), u=nn.utils.spectral_norm(L(8,12)), d=P.spectral_norm(L(12,8))), X, expect="closed")
 add("tied decoder with scale", lambda: Net(lambda m,x: torch.matmul(F.gelu(m.a(x)),m.a.weight)*8**-0.5+m.b, a=L(8,12), b=weight(8)), X, expect="closed")

@@ -105,7 +105,9 @@ def _enter(stack: contextlib.ExitStack) -> None:
     outside = _Outside(torch.get_default_dtype(), torch.get_default_device())
     fake = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE) is not None  # pyright: ignore
     if fake:
-        raise ModelStateError("The call is made within a FakeTensorMode, where tensors have no values; make it outside.")
+        raise ModelStateError(
+            "The call is made within a FakeTensorMode, where tensors have no values; make it outside."
+        )
     stack.callback(_outside.reset, _outside.set(outside))
     stack.enter_context(torch.inference_mode(False))
     stack.enter_context(torch.enable_grad())

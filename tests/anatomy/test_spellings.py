@@ -226,7 +226,9 @@ def test_mlp(name):
         weights_as(lambda s: (s.clamp(max=50.0)).softmax(-1)),
         weights_as(lambda s: s.softmax(-1) ** 2),
         weights_as(lambda s: (m := s.softmax(-1)) + 0.1 * m.flip(1)),
-        lambda m, x: m.down(F.gelu(m.up((x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 0.1 * x[..., :1])))),
+        lambda m, x: m.down(
+            F.gelu(m.up((x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 0.1 * x[..., :1])))
+        ),
         lambda m, x: m.down(F.gelu(m.up(x / x.norm(dim=-1, keepdim=True).clamp(min=3.0)))),
     ],
     ids=["clamped scores", "squared weights", "talking heads", "a coordinate beside the root", "norm from a size on"],

@@ -11,9 +11,11 @@ import re
 import secrets
 import shutil
 import stat
+import tomllib
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import resources
 from io import BufferedReader, StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +37,12 @@ FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uf
 """How texts begin that a spreadsheet takes for a formula; it takes the wide characters for one too."""
 _HEAD, _ROOM = 2**12, 2**16
 """Bytes in which a mark must stand, and bytes that are written to try a disk."""
+
+
+@functools.cache
+def sentences(package: str) -> dict[str, dict[str, str]]:
+    """What a room of the package says, by language: its ``sentences.toml``, read once."""
+    return tomllib.loads(resources.files(package).joinpath("sentences.toml").read_text(encoding="utf-8"))
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:

@@ -4,12 +4,14 @@ import html
 import re
 
 import pytest
+import torch
 
+import libasis
 from libasis import Hypothesis, LibasisError, load
 from libasis.numerics import Estimate
 from libasis.report.verification import NOTES, REASONS, sentence
 from libasis.report.words import Words
-from libasis.verify import Verification
+from libasis.verify import Claimed, Noise, OneKind, Verification, decide
 from libasis.verify.verification import KindResult, Outcome
 
 REASON = {
@@ -111,3 +113,50 @@ def test_a_saved_verification_gives_the_same_page(tmp_path):
 def test_an_unknown_language_is_told(tmp_path):
     with pytest.raises(LibasisError, match="lang is 'fr'"):
         verification(outcome("supported")).to_html(tmp_path / "page.html", "fr")
+
+
+def claimed(effect, inner, *, p=0.5, p_opposite=0.5, p_specific=0.001, p_beyond=0.0, units=30, kinds=2, **options):
+    low, high = effect
+    told = Estimate((low + high) / 2, low, high, p, units, units, 0, 0.95, "", None)
+    noise = Noise(units, units, 1.0, 0.0, 1.0, 1.0)
+    one = OneKind(told, inner, p, p_opposite, noise, p_specific, p_beyond)
+    return Claimed("decrease", 0.1, [one] * kinds, **options)
+
+
+SEEN = {
+    "why_inside": claimed((-0.5, -0.05), (-0.4, -0.06), p=0.001),
+    "why_other_side": claimed((0.2, 0.5), (0.25, 0.45), p_opposite=0.001),
+    "why_within": claimed((-0.05, 0.05), (-0.04, 0.04)),
+    "why_kinds": claimed((-0.5, -0.2), (-0.4, -0.25), p=0.001, kinds=1),
+    "why_units": claimed((-1, 1), (-0.9, 0.9), units=4),
+    "why_random": claimed((-0.5, -0.2), (-0.4, -0.25), p=0.001, p_specific=0.4),
+    "why_not_told": claimed((-1, 1), (-0.9, 0.9)),
+    "why_untested": claimed((-1, 1), (-0.9, 0.9), untested="the site has 2 features"),
+}
+
+
+@pytest.mark.parametrize("key", SEEN)
+def test_every_reason_that_is_given_has_words_on_the_page(key):
+    """The page knows reasons by their sentences: one that was changed there would stay English here, unseen."""
+    (verdict,) = decide([SEEN[key]])
+    (known,) = [words for pattern, words in REASONS.items() if re.fullmatch(pattern, verdict.reason)]
+    assert known == key
+
+
+def test_every_note_that_is_made_has_words_on_the_page():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)).eval()
+    x = torch.randn(60, 4)
+    batches = [(part, model(part).argmax(1)) for part in x.split(20)]
+    traced = libasis.trace(model, x[:2], ["0:out", "output"])
+    basis = libasis.fit(traced, batches[1:])
+    claims = [Hypothesis("0:out", [0], name="a")]
+    libasis.verify(traced, basis, batches[1:], libasis.plan(traced, basis, batches[1:], claims, controls=19))
+    plan = libasis.plan(traced, basis, batches[:1], claims, controls=19)
+    libasis.verify(traced, basis, batches[1:], plan)
+    again = libasis.verify(traced, basis, batches[1:], plan, units=[i // 4 for i in range(40)])
+    once = libasis.verify(traced, basis, batches[1:], libasis.plan(traced, basis, batches[:1], claims, controls=19))
+    made = {note for found in (again, once) for note in found.notes}
+    known = {key for note in made for pattern, key in NOTES.items() if re.fullmatch(pattern, note)}
+    assert all(any(re.fullmatch(pattern, note) for pattern in NOTES) for note in made)
+    assert known == set(NOTES.values()) - {"note_explored"}

@@ -19,8 +19,19 @@ from ..measure import Accumulator
 from ..numerics import Sums, half_width, rank_p
 from ..numerics.means import Mean
 from ..types import Matrix, Plain, Vector
-from ..verify import FEW, STOP, Claimed, Frames, OneKind, Readout, control_runs, frames_of, per_sample, why_none
-from ..verify import outputs_of as outputs_of
+from ..verify import (
+    FEW,
+    STOP,
+    Claimed,
+    Frames,
+    OneKind,
+    Readout,
+    control_runs,
+    frames_of,
+    outputs_of,
+    per_sample,
+    why_none,
+)
 
 FIRST = 64
 """Random directions in the first round; each round has as many as all before it together."""

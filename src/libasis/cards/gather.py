@@ -17,10 +17,10 @@ from ..intervene import OUTPUT_CHANGE, Metric, parse_metric
 from ..measure import Accumulator
 from ..measure.draw import Item
 from ..numerics import State
+from ..verify import outputs_of
 from .answers import Answers
 from .contents import Contents, Naming
 from .drawn import DrawnSamples
-from .effects import outputs_of
 from .evidence import Evidence
 from .site_features import SiteFeatures
 

@@ -11,8 +11,8 @@ from ..cut import Record
 from ..measure import Accumulator
 from ..numerics.means import Mean
 from ..types import Plain
+from ..verify import outputs_of, per_sample
 from .contents import Contents
-from .effects import outputs_of, per_sample
 from .site_features import SiteFeatures
 
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import tomllib
-from importlib.resources import files
 from typing import Any
 
+from ..files import sentences
 from ..types import Plain
-
-
-@functools.cache
-def _all() -> dict[str, dict[str, str]]:
-    return tomllib.loads(files(__package__ or "").joinpath("sentences.toml").read_text(encoding="utf-8"))
 
 
 def finding(kind: str, **values: Any) -> Plain:
@@ -22,7 +15,7 @@ def finding(kind: str, **values: Any) -> Plain:
 
 def say(kind: str, lang: str = "en", **values: Any) -> str:
     """The sentence of a kind, its blanks filled."""
-    words = _all()[lang]
+    words = sentences(__package__ or "")[lang]
     if "what" in values:
         values["what"] = words.get(f"what_{values['what']}", values["what"])
     return words[kind].format(**values)

@@ -13,7 +13,6 @@ from torch import Tensor
 from ..ambient import neutral
 from ..arguments import typed
 from ..basis import SiteBasis
-from ..cards.effects import outputs_of
 from ..cut import Record, Traced
 from ..data import check_reiterable
 from ..errors import BatchError, OptionError, short
@@ -21,6 +20,7 @@ from ..intervene.donors import Donors
 from ..measure import DEFAULT_MEMORY, Records, measure
 from ..numerics import clamp, slices
 from ..types import Activations, Matrix, Plain
+from ..verify import outputs_of
 from .group import SHOWN, Inquiry, Samples, Show, Shown
 from .paths import MISS, Added, add_up
 from .points import Points

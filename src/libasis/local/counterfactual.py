@@ -12,12 +12,12 @@ from torch import Tensor
 from ..ambient import neutral
 from ..arguments import typed
 from ..basis import SiteBasis
-from ..cards.effects import outputs_of
 from ..cut import Record, Traced
 from ..errors import BatchError, OptionError, short
 from ..measure import DEFAULT_MEMORY, Accumulator, Records, measure
 from ..numerics.means import Mean, Range
 from ..types import Plain, Vector
+from ..verify import outputs_of
 from .decision import Decision
 from .group import Inquiry, Samples, Show, Shown
 from .points import Points

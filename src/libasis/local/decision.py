@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..cards.effects import outputs_of
 from ..cut import Record
 from ..errors import OptionError
 from ..types import Activations, Matrix, Vector
+from ..verify import outputs_of
 from .target import Target
 
 RIVALS = 5

@@ -14,7 +14,6 @@ from torch.utils import _pytree as pytree
 from ..ambient import neutral
 from ..arguments import typed
 from ..basis import SiteBasis
-from ..cards.effects import outputs_of
 from ..cut import Record, Traced, pull_back
 from ..errors import OptionError, short
 from ..intervene import most_important
@@ -22,6 +21,7 @@ from ..intervene.scores import AT_ONCE
 from ..measure import DEFAULT_MEMORY, Records, measure
 from ..numerics import clamp, slices
 from ..types import Activations, Matrix, Plain, Vector
+from ..verify import outputs_of
 from .group import SHOWN, Inquiry, Samples, Show, Shown
 from .inputs import Inputs, Part
 from .results import InputSensitivity

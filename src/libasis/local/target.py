@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..basis import Basis, SiteBasis
-from ..cards.effects import outputs_of
 from ..cut import Record
 from ..errors import OptionError, short
 from ..intervene import Metric, parse_metric
 from ..types import Activations, Vector
+from ..verify import outputs_of
 
 Output = int | str | Sequence[Any] | Callable[[Tensor, Any], Tensor] | None
 """An output's number, a metric's name or function, a feature ``(site, number)``; None is the largest output."""

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import tomllib
-from importlib.resources import files
 from typing import Any
 
 from ..errors import OptionError
+from ..files import sentences
 from ..types import Plain
-
-
-@functools.cache
-def _all() -> dict[str, dict[str, str]]:
-    return tomllib.loads(files(__package__ or "").joinpath("sentences.toml").read_text(encoding="utf-8"))
 
 
 def line(kind: str, **values: Any) -> Plain:
@@ -42,9 +35,9 @@ def words_of(lang: str) -> dict[str, str]:
     Raises:
         OptionError: it is unknown.
     """
-    if lang not in _all():
+    if lang not in sentences(__package__ or ""):
         raise OptionError(f'lang is {lang!r}; it must be "en" or "ja".')
-    return _all()[lang]
+    return sentences(__package__ or "")[lang]
 
 
 def percent(value: float) -> str:

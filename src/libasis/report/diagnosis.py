@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnose import Diagnosis, say
-from ..files import write_text
 from .markup import Cell, Group, escape, number, paragraph, table
 from .numbers import percent, quantity
 from .results import Text
-from .shell import MARK, document, section
+from .shell import section, sections, write_result
 from .words import Words
 
 SHOWN, DRAWN = 12, 6
@@ -33,14 +32,8 @@ def write_diagnosis(found: Diagnosis, path: str | Path, lang: str = "en", *, tit
         StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
     first = section("finding", "diagnosis", lambda words: _first(found, words))
-    body = first + "".join(section(key, "diagnosis", _made(make, found)) for key, make in PARTS.items())
-    styles, links = ("page", "workbench", "decide", "print"), tuple(PARTS)
-    page = document(lang, "diagnosis", title, body, data={}, styles=styles, scripts=("diff",), links=links)
-    return write_text(path, page, MARK)
-
-
-def _made(make: Callable[[Diagnosis, Words], str], found: Diagnosis) -> Callable[[Words], str]:
-    return lambda words: make(found, words)
+    body = first + sections("diagnosis", PARTS, found)
+    return write_result(path, "diagnosis", body, lang, title=title, styles=("decide",), links=tuple(PARTS))
 
 
 def headline(found: Diagnosis, words: Words) -> list[str]:

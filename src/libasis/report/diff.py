@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluate import GraphDiff
-from ..files import write_text
 from .markup import Cell, Group, number, paragraph, table
 from .numbers import percent, quantity
 from .results import Text
-from .shell import MARK, document, section
+from .shell import sections, write_result
 from .words import Words
 
 MOST = 200
@@ -37,9 +36,7 @@ def write_diff(path: str | Path, diff: GraphDiff, lang: str = "en", *, title: Te
         OptionError: the language is unknown.
         StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
-    body = "".join(section(key, "diff", lambda words, make=make: make(diff, words)) for key, make in PARTS.items())
-    styles = ("page", "workbench", "print")
-    return write_text(path, document(lang, "diff", title, body, data={}, styles=styles, scripts=("diff",)), MARK)
+    return write_result(path, "diff", sections("diff", PARTS, diff), lang, title=title)
 
 
 def _finding(diff: GraphDiff, words: Words) -> str:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluate import EdgeEffects
-from ..files import write_text
 from .canvas import GREY, INK, WIDTH, drawing, fit_name, new_figure
 from .charts import Scale, _panel, _plot
 from .curves import MAX_PANELS
 from .markup import Cell, Group, both, escape, facts, number, paragraph, table
 from .numbers import power_of_ten, quantity
 from .series import OTHER, SERIES
-from .shell import MARK, document, section
+from .shell import section, sections, write_result
 from .words import Words
 
 if TYPE_CHECKING:
@@ -40,13 +39,11 @@ def write_edges(result: EdgeEffects, path: str | Path, lang: str = "en") -> Path
         StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
     Words(lang, "edges")
-    parts = {"finding": _finding, "sections": _sections, "tested": _tested, "limits": _limits}
-    made = {key: section(key, "edges", lambda words, make=make: make(result, words)) for key, make in parts.items()}
+    tables = {"sections": _sections, "tested": _tested, "limits": _limits}
     picture = section("calibration", "edges", calibration_figure(result))
     source = section("provenance", "edges", lambda words: facts(result.info, Words(words.lang, "page")))
-    body = made["finding"] + picture + made["sections"] + made["tested"] + made["limits"] + source
-    styles = ("page", "workbench", "charts", "print")
-    return write_text(path, document(lang, "edges", None, body, data={}, styles=styles, scripts=("diff",)), MARK)
+    body = sections("edges", {"finding": _finding}, result) + picture + sections("edges", tables, result) + source
+    return write_result(path, "edges", body, lang, styles=("charts",))
 
 
 def calibration_figure(result: EdgeEffects) -> str:

@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import write_text
 from ..local import Contributions, Counterfactuals
 from .canvas import NEGATIVE, POSITIVE
 from .markup import Cell, Group, escape, facts, number, paragraph, table
 from .numbers import percent, quantity
 from .sample import grid, heat_note, picture, sample, tokens
-from .shell import MARK, document, section
+from .shell import section, sections, write_result
 from .words import Words
 
 MOST = 40
 """Rows of a table."""
-STYLES = ("page", "workbench", "local", "print")
 
 Parts = Mapping[str, Callable[[Any, Words], str]]
 
@@ -46,10 +44,10 @@ def write_counterfactuals(result: Counterfactuals, path: str | Path, lang: str =
 def write_parts(path: str | Path, result: Any, lang: str, title: str, parts: Parts) -> Path:
     """Write a page of some sections, and how it was made."""
     Words(lang, "local")  # an unknown language is refused
-    body = "".join(section(key, "local", lambda words, make=make: make(result, words)) for key, make in parts.items())
+    body = sections("local", parts, result)
     body += section("provenance", "local", lambda words: facts(result.info, Words(words.lang, "page")))
     titles = {one: Words(one, "local")(title) for one in ("en", "ja")}
-    return write_text(path, document(lang, "local", titles, body, data={}, styles=STYLES, scripts=("diff",)), MARK)
+    return write_result(path, "local", body, lang, title=titles, styles=("local",))
 
 
 def limits(*keys: str) -> Callable[[Any, Words], str]:

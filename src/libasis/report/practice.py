@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..files import write_text
 from ..practice import PlanStage, PracticePlan
 from ..practice.sentences import said, words_of
 from ..types import Plain
 from .markup import both, escape
-from .shell import MARK, document
+from .shell import write_result
 
 TOPIC = "practice"
 
@@ -29,8 +28,7 @@ def write_practice(plan: PracticePlan, path: str | Path, lang: str = "en") -> Pa
         "talking": lambda lang: f'<div class="d-finding">{_list(plan.talking, lang)}</div>',
     }
     body = "".join(_section(key, make) for key, make in parts.items())
-    styles = ("page", "workbench", "decide", "print")
-    return write_text(path, document(lang, TOPIC, None, body, data={}, styles=styles, scripts=("diff",)), MARK)
+    return write_result(path, TOPIC, body, lang, styles=("decide",))
 
 
 def _section(key: str, make: Callable[[str], str]) -> str:

@@ -6,9 +6,12 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from ..files import write_text
 from .markup import both, escape, word
 from .results import Text, in_language
 from .words import LANGUAGES, Words
@@ -83,6 +86,32 @@ def section(key: str, topic: str, content: Callable[[Words], str | Iterable[str]
     extra = f' class="{kind}"' if kind else ""
     head = f'<h2 id="{key}-title">{word(key, topic)}</h2>'
     return f'<section id="{key}"{extra} aria-labelledby="{key}-title">{head}{made}</section>'
+
+
+def sections(topic: str, parts: Mapping[str, Callable[[Any, Words], str]], result: Any) -> str:
+    """A section for each part of a page, made of a result in the words of both languages."""
+    return "".join(section(key, topic, partial(make, result)) for key, make in parts.items())
+
+
+def write_result(
+    path: str | Path,
+    topic: str,
+    body: str,
+    lang: str,
+    *,
+    title: Text = None,
+    styles: Sequence[str] = (),
+    links: Sequence[str] = (),
+) -> Path:
+    """Write the page of one result, where nothing has to be drawn by a script; ``styles`` are those beside the common.
+
+    Raises:
+        OptionError: the language is unknown.
+        StoreError: there is a file that is no page of libasis, or the page cannot be written.
+    """
+    every = ("page", "workbench", *styles, "print")
+    page = document(lang, topic, title, body, data={}, styles=every, scripts=("diff",), links=links)
+    return write_text(path, page, MARK)
 
 
 def _web_file(name: str) -> str:

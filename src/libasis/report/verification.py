@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..files import write_text
 from ..numerics import Estimate
 from ..types import Plain
 from ..verify import Outcome, Verification
 from .markup import Cell, Group, both, escape, number, paragraph, table
 from .numbers import percent, quantity
 from .results import Text
-from .shell import MARK, document, section
+from .shell import sections, write_result
 from .words import Words
 
 SURE = ("supported", "supported, below delta")
@@ -49,20 +48,14 @@ def write_verification(found: Verification, path: str | Path, lang: str = "en", 
         OptionError: the language is unknown.
         StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
-    body = "".join(section(key, "verification", _made(make, found)) for key, make in PARTS.items())
-    links = tuple(key for key in PARTS if key != "finding")
-    styles = ("page", "workbench", "decide", "verification", "print")
-    page = document(lang, "verification", title, body, data={}, styles=styles, scripts=("diff",), links=links)
-    return write_text(path, page, MARK)
+    body, links = sections("verification", PARTS, found), tuple(key for key in PARTS if key != "finding")
+    styles = ("decide", "verification")
+    return write_result(path, "verification", body, lang, title=title, styles=styles, links=links)
 
 
 def claims(found: Verification) -> str:
     """The verdicts as a part of another page, in both languages."""
     return both(lambda words: [_finding(found, words), _verdicts(found, words)], "verification")
-
-
-def _made(make: Callable[[Verification, Words], str], found: Verification) -> Callable[[Words], str]:
-    return lambda words: make(found, words)
 
 
 def _finding(found: Verification, words: Words) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..cut import Traced
-from ..data import FileBatches, from_seed, read
+from ..data import FileBatches, column_names, from_seed, read
 from ..data.files import SEPARATED, TABLES, kind_of
 from ..data.separated import Written, open_text, rows_of
 from ..data.tables import frame_of
@@ -100,7 +100,7 @@ class Source:
             raise SourceError(missing(path))
         if kind not in TABLES:
             return read(path), None
-        names = _names(path)
+        names = column_names(path)
         other = [*self.exclude, *filter(None, (self.units, self.label))]
         for name in [*other, *(self.columns or ())]:
             if name not in names:
@@ -113,13 +113,6 @@ class Source:
         if found.written not in (None, str(Written(",", "utf-8-sig", "."))):
             print(f"{path} was read as {found.written}.", file=sys.stderr)
         return found, None if self.units is None else _texts(path, [self.units])[0]
-
-
-def _names(path: Path) -> list[str]:
-    if kind_of(path) in SEPARATED:
-        data, how = open_text(path, Written())
-        return rows_of(data, how, path)[0]
-    return list(frame_of(path).columns)
 
 
 def _texts(path: Path, columns: Sequence[str]) -> list[list[str]]:

@@ -106,6 +106,9 @@ def test_random_directions_and_their_rank(linear):
     assert strong["p_random"] == 1 / 40
     assert strong["random"] < 0.5 * strong["measured"]
     assert weak["p_random"] > 0.5
+    assert strong["p_random_path"] == 1 / 40  # nothing else moves b:0 as much, so nothing moves the output by it
+    assert 0 < strong["random_path"] < 0.5 * abs(strong["path"])
+    assert weak["p_random_path"] > 0.5
     units = [n // 20 for n in range(200)]
     few = libasis.edge_effects(traced, graph, [x], units=units, **options).tested[0]
     assert (few["n"], few["units"]) == (200, 10)

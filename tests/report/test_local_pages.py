@@ -69,7 +69,7 @@ def edges(controls=20):
         "source": f"{HOSTILE}:0", "target": "output:1", "to": "mean", "edge": 0.25, "measured": 0.3125,
         "measured_low": 0.25, "measured_high": 0.375, "random": 0.125, "p_random": 1 / (controls + 1), "signed": -0.1,
         "signed_low": -0.2, "signed_high": 0.0, "p_signed": 0.04, "path": 0.0625, "path_low": 0.03, "path_high": 0.09,
-        "p_path": 1e-4, "whole": 0.5, "n": 40, "units": 40,
+        "p_path": 1e-4, "random_path": 0.01, "p_random_path": 1 / (controls + 1), "whole": 0.5, "n": 40, "units": 40,
     }  # fmt: skip
     calibration = {
         "section": f"{HOSTILE} → output",

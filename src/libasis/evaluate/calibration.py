@@ -28,8 +28,9 @@ class EdgeEffects(Stored, kind="edge-effects"):
         tested: one mapping for each edge tested and kind of replacement: ``source``, ``target``, ``to``, ``edge`` (its
             strength E), ``measured`` (the mean squared change, ``_low`` and ``_high`` its interval), ``random`` (the
             mean of the same over random directions of the source), ``p_random`` (its rank among these), ``signed``
-            (the mean change), ``path`` (the change of the score by this edge alone), ``whole`` (of the score when
-            everything changes), p-values, samples and units.
+            (the mean change), ``path`` (the change of the score by this edge alone), ``random_path`` (the mean size of
+            the same of the random directions) and ``p_random_path`` (its rank), ``whole`` (the change of the score
+            when everything changes), p-values, samples and units.
         calibration: one mapping for each section and kind: ``section``, ``to``, ``pairs``, ``sources``, ``spearman``
             (the rank correlation of E and what was measured, over all pairs), ``low`` and ``high`` (its 95% interval
             over resampled source features), ``within`` (the same within each target feature, the mean over these),

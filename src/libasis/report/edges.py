@@ -176,7 +176,17 @@ def _tested(result: EdgeEffects, words: Words) -> str:
         Group(" → ".join(name), [list(_row(row, words)) for row in shown if (row["source"], row["target"]) == name])
         for name in names
     ]
-    keys = ("strength", "measured", "interval_95", "random", "p_random", "path", "path_interval", "p_path")
+    keys = (
+        "strength",
+        "measured",
+        "interval_95",
+        "random",
+        "p_random",
+        "path",
+        "path_interval",
+        "p_path",
+        "p_random_path",
+    )
     heads = {"edge": False, "to": False} | dict.fromkeys(keys, True)
     note = paragraph(words("tested_note", metric=words.named("metric", result.metric)), "note")
     more = paragraph(words("more", shown=MOST, total=len(result.tested)), "note") if len(result.tested) > MOST else ""
@@ -193,6 +203,7 @@ def _row(row: Any, words: Words) -> Iterator[Cell]:
     yield number(_short(row["path"]))
     yield number(_between(row["path_low"], row["path_high"]))
     yield number(f"{row['p_path']:.2g}")
+    yield number(f"{row['p_random_path']:.3f}")
 
 
 def _short(value: float) -> str:

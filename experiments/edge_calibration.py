@@ -89,7 +89,8 @@ def _cnn(_: Any) -> Made:
     return images.model("digits", "cnn"), list(train), list(test), sites, {"metric": "cross_entropy"}
 
 
-def _language(chosen: Any) -> Made:
+def language_blocks(chosen: Any) -> tuple[nn.Module, Any, str]:
+    """The first two blocks of the language model in ``chosen.language``, its tokenizer, and the text."""
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -103,14 +104,18 @@ def _language(chosen: Any) -> Made:
     loaded.lm_head = nn.Linear(R.shape[1], R.shape[0], bias=False)
     loaded.lm_head.weight = nn.Parameter(R.float(), requires_grad=False)
     files = sorted(path for kind in ("*.txt", "*.md") for path in chosen.text.glob(kind))
-    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    return loaded.eval(), tokenizer, "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+def _language(chosen: Any) -> Made:
+    model, tokenizer, text = language_blocks(chosen)
     found = libasis.data.language(tokenizer, text, sequence_length=32, batch_size=8, max_sequences=32)
     batches = [inputs for inputs, _ in found]
     names = ("input_layernorm", "post_attention_layernorm")
     sites = [f"model.layers.{block}.{name}:in" for block in (0, 1) for name in names]
     sites += ["model.norm:in", "output.logits"]
     options = {"sources": 12, "strongest": 4, "controls": 10, "mask": libasis.data.without_first()}
-    return loaded.eval(), batches[:3], batches[3:], sites, options
+    return model, batches[:3], batches[3:], sites, options
 
 
 MODELS: dict[str, Callable[[Any], Made]] = {"digits": _digits, "modadd": _modadd, "cnn": _cnn, "language": _language}

@@ -78,7 +78,7 @@ class PlacedAttention:
         """
         q, k = turned(q, self.turn_q), turned(k, self.turn_k)
         pattern = self.attention.pattern(spread(q, self.rows, self.positions), k, self.values)
-        return pattern[:, :, self.rows].transpose(0, 1), q, k
+        return pattern[:, :, self.rows].transpose(0, 1).to(q), q, k
 
 
 @dataclass

@@ -70,9 +70,9 @@ def _fitted(c: Tensor, odd: Tensor, shift: Tensor, *, centred: bool) -> NormNode
     scale = ratio[largest] / (odd[3, largest] / c[3, largest])  # sigma_3 / sigma_0
     if not bool(torch.isfinite(scale)) or abs(1 - float(scale)) < 1e-4:
         return None
-    inside = _rounded(float(((scale * r[0]) ** 2 - r[3] ** 2) / (1 - scale**2)))
-    beside = _rounded(float((scale * r[0] - r[3]) / (1 - scale)))
-    for norm in (Norm(centred, inside), Norm(centred, 0.0, beside)):
+    inside = _written(float(((scale * r[0]) ** 2 - r[3] ** 2) / (1 - scale**2)))
+    beside = _written(float((scale * r[0] - r[3]) / (1 - scale)))
+    for norm in (*(Norm(centred, eps) for eps in inside), *(Norm(centred, 0.0, eps) for eps in beside)):
         if not 0.0 <= norm.eps + norm.beside < 1.0:
             continue
         inverse = norm(c)[1]
@@ -82,12 +82,12 @@ def _fitted(c: Tensor, odd: Tensor, shift: Tensor, *, centred: bool) -> NormNode
     return None
 
 
-def _rounded(eps: float) -> float:
-    """As it was written, where it is that but for rounding; an eps that makes no difference is none."""
+def _written(eps: float) -> list[float]:
+    """What an eps may be: rounded as people write it, and as it is (1e-5 in float32); one of no effect is none."""
     if abs(eps) < 1e-14:
-        return 0.0
+        return [0.0]
     near = float(f"{eps:.4g}")
-    return near if abs(near - eps) < 1e-6 * abs(eps) + 1e-14 else eps
+    return [near, eps] if abs(near - eps) < 1e-6 * abs(eps) + 1e-14 else [eps]
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -92,6 +92,11 @@ class SectionReading:
             self.exact.build([self.source, *self.context], [self.target])(start.original(x), *values)[0]
         )
 
+    def build(self, starts: Sequence[fx.Node], ends: Sequence[fx.Node]) -> Callable[..., tuple[Tensor, ...]]:
+        """As the model computes it; without its own casts (a softmax in float32) where it is given float64."""
+        given, exact = self.functions.build(starts, ends), self.exact.build(starts, ends)
+        return lambda *x: (exact if x[0].dtype == torch.float64 else given)(*x)
+
     def anatomy(self) -> Anatomy:
         """Everything, checked to be of one kind."""
         out = self.reader.deep(self.target)
@@ -168,7 +173,7 @@ class SectionReading:
         maps = [self._of_u(leaf) for leaf in leaves]
         ports = [Port(leaf, self.reader.shallow(leaf).roles) for leaf in leaves]
         end = Port(node, self.reader.deep(node).roles)
-        run = self.functions.build(leaves, [node])
+        run = self.build(leaves, [node])
 
         def activate(*a: Tensor) -> Tensor:
             spread = (port.spread(x) for port, x in zip(ports, a, strict=True))
@@ -198,28 +203,27 @@ class SectionReading:
         v = len(found.b) // number(heads.value.heads)
         maps.append((found.W.view(-1, v, self.d)[own], found.b.view(-1, v)[own]))
         (W_Q, b_Q), (W_K, b_K), (W_V, b_V) = maps
-        pattern = self.pattern(heads, self.functions)
+        pattern = self.pattern(heads)
         found = Attention(W_Q, W_K, W_V, b_Q, b_K, b_V, W_O.view(-1, H, v), 1.0, pattern, *turns)
         check_way(heads.path, self.reader.inside)
         like = found.b_Q.new_empty(values_batch(self.values, self.fixed), self.positions, H * e)
-        exact = self.pattern(heads, self.exact)
         return scaled(
             found,
-            scale_of_heads(exact, like, self.values, *(index_of(part.heads, H) for part in (heads.query, heads.key))),
+            scale_of_heads(pattern, like, self.values, *(index_of(part.heads, H) for part in (heads.query, heads.key))),
         )
 
     def _turned(self, before: fx.Node, part: Operand) -> Callable[[Tensor, Values], Tensor]:
         start, end = (Port(n, self.reader.place(n).roles, f) for n, f in ((before, None), (part.node, part.features)))
-        run = self.functions.build([before, *self.context], [part.node])
+        run = self.build([before, *self.context], [part.node])
         return lambda x, values: end.canonical(run(start.original(x), *values)[0])
 
-    def pattern(self, heads: HeadNodes, functions: Functions) -> Callable[[Tensor, Tensor, Values], Tensor]:
+    def pattern(self, heads: HeadNodes) -> Callable[[Tensor, Tensor, Values], Tensor]:
         """From rotated queries and keys of all heads and the context values to the weights."""
         ports = [
             Port(part.node, self.reader.place(part.node).roles, part.features) for part in (heads.query, heads.key)
         ]
         firsts = [first_of(index_of(part.heads, heads.count)) for part in (heads.query, heads.key)]
-        run = functions.build([heads.query.node, heads.key.node, *self.context], [heads.weights])
+        run = self.build([heads.query.node, heads.key.node, *self.context], [heads.weights])
         view = weights_view(heads.weight_roles, heads.count)
 
         def pattern(q: Tensor, k: Tensor, values: Values) -> Tensor:

@@ -30,8 +30,8 @@ class Claim:
 
     Attributes:
         features: replaced together.
-        true: ``"cause"`` (the features do what is claimed, more than random directions), ``"nothing"`` (under at least
-            one kind the mean change is 0), ``"as any"`` (random directions do as much).
+        true: ``"cause"`` (the features do what is claimed), ``"nothing"`` (under at least one kind the mean change is
+            0), ``"as any"`` (random directions do as much).
         direction: the way the score goes, for a cause.
         null: whether the mean change under each kind is 0 by construction; else it is measured on the world.
     """

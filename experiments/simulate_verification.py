@@ -1,6 +1,6 @@
 """Planted studies: how often `libasis.verify` is wrong, and how often it finds what is there.
 
-Run: python experiments/simulate_verification.py [--studies 1200] [--power 200] [--processes 2] [--docs docs]
+Run: python experiments/simulate_verification.py [--studies 1200] [--power 300] [--intervals 6000] [--processes 2]
 
 Each study draws a plant, a size, claims (some of them chosen by `libasis.explore` on other data), directions and
 deltas, and goes through `libasis.plan` and `libasis.verify`. The tables of docs/verification.md between
@@ -35,6 +35,18 @@ BLOCK = re.compile(r"(<!-- simulation: (\w+) -->\n).*?(<!-- /simulation -->)", r
 SIDES = {"increase": 1, "decrease": -1}
 FACTORS = (0.25, 0.5, 1.0, 2.0)
 """Of the units that the plan announced: the curve of power."""
+CLEAR = 0.004
+"""A cause stands out where no more of all random directions do as much: less than half of what five claims ask."""
+FAMILIES = {
+    "normal": ("cancelling, normal", "group, normal", "causes and decoys"),
+    "skewed": ("cancelling, lognormal", "group, lognormal"),
+    "clusters, skewed": ("cancelling, skewed, clusters", "group, skewed, clusters"),
+    "0 or 1 (accuracy)": ("classes", "rare changes", "labels by chance"),
+    "squared errors": ("product", "trained network", "redundant pair"),
+    "fourth powers": ("all alike",),
+}
+"""How changes are distributed: the rows of the table of intervals."""
+UNITS = ((12, 12), (20, 30), (50, 50), (100, 200), (500, 500))
 
 
 @dataclass
@@ -120,7 +132,6 @@ def one_study(all_plants: Sequence[Plant], seed: int) -> list[tuple[tuple[str, s
             tally.add("no effect", plant.name, bad and word == "no effect above delta")
         if put.claim.true == "cause" and put.beyond > (put.delta or 0):
             tally.add("found", plant.name, word.startswith("supported"))
-        _cover(tally, plant, put, outcome, units)
     tally.add("families", plant.name, wrong["supported"])
     tally.add("families by size", str(units), wrong["supported"])
     tally.add("families by claims", "1" if len(puts) == 1 else "2-5" if len(puts) <= 5 else "6-20", wrong["supported"])
@@ -157,19 +168,57 @@ def _put(plant: Plant, claim: Claim, rng: np.random.Generator) -> Put:
     return Put(claim, direction, delta, effects)
 
 
-def _cover(tally: Tally, plant: Plant, put: Put, outcome: Any, units: int) -> None:
-    """Whether the intervals hold the true effects, of features that do something."""
-    for kind in outcome.kinds:
-        if put.claim.true == "cause" or plant.name.startswith(("cancelling", "group", "labels", "all alike")):
-            low, high, true = kind.effect.low, kind.effect.high, put.effects[kind.kind]
-            row = f"{plant.name}, {kind.kind}: {'12-50' if units <= 50 else '100-500'} units"
-            tally.add("intervals", row, low <= true <= high)
+def one_interval(all_plants: Sequence[Plant], seed: int) -> list[tuple[tuple[str, str], list[int]]]:
+    """Whether the intervals of one claim hold its true effects; so many units are in its group."""
+    torch.set_num_threads(1)
+    rng, tally = np.random.default_rng((seed, 3)), Tally()
+    kind, names = list(FAMILIES.items())[seed % len(FAMILIES)]
+    plant = next(one for one in all_plants if one.name == rng.choice(names))
+    size = UNITS[int(rng.integers(len(UNITS)))]
+    units = int(rng.choice(size))
+    some = [i for i, one in enumerate(plant.claims) if one.true != "nothing" or kind != "squared errors"]
+    number = int(rng.choice(some))
+    one = plant.claims[number]
+    data = plant.draw(rng, units * (1 if plant.group is None else 2))
+    hypothesis = libasis.Hypothesis(SITE, list(one.features), plant.metric, "any", None, "claim", group=plant.group)
+    shared = {"units": data.units, "progress": False}
+    plan = libasis.plan(plant.traced, plant.basis, data.batches, hypothesis, ALPHA, seed, controls=1, **shared)
+    for found in libasis.verify(plant.traced, plant.basis, data.batches, plan, **shared).outcomes[0].kinds:
+        low, high, true = found.effect.low, found.effect.high, plant.effects[number][found.kind]
+        named = f"{size[0]}" if size[0] == size[1] else f"{size[0]}-{size[1]}"
+        tally.add("intervals", f"{kind}, {found.kind}|{named}", low <= true <= high)
+    return list(tally.counts.items())
 
 
-def one_power(all_plants: Sequence[Plant], job: tuple[int, int, float, int]) -> list[tuple[tuple[str, str], list[int]]]:
+def standing(all_plants: Sequence[Plant]) -> dict[tuple[int, int], float]:
+    """Of each cause (plant, claim): the share of random directions that do as much in the world, under either kind."""
+    out = {}
+    for place, plant in enumerate(all_plants):
+        causes = [i for i, one in enumerate(plant.claims) if one.true == "cause"]
+        if not causes:
+            continue
+        data = plant.draw(np.random.default_rng((place, 4)), 4000)
+        claims = [
+            libasis.Hypothesis(
+                SITE, list(plant.claims[i].features), plant.metric, plant.claims[i].direction, None, str(i),
+                group=plant.group,
+            )
+            for i in causes
+        ]  # fmt: skip
+        shared = {"units": data.units, "progress": False}
+        plan = libasis.plan(plant.traced, plant.basis, data.batches, claims, ALPHA, 1, controls=1999, **shared)
+        found = libasis.verify(plant.traced, plant.basis, data.batches, plan, **shared).outcomes
+        for i, outcome in zip(causes, found, strict=True):
+            out[place, i] = max(kind.p_specific for kind in outcome.kinds)
+    return out
+
+
+def one_power(
+    all_plants: Sequence[Plant], job: tuple[int, int, float, int, float]
+) -> list[tuple[tuple[str, str], list[int]]]:
     """Whether a cause is found with a part of the units that a plan announced."""
     torch.set_num_threads(1)
-    place, number, factor, seed = job
+    place, number, factor, seed, alike = job
     plant, rng, tally = all_plants[place], np.random.default_rng((seed, 2)), Tally()
     claim, effects = plant.claims[number], plant.effects[number]
     delta = min(map(abs, effects.values()))
@@ -191,19 +240,28 @@ def one_power(all_plants: Sequence[Plant], job: tuple[int, int, float, int]) -> 
     data = plant.draw(rng, max(5, units))
     found = libasis.verify(plant.traced, plant.basis, data.batches, plan, units=data.units, **shared)
     row = f"{plant.name}: {'+'.join(map(str, claim.features))}"
-    tally.add(f"power {factor:g}", row, found.outcomes[0].verdict.startswith("supported"))
-    tally.counts["announced", row] = [1, announced]
+    hit = found.outcomes[0].verdict.startswith("supported")
+    if alike > CLEAR:
+        row = f"{row} ({100 * alike:.1f}%)"
+        told = "undecided" if "random directions" in found.outcomes[0].reason else "other"
+        tally.add("matched", row, hit)
+        tally.add("matched, said", row, told == "undecided")
+    else:
+        tally.add(f"power {factor:g}", row, hit)
+        tally.counts["announced", row] = [1, announced]
     return list(tally.counts.items())
 
 
-def run(studies: int, power: int, processes: int) -> Tally:
+def run(studies: int, power: int, intervals: int, processes: int) -> Tally:
     """All of it."""
     tally, all_plants, start = Tally(), plants(), time.time()
-    causes = [
-        (p, c) for p, plant in enumerate(all_plants) for c, claim in enumerate(plant.claims) if claim.true == "cause"
-    ]
-    powers = [(*causes[i % len(causes)], f, i) for f in FACTORS for i in range(power if f == 1 else power // 4)]
+    alike = standing(all_plants)
+    clear = [cause for cause, share in alike.items() if share <= CLEAR]
+    others = [cause for cause, share in alike.items() if share > CLEAR]
+    powers = [(*clear[i % len(clear)], f, i, 0.0) for f in FACTORS for i in range(power if f == 1 else power // 4)]
+    powers += [(*others[i % len(others)], 1.0, i, alike[others[i % len(others)]]) for i in range(power // 6)]
     jobs: list[Callable[[], Any]] = [partial(one_study, all_plants, seed) for seed in range(studies)]
+    jobs += [partial(one_interval, all_plants, seed) for seed in range(intervals)]
     jobs += [partial(one_power, all_plants, job) for job in powers]
     global _JOBS  # noqa: PLW0603 - what forked processes share
     _JOBS = jobs
@@ -238,7 +296,6 @@ def tables(tally: Tally) -> dict[str, str]:
         "claims": ("Claims in the plan", 'Studies with a false "supported"'),
         "words": ("Verdict", "Studies in which it is wrong"),
         "noeffect": ("Plant", 'Wrong "no effect above delta", of effects of delta or more'),
-        "intervals": ("Effects", "95% intervals that hold the truth"),
     }
     keys = {"size": "families by size", "claims": "families by claims", "noeffect": "no effect"}
     for name, (first, second) in titles.items():
@@ -256,11 +313,22 @@ def tables(tally: Tally) -> dict[str, str]:
     total = [[sum(v[i] for v in by[f].values()) for i in (0, 1)] for f in FACTORS]
     rows.append(["**all**", "", *(_share(h, n) for n, h in total)])
     out["power"] = _table(["Cause", "n announced", *(f"{f:g} n" for f in FACTORS)], rows)
+    said = {row: hits for row, _, hits in tally.rows("matched, said")}
+    rows = [[row, f"{n:,}", _share(h, n), _share(said[row], n)] for row, n, h in sorted(tally.rows("matched"))]
+    out["matched"] = _table(["Cause (random directions that do as much)", "Cases", "Supported", "It is said"], rows)
+    found = {row: (n, h) for row, n, h in tally.rows("intervals")}
+    heads = [f"{low}" if low == high else f"{low}-{high}" for low, high in UNITS]
+    names = [f"{family}, {kind}" for family in FAMILIES for kind in ("mean", "resample")]
+    rows = [
+        [name, *(_share(found[key][1], found[key][0]) if (key := f"{name}|{head}") in found else "" for head in heads)]
+        for name in names
+    ]
+    out["intervals"] = _table(["Changes, replaced by", *(f"{head} units" for head in heads)], rows)
     return out
 
 
 def _share(hits: int, cases: int) -> str:
-    return f"{100 * hits / cases:.1f}% ({hits:,})" if cases else ""
+    return f"{100 * hits / cases:.1f}% ({hits:,} of {cases:,})" if cases else ""
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -279,10 +347,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=1200)
     parser.add_argument("--power", type=int, default=300)
+    parser.add_argument("--intervals", type=int, default=6000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     given = parser.parse_args()
-    made = tables(run(given.studies, given.power, given.processes))
+    made = tables(run(given.studies, given.power, given.intervals, given.processes))
     for name, text in made.items():
         print(f"\n{name}\n{text}")
     write(given.docs, made)

@@ -28,7 +28,7 @@ from .explored import Seen, joined, remembered
 from .groups import Units
 from .hypothesis import Hypothesis, checked
 from .trial import Trial
-from .verdict import POWER, Noise, level_of
+from .verdict import POWER, Noise, level_of, power_of
 
 CONTROLS = 999
 _LEDGERS: dict[str, list[Plain]] = {}
@@ -259,13 +259,13 @@ def _expected(trial: Trial, claims: Sequence[Hypothesis], alpha: float, seed: in
     changes = trial.changes([(one, one.intervention(kind, seed)) for one in claims for kind in one.kinds])
     rows, place = [], 0
     for one in claims:
-        level = level_of(alpha, len(claims), one.direction)
+        level, each = level_of(alpha, len(claims), one.direction), power_of(len(one.kinds))
         for kind in one.kinds:
             run = one.intervention(kind, seed)
             noise = Noise.of(*trial.inside(one, changes[place]), trial.givers(one, run))
             place += 1
             known = one.delta is not None and noise.units > 1
-            needed = noise.needed(one.delta, level) if one.delta is not None and known else None
+            needed = noise.needed(one.delta, level, each) if one.delta is not None and known else None
             power = noise.power(one.delta, level) if one.delta is not None and known else math.nan
             rows.append(
                 {

@@ -47,6 +47,8 @@ class Noise:
         moved: the share of units that change.
         design: the squared standard error, in that of samples that are independent.
         shared: the standard error, in that over units that take nothing from each other, see `shared_error`.
+        unsure: by how much the deviation may be larger in other units: the root of the upper end of the middle half
+            of what their variance may be, by the fourth moment of these.
     """
 
     units: int
@@ -56,6 +58,7 @@ class Noise:
     moved: float
     design: float
     shared: float = 1.0
+    unsure: float = 1.0
 
     @classmethod
     def of(cls, changes: np.ndarray, units: Sequence[Hashable] | None, givers: Givers | None = None) -> Noise:
@@ -73,12 +76,16 @@ class Noise:
         samples = int(sizes.sum())
         design = (deviation**2 / count) / (alone**2 / samples) if count and alone > 0 and units is not None else 1.0
         moved = float((~stays).mean()) if count else math.nan
-        return cls(count, samples, deviation, jump, moved, design, shared)
+        return cls(count, samples, deviation, jump, moved, design, shared, _unsure(sums, sizes))
 
     def needed(self, delta: float, level: float, power: float = POWER) -> int | None:
-        """How many units tell an effect of ``delta`` from none at this level, see `units_needed`; None if unknown."""
+        """How many units tell an effect of ``delta`` from none at this level, see `units_needed`; None if unknown.
+
+        Other units may vary more than these: the deviation is taken as large as ``unsure`` says (Browne 1995).
+        """
         known = self.deviation > 0 or self.jump
-        return units_needed(self.deviation, delta, level, power, self.jump) if known and self.units > 1 else None
+        spread = self.deviation * self.unsure
+        return units_needed(spread, delta, level, power, self.jump) if known and self.units > 1 else None
 
     def power(self, delta: float, level: float) -> float:
         """The probability to tell an effect of ``delta`` from none with as many units as there are."""
@@ -105,6 +112,15 @@ def _deviation(sums: np.ndarray, sizes: np.ndarray) -> float:
         return 0.0
     rest = sums - sums.sum() / sizes.sum() * sizes
     return float(np.sqrt(count**2 / (count - 1) * (rest**2).sum()) / sizes.sum())
+
+
+def _unsure(sums: np.ndarray, sizes: np.ndarray) -> float:
+    rest = sums - sums.sum() / sizes.sum() * sizes if len(sums) else sums
+    square = float((rest**2).mean()) if len(rest) else 0.0
+    if not square > 0:
+        return 1.0
+    kurtosis = float((rest**4).mean()) / square**2
+    return math.sqrt(1 + normal_quantile(0.75) * math.sqrt(max(kurtosis - 1, 0.0) / len(rest)))
 
 
 @dataclass(frozen=True)
@@ -272,11 +288,12 @@ def _decided(claim: Claimed, ps: Sequence[float], alpha: float, tests: int) -> V
         return Verdict("opposite", p, True, "the effect falls on the other side", needed)
     if claim.delta and all(-delta < one.inner[0] and one.inner[1] < delta for one in kinds):
         return Verdict("no effect above delta", p, True, f"the 90% interval lies within {delta:g} of 0", needed)
-    return Verdict("undecided", p, True, _why(claim, falls, alpha), needed)
+    corrected = p / claim.p  # for the number of claims
+    return Verdict("undecided", p, True, _why(claim, falls, alpha / corrected), needed)
 
 
 def _why(claim: Claimed, falls: bool, alpha: float) -> str:
-    """Why nothing was decided."""
+    """Why nothing was decided, at the level of this claim alone."""
     kinds = claim.kinds
     if falls:
         return f"{len(kinds)} kind of intervention was tried, and {claim.least} are needed"
@@ -297,10 +314,15 @@ def level_of(alpha: float, tests: int, direction: str) -> float:
     return min(alpha / tests / (1 if SIDES[direction] else 2), 0.025)
 
 
+def power_of(kinds: int) -> float:
+    """The power under each kind with which all kinds together have `POWER`."""
+    return 1 - (1 - POWER) / max(kinds, 1)
+
+
 def units_that_decide(claim: Claimed, alpha: float, tests: int) -> int | None:
     """How many units would decide about an effect of delta, under the kind whose effects vary most."""
     if claim.delta is None:
         return None
-    level = level_of(alpha, tests, claim.direction)
-    found = [one.noise.needed(claim.delta, level) for one in claim.kinds]
+    level, power = level_of(alpha, tests, claim.direction), power_of(len(claim.kinds))
+    found = [one.noise.needed(claim.delta, level, power) for one in claim.kinds]
     return max((n for n in found if n is not None), default=None)

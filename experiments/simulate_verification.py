@@ -172,12 +172,12 @@ def one_interval(all_plants: Sequence[Plant], seed: int) -> list[tuple[tuple[str
     """Whether the intervals of one claim hold its true effects; so many units are in its group."""
     torch.set_num_threads(1)
     rng, tally = np.random.default_rng((seed, 3)), Tally()
-    kind, names = list(FAMILIES.items())[seed % len(FAMILIES)]
-    plant = next(one for one in all_plants if one.name == rng.choice(names))
+    there = {kind: [one for one in all_plants if one.name in names] for kind, names in FAMILIES.items()}
+    kind, some = [row for row in there.items() if row[1]][seed % sum(map(bool, there.values()))]
+    plant = some[int(rng.integers(len(some)))]
     size = UNITS[int(rng.integers(len(UNITS)))]
     units = int(rng.choice(size))
-    some = [i for i, one in enumerate(plant.claims) if one.true != "nothing" or kind != "squared errors"]
-    number = int(rng.choice(some))
+    number = int(rng.choice([i for i, c in enumerate(plant.claims) if c.true != "nothing" or kind != "squared errors"]))
     one = plant.claims[number]
     data = plant.draw(rng, units * (1 if plant.group is None else 2))
     hypothesis = libasis.Hypothesis(SITE, list(one.features), plant.metric, "any", None, "claim", group=plant.group)

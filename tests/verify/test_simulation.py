@@ -33,6 +33,8 @@ def test_no_false_supported_and_intervals_hold_in_a_few_studies(few):
     families = tally.rows("families")
     assert sum(cases for _, cases, _ in families) == 10
     assert sum(hits for _, _, hits in families) <= 2  # 5% of 10; more than 2 has a chance of 1%
+    for seed in range(40):
+        tally.merge(simulate_verification.one_interval(few, seed))
     intervals = tally.rows("intervals")
     cases, held = (sum(row[i] for row in intervals) for i in (1, 2))
     assert cases > 40
@@ -63,9 +65,13 @@ def test_a_pair_is_found_where_neither_alone_shows_anything(few):
 def test_the_tables_have_all_that_was_counted(few):
     tally = simulate_verification.Tally()
     tally.merge(simulate_verification.one_study(few, 5))
-    tally.merge(simulate_verification.one_power(few, (0, 0, 1.0, 0)))
+    tally.merge(simulate_verification.one_interval(few, 5))
+    tally.merge(simulate_verification.one_power(few, (0, 0, 1.0, 0, 0.0)))
+    tally.merge(simulate_verification.one_power(few, (0, 2, 1.0, 0, 0.03)))
     tables = simulate_verification.tables(tally)
-    assert "| causes and decoys | 1 | 0.0% (0) |" in tables["families"]
+    assert "| causes and decoys | 1 | 0.0% (0 of 1) |" in tables["families"]
     assert "causes and decoys: 0 |" in tables["power"]
+    assert "causes and decoys: 2 (3.0%) |" in tables["matched"]
+    assert " of 1) |" in tables["intervals"]
     page = (ROOT / "docs" / "verification.md").read_text(encoding="utf-8")
     assert set(tables) == {match[1] for match in simulate_verification.BLOCK.findall(page)}

@@ -15,7 +15,7 @@ from .contractions import Contraction, Letters, product_of
 from .extract import Port
 from .normal_form import given
 from .places import after
-from .roles import Atom, Dim, NoMatch, Roles, Standing, joined, kinds, sizes
+from .roles import Atom, Dim, NoMatch, Roles, Standing, joined, kinds, said_of, sizes
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -77,6 +77,11 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
     with contextlib.suppress(NoMatch):
         reader.place(node)
         return None  # it keeps positions apart
+    with said_of(node):
+        return _attention(reader, found)
+
+
+def _attention(reader: Reader, found: Contraction) -> HeadNodes | None:
     for reads in (found, found.swapped()):
         path = _path_to_product(reader, reads.a)
         if path is not None:
@@ -98,12 +103,14 @@ def _path_to_product(reader: Reader, weights: fx.Node) -> list[fx.Node] | None:
     while True:
         path.append(node)
         product = product_of(node)
+        whole = node.target is attention_weights or any(n.target is aten.softmax.int for n in path)
         if product is not None and {product.a, product.b} <= reader.inside:
-            whole = node.target is attention_weights or any(n.target is aten.softmax.int for n in path)
             return path if whole else None
+        if product is not None and whole:
+            raise NoMatch("has attention whose queries or keys do not depend on its input")
         dependent = reader.dependent(node)
         if len(dependent) != 1:
-            if any(n.target is aten.softmax.int for n in path) and len(dependent) > 1:
+            if whole and len(dependent) > 1:
                 raise NoMatch("has attention scores that are not a plain product of queries and keys")
             return None
         node = dependent[0]

@@ -64,6 +64,7 @@ def _spell_out_attention(graph: fx.Graph, node: fx.Node) -> None:
         weights = graph.call_function(attention_weights, (query, key, given.get("attn_mask")), options)  # pyright: ignore
         q, k = query.meta["val"], key.meta["val"]  # pyright: ignore
         weights.meta["val"] = q.new_empty((*q.shape[:-1], k.shape[-2]))
+        weights.meta["nn_module_stack"] = node.meta.get("nn_module_stack")
     node.target, node.args, node.kwargs = aten.matmul.default, (weights, value), {}
 
 

@@ -22,6 +22,9 @@ from .judge import Verdict, as_expected, judge
 from .matrix import KNOWN, ROWS
 from .row import Row
 
+MOST = 500
+"""So many characters of what is said of a model are shown."""
+
 HEAD = """# Which models run
 
 Every row is a way of writing a network. It was tried at tiny size in float64 and held against brute force: the model is
@@ -119,10 +122,11 @@ def line(row: Row, verdict: Verdict) -> str:
     said = verdict.said if verdict.status != "right" or verdict.cost != "closed" else ""
     flaw = as_expected(row, verdict)
     remark = f"not yet as it should be: {flaw}" if flaw and verdict.status not in ("wrong", "crash") else said
-    remark = f"{remark}; instead: {row.instead}" if row.instead and remark else row.instead or remark
+    remark = remark if len(remark) < MOST else remark[:MOST].rpartition(" ")[0] + " ..."
+    remark = f"{remark} **Instead**: {row.instead}" if row.instead and remark else row.instead or remark
     rules = _shares(verdict.rules)
     cells = (row.name, outcome(row, verdict), rules, remark)
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ")[:400] for cell in cells) + " |\n"
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
 
 
 def _shares(rules: list[str]) -> str:

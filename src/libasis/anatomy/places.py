@@ -33,6 +33,8 @@ def after(node: fx.Node, places: dict[fx.Node, Standing]) -> Standing:
         return Standing(_contracted(node, product, places), place.read)
     if node.target in (aten.select.int, aten.slice.Tensor) and "t" in kinds(place.roles[of["dim"]]):
         return _picked(node, place, of)
+    if node.target in (aten.roll.default, aten.flip.default):
+        return _turned(node, place, of)
     if node.target in (aten.cat.default, aten.stack.default):
         return Standing(_together(node, [places[n].roles for n in dependent], of), place.read)
     if node.target is aten.index.Tensor and of["self"] not in places:
@@ -131,6 +133,24 @@ def _picked(node: fx.Node, place: Standing, of: Given) -> Standing:
         return Standing(place.roles[:dim] + place.roles[dim + 1 :], (read[of["index"]],))
     read = read[slice(of["start"], of["end"], of["step"])]
     return Standing((*place.roles[:dim], (Atom("t", len(read), 1),), *place.roles[dim + 1 :]), tuple(read))
+
+
+def _turned(node: fx.Node, place: Standing, of: Given) -> Standing:
+    """Positions in another order, turned round or rolled along dimensions that hold nothing else."""
+    count, dims = positions(place.roles), [d % len(place.roles) for d in _listed(of["dims"])]
+    read = torch.arange(count) if place.read is None else torch.tensor(place.read)
+    for dim, by in zip(dims, _listed(of.get("shifts", [0] * len(dims))), strict=True):
+        if kinds(place.roles[dim]) <= {"f"}:
+            continue
+        if len(place.roles[dim]) != 1 or place.roles[dim][0].role != "t":
+            raise NoMatch(f"takes samples or positions apart ({at(node)})")
+        ((_, size, step),) = place.roles[dim]
+        here = torch.arange(count)
+        now = here // step % size
+        before = (now - by) % size if "shifts" in of else size - 1 - now
+        read = read[here + (before - now) * step]
+    found = tuple(read.tolist())
+    return Standing(_resized(node, place.roles), None if found == tuple(range(count)) else found)
 
 
 def _selected(node: fx.Node, roles: Roles, of: Given) -> Roles:
@@ -281,7 +301,7 @@ _RULES: dict[Any, Callable[[fx.Node, Roles, Given], Roles]] = {
     ),
     **dict.fromkeys(
         [
-            aten.slice.Tensor, aten.index_select.default, aten.flip.default, aten.roll.default, aten.softmax.int,
+            aten.slice.Tensor, aten.index_select.default, aten.softmax.int,
             aten.log_softmax.int, aten.cumsum.default, aten.narrow.default, aten.scatter.src, aten.scatter.value,
             aten.gather.default, aten.topk.default, aten.sort.default, aten.max.dim, aten.min.dim,
         ],

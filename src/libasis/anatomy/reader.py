@@ -142,6 +142,8 @@ class Reader:
         if (value := self.maybe(node)) is not None:
             return value
         if (heads := match_heads(self, node)) is not None:
+            if heads.windows is not None or heads.order is not None:
+                raise NoMatch(f"has attention among some of the positions, as in windows ({at(node)})")
             self.take(node, heads)
             return Value(heads.roles, frozenset([node]))
         try:
@@ -158,7 +160,7 @@ class Reader:
         """A node is what an attention writes."""
         self.heads[node] = heads
         self._places = {n: place for n, place in self._places.items() if isinstance(place, Standing)}
-        self._places[node] = Standing(heads.roles)
+        self._places[node] = Standing(heads.roles, heads.order)
 
     def _deepest(self, node: fx.Node, reason: NoMatch) -> NoMatch:
         """The reason of an operand that is not read itself, if there is one: it came first."""

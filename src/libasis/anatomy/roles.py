@@ -1,9 +1,9 @@
 """Which dimension of a graph's tensor is the batch, which a position, which a feature.
 
 A dimension is a product of atoms, slowest first: ``"b"`` (samples), ``"t"`` (positions, with the step that each makes
-in the count of positions), ``"f"`` (features), and between scores and weights ``"s"`` (positions of keys) and ``"h"``
-(heads), with steps of their own. A dimension of size 1 may have none. So samples and heads may share a dimension, and
-positions may have several.
+in the count of positions), ``"f"`` (features), and between scores and weights ``"s"`` (positions of keys), ``"h"``
+(heads) and ``"w"`` (windows, of which a query sees the positions of its own), with steps of their own. A dimension of
+size 1 may have none. So samples and heads may share a dimension, and positions may have several.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Standing(NamedTuple):
 
     Attributes:
         roles: of its dimensions.
-        read: positions that are left, None for all.
+        read: positions that are left, or all in another order; None for all in theirs.
     """
 
     roles: Roles
@@ -128,9 +128,9 @@ def joined(atoms: Sequence[Atom]) -> Dim:
         last = out[-1] if out else None
         if last and last.role == atom.role == "f":
             out[-1] = Atom("f", last.size * atom.size)
-        elif last and last.role == atom.role and atom.role in "tsh" and last.step == atom.size * atom.step:
+        elif last and last.role == atom.role and atom.role in "tshw" and last.step == atom.size * atom.step:
             out[-1] = Atom(atom.role, last.size * atom.size, atom.step)
-        elif atom.size != 1 or atom.role in "bts":
+        elif atom.size != 1 or atom.role in "btsw":
             out.append(atom)
     return tuple(out)
 

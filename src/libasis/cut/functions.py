@@ -90,9 +90,9 @@ class Functions:
             if node.target not in (operator.mul, operator.add, operator.sub, operator.floordiv):
                 where = f" in module {module_of(node)!r}" if module_of(node) else ""
                 raise ExportError(
-                    f"The model computes with a number that its values decide ({value}{where}), as .item() and .tolist() "
-                    "give it; keep values in tensors, each sample's by itself, or give its sections as plain callables: "
-                    "libasis.Chain([f0, f1, ...], names)."
+                    f"The model computes with a number that its values decide ({value}{where}), as .item() and "
+                    ".tolist() give it; keep values in tensors, each sample's by itself, or give its sections as plain "
+                    "callables: libasis.Chain([f0, f1, ...], names)."
                 )
             return steps.add(node.target, _replaced(node.args, new), {})
         if "batch" not in sizes:

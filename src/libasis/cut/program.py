@@ -139,8 +139,8 @@ class Program:
             elif "higher_order" in str(type(node.target)).lower() or "HigherOrder" in type(node.target).__name__:
                 raise ExportError(
                     f"The model's graph holds a nested program ({node.target}), which cannot be cut; write it in "
-                    "plain operations (torch.where in place of torch.cond, a loop in place of scan), or give the sections "
-                    "beside it as plain callables: libasis.Chain([f0, f1, ...], names)."
+                    "plain operations (torch.where in place of torch.cond, a loop in place of scan), or give the "
+                    "sections beside it as plain callables: libasis.Chain([f0, f1, ...], names)."
                 )
         for node in reversed(list(self.graph.nodes)):
             name = str(node.target)

@@ -262,6 +262,11 @@ def _stretch(write: Writer, x: fx.Node, dim: int, start: int, end: int) -> list[
     return found
 
 
+def _padded(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """Without a padding by nothing."""
+    return None if any(of["pad"]) else of["self"]
+
+
 def _copied(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """What is written over all of a value."""
     old, new = (of[name].meta["val"] for name in ("self", "src"))
@@ -489,6 +494,7 @@ _RULES: dict[Any, Rule] = {
     aten.cat.default: _together,
     **dict.fromkeys([aten.slice_scatter.default, aten.select_scatter.default], _overwritten),
     aten.copy.default: _copied,
+    **dict.fromkeys([aten.pad.default, aten.constant_pad_nd.default], _padded),
     aten.glu.default: _gate,
     operator.getitem: _part,
     aten.prelu.default: _unary_prelu,

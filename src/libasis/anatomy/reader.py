@@ -291,7 +291,9 @@ class Reader:
             else:
                 leaves[current] = self._leaf(current)
         found = [self.shallow(leaf) for leaf in leaves]
-        if any(sizes(leaf) != sizes(node) for leaf in leaves) or len({(v.roles, v.read) for v in found}) > 1:
+        if len({v.read for v in found}) > 1:
+            raise NoMatch(f"joins values at different positions ({at(node)})")
+        if any(sizes(leaf) != sizes(node) for leaf in leaves) or len({v.roles for v in found}) > 1:
             raise NoMatch(f"joins values of different shapes in a nonlinear operation ({at(node)})")
         for current in seen - set(leaves):
             spread = any(sizes(n) != sizes(node) for n in self.dependent(current))

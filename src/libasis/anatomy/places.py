@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from ..cut.program import aten
+from ..cut.program import aten, attention_weights
 from .contractions import Contraction, contraction
 from .experts import of_expert
 from .normal_form import given
@@ -29,6 +29,8 @@ def after(node: fx.Node, places: dict[fx.Node, Standing]) -> Standing:
     if len({places[n].read for n in dependent}) > 1:
         raise NoMatch(f"joins values at different positions ({at(node)})")
     place, of = places[dependent[0]], given(node)
+    if node.target is attention_weights and dependent == [node.args[0]] and kinds(place.roles[-1]) <= {"f"}:
+        return Standing(_resized(node, place.roles), place.read)  # of keys that are the same for all
     if (product := contraction(node)) is not None:
         return Standing(_contracted(node, product, places), place.read)
     if node.target in (aten.select.int, aten.slice.Tensor) and "t" in kinds(place.roles[of["dim"]]):

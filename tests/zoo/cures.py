@@ -10,7 +10,7 @@ from torch import nn
 from .attentions import D, H
 from .families import family
 from .row import Net, floats, named, several
-from .writing import L, Plain, X
+from .writing import L, Plain
 
 _N = nn.functional
 
@@ -54,6 +54,7 @@ CURES: dict[str, dict[str, Any]] = {
     "U-Net, middle alone": {"sites": "d:in output"},
     "FractionalMaxPool2d": {"make": lambda: nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.AdaptiveMaxPool2d(2), nn.GELU(), nn.Conv2d(4, 3, 1))},
     "F.dropout that is always on": {"make": lambda: Net(lambda m, x: m.b(_N.dropout(torch.relu(m.a(x)), 0.5, training=m.training)), a=L(6, 8), b=L(8, 4))},
+    "layers dropped at random in eval too": {"make": lambda: Net(lambda m, x: x + m.b(torch.relu(m.a(x))) * ((torch.rand(len(x), 1) < 0.9) if m.training else 1), a=L(6, 8), b=L(8, 6))},
     "noise is added": {"make": lambda: Net(lambda m, x: m.a(x) + (0.1 * torch.randn_like(m.a(x)) if m.training else 0), a=L(6, 8))},
     "two inputs, only one is cut at": {"sites": "input.x+input.y output"},
     "GRU seq2seq": {"sites": "o:in output"},
@@ -84,7 +85,7 @@ CURES: dict[str, dict[str, Any]] = {
     "the batch size is used as a number": {"make": lambda: Net(lambda m, x: m.b(torch.tanh(m.a(x))) / x.shape[1], a=L(6, 8), b=L(8, 4))},
     "the batch size is written into the code": {"make": lambda: Net(lambda m, x: m.b(torch.tanh(m.a(x)).view(-1, 2, 4).flatten(1)), a=L(6, 8), b=L(8, 4))},
     **dict.fromkeys(("a value decides (if)", "torch.cond"), {"make": lambda: Net(lambda m, x: torch.where(x.sum(-1, True) > 0, m.b(x), m.a(x)), a=L(6, 4), b=L(6, 4))}),
-    "a value decides (while)": {"make": lambda: Net(lambda m, x: m.b(m.a((m.a(x).tanh() * 0.01)).tanh() * 0.01), a=L(6, 6), b=L(6, 4))},
+    "a value decides (while)": {"make": lambda: Net(lambda m, x: m.b(m.a(m.a(x).tanh() * 0.01).tanh() * 0.01), a=L(6, 6), b=L(6, 4))},
     "a value decides (.item())": {"make": lambda: Net(lambda m, x: m.b(torch.tanh(m.a(x))) * x.amax(-1, True), a=L(6, 8), b=L(8, 4))},
     "NumPy in forward": {"make": lambda: Net(lambda m, x: m.b(x * 2), b=L(6, 4))},
     **dict.fromkeys(("masked_select by a mask of values", "nonzero of values"), {"make": lambda: Net(lambda m, x: torch.where(x.sum(-1, True) > 0, m.a(x), 0.0), a=L(6, 4))}),

@@ -97,7 +97,7 @@ def _reshaped(roles: Roles, now: Sequence[int]) -> Roles:
     """The atoms in their order, dealt out to the new dimensions; only features and positions can be split."""
     atoms = [atom for dim in roles for atom in dim][::-1]
     out: list[Dim] = []
-    for size in now:
+    for i, size in enumerate(now):
         dim, need = [], size
         while need > 1 or (atoms and atoms[-1].size == 1 and not dim):
             if not atoms:
@@ -113,6 +113,8 @@ def _reshaped(roles: Roles, now: Sequence[int]) -> Roles:
                 need = 1
             else:
                 raise NoMatch("joins samples or positions with features in one dimension")
+        while atoms and atoms[-1].size == 1 and atoms[-1].role != "f" and now[i + 1 : i + 2] != [1]:
+            dim.append(atoms.pop())  # the only position, with the samples rather than with features
         out.append(joined(dim))
     return tuple(out)
 
@@ -142,7 +144,7 @@ def _turned(node: fx.Node, place: Standing, of: Given) -> Standing:
     count, dims = positions(place.roles), [d % len(place.roles) for d in _listed(of["dims"])]
     read = torch.arange(count) if place.read is None else torch.tensor(place.read)
     for dim, by in zip(dims, _listed(of.get("shifts", [0] * len(dims))), strict=True):
-        if kinds(place.roles[dim]) <= {"f"}:
+        if kinds(place.roles[dim]) <= {"f"} or ("shifts" in of and by == 0):
             continue
         if len(place.roles[dim]) != 1 or place.roles[dim][0].role != "t":
             raise NoMatch(f"takes samples or positions apart ({at(node)})")

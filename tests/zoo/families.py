@@ -86,10 +86,10 @@ add("image", "beit data2vec-vision deit dinov2 dinov2_with_registers focalnet ij
 add("seq2seq", "bart blenderbot longt5 m2m_100 marian mbart mt5 mvp pegasus plbart t5", named(input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g), decoder_input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g)), sites="", expect="exact",
     says={"longt5": "ExportError"}, instead={"longt5": "give attention_mask (ones where nothing is padded), which its local attention reads"})
 add("image", "convnext levit siglip swin swinv2", named(pixel_values=floats(3, 8, 8)), not_closed="convnext levit siglip swin swinv2", options={
-    **dict.fromkeys(("swin", "swinv2"), {"patch_size": 2, "depths": [2, 1], "num_heads": [2, 2], "window_size": 2, "mlp_ratio": 2.0}),
+    **dict.fromkeys(("swin", "swinv2"), {"patch_size": 2, "depths": [2, 1], "num_heads": [2, 2], "num_attention_heads": [2, 2], "window_size": 2, "mlp_ratio": 2.0}),
     "siglip": {"vision_config": {k: TINY[k] for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size")}},
     "convnext": {"hidden_sizes": [8, 8], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
-    "levit": {"image_size": 32, "hidden_sizes": [8] * 3, "num_attention_heads": [2] * 3, "depths": [1] * 3, "key_dim": [4] * 3}}, shape={"levit": 32},
+    "levit": {"image_size": 32, "patch_size": 16, "hidden_sizes": [8] * 3, "num_attention_heads": [2] * 3, "depths": [1] * 3, "key_dim": [4] * 3}}, shape={"levit": 32},
     cut={"convnext": "", "levit": "levit.encoder.stages.0.layers.0.module:in levit.encoder.stages.0.layers.1.module.linear_up.linear:in levit.encoder.stages.0.layers.2:in output"})
 add("image", "mobilenet_v1 mobilenet_v2", named(pixel_values=floats(3, 16, 16)), not_closed="mobilenet_v1 mobilenet_v2", options={
     "mobilenet_v1": {"image_size": 16, "depth_multiplier": 0.125, "min_depth": 4, "initializer_range": 0.5},

@@ -109,10 +109,11 @@ class Mixing:
         self.parts = [Port(part.node, reader.place(part.node).roles, part.features) for part in parts]
         self.H = heads.count
         if heads.order is not None:
-            self.order = torch.tensor(heads.order)
+            self.order = torch.tensor(heads.order, device=functions.device)
             self.windows = self.order[None]
         if heads.windows is not None:
-            self.windows = heads.windows if self.order is None else self.order[heads.windows]
+            windows = heads.windows.to(device=functions.device)
+            self.windows = windows if self.order is None else self.order[windows]
         if self.windows is not None and self.read is not None:
             raise NoMatch("has attention in windows of which some positions are read")
         self.own = [index_of(part.heads, self.H) for part in parts]

@@ -309,10 +309,10 @@ class Reader:
         try:
             self.shallow(node)
         except NoMatch as reason:
-            if isinstance(self._deep.get(node), Value):
-                last = max((n for n in self._deep[node].bases), key=self.program.order.__getitem__)
-                raise NoMatch(f"has another nonlinear operation behind a first one ({at(last)})") from None
-            raise reason
+            if not isinstance(deep := self._deep.get(node), Value):
+                raise reason
+            last = max(deep.bases, key=self.program.order.__getitem__)
+            raise NoMatch(f"has another nonlinear operation behind a first one ({at(last)})") from None
 
     def _descends(self, node: fx.Node) -> bool:
         if node is self.source or node in self.norms or not is_elementwise(node):

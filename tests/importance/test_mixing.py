@@ -59,7 +59,35 @@ def experts(m, x):
     return x + each.unflatten(0, (-1, T, 2)).sum(2)
 
 
+def windows(m, x, shift=0, dilated=False, mask=None):
+    """Each position sees those of its half, or every second one."""
+    y = m.norm(x).roll(-shift, 1)
+    y = y.unflatten(1, (2, 2)).transpose(1, 2) if dilated else y.unflatten(1, (2, 2))
+    q, k, v = (part(y.flatten(0, 1)).unflatten(-1, (2, 3)).transpose(1, 2) for part in (m.q, m.k, m.v))
+    scores = q @ k.mT
+    if mask is not None:
+        scores = (scores.unflatten(0, (-1, 2)) + mask[:, None]).flatten(0, 1)
+    y = m.o((scores.softmax(-1) @ v).transpose(1, 2).flatten(2)).unflatten(0, (-1, 2))
+    return x + (y.transpose(1, 2) if dilated else y).flatten(1, 2).roll(shift, 1)
+
+
+def shifted(m, x):
+    """The window that the border parts sees one side of it."""
+    mask = torch.zeros(2, 2, 2)
+    mask[1, 0, 1] = mask[1, 1, 0] = -torch.inf
+    return windows(m, x, shift=1, mask=mask.to(x))
+
+
+def turned_round(m, x):
+    q, k, v = parts(m, x.flip(1))
+    return m.rms(x + written(m, q @ k.mT, v).flip(1))
+
+
 FORMS = {
+    "windows": windows,
+    "every second one": lambda m, x: windows(m, x, dilated=True),
+    "shifted windows": shifted,
+    "turned round, causal": turned_round,
     **{name: NOT[name] for name in sorted(BY_POSITION)},
     "causal, capped": lambda m, x: x + attend(m, m.norm(x), cap=2.0),
     "capped, last position": lambda m, x: (x + attend(m, m.norm(x), cap=2.0))[:, -1],
@@ -82,7 +110,7 @@ def test_by_position_is_exact(name):
     assert chosen(span_of(Records(traced_last(FORMS[name], x), [x])))[0].name == "closed form, by position"
 
 
-@pytest.mark.parametrize("name", ["sink", "experts", "norm of the sum", "shared keys", "two layers"])
+@pytest.mark.parametrize("name", ["sink", "experts", "norm of the sum", "shared keys", "two layers", "shifted windows"])
 def test_padding_and_small_memory(name):
     mask = torch.tensor([[True] * T, [True, False, True, False], [False] * (T - 1) + [True]])
     assert_same(*both(FORMS[name], [example(name)], mask=lambda _: mask, memory=1))
@@ -101,5 +129,5 @@ def test_sequences_of_other_lengths():
 
 def test_a_function_that_mixes_positions_says_so():
     x = example("a shift")
-    passed = chosen(span_of(Records(traced_last(lambda m, x: m.norm(x.roll(1, 1)), x), [x])))[1]
-    assert "roll" in passed["closed form, by position"]
+    passed = chosen(span_of(Records(traced_last(lambda m, x: m.norm(x.cumsum(1)), x), [x])))[1]
+    assert "cumsum" in passed["closed form, by position"]

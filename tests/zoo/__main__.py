@@ -22,6 +22,9 @@ from .judge import Verdict, as_expected, judge
 from .matrix import KNOWN, ROWS
 from .row import Row
 
+MOST = 500
+"""So many characters of what is said of a model are shown."""
+
 HEAD = """# Which models run
 
 Every row is a way of writing a network. It was tried at tiny size in float64 and held against brute force: the model is
@@ -34,6 +37,9 @@ run eagerly, and derivatives are differences of its outcomes, so nothing of liba
   and why no faster one). Take sites between which there are parts with a closed form, or leave it to the sketch.
   Where a site inside the section ends a part with a closed form, the reason names it (a block of BERT is cut in
   front of its norms).
+  Two convolutions with a nonlinear step between have none ([why](decisions/0019-convolutions.md)): exactly they take a
+  backward pass for each channel and place of the output (25,088 passes a batch for 32 channels of 28 x 28), and the
+  sketch took 4.
 - **refused**: by the sentence given; beside it is what to do instead.
 - **wrong**, **fails**: a mistake of this version, with what is wrong about it.
 - "Not yet" is remarked where the same mathematics has a closed form that is not found, or where the sentence of a
@@ -119,10 +125,11 @@ def line(row: Row, verdict: Verdict) -> str:
     said = verdict.said if verdict.status != "right" or verdict.cost != "closed" else ""
     flaw = as_expected(row, verdict)
     remark = f"not yet as it should be: {flaw}" if flaw and verdict.status not in ("wrong", "crash") else said
-    remark = f"{remark}; instead: {row.instead}" if row.instead and remark else row.instead or remark
+    remark = remark if len(remark) < MOST else remark[:MOST].rpartition(" ")[0] + " ..."
+    remark = f"{remark} **Instead**: {row.instead}" if row.instead and remark else row.instead or remark
     rules = _shares(verdict.rules)
     cells = (row.name, outcome(row, verdict), rules, remark)
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ")[:400] for cell in cells) + " |\n"
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
 
 
 def _shares(rules: list[str]) -> str:

@@ -247,7 +247,7 @@ row("attention mask of integers, positions count by it", lambda: Net(lambda m, i
 row("attention over axes of an image (axial)", lambda: Net(lambda m, x: x + m.o(merge(sdpa(*(split(t) for t in m.w(x.flatten(0, 1)).chunk(3, -1))))).view_as(x), w=L(D, 3 * D), o=L(D, D)), floats(3, 4, D), "input output", channels={"*": -1})
 row("memory tokens are put in front", lambda: Net(lambda m, x: m.b(torch.cat([m.m.expand(len(x), 2, D), x], 1))[:, 2:], m=weight(1, 2, D), b=block(causal=False)), X, "input output")
 row("Perceiver: latents read the input", lambda: Net(lambda m, x: m.o((lambda z: z + m.a(z, x, x, need_weights=False)[0])(m.z.expand(len(x), 3, D)).mean(1)), z=weight(1, 3, D), a=nn.MultiheadAttention(D, H, batch_first=True), o=L(D, 3)), X, "input o:in output")
-row("early exit: a value decides", lambda: Net(lambda m, x: m.b(m.a(x)) if m.a(x).mean() > 0 else m.c(m.a(x)), a=L(D, D), b=L(D, 3), c=L(D, 3)), X, "input output", expect="refused", says="ExportError.*Chain", instead="give each way as a Chain, or write torch.where")
+row("early exit: a value decides", lambda: Net(lambda m, x: m.b(m.a(x)) if m.a(x).mean() > 0 else m.c(m.a(x)), a=L(D, D), b=L(D, 3), c=L(D, 3)), X, "input output", expect="refused", says="ExportError.*Chain", instead="choose for each sample by itself with torch.where")
 
 
 def _swin(m, x):

@@ -58,7 +58,8 @@ def add(kind, names, inputs, sites="norms", **more):
         options = more.get("options", {}).get(name, {})
         expect = "exact" if name in more.get("not_closed", "").split() else more.get("expect", "closed")
         expect = "refused" if name in more.get("says", {}) else expect
-        into(name, family(kind, name, options), inputs, sites, expect=expect, dtype="float64", size=6, rare=kind != "causal" or name not in COMMON, needs="transformers", plain=family(kind, name, options, "eager"),
+        given = named(pixel_values=floats(3, n, n)) if (n := more.get("shape", {}).get(name)) else inputs
+        into(name, family(kind, name, options), given, more.get("cut", {}).get(name, sites), expect=expect, dtype="float64", size=6, rare=kind != "causal" or name not in COMMON, needs="transformers", plain=family(kind, name, options, "eager"),
              says=more.get("says", {}).get(name, ""), instead=more.get("instead", {}).get(name, ""), channels=more.get("channels", {}).get(name, {}))
 
 
@@ -73,8 +74,8 @@ stablelm starcoder2 trocr vaultgemma whisper xglm xlm xlm-roberta xlm-roberta-xl
              "dots1": {"n_shared_experts": 1, "n_group": 1, "topk_group": 1}, "gpt_neo": {"attention_types": [[["local"], 1]]}, "rembert": REMBERT, "rwkv": {"attention_hidden_size": 8, "num_hidden_layers": 2},
              "olmo_hybrid": {"num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"]}},
     not_closed="diffllama doge falcon_mamba mamba olmo_hybrid rwkv",
-    says={"dory": "ActivationError.*use_cache", "jetmoe": "ExportError.*size"},
-    instead={"dory": "model.config.use_cache = False", "jetmoe": "it counts the tokens of each expert with .tolist(); a Chain"})
+    says={"dory": "ActivationError.*use_cache", "jetmoe": "ExportError.*tolist"},
+    instead={"dory": "model.config.use_cache = False", "jetmoe": "it counts the tokens of each expert with .tolist(); a Chain from the embeddings on"})
 add("masked", """albert bart bert big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra ernie esm eurobert flaubert fnet gte ibert
 layoutlm luke mbart megatron-bert mobilebert modernbert mpnet mra mvp nomic_bert nystromformer rembert roberta roberta-prelayernorm roformer squeezebert tapas xlm
 xlm-roberta xlm-roberta-xl yoso""", named(input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g)), options={"rembert": REMBERT}, not_closed="convbert deberta deberta-v2 fnet luke mra nystromformer yoso",
@@ -83,4 +84,14 @@ add("image", "beit data2vec-vision deit dinov2 dinov2_with_registers focalnet ij
     named(pixel_values=floats(3, 8, 8)), options={"poolformer": {"hidden_sizes": [8] * 4, "depths": [1] * 4}, "regnet": SHORT, "resnet": SHORT,
     "swiftformer": {"embed_dims": [8] * 4, "depths": [1] * 4}}, not_closed="beit data2vec-vision dinov2 dinov2_with_registers ijepa focalnet poolformer regnet resnet swiftformer")
 add("seq2seq", "bart blenderbot longt5 m2m_100 marian mbart mt5 mvp pegasus plbart t5", named(input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g), decoder_input_ids=lambda n, g: torch.randint(3, 11, (n, 5), generator=g)), sites="", expect="exact",
-    says={"longt5": "ExportError"}, instead={"longt5": "its local attention works in eager mode only; t5 and mt5 have the same without it"})
+    says={"longt5": "ExportError"}, instead={"longt5": "give attention_mask (ones where nothing is padded), which its local attention reads"})
+add("image", "convnext levit siglip swin swinv2", named(pixel_values=floats(3, 8, 8)), not_closed="convnext levit siglip swin swinv2", options={
+    **dict.fromkeys(("swin", "swinv2"), {"patch_size": 2, "depths": [2, 1], "num_heads": [2, 2], "num_attention_heads": [2, 2], "window_size": 2, "mlp_ratio": 2.0}),
+    "siglip": {"vision_config": {k: TINY[k] for k in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size")}},
+    "convnext": {"hidden_sizes": [8, 8], "depths": [1, 1], "num_stages": 2, "patch_size": 2},
+    "levit": {"image_size": 32, "patch_size": 16, "hidden_sizes": [8] * 3, "num_attention_heads": [2] * 3, "depths": [1] * 3, "key_dim": [4] * 3}}, shape={"levit": 32},
+    cut={"convnext": "", "levit": "levit.encoder.stages.0.layers.0.module:in levit.encoder.stages.0.layers.1.module.linear_up.linear:in levit.encoder.stages.0.layers.2:in output"})
+add("image", "mobilenet_v1 mobilenet_v2", named(pixel_values=floats(3, 16, 16)), not_closed="mobilenet_v1 mobilenet_v2", options={
+    "mobilenet_v1": {"image_size": 16, "depth_multiplier": 0.125, "min_depth": 4, "initializer_range": 0.5},
+    "mobilenet_v2": {"image_size": 16, "depth_multiplier": 0.1, "min_depth": 4, "depth_divisible_by": 4, "initializer_range": 0.5}},
+    cut={"mobilenet_v1": "mobilenet_v1.layer.25.normalization:in classifier:in output", "mobilenet_v2": "mobilenet_v2.layer.15:out classifier:in output"})

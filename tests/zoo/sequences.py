@@ -126,7 +126,7 @@ add("vector quantised (argmin of codes)", lambda: Net(lambda m, x: (lambda h: m.
 add("detach on a skip", lambda: Net(lambda m, x: (lambda h: m.b(torch.relu(h)) + m.c(h.detach()))(m.a(x)), a=L(6, 6), b=L(6, 4), c=L(6, 4)), floats(6), "input a output")
 add("detach between two layers", lambda: Seq(L(6, 6), Net(lambda m, x: x.detach()), nn.Tanh(), L(6, 4)), floats(6), "input 0 2:in output")
 add(".data between two layers", lambda: Seq(L(6, 6), Net(lambda m, x: x.data), nn.Tanh(), L(6, 4)), floats(6), "input 0 2:in output")
-add("torch.tensor made of a value", lambda: Net(lambda m, x: m.a(x) * float(x.mean()), a=L(6, 4)), floats(6), "input output", expect="refused", says="ExportError|BatchError", instead="keep values in tensors")
+add("torch.tensor made of a value", lambda: Net(lambda m, x: m.a(x) * float(x.mean()), a=L(6, 4)), floats(6), "input output", expect="refused", says="ExportError|BatchError", instead="keep values in tensors, of each sample by itself")
 
 
 def _no_grad(m, x):

@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary
 from torch import fx
 
 from ..cut import Context
-from ..cut.program import aten, is_float, is_size
+from ..cut.program import aten, is_float, is_size, walk
 from ..cut.subgraph import Subgraph
 from .contractions import contraction
 from .normal_form import normalised
-from .roles import COPIES, name, not_read
+from .roles import COPIES, at, not_read, not_real
 
 _MOVES = {
     aten.reshape.default, aten.flatten.using_ints, aten.unflatten.int, aten.squeeze.dim, aten.squeeze.dims,
@@ -33,6 +33,7 @@ _SUMS = {
     aten.avg_pool2d.default, aten.avg_pool3d.default, aten.adaptive_avg_pool1d.default,
     aten.adaptive_avg_pool2d.default, aten.adaptive_avg_pool3d.default, aten.mul.Scalar, aten.div.Scalar,
 }  # fmt: skip
+LINEAR = _MOVES | _SUMS
 _PRODUCTS = {  # affine in any one of their tensors
     aten.mul.Tensor, aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding,
     aten.conv2d.padding, aten.conv3d.padding, aten.conv_transpose1d.default, aten.conv_transpose2d.input,
@@ -61,26 +62,19 @@ def _why_not(subgraph: Subgraph) -> str:
     program, where = normalised(subgraph.program)
     sources, targets = ([where[n] for n in site.nodes] for site in (subgraph.source, subgraph.target))
     inside = {n for n in program.descendants(sources) if not is_size(n)}
-    stack, seen = [n for n in targets if n not in sources], set(sources)
-    while stack:
-        node = stack.pop()
-        if node in seen or node not in inside:
-            continue
-        seen.add(node)
-        dependent = [n for n in node.all_input_nodes if n in inside]
-        others = [n for n in node.all_input_nodes if n not in inside and not is_size(n)]
-        if any(program.taint[n] != "" for n in others):
-            return f"combines its input with what differs from sample to sample ({name(node)})"
-        if not _affine(node, dependent):
-            return f"has an operation that is not affine ({name(node)})"
-        stack.extend(dependent)
+    between = walk(targets, lambda n: () if n in sources else (m for m in n.all_input_nodes if m in inside))
+    for node in sorted(inside.intersection(between).difference(sources), key=program.order.__getitem__):
+        if not is_float(node):
+            return not_real(node)
+        if not _affine(node, [n for n in node.all_input_nodes if n in inside]):
+            return f"has an operation that is not affine ({at(node)})"
+        if any(program.taint[n] != "" for n in node.all_input_nodes if n not in inside and not is_size(n)):
+            return f"combines its input with what differs from sample to sample ({at(node)})"
     return ""
 
 
 def _affine(node: fx.Node, dependent: list[fx.Node]) -> bool:
-    if node.target in COPIES:
-        return is_float(node)
-    if node.target in _MOVES or node.target in _SUMS:
+    if node.target in COPIES or node.target in LINEAR:
         return True
     if len(dependent) != 1 or sum(a is dependent[0] for a in node.args) > 1:
         return False

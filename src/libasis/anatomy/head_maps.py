@@ -58,10 +58,10 @@ def for_all(
 
 
 def weights_view(roles: Roles, count: int) -> Callable[[Tensor], Tensor]:
-    """From the graph's attention weights to ``[b, H, t, s]``."""
+    """From the graph's attention weights to ``[b, H, t, s]``, every window as a sample of its own."""
     atoms = [atom for dim in roles for atom in dim]
     sizes = [-1 if atom.role == "b" else atom.size for atom in atoms]
-    order = [k for role in "bhts" for k in sorted(_of(atoms, role), key=lambda k: -atoms[k].step)]
+    order = [k for role in "bwhts" for k in sorted(_of(atoms, role), key=lambda k: -atoms[k].step)]
     T, S = (math.prod(atoms[k].size for k in _of(atoms, role)) for role in "ts")
     if count != math.prod(atoms[k].size for k in _of(atoms, "h")):
         raise NoMatch("has attention weights that some heads share")

@@ -8,14 +8,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import fx
+import torch
+from torch import Tensor, fx
 
 from ..cut.program import aten, attention_weights, walk
 from .contractions import Contraction, Letters, product_of
 from .extract import Port
 from .normal_form import given
 from .places import after
-from .roles import Atom, Dim, NoMatch, Roles, Standing, joined, kinds, sizes
+from .roles import Atom, Dim, NoMatch, Roles, Standing, joined, kinds, positions, said_of, sizes
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -51,6 +52,8 @@ class HeadNodes:
         count: how many heads.
         roles: of the output.
         features: dimensions of the output, those that count heads first and in their order.
+        order: of the positions as they stand here, where it is another than the input's.
+        windows: the positions of each window ``[w, n]``, counted as they stand here; None where all see all.
     """
 
     query: Operand
@@ -63,6 +66,8 @@ class HeadNodes:
     count: int
     roles: Roles
     features: list[int]
+    order: tuple[int, ...] | None = None
+    windows: Tensor | None = None
 
 
 def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
@@ -77,6 +82,11 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
     with contextlib.suppress(NoMatch):
         reader.place(node)
         return None  # it keeps positions apart
+    with said_of(node):
+        return _attention(reader, found)
+
+
+def _attention(reader: Reader, found: Contraction) -> HeadNodes | None:
     for reads in (found, found.swapped()):
         path = _path_to_product(reader, reads.a)
         if path is not None:
@@ -94,19 +104,24 @@ def match_heads(reader: Reader, node: fx.Node) -> HeadNodes | None:
 
 def _path_to_product(reader: Reader, weights: fx.Node) -> list[fx.Node] | None:
     """From weights back to the product of queries and keys, if a softmax stands between."""
-    path, node = [], weights
+    path, node, alone = [], weights, False
     while True:
         path.append(node)
         product = product_of(node)
+        whole = node.target is attention_weights or any(n.target is aten.softmax.int for n in path)
         if product is not None and {product.a, product.b} <= reader.inside:
-            whole = node.target is attention_weights or any(n.target is aten.softmax.int for n in path)
             return path if whole else None
+        alone |= product is not None and whole
         dependent = reader.dependent(node)
         if len(dependent) != 1:
-            if any(n.target is aten.softmax.int for n in path) and len(dependent) > 1:
-                raise NoMatch("has attention scores that are not a plain product of queries and keys")
+            if whole and (dependent or alone):
+                what = "whose queries or keys do not depend on its input" if alone else _OTHER_SCORES
+                raise NoMatch(f"has attention {what}")
             return None
         node = dependent[0]
+
+
+_OTHER_SCORES = "scores that are not a plain product of queries and keys"
 
 
 def _matched(reader: Reader, reads: Contraction, looks: Contraction, path: list[fx.Node]) -> HeadNodes | None:
@@ -115,6 +130,8 @@ def _matched(reader: Reader, reads: Contraction, looks: Contraction, path: list[
     if mask is not None and mask in reader.inside:
         raise NoMatch("has an attention mask that depends on its input")
     query, key, value = (_whole(reader, n) for n in (looks.a, looks.b, reads.b))
+    if not query.read == key.read == value.read:
+        raise NoMatch("has attention whose values stand at other positions than its keys")
     roles, atoms = _of_product(looks, query.roles, key.roles)
     weight_roles = _along_path(roles, path)
     if weight_roles is None:
@@ -131,7 +148,30 @@ def _matched(reader: Reader, reads: Contraction, looks: Contraction, path: list[
         _operand(reads.b, reads.of_b, value.roles, shared),
     )
     count = math.prod(atom.size for dim in atoms.values() for atom in dim)
-    return HeadNodes(parts[0], parts[1], parts[2], path[0], weight_roles, roles, path, count, out[0], out[1])
+    windows = _windows(weight_roles)
+    return HeadNodes(*parts, path[0], weight_roles, roles, path, count, *out, query.read, windows)
+
+
+def _windows(weights: Roles) -> Tensor | None:
+    """The positions of each window, ``[w, n]``."""
+    found = {role: sorted(_only(role, sum(weights, ())), key=lambda atom: -atom.step) for role in "wts"}
+    if not found["w"]:
+        return None
+    if [atom[1:] for atom in found["t"]] != [atom[1:] for atom in found["s"]]:
+        raise NoMatch("has windows in which queries and keys stand at different positions")
+    first, own = (_counted(found[role]) for role in "wt")
+    return first[:, None] + own
+
+
+def _counted(atoms: list[Atom]) -> Tensor:
+    places = torch.zeros(1, dtype=torch.long)
+    for _, size, step in atoms:
+        places = (places[:, None] + torch.arange(size) * step).flatten()
+    return places
+
+
+def _only(role: str, dim: Dim) -> list[Atom]:
+    return [atom for atom in dim if atom.role == role]
 
 
 def given_mask(node: fx.Node) -> fx.Node | None:
@@ -142,7 +182,7 @@ def given_mask(node: fx.Node) -> fx.Node | None:
 
 def _whole(reader: Reader, node: fx.Node) -> Standing:
     place = reader.place(node)
-    if place.read is not None:
+    if place.read is not None and len(place.read) != positions(reader.place(reader.source).roles):
         raise NoMatch("has attention to or from some positions only")
     return place
 
@@ -152,7 +192,7 @@ def _of_product(looks: Contraction, query: Roles, key: Roles) -> tuple[Roles, di
     of_query, of_key = dict(zip(looks.of_a, query, strict=True)), dict(zip(looks.of_b, key, strict=True))
     for letter in [*of_query, *of_key]:
         here, there = of_query.get(letter, ()), of_key.get(letter, ())
-        mixed = "t" in kinds(here) | kinds(there) and (letter in of_query) == (letter in of_key)
+        mixed = letter in of_query and letter in of_key and _only("t", here) != _only("t", there)
         if letter is not None and (mixed or ("b" in kinds(here)) != ("b" in kinds(there))):
             raise NoMatch("has attention among some of the positions, as in windows")
         if letter not in looks.out and not kinds(here) | kinds(there) <= {"f"}:
@@ -168,7 +208,8 @@ def _of_product(looks: Contraction, query: Roles, key: Roles) -> tuple[Roles, di
                 step //= atom.size
                 new.append(Atom("h", atom.size, step))
             else:
-                new.append(atom._replace(role="s") if atom.role == "t" and letter not in of_query else atom)
+                role = "t" if letter not in of_key else "w" if letter in of_query else "s"
+                new.append(atom._replace(role=role) if atom.role == "t" else atom)
         roles.append(joined(new))
         heads[letter] = _heads_in(roles[-1])
     return tuple(roles), heads
@@ -208,8 +249,12 @@ def _lengthened(node: fx.Node, before: fx.Node, roles: Roles, of: dict[str, Any]
         of["tensors"][0] is before if node.target is aten.cat.default else of["start"] in (0, None) and of["step"] == 1
     )
     if not first or size < count:
-        raise NoMatch("has attention scores that are not a plain product of queries and keys")
+        raise NoMatch(f"has attention {_OTHER_SCORES}")
     return (*roles[:dim], keys if size == count else (Atom("s", size, 1),), *roles[dim + 1 :])
+
+
+_BEHIND = {"h": lambda atom: Atom("f", atom.size), "w": lambda atom: atom._replace(role="t")}
+"""What the roles of weights are in what the heads write."""
 
 
 def _of_output(reads: Contraction, weights: Roles, value: Roles) -> tuple[Roles, list[int]] | None:
@@ -221,13 +266,14 @@ def _of_output(reads: Contraction, weights: Roles, value: Roles) -> tuple[Roles,
         return None
     if of_value.get(summed[0]) != tuple(atom._replace(role="t") for atom in keys[0]):
         raise NoMatch("has attention whose values stand at other positions than its keys")
-    if any("t" in kinds(dim) for letter, dim in of_value.items() if letter != summed[0]):
+    beside = ((_only("t", dim), of_weights.get(letter, ())) for letter, dim in of_value.items() if letter != summed[0])
+    if any([a[1:] for a in mine] != [a[1:] for a in _only("w", there)] for mine, there in beside):
         raise NoMatch("has attention among some of the positions, as in windows")
     roles, heads, width = [], [], []
     for i, letter in enumerate(reads.out):
         dim = of_weights.get(letter) or of_value.get(letter, ()) if letter is not None else ()
         (heads if _heads_in(dim) else width).append(i)
-        roles.append(joined([Atom("f", atom.size) if atom.role == "h" else atom for atom in dim]))
+        roles.append(joined([_BEHIND[atom.role](atom) if atom.role in _BEHIND else atom for atom in dim]))
     order = [_heads_in(of_weights[reads.out[i]]) for i in heads]
     heads = [i for _, i in sorted(zip(order, heads, strict=True), key=lambda pair: -pair[0][0].step)]
     if len({atom for dim in order for atom in dim}) > 1:

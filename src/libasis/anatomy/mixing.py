@@ -83,6 +83,7 @@ class Mixing:
         e: width of queries and keys.
         v: width of values.
         read: positions of the output, None for all.
+        windows: the positions that see each other, ``[w, n]``, where not all do; each window is a sample of its own.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Mixing:
     ) -> None:
         self.d, self.read = section.d, place.read
         self.H = self.e = self.v = 0
+        self.windows = self.order = None
         reader, context = section.reader, section.context
         self.source, self.end = (Port(n, reader.place(n).roles) for n in (section.source, section.target))
         self.d_out = self.end.width
@@ -106,6 +108,14 @@ class Mixing:
         parts = (heads.query, heads.key, heads.value)
         self.parts = [Port(part.node, reader.place(part.node).roles, part.features) for part in parts]
         self.H = heads.count
+        if heads.order is not None:
+            self.order = torch.tensor(heads.order, device=functions.device)
+            self.windows = self.order[None]
+        if heads.windows is not None:
+            windows = heads.windows.to(device=functions.device)
+            self.windows = windows if self.order is None else self.order[windows]
+        if self.windows is not None and self.read is not None:
+            raise NoMatch("has attention in windows of which some positions are read")
         self.own = [index_of(part.heads, self.H) for part in parts]
         counts = [number(part.heads) for part in parts]
         self.e, self.v = self.parts[0].width // counts[0], self.parts[2].width // counts[2]
@@ -124,17 +134,29 @@ class Mixing:
         self._scores = functions.build([product, *context], [heads.path[softmax + 1]])
         self.view_product = weights_view(heads.product_roles, self.H)
 
+    def fold(self, x: Tensor) -> Tensor:
+        """Of ``[b, s, ...]`` the windows, ``[b w, n, ...]``."""
+        return x if self.windows is None else x[:, self.windows].flatten(0, 1)
+
+    def unfold(self, x: Tensor) -> Tensor:
+        """The inverse of `fold`."""
+        if self.windows is None:
+            return x
+        return x.reshape(-1, self.windows.numel(), *x.shape[2:])[:, self.windows.flatten().argsort()]
+
     def look(self, x: Tensor, values: Values) -> list[Tensor]:
         """Queries, keys and values ``[b, s, H, e or v]``."""
         found = self._look(self.source.original(x), *values)
-        canonical = (port.canonical(y) for port, y in zip(self.parts, found, strict=True))
+        back = slice(None) if self.order is None else self.order.argsort()
+        canonical = (port.canonical(y)[:, back] for port, y in zip(self.parts, found, strict=True))
         widths = (self.e, self.e, self.v)
         each = zip(canonical, widths, self.own, strict=True)
         return [y.unflatten(-1, (-1, width))[:, :, own.to(y.device)] for y, width, own in each]
 
     def weights(self, q: Tensor, k: Tensor, values: Values) -> tuple[Tensor, Tensor]:
-        """Attention weights A, and A times the slope of the scores in the products, ``[b, H, t, s]``."""
-        raw = [port.original(_few(y, own)) for port, y, own in zip(self.parts, (q, k), self.own, strict=False)]
+        """Attention weights A, and A times the slope of the scores in the products, of each window ``[b, H, t, s]``."""
+        some = (self._there(_few(y, own)) for y, own in zip((q, k), self.own, strict=False))
+        raw = [port.original(y) for port, y in zip(self.parts, some, strict=False)]
         A = self.view(self._weights(*raw, *values)[0])
         if self.scale is not None:
             return A, A * self.scale
@@ -144,16 +166,20 @@ class Mixing:
 
     def after(self, x: Tensor, o: Tensor | None, values: Values) -> Tensor:
         """The output ``[b, t, d_out]`` of the input and what the heads write ``[b, s, H v]``."""
-        written = [] if o is None else [self.written.original(o)]
+        written = [] if o is None else [self.written.original(self._there(o))]
         return self.end.canonical(self._after(self.source.original(x), *written, *values)[0])
+
+    def _there(self, x: Tensor) -> Tensor:
+        """Positions in the order in which they stand in the attention."""
+        return x if self.order is None else x[:, self.order]
 
     def whole(self, x: Tensor, values: Values) -> Tensor:
         """The section."""
         if not self.H:
             return self.after(x, None, values)
         q, k, v = self.look(x, values)
-        A = self.weights(q, k, values)[0]
-        return self.after(x, (A @ v.transpose(1, 2)).transpose(1, 2).flatten(2), values)
+        o = self.weights(q, k, values)[0] @ self.fold(v).transpose(1, 2)
+        return self.after(x, self.unfold(o.transpose(1, 2).flatten(2)), values)
 
 
 def _few(x: Tensor, own: Tensor) -> Tensor:
@@ -197,7 +223,7 @@ def _check_slope(found: Mixing, q: Tensor, k: Tensor, values: Values) -> None:
     B = found.weights(q, k, values)[1]
     G = torch.randn(A.shape, generator=torch.Generator().manual_seed(3), dtype=A.dtype).to(A)
     moved = B * (G - (A * G).sum(-1, keepdim=True))
-    expected = (moved @ k.transpose(1, 2)).transpose(1, 2)
+    expected = found.unfold((moved @ found.fold(k).transpose(1, 2)).transpose(1, 2))
     mine, own = pull(G)[0], found.own[0].to(A.device)
     together = [torch.zeros_like(x).index_add_(2, own, x) for x in (mine, expected)]
     if not _close(*together):

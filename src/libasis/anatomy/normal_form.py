@@ -83,12 +83,15 @@ def _spelled_out(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
 
 
 def _replace(node: fx.Node, words: Callable[[], fx.Node | None], moved: dict[fx.Node, fx.Node]) -> None:
-    """Put a node's value in other words in its place, where there are some."""
+    """Put a node's value in other words in its place, where there are some; the same module says them."""
+    last = node.prev
     try:
         with node.graph.inserting_before(node):
             new = words()
     except Exception:  # noqa: BLE001 - an operation used in a way not foreseen here stays as it is
         new = None
+    while (last := last.next) is not node:
+        last.meta.setdefault("nn_module_stack", node.meta.get("nn_module_stack"))
     if new is not None:
         node.replace_all_uses_with(new)
         moved[node] = new
@@ -226,12 +229,17 @@ def _tiled(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node:
 
 
 def _overwritten(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """A slice that is written into a value: what is left of it, side by side."""
+    """A slice or a place that is written into a value: what is left of it, side by side."""
     x, source = of["self"], of["src"]
     dim = of["dim"] % x.meta["val"].ndim
     n = known_size(x.meta["val"].shape[dim])
-    if n is None or of["step"] != 1:
+    if (of.get("start", ""), of.get("step", 1)) in ((0, 1), (None, 1)) and of["end"] in (None, 2**63 - 1):
+        return source
+    if n is None or of.get("step", 1) != 1:
         return None
+    if node.target is aten.select_scatter.default:
+        of = {"start": of["index"] % n, "end": of["index"] % n + 1}
+        source = write(aten.unsqueeze.default, source, dim)
     start, end, _ = slice(of["start"], of["end"]).indices(n)
     parts = [*_stretch(write, x, dim, 0, start), source, *_stretch(write, x, dim, end, n)]
     return source if len(parts) == 1 else write(aten.cat.default, parts, dim)
@@ -252,6 +260,11 @@ def _stretch(write: Writer, x: fx.Node, dim: int, start: int, end: int) -> list[
         found += _stretch(write, part, dim, max(start - at, 0), min(end - at, size))  # pyright: ignore
         at += size
     return found
+
+
+def _padded(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
+    """Without a padding by nothing."""
+    return None if any(of["pad"]) else of["self"]
 
 
 def _copied(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
@@ -318,9 +331,11 @@ def _softmax_of(write: Writer, x: fx.Node, dim: int) -> fx.Node:
 
 
 def _by_pairs(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """A product of three or more as products of two."""
+    """A product of three or more as products of two, and of one that only changes the order of dimensions as that."""
     left, arrow, out = of["equation"].replace(" ", "").partition("->")
     parts, tensors = left.split(","), list(of["tensors"])
+    if len(parts) == 1 and len(set(left)) == len(left) and sorted(out) == sorted(left):
+        return write(aten.permute.default, tensors[0], [left.index(letter) for letter in out])
     if len(parts) < 3 or not arrow or "." in left:
         return None
     while len(parts) > 2:
@@ -477,8 +492,9 @@ _RULES: dict[Any, Rule] = {
     aten.repeat.default: _tiled,
     aten.mul.Tensor: _sunk,
     aten.cat.default: _together,
-    aten.slice_scatter.default: _overwritten,
+    **dict.fromkeys([aten.slice_scatter.default, aten.select_scatter.default], _overwritten),
     aten.copy.default: _copied,
+    **dict.fromkeys([aten.pad.default, aten.constant_pad_nd.default], _padded),
     aten.glu.default: _gate,
     operator.getitem: _part,
     aten.prelu.default: _unary_prelu,

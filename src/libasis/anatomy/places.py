@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import fx
 
-from ..cut.program import aten
+from ..cut.program import aten, attention_weights
 from .contractions import Contraction, contraction
 from .experts import of_expert
 from .normal_form import given
-from .roles import CHOICES, COPIES, Atom, Dim, NoMatch, Roles, Standing, joined, kinds, name, positions, sizes
+from .roles import CHOICES, COPIES, Atom, Dim, NoMatch, Roles, Standing, at, joined, kinds, name, positions, sizes
 
 Given = dict[str, Any]
 """An operation's arguments by name."""
@@ -27,12 +27,16 @@ def after(node: fx.Node, places: dict[fx.Node, Standing]) -> Standing:
     """
     dependent = [n for n in node.all_input_nodes if n in places]
     if len({places[n].read for n in dependent}) > 1:
-        raise NoMatch(f"joins values at different positions ({name(node)})")
+        raise NoMatch(f"joins values at different positions ({at(node)})")
     place, of = places[dependent[0]], given(node)
+    if node.target is attention_weights and dependent == [node.args[0]] and kinds(place.roles[-1]) <= {"f"}:
+        return Standing(_resized(node, place.roles), place.read)  # of keys that are the same for all
     if (product := contraction(node)) is not None:
         return Standing(_contracted(node, product, places), place.read)
     if node.target in (aten.select.int, aten.slice.Tensor) and "t" in kinds(place.roles[of["dim"]]):
         return _picked(node, place, of)
+    if node.target in (aten.roll.default, aten.flip.default):
+        return _turned(node, place, of)
     if node.target in (aten.cat.default, aten.stack.default):
         return Standing(_together(node, [places[n].roles for n in dependent], of), place.read)
     if node.target is aten.index.Tensor and of["self"] not in places:
@@ -41,7 +45,7 @@ def after(node: fx.Node, places: dict[fx.Node, Standing]) -> Standing:
         return Standing(rule(node, place.roles, of), place.read)
     if is_elementwise(node):
         return Standing(_spread(node, [(sizes(n), places[n].roles) for n in dependent]), place.read)
-    raise NoMatch(f"has an operation that is not affine, {name(node)}")
+    raise NoMatch(f"has an operation of which it is not known which positions it reads ({at(node)})")
 
 
 _UNTAGGED = {
@@ -74,7 +78,7 @@ def _complex(node: fx.Node, roles: Roles, of: Given) -> Roles:
     if node.target is aten.view_as_real.default:
         return (*roles, (Atom("f", 2),))
     if kinds(roles[-1]) != {"f"}:
-        raise NoMatch(f"takes samples or positions apart ({name(node)})")
+        raise NoMatch(f"takes samples or positions apart ({at(node)})")
     return roles[:-1]
 
 
@@ -93,7 +97,7 @@ def _reshaped(roles: Roles, now: Sequence[int]) -> Roles:
     """The atoms in their order, dealt out to the new dimensions; only features and positions can be split."""
     atoms = [atom for dim in roles for atom in dim][::-1]
     out: list[Dim] = []
-    for size in now:
+    for i, size in enumerate(now):
         dim, need = [], size
         while need > 1 or (atoms and atoms[-1].size == 1 and not dim):
             if not atoms:
@@ -109,6 +113,8 @@ def _reshaped(roles: Roles, now: Sequence[int]) -> Roles:
                 need = 1
             else:
                 raise NoMatch("joins samples or positions with features in one dimension")
+        while atoms and atoms[-1].size == 1 and atoms[-1].role != "f" and now[i + 1 : i + 2] != [1]:
+            dim.append(atoms.pop())  # the only position, with the samples rather than with features
         out.append(joined(dim))
     return tuple(out)
 
@@ -125,12 +131,30 @@ def _picked(node: fx.Node, place: Standing, of: Given) -> Standing:
     dim = of["dim"] % len(place.roles)
     count = positions(place.roles)
     if place.roles[dim] != (Atom("t", count, 1),):
-        raise NoMatch(f"takes samples or positions apart ({name(node)})")
+        raise NoMatch(f"takes samples or positions apart ({at(node)})")
     read = list(range(count)) if place.read is None else list(place.read)
     if node.target is aten.select.int:
         return Standing(place.roles[:dim] + place.roles[dim + 1 :], (read[of["index"]],))
     read = read[slice(of["start"], of["end"], of["step"])]
     return Standing((*place.roles[:dim], (Atom("t", len(read), 1),), *place.roles[dim + 1 :]), tuple(read))
+
+
+def _turned(node: fx.Node, place: Standing, of: Given) -> Standing:
+    """Positions in another order, turned round or rolled along dimensions that hold nothing else."""
+    count, dims = positions(place.roles), [d % len(place.roles) for d in _listed(of["dims"])]
+    read = torch.arange(count) if place.read is None else torch.tensor(place.read)
+    for dim, by in zip(dims, _listed(of.get("shifts", [0] * len(dims))), strict=True):
+        if kinds(place.roles[dim]) <= {"f"} or ("shifts" in of and by == 0):
+            continue
+        if len(place.roles[dim]) != 1 or place.roles[dim][0].role != "t":
+            raise NoMatch(f"takes samples or positions apart ({at(node)})")
+        ((_, size, step),) = place.roles[dim]
+        here = torch.arange(count)
+        now = here // step % size
+        before = (now - by) % size if "shifts" in of else size - 1 - now
+        read = read[here + (before - now) * step]
+    found = tuple(read.tolist())
+    return Standing(_resized(node, place.roles), None if found == tuple(range(count)) else found)
 
 
 def _selected(node: fx.Node, roles: Roles, of: Given) -> Roles:
@@ -145,7 +169,7 @@ def _along(node: fx.Node, roles: Roles, of: Given) -> Roles:
     dims = of.get("dims", of.get("dim"))
     for dim in _listed(dims):
         if not isinstance(dim, int) or not kinds(roles[dim]) <= {"f"}:
-            raise NoMatch(f"takes samples or positions apart ({name(node)})")
+            raise NoMatch(f"takes samples or positions apart ({at(node)})")
     if node.target in (aten.max.dim, aten.min.dim):
         return _reduced(node, roles, of)
     return _resized(node, roles)
@@ -155,8 +179,10 @@ def _picks(node: fx.Node, roles: Roles, of: Given) -> Roles:
     """Some of the features along one dimension, by a list of numbers."""
     picks = [(i, index) for i, index in enumerate(of["indices"]) if index is not None]
     plain = len(picks) == 1 and len(sizes(picks[0][1])) == 1 and picks[0][1].meta["val"].dtype != torch.bool
-    if not plain or not kinds(roles[picks[0][0]]) <= {"f"}:
-        raise NoMatch(f"takes samples or positions apart ({name(node)})")
+    if not all(kinds(roles[dim]) <= {"f"} for dim, _ in picks):
+        raise NoMatch(f"takes samples or positions apart ({at(node)})")
+    if not plain:
+        raise NoMatch(f"picks by booleans, or by more than one list ({at(node)})")
     return _resized(node, roles)
 
 
@@ -164,7 +190,7 @@ def _looked_up(node: fx.Node, of: Given, places: dict[fx.Node, Standing]) -> Rol
     """Weights that each position picks for itself, as those of an expert."""
     picks = [(i, index) for i, index in enumerate(of["indices"]) if index is not None]
     if len(picks) != 1:
-        raise NoMatch(f"takes samples or positions apart ({name(node)})")
+        raise NoMatch(f"takes samples or positions apart ({at(node)})")
     (dim, index), table = picks[0], [joined([Atom("f", size)]) for size in sizes(of["self"])]
     return (*table[:dim], *places[index].roles, *table[dim + 1 :])
 
@@ -182,10 +208,10 @@ def _together(node: fx.Node, each: list[Roles], of: Given) -> Roles:
     if node.target is aten.stack.default:
         each = [(*roles[:dim], (), *roles[dim:]) for roles in each]
     if any(not kinds(roles[dim]) <= {"f"} for roles in each):
-        raise NoMatch(f"takes samples or positions apart ({name(node)})")
+        raise NoMatch(f"takes samples or positions apart ({at(node)})")
     each = [_resized(node, roles) for roles in each]
     if len(set(each)) > 1:
-        raise NoMatch(f"joins values at different positions ({name(node)})")
+        raise NoMatch(f"joins values at different positions ({at(node)})")
     return each[0]
 
 
@@ -198,10 +224,10 @@ def _convolved(node: fx.Node, roles: Roles, of: Given) -> Roles:
         if x not in (still, "same", "valid")
     ]
     if any(k != 1 for k in kernel) or moves:
-        raise NoMatch("has a convolution over several places")
+        raise NoMatch(f"has a convolution over several places ({at(node)})")
     channel = 1 if len(roles) == len(kernel) + 2 else 0
     if not kinds(roles[channel]) <= {"f"}:
-        raise NoMatch("has a convolution over several places")
+        raise NoMatch(f"has a convolution over several places ({at(node)})")
     return tuple(
         joined([Atom("f", size)]) if i == channel else dim
         for i, (dim, size) in enumerate(zip(roles, sizes(node), strict=True))
@@ -219,10 +245,10 @@ def _listed(value: Any) -> list[Any]:
 def _reduced(node: fx.Node, roles: Roles, of: Given) -> Roles:
     given_dims = of.get("dim")
     if given_dims is None or given_dims == []:
-        raise NoMatch(f"sums over samples or positions ({name(node)})")
+        raise NoMatch(f"sums over samples or positions ({at(node)})")
     dims = {d % len(roles) for d in _listed(given_dims)}
     if any(not kinds(roles[d]) <= {"f"} for d in dims):
-        raise NoMatch(f"sums over samples or positions ({name(node)})")
+        raise NoMatch(f"sums over samples or positions ({at(node)})")
     if of.get("keepdim"):
         return tuple(() if i in dims else role for i, role in enumerate(roles))
     return tuple(role for i, role in enumerate(roles) if i not in dims)
@@ -234,7 +260,7 @@ def _normed(node: fx.Node, roles: Roles, of: Given) -> Roles:
     else:
         over = roles[1:2] if "batch_norm" in name(node) else roles[1:]
     if not all(kinds(dim) <= {"f"} for dim in over):
-        raise NoMatch("normalises over samples or positions")
+        raise NoMatch(f"normalises over samples or positions ({at(node)})")
     return roles
 
 
@@ -245,7 +271,7 @@ def _spread(node: fx.Node, operands: list[tuple[list[int], Roles]]) -> Roles:
     for i in range(-len(now), 0):
         found = {roles[i] for size, roles in operands if len(size) >= -i and roles[i] and size[i] == now[i]}
         if len(found) > 1:
-            raise NoMatch(f"joins values at different positions ({name(node)})")
+            raise NoMatch(f"joins values at different positions ({at(node)})")
         out.append(found.pop() if found else joined([Atom("f", now[i])]))
     return tuple(out)
 
@@ -255,14 +281,14 @@ def _contracted(node: fx.Node, product: Contraction, places: dict[fx.Node, Stand
     said: dict[Any, Dim] = {}
     mine = [(places[x].roles, of) for x, of in ((product.a, product.of_a), (product.b, product.of_b)) if x in places]
     if not mine:
-        raise NoMatch(f"has an operation that is not affine, {name(node)}")
+        raise NoMatch(f"has an operation of which it is not known which positions it reads ({at(node)})")
     for roles, letters in mine:
         for dim, letter in zip(roles, letters, strict=True):
             if kinds(dim) <= {"f"}:
                 continue
             everywhere = all(letter in of for _, of in mine) and letter in product.out and letter is not None
             if not everywhere or said.setdefault(letter, dim) != dim:
-                raise NoMatch(f"multiplies a matrix along samples or positions ({name(node)})")
+                raise NoMatch(f"multiplies a matrix along samples or positions ({at(node)})")
     return tuple(
         said[letter] if letter in said else joined([Atom("f", size)])
         for letter, size in zip(product.out, sizes(node), strict=True)
@@ -279,7 +305,7 @@ _RULES: dict[Any, Callable[[fx.Node, Roles, Given], Roles]] = {
     ),
     **dict.fromkeys(
         [
-            aten.slice.Tensor, aten.index_select.default, aten.flip.default, aten.roll.default, aten.softmax.int,
+            aten.slice.Tensor, aten.index_select.default, aten.softmax.int,
             aten.log_softmax.int, aten.cumsum.default, aten.narrow.default, aten.scatter.src, aten.scatter.value,
             aten.gather.default, aten.topk.default, aten.sort.default, aten.max.dim, aten.min.dim,
         ],

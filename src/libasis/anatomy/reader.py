@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor, fx
 
 from ..cut.functions import Functions
-from ..cut.program import Program, aten, is_complex, is_float, is_size
+from ..cut.program import Program, aten, is_float, is_size
+from .affine import LINEAR
 from .contractions import contraction
 from .extract import Port
 from .heads import HeadNodes, match_heads
 from .norms import NormNode, may_be_norm, norm_of
 from .places import after, is_elementwise
-from .roles import COPIES, NoMatch, Roles, Standing, kinds, name, sizes
+from .roles import COPIES, NoMatch, Roles, Standing, at, kinds, not_real, sizes
 
 _SUMS = {
     aten.add.Tensor, aten.sub.Tensor, aten.cat.default, aten.stack.default, aten.neg.default, aten.add.Scalar,
@@ -29,7 +31,7 @@ _ONE_OPERAND = {
     aten.slice.Tensor, aten.repeat_interleave.self_int, aten.index_select.default, aten.index.Tensor, aten.flip.default,
     aten.roll.default, aten.narrow.default, aten.mean.dim, aten.sum.dim_IntList, aten.conv1d.default,
     aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding, aten.conv2d.padding, aten.conv3d.padding,
-    aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default, *COPIES,
+    aten.batch_norm.default, aten._native_batch_norm_legit_no_training.default, operator.getitem, *COPIES,
 }  # fmt: skip
 """Linear, or affine, in their first operand, where the others do not depend on the input."""
 _FILLED = {
@@ -140,6 +142,8 @@ class Reader:
         if (value := self.maybe(node)) is not None:
             return value
         if (heads := match_heads(self, node)) is not None:
+            if heads.windows is not None or heads.order is not None:
+                raise NoMatch(f"has attention among some of the positions, as in windows ({at(node)})")
             self.take(node, heads)
             return Value(heads.roles, frozenset([node]))
         try:
@@ -156,7 +160,7 @@ class Reader:
         """A node is what an attention writes."""
         self.heads[node] = heads
         self._places = {n: place for n, place in self._places.items() if isinstance(place, Standing)}
-        self._places[node] = Standing(heads.roles)
+        self._places[node] = Standing(heads.roles, heads.order)
 
     def _deepest(self, node: fx.Node, reason: NoMatch) -> NoMatch:
         """The reason of an operand that is not read itself, if there is one: it came first."""
@@ -214,17 +218,16 @@ class Reader:
 
     def _affine(self, node: fx.Node, read: Callable[[fx.Node], Value]) -> Value:
         dependent = self.dependent(node)
-        if not is_float(node):
-            what = "complex numbers" if is_complex(node) else "integers or booleans"
-            raise NoMatch(f"makes {what} ({name(node)})")
         values = [read(n) for n in dependent]
+        if not is_float(node):
+            raise NoMatch(not_real(node))
         self._check_form(node, dependent)
         roles = self.place(node).roles
         steady = True
         if node.target in _ELEMENTWISE:
             steady = all(self._is_steady(n, roles) for n in self._others(node))
         if node.target in _PRODUCTS and not steady:
-            raise NoMatch(f"scales its input by what differs from position to position ({name(node)})")
+            raise NoMatch(f"scales its input by what differs from position to position ({at(node)})")
         bases = frozenset[fx.Node]().union(*(v.bases for v in values))
         return self._value(node, bases, steady=steady and all(v.steady for v in values))
 
@@ -239,19 +242,20 @@ class Reader:
         product = contraction(node)
         known = product is not None or node.target in _PRODUCTS or node.target in _ONE_OPERAND
         if not known:
-            raise NoMatch(f"has an operation that is not affine, {name(node)}")
+            read = "affine but not read position by position" if node.target in LINEAR else "not affine"
+            raise NoMatch(f"has an operation that is {read} ({at(node)})")
         uses = sum(a in self.inside for a in _operands(node.args))
         if len(dependent) != 1 or (uses > 1 and product is None) or (product and product.a is product.b):
-            raise NoMatch(f"multiplies values that depend on its input ({name(node)})")
+            raise NoMatch(f"multiplies values that depend on its input ({at(node)})")
         if product is not None and product.a in self.inside and product.b in self.inside:
-            raise NoMatch(f"multiplies values that depend on its input ({name(node)})")
+            raise NoMatch(f"multiplies values that depend on its input ({at(node)})")
         others = self._others(node)
         if any(self.program.taint[n] != "" for n in others):
-            raise NoMatch(f"combines its input with what differs from batch to batch ({name(node)})")
+            raise NoMatch(f"combines its input with what differs from batch to batch ({at(node)})")
         if product is not None:
             return self._check_same(node, dependent[0])
         if node.args[0] is not dependent[0] and node.target is not aten.mul.Tensor:
-            raise NoMatch(f"is not affine in its input ({name(node)})")
+            raise NoMatch(f"is not affine in its input ({at(node)})")
         return None
 
     def _check_same(self, node: fx.Node, dependent: fx.Node) -> None:
@@ -261,7 +265,7 @@ class Reader:
         x, weight = (product.of_a, product.of_b) if product.a is dependent else (product.of_b, product.of_a)
         for dim, letter in zip(self.place(dependent).roles, x, strict=True):
             if letter is not None and letter in weight and not kinds(dim) <= {"f"}:
-                raise NoMatch(f"multiplies by a matrix that differs from position to position ({name(node)})")
+                raise NoMatch(f"multiplies by a matrix that differs from position to position ({at(node)})")
 
     def _is_steady(self, operand: fx.Node, roles: Roles) -> bool:
         """Whether a constant operand of an elementwise operation does not vary over samples and positions."""
@@ -285,19 +289,30 @@ class Reader:
             if self._descends(current):
                 stack.extend(self.dependent(current))
             else:
-                self.shallow(current)
-                leaves[current] = None
+                leaves[current] = self._leaf(current)
         found = [self.shallow(leaf) for leaf in leaves]
-        if any(sizes(leaf) != sizes(node) for leaf in leaves) or len({(v.roles, v.read) for v in found}) > 1:
-            raise NoMatch(f"joins values of different shapes in a nonlinear operation ({name(node)})")
+        if len({v.read for v in found}) > 1:
+            raise NoMatch(f"joins values at different positions ({at(node)})")
+        if any(sizes(leaf) != sizes(node) for leaf in leaves) or len({v.roles for v in found}) > 1:
+            raise NoMatch(f"joins values of different shapes in a nonlinear operation ({at(node)})")
         for current in seen - set(leaves):
             spread = any(sizes(n) != sizes(node) for n in self.dependent(current))
             if spread or not all(self._is_steady(n, found[0].roles) for n in self._others(current)):
-                raise NoMatch(f"has a nonlinear operation that differs from position to position ({name(current)})")
+                raise NoMatch(f"has a nonlinear operation that differs from position to position ({at(current)})")
         if not all(v.steady for v in found):
-            raise NoMatch("adds what differs from position to position in front of a nonlinear operation")
+            raise NoMatch(f"adds what differs from position to position in front of a nonlinear operation ({at(node)})")
         self.regions[node] = tuple(leaves)
         return self._value(node, frozenset([node]), steady=True)
+
+    def _leaf(self, node: fx.Node) -> None:
+        """Refuse what is not affine in the input or its norm."""
+        try:
+            self.shallow(node)
+        except NoMatch as reason:
+            if not isinstance(deep := self._deep.get(node), Value):
+                raise reason
+            last = max(deep.bases, key=self.program.order.__getitem__)
+            raise NoMatch(f"has another nonlinear operation behind a first one ({at(last)})") from None
 
     def _descends(self, node: fx.Node) -> bool:
         if node is self.source or node in self.norms or not is_elementwise(node):

@@ -47,7 +47,8 @@ def pull_back(section: Section, x: Tensor, contexts: Sequence[Context] = ()) -> 
         ways += [lambda c: torch.func.vmap(one_of)(c) if len(c) > 1 else _each(one_of, c), lambda c: _each(one_of, c)]
     except Exception as error:  # an autograd.Function of the old form, say
         _pass_on(error)
-        y, one_of = section(x), lambda one: one
+        with differentiable():
+            y, one_of = section(x), lambda one: one
     ways += [lambda c: _by_autograd(section, x, c), lambda c: _turned(_pushed(section, x), x, c)]
 
     def right(cotangents: Tensor, pulled: Tensor) -> bool:

@@ -7,8 +7,10 @@ import dataclasses
 import inspect
 import io
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -180,10 +182,36 @@ def _run_export(entry: _Entry, tensors: list[Tensor], shapes: list[Any]) -> Any:
     except Exception as error:
         _explain(entry, tensors, error)
         name = type(entry.original[0]).__name__
+        why, remedy = next(said for words, said in _CAUSES.items() if words in str(error))
         raise ExportError(
-            f"torch.export cannot turn the model ({name}) into a graph: {_first_line(error)} - give its "
-            "sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
+            f"torch.export cannot turn the model ({name}) into a graph{_place(error)}: {why or _first_line(error)} - "
+            f"{remedy}give its sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
         ) from error
+
+
+_CAUSES = {
+    "data-dependent": (
+        "a value of the inputs decides what is computed",
+        "compute both and choose for each sample by itself with torch.where, or, if all samples decide alike, ",
+    ),
+    "fake tensor": (
+        "something in it is not seen by the exporter, as a gradient that is taken inside",
+        "write what it gives in plain operations, or ",
+    ),
+    "functorch": ("it uses torch.func inside", "write what that gives in plain operations, or "),
+    ".numpy()": ("it leaves torch for NumPy, which has no derivative", "write this in torch, or leave it out and "),
+    "": ("", ""),
+}
+"""By words in an error of the exporter: what it comes from, and what else to do."""
+
+
+def _place(error: Exception) -> str:
+    """Where the user's code, or a library's, was last when it failed."""
+    own = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith(own):
+            return f" at {Path(frame.filename).name}:{frame.lineno} ({frame.name})"
+    return ""
 
 
 def _is_functional(graph: fx.Graph) -> bool:
@@ -222,7 +250,9 @@ def refusal(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], err
 
 
 def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ends = next((i for i, line in enumerate(lines, 1) if not line.endswith(":")), len(lines))
+    return " ".join(lines[:ends]) or type(error).__name__
 
 
 @contextlib.contextmanager

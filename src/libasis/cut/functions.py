@@ -88,7 +88,12 @@ class Functions:
             return known
         if not self._is_batch_size(node):
             if node.target not in (operator.mul, operator.add, operator.sub, operator.floordiv):
-                raise ExportError(f"The model computes with a size that is not the batch size: {value}.")
+                where = f" in module {module_of(node)!r}" if module_of(node) else ""
+                raise ExportError(
+                    f"The model computes with a number that its values decide ({value}{where}), as .item() and "
+                    ".tolist() give it; keep values in tensors, each sample's by itself, or give its sections as plain "
+                    "callables: libasis.Chain([f0, f1, ...], names)."
+                )
             return steps.add(node.target, _replaced(node.args, new), {})
         if "batch" not in sizes:
             source = next((s for s in sources if self.program.batch_dim(s) is not None), None)

@@ -64,6 +64,7 @@ def _spell_out_attention(graph: fx.Graph, node: fx.Node) -> None:
         weights = graph.call_function(attention_weights, (query, key, given.get("attn_mask")), options)  # pyright: ignore
         q, k = query.meta["val"], key.meta["val"]  # pyright: ignore
         weights.meta["val"] = q.new_empty((*q.shape[:-1], k.shape[-2]))
+        weights.meta["nn_module_stack"] = node.meta.get("nn_module_stack")
     node.target, node.args, node.kwargs = aten.matmul.default, (weights, value), {}
 
 
@@ -137,8 +138,9 @@ class Program:
                 _spell_out_attention(self.graph, node)
             elif "higher_order" in str(type(node.target)).lower() or "HigherOrder" in type(node.target).__name__:
                 raise ExportError(
-                    f"The model's graph holds a nested program ({node.target}), which cannot be cut; give the "
-                    "sections as plain callables instead: libasis.Chain([f0, f1, ...], names)."
+                    f"The model's graph holds a nested program ({node.target}), which cannot be cut; write it in "
+                    "plain operations (torch.where in place of torch.cond, a loop in place of scan), or give the "
+                    "sections beside it as plain callables: libasis.Chain([f0, f1, ...], names)."
                 )
         for node in reversed(list(self.graph.nodes)):
             name = str(node.target)

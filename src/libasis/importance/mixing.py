@@ -48,7 +48,7 @@ class PositionForm:
         if isinstance(n, str) or not n.H:
             return Cost(passes=columns)
         rows, written = n.H * (n.v + n.e), n.H * n.v
-        pairs = span.longest * (2 * written**2 + n.H * rows * n.e)
+        pairs = (span.longest if n.windows is None else n.windows.shape[1]) * (2 * written**2 + n.H * rows * n.e)
         return Cost(products=3 * rows * n.d * n.d + rows**2 * n.d + pairs + written**2 * columns)
 
     def start(self, span: Span, readout: Matrix, memory: int, weigh: Matrix | None) -> Accumulator[Moment]:
@@ -102,20 +102,21 @@ class _Positions:
 
     def _attended(self, there: Tensor, read: Tensor, out: Tensor) -> Matrix:
         n, rows, values = self.found, self.rows, self.values
-        q, k, v = (y.transpose(1, 2) for y in n.look(self.x, values))  # [b, H, s, .]
-        A, B = n.weights(q.transpose(1, 2), k.transpose(1, 2), values)
+        looked = n.look(self.x, values)
+        A, B = n.weights(looked[0], looked[1], values)
+        q, k, v = (n.fold(y).transpose(1, 2) for y in looked)  # [b, H, s, .], windows being samples from here on
         o = A @ v
-        joined = o.transpose(1, 2).flatten(2)
+        joined = n.unfold(o.transpose(1, 2).flatten(2))
         L, G = self._jacobians(lambda x, o: n.after(x, o, values) @ self.C, self.x, joined)
         (R,) = self._jacobians(lambda x: torch.cat([y.flatten(2) for y in n.look(x, values)], -1), self.x)
-        R = R * there[..., None, None]
+        R, L, G, there, read, out = (n.fold(y) for y in (R * there[..., None, None], L, G, there, read, out))
         Rq, Rk, Rv = (y.unflatten(2, (n.H, -1)) for y in R.split([n.H * n.e, n.H * n.e, n.H * n.v], 2))
         G = (G[:, rows] * out[..., None, None]).unflatten(-1, (n.H, n.v))  # [b, t, k, H, v]
         L = L[:, rows] * (out * read)[..., None, None]  # [b, t, k, d]
         A, B, q, o = (y[:, :, rows] for y in (A, B, q, o))
         S = torch.einsum("bhts,bhsv,bhse->bthve", B, v, k) - torch.einsum("bhtv,bhte->bthve", o, B @ k)
         X = L + torch.einsum("btkhv,bthve,bthed->btkd", G, S, Rq[:, rows])
-        at = torch.arange(self.x.shape[1], device=A.device)[rows]
+        at = torch.arange(k.shape[2], device=A.device)[rows]
         own_A, own_B = (y.transpose(2, 3)[:, :, at, torch.arange(len(at))] for y in (A, B))  # [b, H, t]
         Kq = torch.einsum("bhte,bthed->bthd", q, Rk[:, rows])
         apart = (v[:, :, rows] - o) * own_B[..., None]

@@ -60,8 +60,10 @@ class Evidence(Sums):
 
         self.draw.add(numbers, make)
 
-    def found(self, site: int, tests: int, name: Callable[[int], str]) -> list[list[Plain | None]]:
-        """Suggestions of each kind for each feature of a site."""
+    def found(
+        self, site: int, tests: int, name: Callable[[int], str], read: Tensor | None = None
+    ) -> list[list[Plain | None]]:
+        """Suggestions of each kind for each feature of a site; of columns those ``read``, ``[columns, feature]``."""
         drawn = [item for _, item in self.draw.items()]
         key = f"features.{site}"
         shapes = {(item[key].shape, item["shown"].shape if "shown" in item else None) for item in drawn}
@@ -84,7 +86,7 @@ class Evidence(Sums):
         else:
             columns = self.contents.columns or [str(i) for i in range(shown.shape[1])]
             pooled = _pooled(values)
-            suggest(correlated(shown, pooled), "column", "correlation", lambda i: columns[i])
+            suggest(correlated(shown, pooled, read), "column", "correlation", lambda i: columns[i])
         return out
 
     def _text(self, tokens: Tensor, values: Tensor, suggest: Callable[..., None]) -> None:

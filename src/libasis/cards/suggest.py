@@ -94,13 +94,18 @@ def associated(rows: Tensor, labels: Tensor, values: Matrix) -> Association | No
     return Association(len(labels_kept), labels_kept[best].tolist(), auc[at].tolist(), p, n)
 
 
-def correlated(columns: Matrix, values: Matrix) -> Association | None:
-    """The column ``[n, columns]`` with the largest Pearson correlation with each feature's values ``[n, features]``."""
+def correlated(columns: Matrix, values: Matrix, among: Tensor | None = None) -> Association | None:
+    """The column ``[n, columns]`` with the largest Pearson correlation with each feature's values ``[n, features]``.
+
+    ``among`` says of which columns a feature may be called, ``[columns, features]``.
+    """
     n = len(values)
     if n < LEAST:
         return None
     a, b = _standard(columns), _standard(values)
     r = (a.T @ b / n).clamp(-1, 1)
+    if among is not None:
+        r = torch.where(among, r, torch.zeros_like(r))
     best = r.abs().argmax(0)
     effect = r[best, torch.arange(values.shape[1])].tolist()
     p = [two_sided_t(_t_of(value, n), n - 2) for value in effect]
@@ -193,7 +198,12 @@ def cyclic(tokens: Tensor, most: int = 512) -> tuple[list[int], int] | None:
     return (varying, modulus) if not moduli and 4 <= modulus <= most else None
 
 
-def strongest(found: Sequence[Sequence[Plain | None]], feature: int) -> list[Plain]:
-    """All suggestions for one feature, the strongest first."""
+def strongest(found: Sequence[Sequence[Plain | None]], feature: int, *, named: bool = False) -> list[Plain]:
+    """All suggestions for one feature, the strongest first; of inputs with names a column before everything else.
+
+    That a feature of a classifier goes with a class says little; which sensor it follows says what it is.
+    """
     own = [kind[feature] for kind in found]
-    return sorted((s for s in own if s is not None), key=strength, reverse=True)
+    return sorted(
+        (s for s in own if s is not None), key=lambda s: (named and s["kind"] == "column", strength(s)), reverse=True
+    )

@@ -26,6 +26,8 @@ class FileBatches:
         places: where in the source each sample stands, counted from 0, int64 ``[n]``.
         files: of images, the file of each place.
         written: of separated values, how the file is written, in words.
+        times: of a table, what its column of the time says of each sample.
+        units: of a table, the run or device of each sample.
     """
 
     inputs: Tensor | dict[str, Tensor]
@@ -37,6 +39,8 @@ class FileBatches:
     places: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     files: list[str] | None = None
     written: str | None = None
+    times: list[str] | None = None
+    units: list[str] | None = None
 
     def __post_init__(self) -> None:
         if len(self.places) != self.samples:
@@ -68,7 +72,11 @@ class FileBatches:
             inputs={k: v[samples] for k, v in inputs.items()} if isinstance(inputs, dict) else inputs[samples],
             targets=None if self.targets is None else self.targets[samples],
             places=self.places[samples],
+            **{name: own and [own[i] for i in samples.tolist()] for name, own in self._said().items()},
         )
+
+    def _said(self) -> dict[str, list[str] | None]:
+        return {"times": self.times, "units": self.units}
 
     def split(self, fraction: float, seed: int = 0) -> tuple[FileBatches, FileBatches]:
         """Two parts drawn at random, each in the order of the source: all but a fraction, and that fraction.

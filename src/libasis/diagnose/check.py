@@ -12,11 +12,11 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..cut.state import uncompiled
 from ..errors import short
+from ..numerics.dependence import time_of
 from ..types import Plain
 from .alarm import Alarm, alarm_of
 from .groups import Groups, read_groups, standardised
 from .sentences import finding
-from .units import time_of
 
 PER_COLUMN = 5
 """Normal rows for each column, below which rows that match are far apart."""

@@ -12,6 +12,7 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..errors import LibasisError, OptionError, first_line
 from ..numerics import Estimate, benjamini
+from ..numerics.dependence import LONG, blocks, differ, means
 from ..provenance import versions
 from ..types import Plain
 from . import baselines
@@ -25,7 +26,6 @@ from .ranking import importances, shares, stability
 from .result import Diagnosis
 from .sentences import finding, say
 from .sets import SetTest, sets_tested
-from .units import LONG, blocks, differ, means
 
 MOST = 128
 """Inputs that are tested; of more those by which the groups differ most, and those that the model uses most."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..markup import escape
-from ..numbers import fixed, percent
+from ..numbers import fixed, percent, rounded
 from ..results import Results, in_language
-from ..words import Words
+from ..words import Words, clean
 from . import advice, svg
 from .claims import Claim, feature_claims, findings
 from .examples import EXAMPLES, example
 from .facts import OUTPUTS, PER_SITE, Feature, KnownFacts, facts_of
 from .modules import LEAST, Modules, modules_of
 
+READ = 3
+"""Columns that a feature reads, at most, in its box."""
 LIMITS = (
     "limit_cause", "limit_one", "limit_sections", "limit_meaning", "limit_rotation", "limit_superposition",
     "limit_language",
@@ -91,15 +93,32 @@ def _feature(feature: Feature, facts: KnownFacts, results: Results, words: Words
     examples = ""
     if feature.examples:
         kind, end = results.cards.kind if results.cards else "", "examples_low" if feature.low else "examples"
-        shown = "".join(example(entry, words) for entry in feature.examples[:EXAMPLES])
+        columns = [str(one["column"]) for one in feature.reads]
+        shown = "".join(example(entry, words, columns) for entry in feature.examples[:EXAMPLES])
         examples = f'<p class="d-note">{escape(words(end))}</p><ul class="d-examples d-of-{escape(kind)}">{shown}</ul>'
     elif results.cards:
         examples = f'<p class="d-note">{escape(words("examples_none"))}</p>'
     return (
         f'<li class="d-feature"><h4>{escape(name)}</h4>'
         f'<p class="d-from">{"" if name == feature.id else code}{escape(_origin(feature, words))}</p>'
+        f"{_reads(feature, facts, words)}"
         f'<ul class="d-facts">{lines}</ul>{examples}</li>'
     )
+
+
+def _reads(feature: Feature, facts: KnownFacts, words: Words) -> str:
+    """The sensors that a feature reads, in their units; empty where they are not known."""
+    parts, groups = [], facts.groups
+    for one in feature.reads[:READ]:
+        known, column = None if groups is None else groups.columns.get(one["column"]), clean(one["column"])
+        if groups is None or known is None:
+            blanks = {"mean": rounded(one["mean"], one["std"]), "std": rounded(one["std"], one["std"])}
+            parts.append(words("reads_usual", column=column, **blanks))
+            continue
+        before, after = (rounded(value, one["std"]) for value in known)
+        first, second = map(clean, groups.names)
+        parts.append(words("reads_groups", column=column, first=first, second=second, before=before, after=after))
+    return f'<p class="d-reads">{escape(words("reads", columns=words.listed(parts)))}</p>' if parts else ""
 
 
 def _origin(feature: Feature, words: Words) -> str:

@@ -1,4 +1,4 @@
-"""Cards of tables: the sensors that a feature reads, in their units; rows that depend on each other; models that fail."""
+"""Cards of tables: sensors that a feature reads, in their units; rows that depend on each other; models that fail."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_a_feature_is_named_after_the_sensor_it_reads_not_after_the_class():
     found = cards_of(model(), x, y, groups={"normal": [x[y == 0]], "fault": [x[y == 1]]}, reference="normal")
     card = found["1:0"]
     first, *more = card["suggestions"]
-    assert (first["kind"], first["value"]) == ("column", "valve")  # the temperature goes with it as well, and is not read
+    assert (first["kind"], first["value"]) == ("column", "valve")  # the temperature goes with it and is not read
     assert {one["kind"] for one in more} == {"class"}
     assert next(iter(card)) == "reads"
     assert [one["column"] for one in card["reads"]] == ["valve"]  # the pressure's part is less than a tenth

@@ -168,16 +168,16 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     sites = _to_measure(gathered, basis, limits, held, memory=memory, seed=seed)
     for site in sites:
         site.dependent = not independent.alone
-    drawn_units = independent
+    drawn = independent
     if records.lasting or gathered.fixed:
         acting = measure(records, CardEffects(sites, gathered.metric, gathered.rows.numbers), "effects")
     else:  # only the samples drawn are run
-        drawn = Records(traced, list(gathered.rows.batches()), 1, progress=progress)
-        acting = measure(drawn, CardEffects(sites, gathered.metric, None), "effects")
-        drawn_units = Independent(independent.of(gathered.rows.numbers))
+        again = Records(traced, list(gathered.rows.batches()), 1, progress=progress)
+        acting = measure(again, CardEffects(sites, gathered.metric, None), "effects")
+        drawn = Independent(independent.of(gathered.rows.numbers))
     reads = None if gathered.fixed else reads_of(traced, gathered.contents, gathered.rows, gathered.sites)
     when = getattr(batches, "times", None) if times is None else times
-    known = Beside(len(basis) - 1, reads, None if when is None else listed(when, records, "times"), drawn_units)
+    known = Beside(len(basis) - 1, reads, None if when is None else listed(when, records, "times"), independent, drawn)
     found, used = cards(gathered, acting, limits, names, known)
     speak = gathered.answers.listed(used)
     sources = {name: getattr((groups or {})[name], "units", None) for name in others}

@@ -33,12 +33,14 @@ class Beside:
         last: number of the last site.
         reads: by site what its features read, or None.
         times: of each sample, or None.
-        drawn: which of the samples that effects were measured on belong together.
+        independent: which samples belong together.
+        drawn: the same of those that effects were measured on.
     """
 
     last: int
     reads: Sequence[Reads] | None
     times: Sequence[str] | None
+    independent: Independent
     drawn: Independent
 
 
@@ -53,9 +55,8 @@ def cards(
     used: set[int] = set()
     for number, (site, measured) in enumerate(zip(gathered.sites, effects.sites, strict=True)):
         reads = None if beside.reads is None else beside.reads[number]
-        found = gathered.evidence.found(
-            number, tests, gathered.answers.class_name, None if reads is None else reads.read
-        )
+        read, name = None if reads is None else reads.read, gathered.answers.class_name
+        found = gathered.evidence.found(number, tests, name, read, beside.independent)
         if site.index < last and (one := single_output(measured.effect.mean, measured.effect.n)):
             found.append(one.suggestions("output", "share of squared effect", tests, gathered.answers.name))
         coordinates = names.get(site.site.name) or _named(gathered, site, last)

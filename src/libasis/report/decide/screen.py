@@ -107,18 +107,22 @@ def _feature(feature: Feature, facts: KnownFacts, results: Results, words: Words
 
 
 def _reads(feature: Feature, facts: KnownFacts, words: Words) -> str:
-    """The sensors that a feature reads, in their units; empty where they are not known."""
-    parts, groups = [], facts.groups
+    """The sensors that a feature reads, in their units, in both groups if there are any; empty where unknown."""
+    rows, groups = [], facts.groups if facts.groups and facts.groups.columns else None
     for one in feature.reads[:READ]:
-        known, column = None if groups is None else groups.columns.get(one["column"]), clean(one["column"])
-        if groups is None or known is None:
-            blanks = {"mean": rounded(one["mean"], one["std"]), "std": rounded(one["std"], one["std"])}
-            parts.append(words("reads_usual", column=column, **blanks))
-            continue
-        before, after = (rounded(value, one["std"]) for value in known)
-        first, second = map(clean, groups.names)
-        parts.append(words("reads_groups", column=column, first=first, second=second, before=before, after=after))
-    return f'<p class="d-reads">{escape(words("reads", columns=words.listed(parts)))}</p>' if parts else ""
+        spread = float(one["std"])
+        usual = f"{rounded(one['mean'], spread)} ± {rounded(spread, spread)}"
+        known = groups.columns.get(one["column"]) if groups else None
+        cells = [rounded(value, spread) for value in known] if known else [usual]
+        rows.append(f"<tr>{''.join(_cell(cell) for cell in [clean(one['column']), *cells])}</tr>")
+    heads = map(clean, groups.names) if groups else [words("usually")]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in [words("reads"), *heads])
+    whole = f'<table class="d-reads"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return whole if rows else ""
+
+
+def _cell(text: str) -> str:
+    return f"<td>{escape(text)}</td>"
 
 
 def _origin(feature: Feature, words: Words) -> str:

@@ -18,8 +18,12 @@ function cardRest(card) {
 function reads({ plain }, { reads: found }) {
   if (!found?.length) return null;
   const groups = (plain.cards?.groups ?? []).slice(0, 2).filter(({ columns }) => columns);
-  const usual = ({ column, step, mean, std }) => [t("step", { step: quantity(step) }), t("usually", { mean: quantity(mean), std: quantity(std) }),
-    ...groups.map(({ name, columns }) => t("in_group", { name: isolated(name), mean: quantity(columns[column]?.[0] ?? NaN) }))].join(" · ");
+  const near = (value, spread) => {
+    const digits = spread > 0 ? Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(spread)))) : 3;
+    return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
+  };
+  const usual = ({ column, step, mean, std }) => [t("step", { step: near(step, step) }), t("usually", { mean: near(mean, std), std: near(std, std) }),
+    ...groups.map(({ name, columns }) => t("in_group", { name: isolated(name), mean: near(columns[column]?.[0] ?? NaN, std) }))].join(" · ");
   return el("section", { class: "reads" }, el("h4", {}, t("reads"), el("span", { class: "tag" }, t("intervention"))),
     intervals(found.slice(0, 6).map((one) => ({ name: one.column, value: one.weight, hint: usual(one) }))),
     found.length > 6 && el("p", { class: "hint" }, t("strongest_of", { shown: 6, count: whole(found.length) })),
@@ -114,14 +118,14 @@ function intervals(rows) {
   const low = Math.min(0, ...ends);
   const span = Math.max(0, ...ends) - low || 1;
   const x = (value) => 1 + (98 * (value - low)) / span;
-  return el("table", { class: "intervals" }, el("tbody", {}, rows.map(({ name, value, low: from, high: to, hint }) => el("tr", {},
+  return el("table", { class: "intervals" }, el("tbody", {}, rows.flatMap(({ name, value, low: from, high: to, hint }) => [el("tr", {},
     el("th", { scope: "row" }, el("bdi", { title: name }, shortened(name, 24))),
     el("td", {}, el("svg:svg", { viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
       el("svg:rect", { x: Math.min(x(0), x(value)), y: 2, width: Math.max(0.4, Math.abs(x(value) - x(0))), height: 8, fill: value < 0 ? NEGATIVE : POSITIVE }),
       el("svg:line", { x1: x(0), x2: x(0), y1: 0, y2: 12, stroke: GREY, "stroke-width": 0.5 }),
       Number.isFinite(from) && Number.isFinite(to) && el("svg:line", { x1: x(from), x2: x(to), y1: 6, y2: 6, stroke: INK, "stroke-width": 1.6 }))),
-    el("td", { class: "number" }, quantity(value), hint && el("span", { class: "hint" }, ` ${hint}`), Number.isFinite(from) && Number.isFinite(to) &&
-      el("span", { class: "hint" }, ` [${quantity(from)}, ${quantity(to)}]`))))));
+    el("td", { class: "number" }, quantity(value), Number.isFinite(from) && Number.isFinite(to) &&
+      el("span", { class: "hint" }, ` [${quantity(from)}, ${quantity(to)}]`))), hint && el("tr", {}, el("td", { colspan: 3, class: "hint" }, hint))])));
 }
 
 function histogram({ histogram: found, mean, std }) {

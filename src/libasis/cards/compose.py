@@ -70,11 +70,11 @@ def cards(
             columns, usual = gathered.contents.columns or (), gathered.contents.usual
             out[key] = {
                 "reads": [] if reads is None else reads.plain(place, columns, usual()),
+                "suggestions": strongest(found, place, named=gathered.contents.kind == "table"),
                 **_timed(site.card(place, gathered.contents, gathered.answers), beside.times),
                 "effects": [{**e, "output": gathered.answers.name(e["output"])} for e in listed],
                 "direction": _direction(site.site.C_pinv[i] * deviation[place], coordinates, scale),
                 "ablation": ablations.get(key),
-                "suggestions": strongest(found, place, named=gathered.contents.kind == "table"),
             }
     return out, used
 

@@ -46,7 +46,7 @@ class Constant(Sums):
         if self.metric.name not in ("accuracy", "cross_entropy"):
             return None
         classes, codes, counts = torch.unique(targets[:, 0], return_inverse=True, return_counts=True)
-        shares = counts / len(table)
+        shares = counts.double() / len(table)
         if len(classes) < 2:
             return None
         if self.metric.name == "cross_entropy":

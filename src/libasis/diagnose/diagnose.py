@@ -17,10 +17,10 @@ from ..provenance import versions
 from ..types import Plain
 from . import baselines
 from .alarm import alarm_of
-from .check import checked
 from .effects import SURE, Effects, Tested
 from .exchange import Exchange
 from .features import feature_rows, features_tested, recommended
+from .first_look import checked
 from .groups import Groups, of_units, read_groups
 from .ranking import importances, shares, stability
 from .result import Diagnosis

@@ -22,7 +22,7 @@ from .cards import cards_of
 from .config import Config
 from .errors import RunError
 from .opened import Opened
-from .pipeline import Output, check, saved_ablations
+from .pipeline import Output, check, saved_ablations, tell
 
 WRITERS = {"csv": "to_csv", "graphml": "to_graphml", "json": "to_json", "attribution": "to_attribution_json"}
 ENDINGS = {".csv": "csv", ".graphml": "graphml", ".json": "json"}
@@ -52,6 +52,7 @@ def report(config: Config) -> Path:
 
 def _report(output: Output, config: Config) -> Path:
     measured = _labelled(output, config)
+    tell(measured.info.get("findings"))
     saved = saved_ablations(output)
     cards = _cards(Opened(config), output, measured, saved) if config.report.cards else None
     results = Results(

@@ -10,7 +10,8 @@ before a result is replaced and written after it, and a result holds its text, s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from ..provenance import versions
 from ..scan import Scan, find_sites
 from ..scan import scan as scan_sites
 from ..store import Stored, check_target, digest_of, load, tidy
+from ..types import Plain
 from .config import Config, RuleTable
 from .errors import ConfigError, RunError
 from .made_of import MadeOf, deciding
@@ -162,7 +164,9 @@ def fit(config: Config, *, force: bool = False) -> Basis:
     output = Output(config)
     with output.alone():
         output.refuse(output.basis, force)
-        return _fit(output, Opened(config), force=force)
+        opened = Opened(config)
+        tell(opened.findings)
+        return _fit(output, opened, force=force)
 
 
 def graph(config: Config, *, force: bool = False) -> InteractionGraph:
@@ -175,9 +179,10 @@ def graph(config: Config, *, force: bool = False) -> InteractionGraph:
     with output.alone():
         output.refuse(output.graph, force)
         opened = Opened(config)
+        tell(opened.findings)
         basis = _saved_basis(output, opened, force=force) or _fit(output, opened, force=force)
         found = interactions(opened.traced, basis, opened.data.train, **config.interactions.model_dump())
-        found = made(found, opened.made_of("graph"), config=settings_of(config))
+        found = made(found, opened.made_of("graph"), config=settings_of(config), findings=opened.findings)
         output.save(found, output.graph, config, force=force)
         return found
 
@@ -251,7 +256,7 @@ def saved_ablations(output: Output) -> Ablations:
     return saved
 
 
-def made(result: Any, of: MadeOf, **more: str) -> Any:
+def made(result: Any, of: MadeOf, **more: Any) -> Any:
     """A result that says what it was made of."""
     return replace(result, info={**result.info, "made_of": of.to_plain(), **more})
 
@@ -265,6 +270,12 @@ def check(opened: Opened, stage: str, result: Any, path: Path, advice: str) -> N
     for now in (lambda: MadeOf(deciding(stage, opened.config)), lambda: opened.made_of(stage)):
         if changed := now().difference(result.info.get("made_of")):
             raise RunError(f"{path} was made with {changed}; {advice}.")
+
+
+def tell(findings: Sequence[Plain] | None) -> None:
+    """Say what is wrong with model and data, before the work that may fail for it."""
+    for one in findings or () if is_first() else ():
+        print(f"Check first: {one['text']}", file=sys.stderr)
 
 
 def rule_of(moments: str | RuleTable) -> Any:
@@ -285,7 +296,7 @@ def _fit(output: Output, opened: Opened, *, force: bool) -> Basis:
     output.refuse(output.basis, force)
     options: Mapping[str, Any] = {**section.model_dump(), "moments": rule_of(section.moments)}
     basis = fit_basis(opened.traced, opened.data.train, **options)
-    basis = made(basis, opened.made_of("basis"), config=settings_of(opened.config))
+    basis = made(basis, opened.made_of("basis"), config=settings_of(opened.config), findings=opened.findings)
     output.save(basis, output.basis, opened.config, force=force)
     return basis
 

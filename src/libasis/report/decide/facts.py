@@ -140,6 +140,7 @@ class KnownFacts:
         cards: cards given; None where there are none at all.
         tested: features that were taken out alone.
         groups: two groups of samples, if the cards have them.
+        findings: what was found wrong with model and data, see `libasis.check`.
     """
 
     features: tuple[Feature, ...]
@@ -147,6 +148,7 @@ class KnownFacts:
     cards: int | None = None
     tested: tuple[Feature, ...] = ()
     groups: TwoGroups | None = None
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def passed(self) -> tuple[Feature, ...]:
@@ -175,6 +177,7 @@ def facts_of(results: Results) -> KnownFacts:
         cards=sum(f.id in cards.cards for f in features) if cards else None,
         tested=tuple(f for f in features if f.ablated),
         groups=groups,
+        findings=tuple(graph.info.get("findings") or ()),
     )
 
 

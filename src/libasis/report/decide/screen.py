@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ...diagnose import say
 from ..markup import escape
 from ..numbers import fixed, percent, rounded
 from ..results import Results, in_language
@@ -34,7 +35,9 @@ def first_screen(results: Results, words: Words) -> str:
     asked = in_language(results.question, words.lang) or advice.question_of(facts, results, words)
     advised = {"sure": advice.how_sure, "tested": advice.what_was_tested, "next": advice.what_next}
     columns = (_list(key, sentences(facts, results, words), words) for key, sentences in advised.items())
+    warnings = [say(one["kind"], words.lang, **one["values"]) for one in facts.findings]
     parts = [
+        _list("check", warnings, words) if warnings else "",
         f'<p class="d-question"><b>{escape(words("question"))}</b> {escape(asked)}</p>',
         _finding(findings(facts, results, words), words),
         f'<div class="d-columns">{"".join(columns)}</div>',

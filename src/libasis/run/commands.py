@@ -233,8 +233,12 @@ def report(
     if dry:
         _would("report", config, force=True, as_json=as_json)
         return
-    page = pages.report(config)
-    show.as_json({"command": "report", "page": page}) if as_json else print(f"Page written to {page}")
+    page, info = pages.report(config)
+    if as_json:
+        show.as_json({"command": "report", "page": page, "findings": info.get("findings") or []})
+        return
+    show.findings(info)
+    print(f"Page written to {page}")
 
 
 @app.command(epilog="Example: libasis status libasis.toml --set fit.method=pca")

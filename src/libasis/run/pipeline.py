@@ -10,8 +10,7 @@ before a result is replaced and written after it, and a result holds its text, s
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ..ablation import Ablations, ablate_edges, ablate_nodes
 from ..basis import Basis
 from ..build import fit as fit_basis
 from ..cut import SiteRow, SiteTable, Traced
-from ..errors import StoreError
+from ..errors import LibasisError, StoreError
 from ..files import alone, check_file, sync, told, write_text
 from ..graphs import InteractionGraph
 from ..importance import rules
@@ -30,7 +29,6 @@ from ..provenance import versions
 from ..scan import Scan, find_sites
 from ..scan import scan as scan_sites
 from ..store import Stored, check_target, digest_of, load, tidy
-from ..types import Plain
 from .config import Config, RuleTable
 from .errors import ConfigError, RunError
 from .made_of import MadeOf, deciding
@@ -38,6 +36,10 @@ from .objects import load_object
 from .opened import Opened
 
 SETTINGS = "# The settings of the last command, written by libasis; every default is spelled out.\n"
+
+
+MISFIT = ("names", "model_order", "right", "right_scale", "error", "error_scale")
+"""Findings that explain why a basis cannot be fitted."""
 
 
 class Output:
@@ -164,9 +166,7 @@ def fit(config: Config, *, force: bool = False) -> Basis:
     output = Output(config)
     with output.alone():
         output.refuse(output.basis, force)
-        opened = Opened(config)
-        tell(opened.findings)
-        return _fit(output, opened, force=force)
+        return _fit(output, Opened(config), force=force)
 
 
 def graph(config: Config, *, force: bool = False) -> InteractionGraph:
@@ -179,7 +179,6 @@ def graph(config: Config, *, force: bool = False) -> InteractionGraph:
     with output.alone():
         output.refuse(output.graph, force)
         opened = Opened(config)
-        tell(opened.findings)
         basis = _saved_basis(output, opened, force=force) or _fit(output, opened, force=force)
         found = interactions(opened.traced, basis, opened.data.train, **config.interactions.model_dump())
         found = made(found, opened.made_of("graph"), config=settings_of(config), findings=opened.findings)
@@ -272,12 +271,6 @@ def check(opened: Opened, stage: str, result: Any, path: Path, advice: str) -> N
             raise RunError(f"{path} was made with {changed}; {advice}.")
 
 
-def tell(findings: Sequence[Plain] | None) -> None:
-    """Say what is wrong with model and data, before the work that may fail for it."""
-    for one in findings or () if is_first() else ():
-        print(f"Check first: {one['text']}", file=sys.stderr)
-
-
 def rule_of(moments: str | RuleTable) -> Any:
     """What `libasis.fit` takes as ``moments``: a name, or a rule with its options."""
     if isinstance(moments, str):
@@ -295,7 +288,13 @@ def _fit(output: Output, opened: Opened, *, force: bool) -> Basis:
     section = opened.config.fit
     output.refuse(output.basis, force)
     options: Mapping[str, Any] = {**section.model_dump(), "moments": rule_of(section.moments)}
-    basis = fit_basis(opened.traced, opened.data.train, **options)
+    traced, train = opened.traced, opened.data.train
+    try:
+        basis = fit_basis(traced, train, **options)
+    except LibasisError as error:  # inputs that are not as in training leave layers that do not vary
+        if why := next((one["text"] for one in opened.findings if one["kind"] in MISFIT), None):
+            raise RunError(f"{why.rstrip('.')} ({str(error).rstrip('.')}).") from error
+        raise
     basis = made(basis, opened.made_of("basis"), config=settings_of(opened.config), findings=opened.findings)
     output.save(basis, output.basis, opened.config, force=force)
     return basis

@@ -20,7 +20,7 @@ from ..numerics.means import Mean
 from ..provenance import versions
 from ..verify import listed, units_in
 from .choice import Features, chosen_features
-from .compose import PASSED, Beside, cards, facts
+from .compose import PASSED, KnownOfSamples, cards, facts
 from .contents import Naming
 from .effects import LEAST, CardEffects, SiteEffects, moved_and_held, random_units
 from .gather import Asked, Gathered, Limits
@@ -83,7 +83,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
       of C, by which it is read, is another one unless C is orthogonal;
     - ``ablation``: the change of the score when the feature is held at its mean, that of the fit, at all counted
       positions (``Intervention(site, [i])``), or at that of the group ``reference``, with its 95% interval over
-      samples, each paired with itself. Beside it
+      samples, each paired with itself. KnownOfSamples it
       the same for controls: random directions, uniform in the standardised features of the site, so that each has the
       variance that a standardised feature has. ``passed`` is true where p ≤ 0.05 after Holm's correction for all
       features tested. p is the larger one of two p-values, as in `verify`: of the change being 0, by the signs of
@@ -177,7 +177,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
         drawn = Independent(independent.of(gathered.rows.numbers))
     reads = None if gathered.fixed else reads_of(traced, gathered.contents, gathered.rows, gathered.sites)
     when = getattr(batches, "times", None) if times is None else times
-    known = Beside(len(basis) - 1, reads, None if when is None else listed(when, records, "times"), independent, drawn)
+    known = KnownOfSamples(len(basis) - 1, reads, None if when is None else listed(when, records, "times"), independent, drawn)
     found, used = cards(gathered, acting, limits, names, known)
     speak = gathered.answers.listed(used)
     sources = {name: getattr((groups or {})[name], "units", None) for name in others}

@@ -26,7 +26,7 @@ PASSED = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class KnownOfSamples:
     """What is known of the samples beside what was gathered.
 
     Attributes:
@@ -45,7 +45,7 @@ class Beside:
 
 
 def cards(
-    gathered: Gathered, effects: CardEffects, limits: Limits, names: Mapping[str, Sequence[str]], beside: Beside
+    gathered: Gathered, effects: CardEffects, limits: Limits, names: Mapping[str, Sequence[str]], beside: KnownOfSamples
 ) -> tuple[dict[str, Plain], set[int]]:
     """The cards by feature, and the outputs that they speak of."""
     last = beside.last

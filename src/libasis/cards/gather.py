@@ -22,7 +22,7 @@ from .answers import Answers
 from .contents import Contents, Naming
 from .drawn import DrawnSamples
 from .evidence import Evidence
-from .independent import Series
+from .independent import FirstRows
 from .site_features import SiteFeatures
 
 
@@ -104,7 +104,7 @@ class Gathered(Accumulator["Gathered"]):
         self.metric, self.why = (self.asked.metric, "asked for") if self.asked.metric else _metric_for(first)
         shown = self.contents.of(first.batch)
         length = shown.shape[1] if self.contents.kind == "text" and shown.ndim > 1 else 1
-        self.evidence, self.series = Evidence(self.contents, length, self.seed), Series()
+        self.evidence, self.series = Evidence(self.contents, length, self.seed), FirstRows()
         self.rows = DrawnSamples(first.batch, first.size, self.limits.samples, self.seed)
         self.input_sites = [l for l, x in enumerate(first.activations) if _holds(x, shown)]
         self.fixed = any(context.fixed_batch is not None for context in first.contexts)

@@ -13,7 +13,7 @@ from ..numerics.means import Mean
 from ..types import Plain
 from ..verify import outputs_of, per_sample
 from .contents import Contents
-from .independent import Independent, Series, error_of
+from .independent import FirstRows, Independent, error_of
 from .site_features import SiteFeatures
 
 
@@ -60,7 +60,7 @@ class GroupMeans(Accumulator[Plain]):
         self.samples = 0
         self.features = [Mean() for _ in sites]
         self.answers, self.columns = Mean(), Mean()
-        self.series, self.by_unit = Series(), None
+        self.series, self.by_unit = FirstRows(), None
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""

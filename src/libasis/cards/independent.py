@@ -84,7 +84,7 @@ def error_of(sums: Matrix) -> Vector:
     return (rest.square().sum(0) * count / (count - 1)).sqrt() / n
 
 
-class Series(Sums):
+class FirstRows(Sums):
     """The first rows of a table, by which it is seen whether rows depend on those before them.
 
     Only rows count, and numbers of one class are compared with their class's mean: data that are sorted by class do not

@@ -75,6 +75,14 @@ class FileBatches:
             **{name: own and [own[i] for i in samples.tolist()] for name, own in self._said().items()},
         )
 
+    def column_facts(self) -> dict[str, dict[str, list[float]]] | None:
+        """By name the mean and the standard deviation of each column of a table; None of anything else."""
+        if self.columns is None or not isinstance(self.inputs, Tensor) or self.inputs.ndim != 2:
+            return None
+        x = self.inputs.double()
+        pairs = torch.stack([x.mean(0), x.std(0, correction=0)], 1).tolist()
+        return {"columns": dict(zip(self.columns, pairs, strict=True))}
+
     def joined(self, other: FileBatches) -> FileBatches:
         """These rows of a table and others of the same columns; those of one source in its order."""
         one, two = self.inputs, other.inputs

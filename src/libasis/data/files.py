@@ -14,7 +14,7 @@ from ..files import missing
 from .file_batches import FileBatches
 from .images import read_images
 from .separated import Written
-from .tables import Beside, read_arrays, read_table
+from .tables import NoInputs, read_arrays, read_table
 from .text import read_text
 
 ARRAYS = (".npz", ".safetensors")
@@ -105,7 +105,7 @@ def read(
     elif kind in ARRAYS:
         found = read_arrays(path, target, columns)
     else:
-        beside = Beside(tuple(exclude or ()), time, unit)
+        beside = NoInputs(tuple(exclude or ()), time, unit)
         found = read_table(path, target, columns, Written(separator, encoding, decimal), beside)
     return replace(found, batch_size=batch_size)
 

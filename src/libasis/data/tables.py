@@ -147,7 +147,7 @@ def _check_lengths(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 @dataclass(frozen=True)
-class Beside:
+class NoInputs:
     """Columns of a table that are no inputs.
 
     Attributes:
@@ -171,7 +171,7 @@ def read_table(
     target: str | None,
     columns: Sequence[str] | None,
     written: Written | None = None,
-    beside: Beside = Beside(),  # noqa: B008 - frozen
+    beside: NoInputs = NoInputs(),  # noqa: B008 - frozen
 ) -> FileBatches:
     """Rows of a .csv, .tsv (either also .gz) or .parquet file, as float32; see `libasis.data.read`.
 
@@ -260,7 +260,7 @@ def _place(path: Path, columns: Sequence[str]) -> Callable[[Sequence[int]], str]
 
 
 def _chosen(
-    path: Path, names: Sequence[str], target: str | None, columns: Sequence[str] | None, beside: Beside
+    path: Path, names: Sequence[str], target: str | None, columns: Sequence[str] | None, beside: NoInputs
 ) -> list[str]:
     known, has = dict.fromkeys(names), f"{path} has the columns"
     for option, own in (("exclude", beside.exclude), ("time", [beside.time]), ("unit", [beside.unit])):
@@ -307,7 +307,7 @@ def frame_of(path: Path) -> Any:
     return table
 
 
-def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None, beside: Beside) -> FileBatches:
+def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None, beside: NoInputs) -> FileBatches:
     table, pandas = frame_of(path), optional("pandas", "data", f"Reading {path}")
     columns = _chosen(path, list(table.columns), target, columns, beside)
     if not len(table):

@@ -177,7 +177,8 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
         drawn = Independent(independent.of(gathered.rows.numbers))
     reads = None if gathered.fixed else reads_of(traced, gathered.contents, gathered.rows, gathered.sites)
     when = getattr(batches, "times", None) if times is None else times
-    known = KnownOfSamples(len(basis) - 1, reads, None if when is None else listed(when, records, "times"), independent, drawn)
+    when = None if when is None else listed(when, records, "times")
+    known = KnownOfSamples(len(basis) - 1, reads, when, independent, drawn)
     found, used = cards(gathered, acting, limits, names, known)
     speak = gathered.answers.listed(used)
     sources = {name: getattr((groups or {})[name], "units", None) for name in others}

@@ -18,13 +18,15 @@ from torch import Tensor
 
 from ..errors import SourceError, did_you_mean, first_line, optional, short
 from ..files import memory, open_regular, unpacked
-from .cells import Cells
+from .cells import NUMBER, Cells
 from .exact import as_float32, as_int64
 from .file_batches import FileBatches
 from .separated import Written, check_names, open_text, rows_of
 
 INPUTS = ("x", "X", "inputs")
 TARGETS = ("y", "Y", "targets")
+NAMED = 20
+"""Texts of a target, at most, that are taken for names of classes."""
 WHOLE = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
 
 
@@ -283,8 +285,17 @@ def _targets(cells: list[str], place: Callable[[Sequence[int]], str], decimal: s
                 )
         return torch.tensor([int(cell) for cell in cells])
     read = Cells(1, place, decimal)
-    read.add(cells)
-    held = read.numbers()[:, 0]
+    try:
+        read.add(cells)
+        held = read.numbers()[:, 0]
+    except SourceError:
+        named = sorted({cell.strip() for cell in cells})
+        if len(named) <= NAMED and not any(NUMBER.fullmatch(name) or not name for name in named):
+            raise SourceError(
+                f"{place([0]).rpartition(', row')[0]} holds {', '.join(map(short, named))}; number the classes from 0, "
+                "in the order of the model's outputs."
+            ) from None
+        raise
     return torch.from_numpy(held.astype(np.int64) if read.all_flags else as_float32(held, place))
 
 

@@ -243,6 +243,9 @@ def diagnosis(found: Diagnosis) -> None:
     ]
     table([{"input": one.pop("set to normal values"), **one} for one in inputs], "Inputs, one at a time", heads)
     table([row(one["set"], one) for one in found.tested_sets if len(one["members"]) > 1], "Inputs together", heads)
+    first = found.tested_inputs[0]
+    if first["why"]:
+        print(f"Why {first['input']} is {first['verdict']}: {first['why']}.")
 
 
 def status(found: Status, would: Mapping[str, Sequence[str]]) -> None:

@@ -120,9 +120,11 @@ def test_effects(case, only):
 
 def test_groups(case):
     _, basis, records, naming = case
-    sites = make_gathered(basis, naming, records[0]).sites
+    whole = make_gathered(basis, naming, records[0])
     for law in (assert_merges, assert_resumes):
-        law(lambda: GroupMeans("a", sites, [2, 0]), records, lambda found, whole: same(found, whole))
+        for units in (None, [i // 3 for i in range(30)]):
+            make = lambda: GroupMeans("a", whole.sites, [2, 0], whole.contents, units)  # noqa: B023, E731
+            law(make, records, lambda found, whole: same(found, whole))
 
 
 def test_a_model_of_fixed_batch_size_is_run_on_whole_batches_only():

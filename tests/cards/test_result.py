@@ -38,9 +38,9 @@ def test_the_file_is_strict_json_with_its_format(cards, tmp_path):
     text = (cards.save(tmp_path / "cards") / "manifest.json").read_text(encoding="utf-8")
     data = json.loads(text, parse_constant=refuse)
     assert (data["format"], data["kind"], data["content"]["kind"]) == ("libasis", "cards", "table")
-    keys = ["n", "mean", "std", "min", "max", "histogram", "top", "bottom"]
+    keys = ["reads", "suggestions", "n", "mean", "std", "min", "max", "histogram", "top", "bottom"]
     for card in data["content"]["cards"].values():
-        assert list(card) == [*keys, "effects", "direction", "ablation", "suggestions"]
+        assert list(card) == [*keys, "effects", "direction", "ablation"]
 
 
 def test_a_card_that_is_not_there(cards):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,6 +56,7 @@ class Contents(Sums):
         name: the input that is shown.
         range: of the numbers of images.
         rows: of the numbers of a table, column by column.
+        reference: the same of the group from which columns are counted; None counts from these samples.
     """
 
     sums = ("range", "rows")
@@ -74,6 +75,7 @@ class Contents(Sums):
         else:
             self.columns = _columns(example, naming.columns, table=self.kind == "table")
         self.range, self.rows = Range(), Mean()
+        self.reference: Mean | None = None
 
     def _check_text(self, example: Tensor) -> None:
         if example.is_floating_point() or example.ndim > 2:
@@ -93,6 +95,36 @@ class Contents(Sums):
             self.range.add(inputs.flatten())
         elif self.kind == "table":
             self.rows.add(inputs.reshape(len(inputs), -1))
+
+    def usual(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of each column of a table, ``[columns]``: of the reference, or of these samples.
+
+        A column that never changes in the reference has the deviation that it has in these samples.
+        """
+        mean, deviation = self.rows.mean, self.spread()
+        if self.reference is None:
+            return mean, deviation
+        own = self._varying(self.reference)
+        return self.reference.mean, torch.where(own > 0, own, deviation)
+
+    def spread(self) -> Tensor:
+        """The deviation of each column of a table in these samples, ``[columns]``."""
+        return self._varying(self.rows)
+
+    @staticmethod
+    def _varying(rows: Mean) -> Tensor:
+        deviation = rows.deviation()  # of a column of one value it is rounding and nothing else
+        return torch.where(deviation > 1e-7 * rows.mean.abs(), deviation, torch.zeros_like(deviation))
+
+    def moved(self, batch: Batch, column: int, step: float) -> Batch:
+        """A batch with one column of a table higher by a step."""
+        found = self.of(batch)
+        inputs = found.reshape(len(found), -1).clone()
+        inputs[:, column] += step
+        inputs = inputs.reshape(found.shape)
+        if isinstance(self.name, str):
+            return replace(batch, kwargs={**batch.kwargs, self.name: inputs})
+        return replace(batch, args=(*batch.args[: self.name], inputs, *batch.args[self.name + 1 :]))
 
     def raw(self, inputs: Tensor, row: int) -> Tensor:
         """One sample, small enough to be held."""
@@ -155,10 +187,9 @@ class Contents(Sums):
         }
 
     def _z(self, raw: Tensor) -> list[float | None]:
-        mean, deviation = self.rows.mean, self.rows.deviation()
-        noise = 1e-7 * mean.abs()  # a column of one value has rounding in its deviation and nothing else
+        mean, deviation = self.usual()
         z = (raw.flatten().to(torch.float64) - mean) / deviation
-        return [float(v) if d > n else None for v, d, n in zip(z, deviation, noise, strict=True)]
+        return [float(v) if d > 0 else None for v, d in zip(z, deviation, strict=True)]
 
     def _greys(self) -> tuple[float, float]:
         return grey_range(float(self.range.low), float(self.range.high))

@@ -52,10 +52,14 @@ class DrawnSamples(Sums):
         """Of the samples drawn, ascending."""
         return torch.tensor([number for number, _ in self.draw.items()], dtype=torch.int64)
 
-    def batches(self) -> Iterator[Batch]:
-        """The samples in batches no larger than the first, those of one shape together, otherwise in their order."""
+    def batches(self, most: int | None = None) -> Iterator[Batch]:
+        """The samples in batches no larger than the first, those of one shape together, otherwise in their order.
+
+        At most so many of them, as far apart as they can be.
+        """
         alike: dict[Any, list[Item]] = {}
-        for _, item in self.draw.items():
+        items = self.draw.items()
+        for _, item in items[:: -(-len(items) // max(1, most or len(items))) or 1]:
             alike.setdefault(_shape(item), []).append(item)
         parts = [items[at : at + self.size] for items in alike.values() for at in range(0, len(items), self.size)]
         for index, items in enumerate(parts):

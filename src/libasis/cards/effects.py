@@ -32,12 +32,17 @@ from ..verify import (
     per_sample,
     why_none,
 )
+from .constant import Constant
+from .independent import Independent
 
 FIRST = 64
 """Random directions in the first round; each round has as many as all before it together."""
+POOR = ("no_better", "the model is no better on these samples than one answer for all")
 DEAR = 2**36
 """At one site no more random directions are run by default than hold so many numbers, but for `LEAST`."""
 LEAST = 20
+MOVES = 2**13
+"""Effects of a sample, of features on outputs, up to which samples that depend on each other are told apart."""
 
 
 @dataclass
@@ -51,13 +56,15 @@ class SiteEffects(Sums):
         most: at most so many of them are run; None for as many as are not dear.
         samples: about how many samples will be run.
         reference: the activation ``[d]`` whose amounts stand in; None for the mean of the fit.
+        dependent: whether samples may depend on each other.
         effect: of each feature moved on each output, over samples.
+        moves: the same by sample, one after the other, where samples may depend on each other and these are few.
         rows: by sample the number of its scores, their sum, and the change of that sum by each feature held.
         total: the change of the summed score by each random direction of this round.
         known: the same of all rounds before it.
     """
 
-    sums: ClassVar[tuple[str, ...]] = ("effect", "rows", "total")
+    sums: ClassVar[tuple[str, ...]] = ("effect", "moves", "rows", "total")
     plan: ClassVar[tuple[str, ...]] = ("known",)
 
     moved: SiteRuns
@@ -67,6 +74,8 @@ class SiteEffects(Sums):
     samples: int = 1
     reference: Vector | None = None
     effect: Mean = field(default_factory=Mean)
+    moves: BySample = field(default_factory=BySample)
+    dependent: bool = False
     rows: BySample = field(default_factory=BySample)
     total: Vector | None = None
     known: Vector = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
@@ -77,7 +86,10 @@ class SiteEffects(Sums):
         if first:
             base = outputs_of(record.output)
             found = [per_sample(outputs_of(out) - base, record) for out in self.moved.outputs(record)]
-            self.effect.add(torch.stack(found, 1)[which])
+            moves = torch.stack(found, 1)[which].cpu().double()
+            self.effect.add(moves)
+            if self.dependent and moves[0].numel() <= MOVES:
+                self.moves.add(record.numbers[which.cpu()], moves.flatten(1))
         if self.held is None or self.frames is None or readout.metric is None:
             return
         metric, index = readout.metric, self.held.index
@@ -121,10 +133,11 @@ class SiteEffects(Sums):
 class CardEffects(Accumulator["CardEffects"]):
     """Effects and ablations at all sites, on some samples."""
 
-    sums = ("sites",)
+    sums = ("sites", "constant")
 
     def __init__(self, sites: list[SiteEffects], metric: Metric, numbers: Tensor | None) -> None:
         self.sites, self.metric, self.numbers = sites, metric, numbers
+        self.constant, self.again = Constant(metric), False
         self.readout = Readout(metric.name, metric.higher_is_better, metric)
 
     def add(self, record: Record) -> None:
@@ -138,9 +151,14 @@ class CardEffects(Accumulator["CardEffects"]):
         which = every if self.numbers is None else torch.isin(record.numbers, self.numbers)
         for site in self.sites:
             site.add(record, self.readout, which.to(record.activations[0].device))
+        if not self.again:
+            targets = self.metric.targets(record)
+            scores, counts = self.metric.scores(record.output, targets)
+            self.constant.add(record.numbers[which], scores / counts, targets, which)
 
     def another_round(self) -> bool:
         """See `Accumulator`: until there are enough random directions at each site."""
+        self.again = True
         return any([site.another_round() for site in self.sites])
 
     def finish(self) -> CardEffects:
@@ -207,14 +225,24 @@ def random_units(count: int, k: int, seed: int, site: int) -> Matrix:
     return drawn / drawn.norm(dim=1, keepdim=True)
 
 
-def ablation_facts(found: SiteEffects, metric: str) -> list[tuple[Plain, Claimed]]:
-    """For each tested feature its change beside the random directions, and the claim that it is more than theirs."""
-    table = found.rows.table()[1].numpy()
+def ablation_facts(
+    found: SiteEffects, metric: str, independent: Independent, *, poor: bool = False
+) -> list[tuple[Plain, Claimed]]:
+    """For each tested feature its change beside the random directions, and the claim that it is more than theirs.
+
+    Args:
+        found: what was measured at the site.
+        metric: its name.
+        independent: which samples belong together.
+        poor: whether the model is no better than one answer for all, so that nothing can be told.
+    """
+    table = independent.sums(*found.rows.table()).numpy()
     table = table[table[:, 0] > 0]
     sizes, base = table[:, 0], float(table[:, 1].sum() / max(table[:, 0].sum(), 1))
     controls = found.known.numpy() / max(sizes.sum(), 1)
     low, high = (float(q) for q in np.quantile(controls, [0.025, 0.975])) if len(controls) else (math.nan, math.nan)
-    out, why = [], _untested(found, len(sizes), bool(table[:, 2:].any() or controls.any()))
+    samples = (len(found.rows.table()[0]), len(sizes))
+    out, why = [], POOR if poor else _untested(found, *samples, bool(table[:, 2:].any() or controls.any()))
     for changes in table[:, 2:].T:
         value = float(changes.sum() / max(sizes.sum(), 1))
         p, _ = rank_p(abs(value), np.abs(controls), STOP)
@@ -236,20 +264,26 @@ def ablation_facts(found: SiteEffects, metric: str) -> list[tuple[Plain, Claimed
     return out
 
 
-def _untested(found: SiteEffects, samples: int, moved: bool) -> tuple[str, str] | None:
+def _untested(found: SiteEffects, samples: int, units: int, moved: bool) -> tuple[str, str] | None:
     """Why features of a site cannot be told from random directions, as a kind and in words; None if they can."""
     site = found.moved.prepared[0].lines.site
     if samples < FEW:
         return "few_samples", f"{samples} samples have a score, and {FEW} are needed"
+    if units < FEW:
+        return "few_units", f"the samples depend on each other and count as {units} units, and {FEW} are needed"
     if why := why_none(site, 1):
         return "few_features", why
     return None if moved else ("no_change", "neither features nor random directions change the score of these samples")
 
 
-def effect_facts(effect: Mean, place: int, count: int) -> list[Plain]:
+def effect_facts(found: SiteEffects, place: int, count: int, independent: Independent) -> list[Plain]:
     """The strongest effects of one feature, with 95% intervals; outputs by number, equal effects in their order."""
-    mean, error = effect.mean[place], effect.error()[place]
-    width = half_width(effect.n - 1) if effect.n > 1 else 0.0
+    mean, error, units = found.effect.mean[place], found.effect.error()[place], found.effect.n
+    numbers, moves = found.moves.table()
+    if len(numbers):
+        errors, units = independent.error(numbers, moves)
+        error = errors.view_as(found.effect.mean)[place]
+    width = half_width(units - 1) if found.effect.n > 1 else 0.0
     order = torch.sort(mean.abs(), descending=True, stable=True).indices[:count].tolist()
     low, high = mean - width * error, mean + width * error
     return [{"output": o, "effect": float(mean[o]), "low": float(low[o]), "high": float(high[o])} for o in order]

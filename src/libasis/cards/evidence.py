@@ -12,6 +12,7 @@ from ..measure.draw import Draw, Item
 from ..numerics import Sums
 from ..types import Counted, Matrix, Plain
 from .contents import Contents
+from .independent import Independent
 from .suggest import Association, associated, correlated, cyclic, periodic
 
 SAMPLES = 4096
@@ -60,8 +61,16 @@ class Evidence(Sums):
 
         self.draw.add(numbers, make)
 
-    def found(self, site: int, tests: int, name: Callable[[int], str]) -> list[list[Plain | None]]:
-        """Suggestions of each kind for each feature of a site."""
+    def found(
+        self,
+        site: int,
+        tests: int,
+        name: Callable[[int], str],
+        read: Tensor | None = None,
+        independent: Independent | None = None,
+    ) -> list[list[Plain | None]]:
+        """Suggestions of each kind for each feature of a site; of columns those ``read``, ``[columns, feature]``."""
+        share = self._share(independent)
         drawn = [item for _, item in self.draw.items()]
         key = f"features.{site}"
         shapes = {(item[key].shape, item["shown"].shape if "shown" in item else None) for item in drawn}
@@ -75,7 +84,7 @@ class Evidence(Sums):
                 out.append(found.suggestions(kind, statistic, tests, named))
 
         if all("target" in item for item in drawn):
-            suggest(_by_label(torch.stack([item["target"] for item in drawn]), values), "class", "AUC", name)
+            suggest(_by_label(torch.stack([item["target"] for item in drawn]), values, share), "class", "AUC", name)
         if "shown" not in drawn[0]:
             return out
         shown = torch.stack([item["shown"] for item in drawn])
@@ -84,8 +93,14 @@ class Evidence(Sums):
         else:
             columns = self.contents.columns or [str(i) for i in range(shown.shape[1])]
             pooled = _pooled(values)
-            suggest(correlated(shown, pooled), "column", "correlation", lambda i: columns[i])
+            suggest(correlated(shown, pooled, read, share), "column", "correlation", lambda i: columns[i])
         return out
+
+    def _share(self, independent: Independent | None) -> float:
+        """Of the samples drawn, the share that counts as independent."""
+        numbers = torch.tensor([number for number, _ in self.draw.items()], dtype=torch.int64)
+        codes = None if independent is None else independent.of(numbers)
+        return 1.0 if codes is None else len(set(codes.tolist())) / max(1, len(numbers))
 
     def _text(self, tokens: Tensor, values: Tensor, suggest: Callable[..., None]) -> None:
         per_token = values.ndim == 3 and values.shape[1] == tokens.shape[1]
@@ -133,7 +148,7 @@ def _pooled(values: Tensor) -> Matrix:
     return values if values.ndim == 2 else values.nanmean(1)
 
 
-def _by_label(labels: Tensor, values: Tensor) -> Association | None:
+def _by_label(labels: Tensor, values: Tensor, share: float = 1.0) -> Association | None:
     """Labels ``[n]`` or ``[n, position]`` beside values ``[n, features]`` or ``[n, position, features]``."""
     if labels.ndim == 2 and values.ndim == 3 and labels.shape[1] == values.shape[1]:
         labels, values = labels.flatten(), values.flatten(0, 1)
@@ -143,7 +158,7 @@ def _by_label(labels: Tensor, values: Tensor) -> Association | None:
         return None
     counted = (labels >= 0) & ~values.isnan().any(1)
     labels, values = labels[counted], values[counted]
-    return associated(torch.arange(len(labels)), labels, values) if len(labels) > 1 else None
+    return associated(torch.arange(len(labels)), labels, values, share) if len(labels) > 1 else None
 
 
 def _distinct(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from .answers import Answers
 from .contents import Contents, Naming
 from .drawn import DrawnSamples
 from .evidence import Evidence
+from .independent import FirstRows
 from .site_features import SiteFeatures
 
 
@@ -74,7 +75,7 @@ class Gathered(Accumulator["Gathered"]):
         why: it is that one.
     """
 
-    sums = ("contents", "sites", "evidence", "rows", "samples")
+    sums = ("contents", "sites", "evidence", "rows", "series", "samples")
 
     def __init__(  # noqa: PLR0913 - all that decides what is gathered
         self,
@@ -103,7 +104,7 @@ class Gathered(Accumulator["Gathered"]):
         self.metric, self.why = (self.asked.metric, "asked for") if self.asked.metric else _metric_for(first)
         shown = self.contents.of(first.batch)
         length = shown.shape[1] if self.contents.kind == "text" and shown.ndim > 1 else 1
-        self.evidence = Evidence(self.contents, length, self.seed)
+        self.evidence, self.series = Evidence(self.contents, length, self.seed), FirstRows()
         self.rows = DrawnSamples(first.batch, first.size, self.limits.samples, self.seed)
         self.input_sites = [l for l, x in enumerate(first.activations) if _holds(x, shown)]
         self.fixed = any(context.fixed_batch is not None for context in first.contexts)
@@ -129,6 +130,8 @@ class Gathered(Accumulator["Gathered"]):
         counted = [site.counted(record) for site in self.sites]
         self.evidence.add(record.numbers, features, counted, inputs, record.targets)
         self.rows.add(record)
+        if self.contents.kind in ("table", "number"):
+            self.series.add(record.numbers, torch.cat([z.mean(1) for z in features], 1), record.targets)
         self.samples += record.size
 
     def emptied(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from ..numerics.means import Mean
 from ..types import Plain
 from ..verify import outputs_of, per_sample
 from .contents import Contents
+from .independent import FirstRows, Independent, error_of
 from .site_features import SiteFeatures
 
 
@@ -37,35 +38,75 @@ class Reference(Accumulator["Reference"]):
 
 
 class GroupMeans(Accumulator[Plain]):
-    """Mean and standard error over samples of each feature with a card and of the outputs listed.
+    """Mean and standard error over samples of each feature with a card, of the outputs listed and of a table's columns.
 
-    A sample's feature or output is its mean over the counted positions; samples without one are left out.
+    A sample's feature or output is its mean over the counted positions; samples without one are left out. Samples of
+    one unit count as one for the error; without units, rows of a table that depend on those before them count for as
+    many as are independent.
     """
 
-    sums = ("samples", "features", "answers")
+    sums = ("samples", "features", "answers", "columns", "series", "by_unit")
 
-    def __init__(self, name: str, sites: Sequence[SiteFeatures], outputs: Sequence[int]) -> None:
-        self.name, self.sites, self.outputs = name, sites, list(outputs)
+    def __init__(
+        self,
+        name: str,
+        sites: Sequence[SiteFeatures],
+        outputs: Sequence[int],
+        contents: Contents,
+        units: Sequence[Hashable] | None,
+    ) -> None:
+        self.name, self.sites, self.outputs, self.contents = name, sites, list(outputs), contents
+        self.independent = Independent.given(units)
         self.samples = 0
         self.features = [Mean() for _ in sites]
-        self.answers = Mean()
+        self.answers, self.columns = Mean(), Mean()
+        self.series, self.by_unit = FirstRows(), None
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""
         self.samples += record.size
+        parts = []
         for site, mean in zip(self.sites, self.features, strict=True):
             z = site.features(record.activations[site.index])[..., site.columns]
-            mean.add(_pooled(z, site.counted(record)))
-        self.answers.add(per_sample(outputs_of(record.output), record)[:, self.outputs])
+            parts.append(_pooled(z, site.counted(record)))
+            mean.add(parts[-1])
+        parts.append(per_sample(outputs_of(record.output), record)[:, self.outputs].cpu().double())
+        self.answers.add(parts[-1])
+        if self.contents.kind == "table":
+            inputs = self.contents.of(record.batch)
+            parts.append(inputs.reshape(len(inputs), -1).cpu().double())
+            self.columns.add(parts[-1])
+        if all(len(part) == record.size for part in parts):
+            self._units(record, torch.cat(parts, 1))
+
+    def _units(self, record: Record, rows: Tensor) -> None:
+        units = self.independent.units
+        if units is not None:
+            codes = torch.from_numpy(units)[record.numbers]
+            sums = torch.zeros(int(units.max()) + 1, 1 + rows.shape[1], dtype=torch.float64)
+            sums.index_add_(0, codes, torch.cat([torch.ones(len(rows), 1, dtype=torch.float64), rows], 1))
+            self.by_unit = sums if self.by_unit is None else self.by_unit + sums
+        elif self.contents.kind in ("table", "number"):
+            self.series.add(record.numbers, rows, record.targets)
 
     def finish(self) -> Plain:
         """See `Accumulator`."""
-        found = {}
-        for site, mean in zip(self.sites, self.features, strict=True):
-            rows = torch.stack([mean.mean, mean.error()], 1).tolist()
-            found.update({f"{site.site.name}:{i}": row for i, row in zip(site.chosen, rows, strict=True)})
-        outputs = torch.stack([self.answers.mean, self.answers.error()], 1).tolist()
-        return {"name": self.name, "samples": self.samples, "features": found, "outputs": outputs}
+        means = [*self.features, self.answers, *([self.columns] if self.contents.kind == "table" else [])]
+        errors = torch.cat([mean.error() for mean in means])
+        facts = self.independent.facts()
+        if self.by_unit is not None:
+            errors = error_of(self.by_unit)
+        elif len(times := self.series.times()) == len(errors):
+            errors = errors * torch.from_numpy(times).sqrt()
+            facts = Independent(None, self.series.block()).facts()
+        rows = torch.stack([torch.cat([mean.mean for mean in means]), errors], 1).tolist()
+        keys = [f"{site.site.name}:{i}" for site in self.sites for i in site.chosen]
+        first, last = len(keys), len(keys) + len(self.outputs)
+        found: Plain = {"name": self.name, "samples": self.samples, "rows": facts}
+        found.update(features=dict(zip(keys, rows, strict=False)), outputs=rows[first:last])
+        if self.contents.kind == "table":
+            found["columns"] = dict(zip(self.contents.columns or (), rows[last:], strict=True))
+        return found
 
 
 def _pooled(z: Tensor, counted: Tensor | None) -> Tensor:

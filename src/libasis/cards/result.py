@@ -18,11 +18,11 @@ class FeatureCards(Stored, kind="cards"):
     Attributes:
         kind: of the samples' content: ``"text"``, ``"image"``, ``"table"`` or ``"number"``.
         outputs: names of the model's outputs.
-        cards: by ``"site:index"``. Each card has ``n`` (values counted), ``mean``, ``std``, ``min``, ``max``,
-            ``histogram``, ``top`` and ``bottom`` (examples), ``effects``, ``direction``, ``ablation`` (or None) and
-            ``suggestions``; `collect` says what each of them is.
-        groups: for each group of samples its ``name``, ``samples``, and ``[mean, standard error]`` of ``features`` (by
-            ``"site:index"``) and ``outputs``.
+        cards: by ``"site:index"``. Each card has ``reads`` (columns), ``n`` (values counted), ``mean``, ``std``,
+            ``min``, ``max``, ``histogram``, ``top`` and ``bottom`` (examples), ``effects``, ``direction``, ``ablation``
+            (or None) and ``suggestions``; `collect` says what each of them is.
+        groups: for each group of samples its ``name``, ``samples``, how its ``rows`` were taken, and ``[mean, standard
+            error]`` of ``features`` (by ``"site:index"``), ``outputs`` and, of a table, ``columns`` (by name).
         info: how they were made: data, seed, samples, what was decided, the model's fingerprint, versions.
     """
 
@@ -48,7 +48,7 @@ class FeatureCards(Stored, kind="cards"):
         return None if self.kind in KINDS else f"their kind is {self.kind!r}, but it must be one of {list(KINDS)}"
 
     def rows(self) -> list[Plain]:
-        """One plain row per feature: its id, its numbers, and its first suggested label."""
+        """One plain row per feature: its id, the column it reads first, its first suggested label, its numbers."""
         return [{"id": key, **_numbers(card)} for key, card in self.cards.items()]
 
 
@@ -59,9 +59,10 @@ def _some(names: list[str]) -> str:
 def _numbers(card: Plain) -> Plain:
     """What of a card fits in a row; None for what it lacks."""
     tables = {
+        "reads_": (next(iter(card.get("reads") or ()), {}), ("column", "weight", "step", "mean", "std")),
+        "suggestion_": (next(iter(card.get("suggestions") or ()), {}), ("kind", "value", "effect")),
         "": (card, ("n", "mean", "std", "min", "max")),
         "effect_": (next(iter(card.get("effects") or ()), {}), ("output", "effect", "low", "high")),
         "ablation_": (card.get("ablation") or {}, ("change", "low", "high", "p", "passed", "tested")),
-        "suggestion_": (next(iter(card.get("suggestions") or ()), {}), ("kind", "value", "effect")),
     }
     return {f"{prefix}{key}": part.get(key) for prefix, (part, keys) in tables.items() for key in keys}

@@ -61,7 +61,7 @@ def strength(suggestion: Plain) -> float:
     return abs(2 * effect - 1) if suggestion["statistic"] == "AUC" else abs(effect)
 
 
-def associated(rows: Tensor, labels: Tensor, values: Matrix) -> Association | None:
+def associated(rows: Tensor, labels: Tensor, values: Matrix, share: float = 1.0) -> Association | None:
     """The label whose rows have the highest or lowest values, by the area under the ROC curve.
 
     AUC = U / (n₁ n₂), the probability that a value with the label is above one without it, ties half. The p-value is
@@ -71,6 +71,7 @@ def associated(rows: Tensor, labels: Tensor, values: Matrix) -> Association | No
         rows: number of the row for each of the labels; a row can have several, each of them once.
         labels: whole numbers, one for each of ``rows``.
         values: ``[n, features]``.
+        share: of the rows that count as independent.
     """
     from scipy.stats import rankdata  # takes half a second to import
 
@@ -90,20 +91,27 @@ def associated(rows: Tensor, labels: Tensor, values: Matrix) -> Association | No
     best = z.abs().argmax(0)
     at = (best, torch.arange(values.shape[1]))
     labels_kept = known[usable]
-    p = [two_sided_normal(float(value)) for value in z[at]]
+    p = [two_sided_normal(float(value)) for value in z[at] * share**0.5]
     return Association(len(labels_kept), labels_kept[best].tolist(), auc[at].tolist(), p, n)
 
 
-def correlated(columns: Matrix, values: Matrix) -> Association | None:
-    """The column ``[n, columns]`` with the largest Pearson correlation with each feature's values ``[n, features]``."""
+def correlated(columns: Matrix, values: Matrix, among: Tensor | None = None, share: float = 1.0) -> Association | None:
+    """The column ``[n, columns]`` with the largest Pearson correlation with each feature's values ``[n, features]``.
+
+    ``among`` says of which columns a feature may be called, ``[columns, features]``; ``share`` is that of the rows that
+    count as independent.
+    """
     n = len(values)
     if n < LEAST:
         return None
     a, b = _standard(columns), _standard(values)
     r = (a.T @ b / n).clamp(-1, 1)
+    if among is not None:
+        r = torch.where(among, r, torch.zeros_like(r))
     best = r.abs().argmax(0)
     effect = r[best, torch.arange(values.shape[1])].tolist()
-    p = [two_sided_t(_t_of(value, n), n - 2) for value in effect]
+    known = n * share
+    p = [two_sided_t(_t_of(value, known), known - 2) if known > 2 else 1.0 for value in effect]
     return Association(columns.shape[1], best.tolist(), effect, p, n)
 
 
@@ -115,7 +123,7 @@ def _standard(x: Matrix) -> Matrix:
     return torch.where(varies, centred / deviation, torch.zeros_like(centred))
 
 
-def _t_of(r: float, n: int) -> float:
+def _t_of(r: float, n: float) -> float:
     rest = 1 - r * r
     return r * math.sqrt((n - 2) / rest) if rest > 0 else math.inf
 
@@ -193,7 +201,12 @@ def cyclic(tokens: Tensor, most: int = 512) -> tuple[list[int], int] | None:
     return (varying, modulus) if not moduli and 4 <= modulus <= most else None
 
 
-def strongest(found: Sequence[Sequence[Plain | None]], feature: int) -> list[Plain]:
-    """All suggestions for one feature, the strongest first."""
+def strongest(found: Sequence[Sequence[Plain | None]], feature: int, *, named: bool = False) -> list[Plain]:
+    """All suggestions for one feature, the strongest first; of inputs with names a column before everything else.
+
+    That a feature of a classifier goes with a class says little; which sensor it follows says what it is.
+    """
     own = [kind[feature] for kind in found]
-    return sorted((s for s in own if s is not None), key=strength, reverse=True)
+    return sorted(
+        (s for s in own if s is not None), key=lambda s: (named and s["kind"] == "column", strength(s)), reverse=True
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from ..pages import write_page
 from ..store import Stored, listed
 from ..types import Plain
 from .evalue import EValue
@@ -134,6 +136,10 @@ class CausalEffect(Stored, kind="causal_effect"):
             "This holds if nothing else that was not adjusted for moves both; data that were only observed cannot show "
             "that.",
         ]
+
+    def to_html(self, path: str | Path, lang: str = "en") -> Path:
+        """Write a self-contained page that shows it; opens in English or Japanese."""
+        return write_page(self, path, lang)
 
     def __repr__(self) -> str:
         rows = [f"  {one.method}: {one.effect:.4g} [{one.low:.4g}, {one.high:.4g}]" for one in self.estimates]

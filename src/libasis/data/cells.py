@@ -18,6 +18,10 @@ BLOCK = 2**16
 """Cells turned into numbers at once."""
 
 
+TIME = re.compile(r"\d[-/.]\d\d?[-/.]\d|\d:\d\d")
+LEAVE = "turn the column into numbers or leave it out (exclude)"
+
+
 class Cells:
     """Rows of text, as float64 ``[rows, columns]``; a column of nothing but true and false is 1 and 0.
 
@@ -105,11 +109,8 @@ class Cells:
             hint = (
                 f" (give decimal = {other!r} if that is its mark)" if NUMBER.fullmatch(text.replace(",", ".")) else ""
             )
-            raise self._refusal(
-                at,
-                f"holds {short(cell)}, which is no number{hint}; turn the column into numbers or leave it out of "
-                "columns",
-            )
+            way = "it looks like a time: leave it out (exclude), or name it (time)" if TIME.search(text) else LEAVE
+            raise self._refusal(at, f"holds {short(cell)}, which is no number{hint}; {way}")
         return float(plain)
 
     def _plain(self, text: str) -> str:

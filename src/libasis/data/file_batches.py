@@ -26,6 +26,8 @@ class FileBatches:
         places: where in the source each sample stands, counted from 0, int64 ``[n]``.
         files: of images, the file of each place.
         written: of separated values, how the file is written, in words.
+        times: of a table, what its column of the time says of each sample.
+        units: of a table, the run or device of each sample.
     """
 
     inputs: Tensor | dict[str, Tensor]
@@ -37,6 +39,8 @@ class FileBatches:
     places: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     files: list[str] | None = None
     written: str | None = None
+    times: list[str] | None = None
+    units: list[str] | None = None
 
     def __post_init__(self) -> None:
         if len(self.places) != self.samples:
@@ -68,7 +72,32 @@ class FileBatches:
             inputs={k: v[samples] for k, v in inputs.items()} if isinstance(inputs, dict) else inputs[samples],
             targets=None if self.targets is None else self.targets[samples],
             places=self.places[samples],
+            **{name: own and [own[i] for i in samples.tolist()] for name, own in self._said().items()},
         )
+
+    def column_facts(self) -> dict[str, dict[str, list[float]]] | None:
+        """By name the mean and the standard deviation of each column of a table; None of anything else."""
+        if self.columns is None or not isinstance(self.inputs, Tensor) or self.inputs.ndim != 2:
+            return None
+        x = self.inputs.double()
+        pairs = torch.stack([x.mean(0), x.std(0, correction=0)], 1).tolist()
+        return {"columns": dict(zip(self.columns, pairs, strict=True))}
+
+    def joined(self, other: FileBatches) -> FileBatches:
+        """These rows of a table and others of the same columns; those of one source in its order."""
+        one, two = self.inputs, other.inputs
+        if isinstance(one, dict) or isinstance(two, dict):
+            return self
+        targets = None if self.targets is None or other.targets is None else torch.cat([self.targets, other.targets])
+        units = None if self.units is None or other.units is None else [*self.units, *other.units]
+        found = FileBatches(
+            torch.cat([one, two]), targets, self.batch_size, columns=self.columns, units=units,
+            places=torch.cat([self.places, other.places]),
+        )  # fmt: skip
+        return found.take(found.places.argsort(stable=True))
+
+    def _said(self) -> dict[str, list[str] | None]:
+        return {"times": self.times, "units": self.units}
 
     def split(self, fraction: float, seed: int = 0) -> tuple[FileBatches, FileBatches]:
         """Two parts drawn at random, each in the order of the source: all but a fraction, and that fraction.

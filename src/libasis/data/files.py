@@ -14,7 +14,7 @@ from ..files import missing
 from .file_batches import FileBatches
 from .images import read_images
 from .separated import Written
-from .tables import read_arrays, read_table
+from .tables import NoInputs, read_arrays, read_table
 from .text import read_text
 
 ARRAYS = (".npz", ".safetensors")
@@ -22,9 +22,11 @@ SEPARATED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 TABLES = (*SEPARATED, ".parquet")
 TEXTS = (".txt", ".jsonl")
 SUFFIXES = (*ARRAYS, *TABLES, *TEXTS)
+SAID = ("exclude", "time", "unit")
 OPTIONS = {
-    **dict.fromkeys((*ARRAYS, ".parquet"), ("target", "columns")),
-    **dict.fromkeys(SEPARATED, ("target", "columns", "separator", "encoding", "decimal")),
+    **dict.fromkeys(ARRAYS, ("target", "columns")),
+    ".parquet": ("target", "columns", *SAID),
+    **dict.fromkeys(SEPARATED, ("target", "columns", *SAID, "separator", "encoding", "decimal")),
     **dict.fromkeys(TEXTS, ("tokenizer", "sequence_length", "max_sequences")),
     "folder": (),
 }
@@ -46,6 +48,9 @@ def read(
     target: str | None = None,
     columns: Sequence[str] | None = None,
     *,
+    exclude: Sequence[str] | None = None,
+    time: str | None = None,
+    unit: str | None = None,
     separator: str | None = None,
     encoding: str | None = None,
     decimal: str | None = None,
@@ -61,8 +66,12 @@ def read(
             dimension the samples), text (.txt, .jsonl) or a folder of images of one size, with a sub-folder for each
             class or none.
         target: the column or array of the targets; of arrays ``y``, ``Y`` or ``targets`` where it is not given.
-        columns: of a table the columns that are the inputs, side by side (all but the target by default). Of arrays
-            the inputs, several by the names of the model's inputs (``x``, ``X`` or ``inputs`` by default).
+        columns: of a table the columns that are the inputs, side by side (by default all but those named by target,
+            exclude, time and unit). Of arrays the inputs, several by the names of the model's inputs (``x``, ``X`` or
+            ``inputs`` by default).
+        exclude: of a table, columns that are no inputs.
+        time: of a table, the column that says when a row was; examples on cards show it.
+        unit: of a table, the column of the run or device that a row belongs to; cards take its rows together.
         separator: of .csv and .tsv: between the values. Where it is not given it is recognised (a comma, a semicolon,
             a tab or a vertical bar), as are the next two; what is not clear is refused. The first line is of names.
         encoding: of their text (UTF-8, UTF-16, Shift-JIS and Windows-1252 are recognised).
@@ -83,6 +92,7 @@ def read(
         raise SourceError(missing(path))
     given = {"target": target, "columns": columns, "tokenizer": tokenizer, "max_sequences": max_sequences}
     given["sequence_length"] = None if sequence_length == SEQUENCE_LENGTH else sequence_length
+    given |= {"exclude": exclude, "time": time, "unit": unit}
     given |= {"separator": separator, "encoding": encoding, "decimal": decimal}
     for name, value in given.items():
         if value is not None and name not in OPTIONS[kind]:
@@ -95,7 +105,8 @@ def read(
     elif kind in ARRAYS:
         found = read_arrays(path, target, columns)
     else:
-        found = read_table(path, target, columns, Written(separator, encoding, decimal))
+        beside = NoInputs(tuple(exclude or ()), time, unit)
+        found = read_table(path, target, columns, Written(separator, encoding, decimal), beside)
     return replace(found, batch_size=batch_size)
 
 

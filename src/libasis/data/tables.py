@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,13 +18,15 @@ from torch import Tensor
 
 from ..errors import SourceError, did_you_mean, first_line, optional, short
 from ..files import memory, open_regular, unpacked
-from .cells import Cells
+from .cells import NUMBER, Cells
 from .exact import as_float32, as_int64
 from .file_batches import FileBatches
 from .separated import Written, check_names, open_text, rows_of
 
 INPUTS = ("x", "X", "inputs")
 TARGETS = ("y", "Y", "targets")
+NAMED = 20
+"""Texts of a target, at most, that are taken for names of classes."""
 WHOLE = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
 
 
@@ -126,10 +129,14 @@ def _tensor(array: np.ndarray, what: str) -> Tensor:
 
 
 def _check_names(columns: Sequence[str], target: str | None, known: Any, has: str) -> None:
-    for option, names in (("columns", columns), ("target", [] if target is None else [target])):
-        for name in names:
-            if name not in known:
-                raise SourceError(f"{option} names {short(name)}{did_you_mean(name, known)}, but {has} {_list(known)}.")
+    _check_named("columns", columns, known, has)
+    _check_named("target", [] if target is None else [target], known, has)
+
+
+def _check_named(option: str, names: Sequence[str], known: Any, has: str) -> None:
+    for name in names:
+        if name not in known:
+            raise SourceError(f"{option} names {short(name)}{did_you_mean(name, known)}, but {has} {_list(known)}.")
 
 
 def _check_lengths(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -141,8 +148,32 @@ def _check_lengths(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise SourceError(f"{path} has no samples.")
 
 
+@dataclass(frozen=True)
+class NoInputs:
+    """Columns of a table that are no inputs.
+
+    Attributes:
+        exclude: those that are left out.
+        time: the one that says when a row was, or None.
+        unit: the one that says what a row belongs to, or None.
+    """
+
+    exclude: tuple[str, ...] = ()
+    time: str | None = None
+    unit: str | None = None
+
+    @property
+    def said(self) -> dict[str, str]:
+        """Columns whose texts are kept, by what keeps them."""
+        return {key: name for key, name in (("times", self.time), ("units", self.unit)) if name is not None}
+
+
 def read_table(
-    path: Path, target: str | None, columns: Sequence[str] | None, written: Written | None = None
+    path: Path,
+    target: str | None,
+    columns: Sequence[str] | None,
+    written: Written | None = None,
+    beside: NoInputs = NoInputs(),  # noqa: B008 - frozen
 ) -> FileBatches:
     """Rows of a .csv, .tsv (either also .gz) or .parquet file, as float32; see `libasis.data.read`.
 
@@ -152,25 +183,30 @@ def read_table(
         OptionError: ``written`` says what cannot be.
     """
     if path.suffix.lower() == ".parquet":
-        return _read_parquet(path, target, columns)
+        return _read_parquet(path, target, columns, beside)
     data, how = open_text(path, written or Written())
     names, rows, how = rows_of(data, how, path)
     check_names(names, columns and list(columns), path)
-    columns = _chosen(path, names, target, columns)
+    columns = _chosen(path, names, target, columns, beside)
     places = {name: i for i, name in enumerate(names)}
     at = [places[name] for name in columns]
     pick = (lambda row: row) if at == list(range(len(names))) else (lambda row: [row[i] for i in at])
     cells, goals = Cells(len(columns), _place(path, columns), how.decimal or "."), []
+    said: dict[str, list[str]] = {key: [] for key in beside.said}
     for row in rows:
         cells.add(pick(row))
         if target is not None:
             goals.append(row[places[target]])
+        for key, texts in said.items():
+            texts.append(row[places[beside.said[key]]].strip())
     inputs = cells.numbers()
     if not len(inputs):
         raise SourceError(f"{path} has no rows under its first line; give a row for each sample.")
     targets = None if target is None else _targets(goals, _place(path, [target]), how.decimal or ".")
     held = torch.from_numpy(as_float32(inputs, _place(path, columns)))
-    return FileBatches(held, targets, columns=columns, written=str(how))
+    return FileBatches(
+        held, targets, columns=columns, written=str(how), times=said.get("times"), units=said.get("units")
+    )
 
 
 def read_columns(
@@ -225,9 +261,15 @@ def _place(path: Path, columns: Sequence[str]) -> Callable[[Sequence[int]], str]
     return lambda index: f"{path}: column {short(columns[index[-1] if len(index) > 1 else 0])}, row {index[0] + 1}"
 
 
-def _chosen(path: Path, names: Sequence[str], target: str | None, columns: Sequence[str] | None) -> list[str]:
-    columns = list(columns or [name for name in names if name != target])
-    _check_names(columns, target, dict.fromkeys(names), f"{path} has the columns")
+def _chosen(
+    path: Path, names: Sequence[str], target: str | None, columns: Sequence[str] | None, beside: NoInputs
+) -> list[str]:
+    known, has = dict.fromkeys(names), f"{path} has the columns"
+    for option, own in (("exclude", beside.exclude), ("time", [beside.time]), ("unit", [beside.unit])):
+        _check_named(option, [name for name in own if name is not None], known, has)
+    other = {target, *beside.exclude, beside.time, beside.unit}
+    columns = list(columns or [name for name in names if name not in other])
+    _check_names(columns, target, known, has)
     if not columns:
         raise SourceError(f"{path} has no columns besides the target; give at least one more.")
     return columns
@@ -243,8 +285,17 @@ def _targets(cells: list[str], place: Callable[[Sequence[int]], str], decimal: s
                 )
         return torch.tensor([int(cell) for cell in cells])
     read = Cells(1, place, decimal)
-    read.add(cells)
-    held = read.numbers()[:, 0]
+    try:
+        read.add(cells)
+        held = read.numbers()[:, 0]
+    except SourceError:
+        named = sorted({cell.strip() for cell in cells})
+        if len(named) <= NAMED and not any(NUMBER.fullmatch(name) or not name for name in named):
+            raise SourceError(
+                f"{place([0]).rpartition(', row')[0]} holds {', '.join(map(short, named))}; number the classes from 0, "
+                "in the order of the model's outputs."
+            ) from None
+        raise
     return torch.from_numpy(held.astype(np.int64) if read.all_flags else as_float32(held, place))
 
 
@@ -267,9 +318,9 @@ def frame_of(path: Path) -> Any:
     return table
 
 
-def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None) -> FileBatches:
+def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None, beside: NoInputs) -> FileBatches:
     table, pandas = frame_of(path), optional("pandas", "data", f"Reading {path}")
-    columns = _chosen(path, list(table.columns), target, columns)
+    columns = _chosen(path, list(table.columns), target, columns, beside)
     if not len(table):
         raise SourceError(f"{path} has no rows; give a row for each sample.")
 
@@ -280,7 +331,9 @@ def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None)
 
     inputs = np.stack([numbers(name, classes=False) for name in columns], 1)
     targets = None if target is None else torch.from_numpy(numbers(target, classes=True))
-    return FileBatches(torch.from_numpy(inputs), targets, columns=columns)
+    said = {key: table[name].astype(str).tolist() for key, name in beside.said.items()}
+    times, units = said.get("times"), said.get("units")
+    return FileBatches(torch.from_numpy(inputs), targets, columns=columns, times=times, units=units)
 
 
 def _numbers(column: Any, place: Callable[[Sequence[int]], str], pandas: Any) -> np.ndarray:

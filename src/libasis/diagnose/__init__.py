@@ -3,7 +3,8 @@
 from .alarm import AnomalyScore
 from .check import check
 from .diagnose import diagnose
+from .labelled import findings_of
 from .result import Diagnosis
 from .sentences import say
 
-__all__ = ["AnomalyScore", "Diagnosis", "check", "diagnose", "say"]
+__all__ = ["AnomalyScore", "Diagnosis", "check", "diagnose", "findings_of", "say"]

@@ -1,33 +1,18 @@
-"""What is wrong with a model and data on the first day: each finding is one sentence with its remedy."""
+"""`check`: what is wrong with a model and data on the first day, each finding one sentence with its remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..cut.state import uncompiled
-from ..errors import short
-from ..types import Plain
-from .alarm import Alarm, alarm_of
-from .groups import Groups, read_groups, standardised
-from .sentences import finding
-from .units import time_of
-
-PER_COLUMN = 5
-"""Normal rows for each column, below which rows that match are far apart."""
-BAD, GOOD = 0.6, 0.8
-"""Balanced accuracies: hardly better than chance, and clearly better."""
-SAME = 0.9999
-"""Correlation from which two columns cannot be told apart."""
-NAMED, MOST = 5, 1000
-"""Columns that a sentence names, and columns that are compared with each other, at most."""
-ENOUGH, DEPENDENT, MOVED = 100, 2.0, 1.5
-"""Rows of a group; rows that tell as much as one; standard deviations between two halves of the normal rows."""
+from .alarm import alarm_of
+from .first_look import checked
+from .groups import read_groups
+from .labelled import checked_rows
 
 
 @typed
@@ -35,7 +20,7 @@ ENOUGH, DEPENDENT, MOVED = 100, 2.0, 1.5
 def check(
     model: nn.Module,
     normal: Any,
-    anomalous: Any,
+    anomalous: Any = None,
     columns: Sequence[str] | None = None,
     metric: str | Callable[..., Any] | None = None,
     *,
@@ -46,12 +31,13 @@ def check(
 
     Whether the alarm tells the groups apart better than chance; the scale of the inputs and the order of the columns
     against what the model seems to expect; the number of rows; columns that do not vary or are the same; rows that
-    depend on those before them; drift within the normal rows. `diagnose` begins with the same.
+    depend on those before them; drift within the normal rows. `diagnose` begins with the same. Of rows of one kind, the
+    score instead: whether the model is better than giving the most frequent class, or the mean of the targets, to all.
 
     Args:
         model: in eval mode, with one input tensor.
-        normal: as in `diagnose`.
-        anomalous: as in `diagnose`.
+        normal: as in `diagnose`; or all rows, best batches of pairs (inputs, targets).
+        anomalous: as in `diagnose`; None where there are no two groups.
         columns: as in `diagnose`.
         metric: as in `diagnose`.
         threshold: as in `diagnose`.
@@ -62,85 +48,7 @@ def check(
         ModelStateError: the model is in training mode.
         OptionError: an option does not go with the data.
     """
+    if anomalous is None:
+        return [one["text"] for one in checked_rows(model, normal, columns)]
     groups = read_groups(model, normal, anomalous, columns)
     return [one["text"] for one in checked(model, groups, alarm_of(model, groups, metric, threshold, normal_class))]
-
-
-def checked(model: nn.Module, groups: Groups, alarm: Alarm) -> list[Plain]:
-    """The same of groups that were read, as findings."""
-    found = [*groups.findings, *_order(model, groups), *_apart(model, groups, alarm), *_rows(groups)]
-    return [*found, *_columns(groups), *_time(groups)] if not groups.image else found
-
-
-def _apart(model: nn.Module, groups: Groups, alarm: Alarm) -> list[Plain]:
-    """Whether the alarm tells the groups apart, and whether it would with standardised rows."""
-    if alarm.threshold is None:
-        return []
-    calm, fault = _rates(groups, alarm)
-    if fault - calm >= 2 * BAD - 1:
-        return []
-    if alarm.kind == "class" and not groups.image:
-        rows = standardised(groups)
-        scaled_calm, scaled = _rates(rows, alarm_of(model, rows, "class", None, None))
-        if scaled - scaled_calm >= 2 * GOOD - 1:
-            return [finding("scale", fault=fault, calm=calm, scaled=scaled, scaled_calm=scaled_calm)]
-    return [finding("chance", fault=fault, calm=calm)]
-
-
-def _rates(groups: Groups, alarm: Alarm) -> tuple[float, float]:
-    pairs = zip((groups.normal, groups.anomalous), groups.targets, strict=True)
-    normal, anomalous = (float(alarm.alarms(alarm.scores(rows, own)).mean()) for rows, own in pairs)
-    return normal, anomalous
-
-
-def _order(model: nn.Module, groups: Groups) -> list[Plain]:
-    """Whether means that the model holds fit the columns in another order than they come in."""
-    mean, deviation = groups.normal.mean(0), groups.normal.std(0)
-    for name, held in uncompiled(model).named_buffers():
-        if held.numel() != len(mean) or len(mean) < 3 or not held.is_floating_point():
-            continue
-        own = held.detach().cpu().double().flatten()
-        away = (own - mean).abs() > 5 * deviation + 1e-6 * mean.abs()
-        order = mean.argsort()
-        fits = (own.sort().values - mean[order]).abs() <= deviation[order] + 0.02 * mean[order].abs()
-        if bool(fits.all()) and float(away.double().mean()) > 0.1:
-            first = groups.names[int(away.double().argmax())]
-            return [finding("model_order", name=short(name), first=short(first))]
-    return []
-
-
-def _rows(groups: Groups) -> list[Plain]:
-    n, m, d = len(groups.normal), len(groups.anomalous), len(groups.names)
-    out = [finding("few", normal=n, anomalous=m)] if min(n, m) < ENOUGH else []
-    wide = n < PER_COLUMN * d
-    return [*out, finding("wide", normal=n, inputs=d, least=PER_COLUMN * d)] if wide else out
-
-
-def _columns(groups: Groups) -> list[Plain]:
-    still = [(rows == rows[:1]).all(0) for rows in (groups.normal, groups.anomalous)]
-    masks = {"still": still[0] & still[1], "new": still[0] & ~still[1]}
-    out = [finding(kind, names=_named(groups, mask)) for kind, mask in masks.items() if bool(mask.any())]
-    varying = (~still[0]).nonzero().flatten()[:MOST]
-    if len(varying) > 1:
-        close = np.abs(np.corrcoef(groups.normal[:, varying].numpy().T)) > SAME
-        pairs = np.argwhere(np.triu(close, 1))
-        if len(pairs):
-            a, b = (short(groups.names[varying[i]]) for i in pairs[0])
-            out.append(finding("same", a=a, b=b, pairs=len(pairs)))
-    return out
-
-
-def _named(groups: Groups, mask: Tensor) -> str:
-    places = mask.nonzero().flatten().tolist()
-    shown = ", ".join(short(groups.names[i]) for i in places[:NAMED])
-    return shown + (f" (+{len(places) - NAMED})" if len(places) > NAMED else "")
-
-
-def _time(groups: Groups) -> list[Plain]:
-    times = np.array([time_of(column) for column in groups.normal.numpy().T[:MOST]])
-    out = [finding("time", time=float(np.median(times)))] if float(np.median(times)) > DEPENDENT else []
-    half = len(groups.normal) // 2
-    deviation = groups.normal.std(0)
-    moved = (groups.normal[:half].mean(0) - groups.normal[half:].mean(0)).abs() > MOVED * deviation
-    moved &= deviation > 0
-    return [*out, finding("drift", names=_named(groups, moved))] if bool(moved.any()) else out

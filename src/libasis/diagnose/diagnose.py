@@ -12,20 +12,20 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..errors import LibasisError, OptionError, first_line
 from ..numerics import Estimate, benjamini
+from ..numerics.dependence import LONG, blocks, differ, means
 from ..provenance import versions
 from ..types import Plain
 from . import baselines
 from .alarm import alarm_of
-from .check import checked
 from .effects import SURE, Effects, Tested
 from .exchange import Exchange
 from .features import feature_rows, features_tested, recommended
+from .first_look import checked
 from .groups import Groups, of_units, read_groups
 from .ranking import importances, shares, stability
 from .result import Diagnosis
 from .sentences import finding, say
 from .sets import SetTest, sets_tested
-from .units import LONG, blocks, differ, means
 
 MOST = 128
 """Inputs that are tested; of more those by which the groups differ most, and those that the model uses most."""

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from ..numerics import Estimate, paired, rank_p
+from ..numerics.dependence import blocks, coded, differ, means
 from ..numerics.estimates import LEAST
 from ..types import Plain
 from ..verify import Claimed, OneKind, decide
 from .exchange import Exchange, evenly
 from .sentences import say
-from .units import blocks, coded, differ, means
 
 CONTROLS, CONTROL_ROWS = 999, 32
 """Random directions beside an effect, and rows on which they are compared."""

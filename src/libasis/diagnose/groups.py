@@ -88,7 +88,21 @@ def read_groups(model: nn.Module, normal: Any, anomalous: Any, columns: Sequence
     )
 
 
-def _read(model: nn.Module, given: Any, which: str, columns: Sequence[str] | None) -> _Read:
+def read_rows(model: nn.Module, given: Any, columns: Sequence[str] | None) -> tuple[Tensor, list[str], Tensor | None]:
+    """Rows ``[n, columns]`` of one kind, names of the columns, and targets if there are any.
+
+    Raises:
+        BatchError: they are no rows of finite numbers.
+        OptionError: names that are not there, or not as many as columns.
+    """
+    found = _read(model, given, "the data", None if columns is None else [str(name) for name in columns], 1)
+    if found.rows.ndim != 2:
+        raise BatchError(f"The data have samples of the shape {list(found.rows.shape[1:])}; give rows [n, columns].")
+    names, _ = _inputs(tuple(found.rows.shape[1:]), found.names or columns)
+    return found.rows, names, found.targets
+
+
+def _read(model: nn.Module, given: Any, which: str, columns: Sequence[str] | None, least: int = LEAST) -> _Read:
     names, targets = None, None
     if hasattr(given, "columns") and hasattr(given, "to_numpy"):  # a DataFrame of any library
         names, given = _of_frame(given, which, columns)
@@ -104,7 +118,7 @@ def _read(model: nn.Module, given: Any, which: str, columns: Sequence[str] | Non
             rows, names = rows[:, [names.index(name) for name in columns]], list(columns)
     if rows.ndim < 2:
         raise BatchError(f"{which} has the shape {list(rows.shape)}; give a row for each sample, [n, columns].")
-    if len(rows) < LEAST:
+    if len(rows) < least:
         raise BatchError(
             f"{which} has {len(rows)} rows; a comparison needs at least {LEAST} of each group, and 100 for a verdict "
             "that can be relied on: give a longer stretch of data."

@@ -130,7 +130,8 @@ def diff(
         tolerance: importances that differ by less than this share are nearly equal.
         threshold: share of a feature's input from which an edge counts as there.
         factor: ratio of strengths from which an edge counts as changed.
-        columns: names of the coordinates of the first site: of the inputs' columns, where it holds these.
+        columns: names of the coordinates of the first site: of the inputs' columns, where it holds these. Graphs that
+            were measured on tables (`libasis.data.read`) know theirs, and also compare the columns themselves.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations of each model kept
             between passes.
@@ -161,6 +162,7 @@ def diff(
         match(joint, (one.importances, two.importances), least, tolerance)
         for joint, (one, two) in zip(joints, sites, strict=True)
     ]
+    moved = _moved_columns(a, b) if columns is None else []
     compared = Compared((a, b), matches)
     if records is not None and parts > 1:
         compared.measure_noise(records, parts, memory)
@@ -188,8 +190,19 @@ def diff(
             "labels_b": {key: label.label for key, label in b.labels.items()},
             "versions": versions(),
         },
-        list(_moved(sites, columns)),
+        [*moved, *(row for row in _moved(sites, columns) if not moved or row["site"] != "input")],
     )
+
+
+def _moved_columns(a: InteractionGraph, b: InteractionGraph) -> list[Plain]:
+    """The columns of the tables whose mean differs most, in standard deviations of A's rows, the largest first."""
+    one, other = (graph.info.get("columns") or {} for graph in (a, b))
+    rows = []
+    for name, (mean, deviation) in one.items():
+        if name in other and other[name][0] != mean and deviation > SAME * abs(mean):
+            size = (other[name][0] - mean) / deviation
+            rows.append({"site": "input", "coordinate": name, "a": mean, "b": other[name][0], "difference": size})
+    return sorted(rows, key=lambda row: -abs(row["difference"]))[:MOVED]
 
 
 def _moved(sites: Sequence[tuple[SiteBasis, SiteBasis]], columns: Sequence[str] | None) -> Iterator[Plain]:

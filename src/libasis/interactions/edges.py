@@ -10,6 +10,7 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..basis import Basis, check_fits
 from ..cut import Traced
+from ..data import FileBatches
 from ..errors import ON_TRACE, renamed
 from ..graphs.graph import InteractionGraph
 from ..measure import DEFAULT_MEMORY, Records, check_memory, expect, measure_all
@@ -80,6 +81,7 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
         else {"rule": "Gauss-Legendre", "n_steps": n_steps, "baseline": baseline},
         "top_k": facts(strongest, top_k, len(plan)),
         "data": records.facts(),
+        **((isinstance(batches, FileBatches) and batches.column_facts()) or {}),
         "stands_on": {"basis": basis.digest()},
         "traced": model,
         "versions": versions(),

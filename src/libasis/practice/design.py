@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from ..arguments import typed
 from ..errors import OptionError, optional
+from ..pages import write_page
 from ..provenance import versions
 from ..store import Stored, listed
 from ..types import Plain
@@ -120,6 +122,10 @@ class ABDesign(Stored, kind="ab_design"):
             rule,
             *(f"Careful: {text}." for text in self.warnings),
         ]
+
+    def to_html(self, path: str | Path, lang: str = "en") -> Path:
+        """Write a self-contained page that shows it; opens in English or Japanese."""
+        return write_page(self, path, lang)
 
     def __repr__(self) -> str:
         rows = [

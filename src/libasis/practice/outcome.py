@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from ..pages import write_page
 from ..store import Stored, listed
 from ..types import Plain
 
@@ -131,6 +133,10 @@ class ABOutcome(Stored, kind="ab_outcome"):
         if self.more is None:
             return "Verdict: undecided; with delta, the smallest effect worth having, it says how many units decide."
         return f"Verdict: undecided: about {self.more} more units (both groups together) decide."
+
+    def to_html(self, path: str | Path, lang: str = "en") -> Path:
+        """Write a self-contained page that shows it; opens in English or Japanese."""
+        return write_page(self, path, lang)
 
     def __repr__(self) -> str:
         return listed("\n".join(self.summary()), [])

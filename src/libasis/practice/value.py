@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from ..arguments import typed
 from ..errors import OptionError, short
+from ..pages import write_page
 from ..provenance import versions
 from ..store import Stored, listed
 from ..types import Plain
@@ -101,6 +103,10 @@ class ValueEstimate(Stored, kind="value_estimate"):
             "This is what the ranges that were given come to, if they do not depend on each other; it does not say "
             "that they are right.",
         ]
+
+    def to_html(self, path: str | Path, lang: str = "en") -> Path:
+        """Write a self-contained page that shows it; opens in English or Japanese."""
+        return write_page(self, path, lang)
 
     def __repr__(self) -> str:
         rows = [f"  {one.name}: {amount(one.low)} .. {amount(one.likely)} .. {amount(one.high)}" for one in self.inputs]

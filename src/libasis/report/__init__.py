@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import pages
+from ..causal import CausalEffect
 from ..diagnose import Diagnosis
 from ..evaluate import EdgeEffects, GraphDiff
 from ..graphs import InteractionGraph
 from ..local import Contributions, Counterfactuals, InputSensitivity
-from ..practice import PracticePlan
+from ..practice import ABDesign, ABOutcome, PracticePlan, ValueEstimate
 from ..verify import Verification
 from .canvas import FiguresError, to_svg
 from .diagnosis import write_diagnosis
@@ -28,7 +29,9 @@ from .picture import draw_graph
 from .practice import write_practice
 from .results import Results, suggested_groups
 from .shell import MARK
+from .trials import write_design, write_outcome
 from .verification import write_verification
+from .worth import write_effect, write_value
 
 __all__ = [
     "MARK",
@@ -71,6 +74,10 @@ for _kind, _write in (
     (EdgeEffects, write_edges),
     (Verification, write_verification),
     (PracticePlan, write_practice),
+    (ABDesign, write_design),
+    (ABOutcome, write_outcome),
+    (CausalEffect, write_effect),
+    (ValueEstimate, write_value),
 ):
     pages.write_page.register(_kind, _write)
 

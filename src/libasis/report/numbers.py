@@ -43,6 +43,13 @@ def signed(value: float, digits: int) -> str:
     return ("+" if value > 0 else "") + fixed(value, digits)
 
 
+def rounded(value: float, spread: float) -> str:
+    """A number with as many decimal places as show two digits of the spread around it."""
+    if not (spread > 0 and math.isfinite(spread)) or abs(value) >= 1e9:
+        return quantity(value)
+    return _minus(f"{value:,.{min(MOST, max(0, 1 - math.floor(math.log10(spread))))}f}")
+
+
 def bounds(estimate: Bounded, *, sign: bool = False) -> tuple[str, str] | None:
     """Both ends of the interval with the digits of its value; None where there is no interval."""
     if estimate.low is None or estimate.high is None:

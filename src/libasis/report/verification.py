@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..numerics import Estimate
 from ..types import Plain
 from ..verify import Outcome, Verification
+from . import intervals
+from .intervals import Row, chance, moved
 from .markup import Cell, Group, both, escape, number, paragraph, table
 from .numbers import percent, quantity
 from .results import Text
@@ -18,7 +19,6 @@ from .words import Words
 
 SURE = ("supported", "supported, below delta")
 LIMITS = ("limit_model", "limit_direction", "limit_group", "limit_replaced")
-WIDTH, ROOM, VALUES, PITCH = 760, 250, 130, 34
 
 NOTES = {
     r"samples are taken as independent: no units were given": "note_independent",
@@ -79,7 +79,7 @@ def sentence(one: Outcome, words: Words) -> str:
         return words.joined([start, _reason(one, words)])
     metric = words.named("metric", one.hypothesis.metric)
     low, high = _ends(effect)
-    amounts = {"value": _signed(effect.value), "low": low, "high": high, "units": effect.units}
+    amounts = {"value": moved(effect.value), "low": low, "high": high, "units": effect.units}
     group = words("where", group=one.hypothesis.group) if one.hypothesis.group else ""
     needed = ""
     if one.verdict == "undecided" and one.n_needed and one.tested:
@@ -88,63 +88,28 @@ def sentence(one: Outcome, words: Words) -> str:
 
 
 def _reason(one: Outcome, words: Words) -> str:
-    return _translated(one.reason, REASONS, words)
-
-
-def _translated(text: str, known: dict[str, str], words: Words) -> str:
-    """A sentence of the result in the page's words; what is not known stays as it is."""
-    for pattern, key in known.items():
-        if found := re.fullmatch(pattern, text):
-            return words(key, **found.groupdict())
-    return text
+    return words.of_pattern(one.reason, REASONS)
 
 
 def picture(found: Verification, words: Words) -> str:
-    """A row for each hypothesis: its effect with the interval, the range of random directions, and delta."""
-    rows = [one for one in found.outcomes if one.kinds and math.isfinite(one.kinds[0].effect.value)]
-    if not rows:
-        return ""
-    alts = [sentence(one, words) for one in rows]
-    label = escape(words.joined([f"{words('picture')}:", *alts]))
-    parts = [part for k, one in enumerate(rows) for part in _row(k * PITCH + 10, one)]
-    return (
-        f"<h3>{escape(words('picture'))}</h3>"
-        f'<svg class="d-picture" viewBox="0 0 {WIDTH} {PITCH * len(rows) + 14}" role="img" aria-label="{label}">'
-        f"{''.join(parts)}</svg>"
-    )
+    """A row for each hypothesis: its effect with the interval, the range of random directions, and delta.
 
-
-def _row(y: float, one: Outcome) -> Iterator[str]:
-    """Each row has a scale of its own, since metrics differ: it holds the interval, the controls, delta and 0."""
-    kind = one.kinds[0]
-    effect, delta = kind.effect, one.hypothesis.delta or 0.0
-    ends = [0.0, effect.value, delta, -delta, *(kind.control_range or ())]
-    ends += [end for end in (effect.low, effect.high) if math.isfinite(end)]
-    most = max(abs(end) for end in ends) or 1.0
-    middle, unit = (ROOM + WIDTH - VALUES) / 2, (WIDTH - VALUES - ROOM) / 2 / (1.05 * most)
-
-    def at(value: float) -> float:
-        return middle + unit * max(-1.05 * most, min(1.05 * most, value))
-
-    mark = "✓ " if one.verdict in SURE else ""
-    name = one.hypothesis.label
-    yield f'<text class="d-row" x="{ROOM - 12}" y="{y + 13}" text-anchor="end">{escape(mark + _short(name))}</text>'
-    yield f'<path class="d-axis" d="M{at(0):.1f} {y - 4}v26"/>'
-    if delta:
-        lines = f"M{at(delta):.1f} {y - 4}v26M{at(-delta):.1f} {y - 4}v26"
-        yield f'<path class="d-link" stroke-dasharray="3 3" d="{lines}"/>'
-    if kind.control_range:
-        a, b = (at(end) for end in kind.control_range)
-        yield f'<rect class="d-bar0" x="{min(a, b):.1f}" y="{y + 5}" width="{max(2, abs(b - a)):.1f}" height="8"/>'
-    if math.isfinite(effect.low) and math.isfinite(effect.high):
-        yield f'<path class="d-whisker" d="M{at(effect.low):.1f} {y + 9}H{at(effect.high):.1f}"/>'
-    on = "d-dot d-on" if one.verdict in SURE else "d-dot"
-    yield f'<circle class="{on}" cx="{at(effect.value):.1f}" cy="{y + 9}" r="5"/>'
-    yield f'<text class="d-value" x="{WIDTH - VALUES + 12}" y="{y + 13}">{escape(_signed(effect.value))}</text>'
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 36 else name[:35] + "…"
+    Each has a scale of its own, since metrics differ.
+    """
+    rows = [
+        Row(
+            one.hypothesis.label,
+            (effect := one.kinds[0].effect).value,
+            (effect.low, effect.high),
+            sentence(one, words),
+            one.verdict in SURE,
+            tuple(side * one.hypothesis.delta for side in (1, -1)) if one.hypothesis.delta else (),
+            one.kinds[0].control_range,
+        )
+        for one in found.outcomes
+        if one.kinds
+    ]
+    return intervals.picture(words("picture"), rows, words)
 
 
 def _verdicts(found: Verification, words: Words) -> str:
@@ -163,10 +128,10 @@ def _cells(one: Outcome, row: Plain, words: Words) -> list[Cell]:
     return [
         Cell(words.named("verdict", one.verdict), note=_reason(one, words)),
         Cell(words.named("metric", one.hypothesis.metric)),
-        number("–" if effect is None else _signed(effect.value)),
+        number("–" if effect is None else moved(effect.value)),
         number("–" if effect is None else " … ".join(_ends(effect))),
-        number(_p(row["p"]) if one.tested else "–"),
-        number(_p(row["p_specific"])),
+        number(chance(row["p"]) if one.tested else "–"),
+        number(chance(row["p_specific"])),
         number(f"{row['units']:,}"),
         number("–" if one.n_needed is None else f"{one.n_needed:,}"),
     ]
@@ -189,12 +154,12 @@ def _kinds(found: Verification, words: Words) -> str:
         rows = [
             [
                 Cell(words.named("kind", kind.kind)),
-                number(_signed(kind.effect.value)),
+                number(moved(kind.effect.value)),
                 number(" … ".join(_ends(kind.effect))),
-                number(_p(kind.p)),
-                number(_p(kind.p_specific)),
+                number(chance(kind.p)),
+                number(chance(kind.p_specific)),
                 number(f"{kind.controls:,}"),
-                number("–" if kind.control_range is None else " … ".join(map(_signed, kind.control_range))),
+                number("–" if kind.control_range is None else " … ".join(map(moved, kind.control_range))),
             ]
             for kind in one.kinds
         ]
@@ -249,7 +214,7 @@ def _measured(key: str, found: Estimate) -> tuple[str, str]:
             percent(round(end, 4) + 0.0).replace("-", "−") for end in (found.value, found.low, found.high)
         )
         return value, f"{low} … {high}"
-    return _signed(found.value), " … ".join(_ends(found))
+    return moved(found.value), " … ".join(_ends(found))
 
 
 def _doses(found: Verification, words: Words) -> str:
@@ -278,15 +243,13 @@ def _curve(dose: Sequence[Plain], one: Outcome, words: Words) -> str:
     line = "M" + "L".join(f"{x(r['quantile']):.1f} {y(r['effect']):.1f}" for r in dose)
     band = "M" + "L".join([f"{x(r['quantile']):.1f} {y(r['low']):.1f}" for r in dose]
                           + [f"{x(r['quantile']):.1f} {y(r['high']):.1f}" for r in reversed(dose)]) + "Z"  # fmt: skip
-    label = words(
-        "dose_alt", name=one.hypothesis.label, first=_signed(dose[0]["effect"]), last=_signed(dose[-1]["effect"])
-    )
+    label = words("dose_alt", name=one.hypothesis.label, first=moved(dose[0]["effect"]), last=moved(dose[-1]["effect"]))
     ticks = "".join(
         f'<text class="d-site" x="{x(q):.1f}" y="{height - 8}" text-anchor="middle">{percent(q)}</text>'
         for q in (0.01, 0.5, 0.99)
     )
     scale = "".join(
-        f'<text class="d-site" x="{left - 8}" y="{y(v) + 4:.1f}" text-anchor="end">{escape(_signed(v))}</text>'
+        f'<text class="d-site" x="{left - 8}" y="{y(v) + 4:.1f}" text-anchor="end">{escape(moved(v))}</text>'
         for v in dict.fromkeys((low, high))
     )
     return (
@@ -297,7 +260,7 @@ def _curve(dose: Sequence[Plain], one: Outcome, words: Words) -> str:
 
 
 def _care(found: Verification, words: Words) -> str:
-    notes = [_translated(note, NOTES, words) for note in found.notes]
+    notes = [words.of_pattern(note, NOTES) for note in found.notes]
     listed = "".join(f"<li>{escape(text)}</li>" for text in [*notes, *(words(key) for key in LIMITS)])
     return f'<div class="decide"><div class="d-limits"><ul>{listed}</ul></div></div>'
 
@@ -313,21 +276,8 @@ def _details(found: Verification, words: Words) -> str:
     return "".join(paragraph(line, "note") for line in lines)
 
 
-def _signed(value: float) -> str:
-    if not math.isfinite(value):
-        return "–"
-    sign = "+" if value > 0 else "−" if value < 0 else ""
-    return sign + quantity(abs(value), 3)
-
-
 def _ends(found: Estimate) -> tuple[str, str]:
-    return _signed(found.low), _signed(found.high)
-
-
-def _p(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+    return moved(found.low), moved(found.high)
 
 
 PARTS: dict[str, Callable[[Verification, Words], str]] = {

@@ -13,13 +13,12 @@ from ..errors import SourceError, StoreError
 from ..graphs import InteractionGraph
 from ..measure import is_first
 from ..store import check_target
-from .config import Config
 from .data import open_source, train_and_test
 from .models import hugging_face_directory, open_tokenizer
 from .objects import load_object
 from .opened import Opened
 
-COUNTS = {"features", "examples", "effects", "samples", "tested", "controls", "kind", "seed"}
+COUNTS = {"features", "examples", "effects", "samples", "tested", "controls", "kind", "reference", "seed"}
 NAMES = {"outputs", "columns", "image_shape"}
 SHARED = {"memory", "progress"}
 """Options that the cards have in common with the ablations."""
@@ -34,7 +33,7 @@ def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str)
     """
     config = opened.config
     section = config.report
-    groups = groups_of(config)
+    groups = groups_of(opened)
     of = opened.made_of("cards", groups, graph=digest)
     with contextlib.suppress(StoreError):  # there are none, or they are damaged
         saved = FeatureCards.load(folder)
@@ -56,13 +55,14 @@ def cards_of(opened: Opened, folder: Path, graph: InteractionGraph, digest: str)
     return cards
 
 
-def groups_of(config: Config) -> dict[str, Any]:
+def groups_of(opened: Opened) -> dict[str, Any]:
     """The data of the groups that are compared.
 
     Raises:
         SourceError: one of them cannot be opened.
     """
-    return {name: _group(name, source, config) for name, source in (config.report.groups or {}).items()}
+    sources = opened.config.report.groups or {}
+    return {name: _group(name, source, opened) for name, source in sources.items()}
 
 
 def _name(options: dict[str, Any], opened: Opened) -> None:
@@ -81,8 +81,8 @@ def _name(options: dict[str, Any], opened: Opened) -> None:
             options["tokenizer"] = None
 
 
-def _group(name: str, source: str, config: Config) -> Any:
-    opened = open_source(source, config, f"report.groups.{name}")
-    if train_and_test(opened):
+def _group(name: str, source: str, opened: Opened) -> Any:
+    found = open_source(source, opened.config, f"report.groups.{name}", like=opened.data.train, group=True)
+    if train_and_test(found):
         raise SourceError(f"report.groups.{name} is {source!r}, which returns two data sets; return one.")
-    return opened
+    return found

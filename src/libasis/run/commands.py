@@ -165,7 +165,7 @@ def fit(
     paths = pipeline.Output(config)
     facts = {"command": "fit", "basis": paths.basis, "method": basis.method, "sites": basis.describe()}
     if as_json:
-        show.as_json({**facts, "seconds": time.perf_counter() - start})
+        show.as_json({**facts, "findings": basis.info["findings"], "seconds": time.perf_counter() - start})
     else:
         show.basis(basis)
         print(f"Basis saved in {paths.basis}. Next: libasis graph {file}")
@@ -187,6 +187,7 @@ def graph(
     if as_json:
         rows = show.section_rows(measured)
         facts = {"command": "graph", "graph": paths.graph, "method": measured.basis.method, "sections": rows}
+        facts["findings"] = measured.info["findings"]
         show.as_json({**facts, "sites": measured.basis.describe(), "seconds": time.perf_counter() - start})
     else:
         show.graph(measured)
@@ -232,8 +233,12 @@ def report(
     if dry:
         _would("report", config, force=True, as_json=as_json)
         return
-    page = pages.report(config)
-    show.as_json({"command": "report", "page": page}) if as_json else print(f"Page written to {page}")
+    page, info = pages.report(config)
+    if as_json:
+        show.as_json({"command": "report", "page": page, "findings": info.get("findings") or []})
+        return
+    show.findings(info)
+    print(f"Page written to {page}")
 
 
 @app.command(epilog="Example: libasis status libasis.toml --set fit.method=pca")

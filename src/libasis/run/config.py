@@ -65,6 +65,9 @@ class DataSection(Table):
     arguments: Arguments = {}
     target: Text = None
     columns: Names = None
+    exclude: Names = None
+    time: Text = None
+    unit: Text = None
     separator: Text = None
     encoding: Text = None
     decimal: Literal[".", ","] | None = Field(default=None, description='"." or ","')
@@ -174,6 +177,7 @@ class ReportSection(Table):
     vocabulary: Text = None
     image_shape: list[int] | None = Field(default=None, min_length=2, description="[height, width] of an image")
     groups: dict[str, str] | None = Field(default=None, description="names of groups with the source of each")
+    reference: Text = None
     seed: Seed = 0
 
 

@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..data import FileBatches, check_reiterable, read
-from ..data.files import OPTIONS, SUFFIXES, TEXTS, kind_of
+from ..data import FileBatches, check_reiterable, column_names, read
+from ..data.files import OPTIONS, SUFFIXES, TABLES, TEXTS, kind_of
 from ..data.separated import Written
 from ..errors import SourceError, short
 from ..files import missing
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .config import Config, DataSection
 
 TEST_FRACTION = 0.25
+NAMED, WRITTEN = ("target", "time", "unit"), ("separator", "encoding", "decimal")
 USES = {**OPTIONS, "factory": ("arguments",)}
 
 
@@ -59,7 +61,7 @@ def open_data(config: Config) -> Data:
             raise SourceError(
                 f"data.source is {section.source!r}, which returns training and test data; remove data.test_source."
             )
-        test = open_source(section.test_source, config, "data.test_source")
+        test = open_source(section.test_source, config, "data.test_source", like=opened)
         if train_and_test(test):
             raise SourceError(f"data.test_source is {section.test_source!r}, which returns two data sets; return one.")
         return Data(opened, test, held_out=True)
@@ -109,8 +111,15 @@ def _split(data: FileBatches, section: DataSection) -> Data:
         raise SourceError(f"data.source is {section.source!r}: {reason}, or set data.test_source.") from None
 
 
-def open_source(source: str, config: Config, key: str) -> Any:
+def open_source(source: str, config: Config, key: str, like: Any = None, *, group: bool = False) -> Any:
     """Batches of one source; `FileBatches` for files and folders.
+
+    Args:
+        source: as the settings name it.
+        config: the settings.
+        key: of the setting.
+        like: data whose columns a table must have; they are taken by name, in the order that they have there.
+        group: whether it need not have the target and other columns that are no inputs.
 
     Raises:
         SourceError: as `open_data`.
@@ -126,6 +135,12 @@ def open_source(source: str, config: Config, key: str) -> Any:
     if not os.path.exists(source):
         raise SourceError(f"{key} is {missing(source)}")
     options = config.data.model_dump(include=set(OPTIONS[kind]))
+    if kind in TABLES and getattr(like, "columns", None):
+        options["columns"] = like.columns
+        if group:
+            there = column_names(Path(source), Written(*(options.get(name) for name in WRITTEN)))
+            options = {key: value for key, value in options.items() if key not in NAMED or value in there}
+            options["exclude"] = None
     if kind in TEXTS:
         options["tokenizer"] = open_tokenizer(config.model.source, f"Reading {source}")
     batches = read(source, batch_size=config.data.batch_size, **options)

@@ -20,7 +20,7 @@ FREE = {
     "data.batch_size", "trace.device", "fit.progress", "fit.memory", "fit.spill", "interactions.progress",
     "interactions.memory", "ablate.nodes", "ablate.edges", "ablate.progress", "ablate.memory", "report.lang",
     "report.path", "report.title", "report.question", "report.labels", "report.cards", "compare.methods",
-    "compare.controls", "compare.seeds", "compare.title", "verify.progress", "verify.memory",
+    "compare.controls", "compare.seeds", "compare.title", "verify.progress", "verify.memory", "data.time", "data.unit",
 }  # fmt: skip
 """Settings that decide no result: where and how fast it is computed, how it is shown, which others are computed."""
 
@@ -28,6 +28,7 @@ _DIGEST = 64
 """Characters of the fingerprint of weights."""
 MODEL = ("sites", "model", "data", "trace")
 GRAPH = (*MODEL, "fit", "interactions")
+BESIDE = frozenset({"data.time", "data.unit"})
 STUDY = frozenset({"ablate.nodes", "ablate.edges"})
 OF_NODES = frozenset({"ablate.sites", "ablate.schedule", "ablate.replacement", "ablate.where", "ablate.seed"})
 OF_EDGES = frozenset({"ablate.sections", "ablate.search", "ablate.stable"})
@@ -59,7 +60,7 @@ STAGES = {
     "edges": Stage((*GRAPH, "ablate"), ("test",), without=OF_NODES),
     "exploration": Stage((*MODEL, "fit", "verify"), ("test",)),
     "verification": Stage((*MODEL, "fit", "hypotheses", "verify"), ("test",)),
-    "cards": Stage((*GRAPH, "report"), ("test",)),
+    "cards": Stage((*GRAPH, "report"), ("test",), also=BESIDE),
     "comparison": Stage((*GRAPH, "ablate", "compare"), ("train", "test"), without=METHOD, also=STUDY),
     "sensitivity": Stage(
         (*GRAPH, "ablate", "compare", "sensitivity"), ("train", "test"), without=METHOD | BOOTSTRAP, also=STUDY

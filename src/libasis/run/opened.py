@@ -16,6 +16,7 @@ from ..cut import Traced, trace
 from ..cut.trace import fingerprint
 from ..data import FileBatches, Replayed, data_facts, first_inputs, from_seed, size_of, structure_of_example
 from ..data.replay import random_state
+from ..diagnose import findings_of
 from ..provenance import code_of, is_plain
 from ..types import Plain
 from .config import Config
@@ -71,6 +72,16 @@ class Opened:
         if not sites:
             raise ConfigError("sites is empty; list at least two sites (the command libasis sites shows all names).")
         return trace(self.model, self.example, sites, **options)
+
+    @cached_property
+    def findings(self) -> list[Plain]:
+        """What is wrong with a model and the rows of a table on the first day; nothing of other models and data."""
+        data = self.data
+        if isinstance(self.model, Traced) or not isinstance(data.train, FileBatches) or data.train.columns is None:
+            return []
+        if not isinstance(data.test, FileBatches) or not data.held_out or data.test.columns != data.train.columns:
+            return findings_of(self.model, data.train)
+        return findings_of(self.model, data.train.joined(data.test))
 
     @cached_property
     def weights(self) -> str:

@@ -18,6 +18,7 @@ from ..graphs.export import check_export
 from ..measure import is_first
 from ..report import MARK, Results, suggested_groups, write_page
 from ..store import check_target
+from ..types import Plain
 from .cards import cards_of
 from .config import Config
 from .errors import RunError
@@ -30,10 +31,13 @@ AGAIN = "put that back, or run libasis {verb} --force"
 WITHOUT = f"{AGAIN}, or leave the cards out: --set report.cards=false"
 
 
-def report(config: Config) -> Path:
+def report(config: Config) -> tuple[Path, Plain]:
     """Write the page of the saved graph, with the ablation if there is one; an older page is replaced.
 
     Its cards are collected on the test data, unless those that are saved were made of the same.
+
+    Returns:
+        The page, and what the graph says of itself.
 
     Raises:
         RunError: there is no graph, or the ablation is of another graph, or, with cards, one of them was made of other
@@ -50,7 +54,7 @@ def report(config: Config) -> Path:
         return _report(output, config)
 
 
-def _report(output: Output, config: Config) -> Path:
+def _report(output: Output, config: Config) -> tuple[Path, Plain]:
     measured = _labelled(output, config)
     saved = saved_ablations(output)
     cards = _cards(Opened(config), output, measured, saved) if config.report.cards else None
@@ -63,7 +67,8 @@ def _report(output: Output, config: Config) -> Path:
         title=config.report.title,
         question=config.report.question,
     )
-    return write_page(output.report, results, config.report.lang) if is_first() else output.report
+    page = write_page(output.report, results, config.report.lang) if is_first() else output.report
+    return page, measured.info
 
 
 def _labelled(output: Output, config: Config) -> InteractionGraph:

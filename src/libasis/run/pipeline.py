@@ -19,7 +19,7 @@ from ..ablation import Ablations, ablate_edges, ablate_nodes
 from ..basis import Basis
 from ..build import fit as fit_basis
 from ..cut import SiteRow, SiteTable, Traced
-from ..errors import StoreError
+from ..errors import LibasisError, StoreError
 from ..files import alone, check_file, sync, told, write_text
 from ..graphs import InteractionGraph
 from ..importance import rules
@@ -36,6 +36,10 @@ from .objects import load_object
 from .opened import Opened
 
 SETTINGS = "# The settings of the last command, written by libasis; every default is spelled out.\n"
+
+
+MISFIT = ("names", "model_order", "right", "right_scale", "error", "error_scale")
+"""Findings that explain why a basis cannot be fitted."""
 
 
 class Output:
@@ -177,7 +181,7 @@ def graph(config: Config, *, force: bool = False) -> InteractionGraph:
         opened = Opened(config)
         basis = _saved_basis(output, opened, force=force) or _fit(output, opened, force=force)
         found = interactions(opened.traced, basis, opened.data.train, **config.interactions.model_dump())
-        found = made(found, opened.made_of("graph"), config=settings_of(config))
+        found = made(found, opened.made_of("graph"), config=settings_of(config), findings=opened.findings)
         output.save(found, output.graph, config, force=force)
         return found
 
@@ -251,7 +255,7 @@ def saved_ablations(output: Output) -> Ablations:
     return saved
 
 
-def made(result: Any, of: MadeOf, **more: str) -> Any:
+def made(result: Any, of: MadeOf, **more: Any) -> Any:
     """A result that says what it was made of."""
     return replace(result, info={**result.info, "made_of": of.to_plain(), **more})
 
@@ -284,8 +288,14 @@ def _fit(output: Output, opened: Opened, *, force: bool) -> Basis:
     section = opened.config.fit
     output.refuse(output.basis, force)
     options: Mapping[str, Any] = {**section.model_dump(), "moments": rule_of(section.moments)}
-    basis = fit_basis(opened.traced, opened.data.train, **options)
-    basis = made(basis, opened.made_of("basis"), config=settings_of(opened.config))
+    traced, train = opened.traced, opened.data.train
+    try:
+        basis = fit_basis(traced, train, **options)
+    except LibasisError as error:  # inputs that are not as in training leave layers that do not vary
+        if why := next((one["text"] for one in opened.findings if one["kind"] in MISFIT), None):
+            raise RunError(f"{why.rstrip('.')} ({str(error).rstrip('.')}).") from error
+        raise
+    basis = made(basis, opened.made_of("basis"), config=settings_of(opened.config), findings=opened.findings)
     output.save(basis, output.basis, opened.config, force=force)
     return basis
 

@@ -19,6 +19,8 @@ GUARDRAILS = typer.Option("--guardrail", metavar="METRIC", help="The same with m
 SHARE = typer.Option("--share", metavar="X", help="Of the units that get the change; by default a half.")
 ALPHA = typer.Option("--alpha", metavar="X", help="Risk of a win without an effect; 0.05 by default.")
 POWER = typer.Option("--power", metavar="X", help="Chance to find what is worth finding.")
+PAGE = typer.Option("--page", metavar="FILE", help="Write a page that shows it, in English and Japanese.")
+LANG = typer.Option("--lang", help='"en" or "ja": in which the page opens.')
 SAVED = typer.Option("--out", metavar="DIR", help="Save the result in this folder.")
 
 
@@ -32,18 +34,29 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _show(command: str, found: Any, out: Path | None, force: bool, as_json: bool) -> None:
+def _show(
+    command: str, found: Any, out: Path | None, page: tuple[Path | None, str], *, force: bool, as_json: bool
+) -> None:
+    from ..files import check_file
+    from ..report import MARK
     from .practice import check_new
 
+    path, lang = page
     if out is not None:
         check_new(out, force)
+    if path is not None:
+        check_file(path, MARK)
     saved = None if out is None else found.save(out, force=force)
+    written = None if path is None else found.to_html(path, lang)
     if as_json:
-        show.as_json({"command": command, "saved": saved, "rows": list(found.rows()), **found.to_plain()})
+        paths = {"saved": saved, "page": written}
+        show.as_json({"command": command, **paths, "rows": list(found.rows()), **found.to_plain()})
         return
     print("\n".join(found.summary()))
     if saved:
         print(f"Saved in {saved}.")
+    if written:
+        print(f"Page written to {written}")
 
 
 @ab.command(
@@ -61,6 +74,8 @@ def design(  # noqa: PLR0913 - options of the command line
         str | None, typer.Option("--analysis", help='"fixed" (one look, by default) or "always-valid".')
     ] = None,
     out: Annotated[Path | None, SAVED] = None,
+    page: Annotated[Path | None, PAGE] = None,
+    lang: Annotated[str, LANG] = "en",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +83,8 @@ def design(  # noqa: PLR0913 - options of the command line
     from ..practice import ab_design
 
     options: dict[str, Any] = _given(traffic=traffic, share=share, alpha=alpha, power=power, analysis=analysis)
-    _show("ab design", ab_design(_metrics(success), _metrics(guardrail), **options), out, force, as_json)
+    found = ab_design(_metrics(success), _metrics(guardrail), **options)
+    _show("ab design", found, out, (page, lang), force=force, as_json=as_json)
 
 
 @ab.command(
@@ -108,6 +124,8 @@ def analyse(  # noqa: PLR0913 - options of the command line
     alpha: Annotated[float | None, ALPHA] = None,
     power: Annotated[float | None, POWER] = None,
     out: Annotated[Path | None, SAVED] = None,
+    page: Annotated[Path | None, PAGE] = None,
+    lang: Annotated[str, LANG] = "en",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -121,7 +139,7 @@ def analyse(  # noqa: PLR0913 - options of the command line
     )  # fmt: skip
     wins = _metrics(success) or None
     found = ab_analyse(before, after, success=wins, guardrails=_metrics(guardrail), **options)
-    _show("ab analyse", found, out, force, as_json)
+    _show("ab analyse", found, out, (page, lang), force=force, as_json=as_json)
 
 
 @app.command(epilog="Example: libasis practice libasis.toml --result libasis-diagnosis/diagnosis --lang ja")

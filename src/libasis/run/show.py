@@ -78,7 +78,14 @@ def _cell(value: Any) -> str:
 
 def basis(fitted: Basis) -> None:
     """The sites of a basis."""
+    findings(fitted.info)
     table(fitted.describe(), f"Basis ({fitted.method})", {"d": "directions", "k": "kept"})
+
+
+def findings(info: Mapping[str, Any]) -> None:
+    """What is wrong with model and rows."""
+    for one in info.get("findings") or ():
+        print(f"Check first: {one['text']}")
 
 
 def section_rows(measured: InteractionGraph) -> list[dict[str, Any]]:
@@ -92,6 +99,7 @@ def section_rows(measured: InteractionGraph) -> list[dict[str, Any]]:
 
 def graph(measured: InteractionGraph) -> None:
     """The sections of a graph."""
+    findings(measured.info)
     table(section_rows(measured), f"Interactions ({measured.basis.method})")
 
 
@@ -235,6 +243,9 @@ def diagnosis(found: Diagnosis) -> None:
     ]
     table([{"input": one.pop("set to normal values"), **one} for one in inputs], "Inputs, one at a time", heads)
     table([row(one["set"], one) for one in found.tested_sets if len(one["members"]) > 1], "Inputs together", heads)
+    first = found.tested_inputs[0]
+    if first["why"]:
+        print(f"Why {first['input']} is {first['verdict']}: {first['why']}.")
 
 
 def status(found: Status, would: Mapping[str, Sequence[str]]) -> None:

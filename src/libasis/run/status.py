@@ -134,7 +134,7 @@ def status(config: Config) -> Status:
 
 def _made_of(name: str, opened: Opened, output: Output) -> MadeOf:
     results = {} if name in ("basis", "graph") else {"graph": output.digest_of_graph()}
-    return opened.made_of(name, groups_of(opened.config) if name == "cards" else None, **results)
+    return opened.made_of(name, groups_of(opened) if name == "cards" else None, **results)
 
 
 def _stage(name: str, path: Path, kind: Any, made_of: Callable[[], MadeOf]) -> RunStage:

@@ -3,7 +3,7 @@
 from .compared import FEW
 from .controls import STOP, frames_of, why_none
 from .explore import Exploration, explore
-from .groups import units_in
+from .groups import listed, units_in
 from .hypothesis import Hypothesis
 from .measure import Frames, control_runs
 from .parts import DataParts, parts
@@ -36,6 +36,7 @@ __all__ = [
     "parts",
     "per_sample",
     "plan",
+    "listed",
     "units_in",
     "verify",
     "why_none",

@@ -162,7 +162,7 @@ class Membership(Accumulator["Membership"]):
             return None
         if isinstance(self._units, str) or callable(self._units):
             return self._table[:, -1].tolist()
-        return _listed(self._units, records, "units")
+        return listed(self._units, records, "units")
 
     def mask(self, name: str | None, records: Records) -> np.ndarray:
         """Whether each sample is in a group, bool ``[n]``."""
@@ -170,7 +170,7 @@ class Membership(Accumulator["Membership"]):
             return np.ones(records.samples, dtype=bool)
         if name in self._read:
             return self._table[:, self._read.index(name)] != 0
-        found = _listed(self._tests[name], records, f"The group {name!r}")
+        found = listed(self._tests[name], records, f"The group {name!r}")
         if not all(one in (0, 1) for one in found):
             raise OptionError(f"The group {name!r} has entries other than True and False; give one for each sample.")
         return np.array(found, dtype=bool)
@@ -221,8 +221,13 @@ def _plain(given: Any, what: str) -> list[Any]:
         raise OptionError(f"{what} is of type {type(given).__name__}; give one entry for each sample.") from None
 
 
-def _listed(given: Any, records: Records, what: str) -> list[Any]:
-    """Entries that the user listed in the order of the data."""
+def listed(given: Any, records: Records, what: str) -> list[Any]:
+    """Entries that the user listed in the order of the data.
+
+    Raises:
+        OptionError: there are not as many as samples.
+        BatchError: the data come in no order of their own.
+    """
     found = _plain(given, what)
     if len(found) != records.samples:
         raise OptionError(

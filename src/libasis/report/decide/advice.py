@@ -35,6 +35,9 @@ def how_sure(facts: KnownFacts, results: Results, words: Words) -> Iterator[str]
     counts = dict.fromkeys(f"{r.samples:,}" for r in [*results.edge_ablations, *results.node_ablations])
     if counts:
         yield words("sure_samples", samples=words("comma").join(counts))
+    rows = (results.cards.info.get("rows") or {}) if results.cards else {}
+    if (how := rows.get("independent")) in ("blocks", "units"):
+        yield words(f"sure_{how}", **{key: rows[key] for key in ("block", "units") if key in rows})
     rules = results.graph.basis.info.get("rules")
     if isinstance(rules, list) and rules and all(isinstance(r, dict) and "stderr" in r for r in rules):
         sampled = sum(r["stderr"] is not None for r in rules)

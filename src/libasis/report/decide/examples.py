@@ -10,7 +10,7 @@ from typing import Any
 
 from ..markup import escape
 from ..numbers import fixed
-from ..words import Words
+from ..words import Words, clean
 
 EXAMPLES = 3
 """Examples of a feature on the first screen."""
@@ -18,13 +18,18 @@ BEFORE, AFTER, CELLS, VALUES = 8, 4, 3, 6
 """Tokens around the one marked, cells of a table row, numbers of a vector."""
 
 
-def example(entry: Mapping[str, Any], words: Words) -> str:
-    """The content of an example, with the value of the feature and, if known, what was wanted and what came out."""
+def example(entry: Mapping[str, Any], words: Words, reads: Sequence[str] = ()) -> str:
+    """The content of an example, with the value of the feature and, if known, when, what was wanted and what came out.
+
+    Of a table the columns are shown that the feature ``reads``.
+    """
     content = entry.get("content") or {}
-    show = {"text": _text, "image": _image, "table": _table, "number": _numbers}.get(str(content.get("kind")))
+    show = {"text": _text, "image": _image, "number": _numbers}.get(str(content.get("kind")))
     body = show(content, entry, words) if show else ""
+    if content.get("kind") == "table":
+        body = _table(content, reads)
     value = fixed(entry["value"], 2 if abs(entry["value"]) < 1000 else 0)
-    parts = [part for part in (value, _answer(entry, words)) if part]
+    parts = [part for part in (value, clean(entry.get("time") or ""), _answer(entry, words)) if part]
     note = " ".join(f"<span>{escape(part)}</span>" for part in parts)
     return f"<li>{body}<small>{note}</small></li>"
 
@@ -57,11 +62,13 @@ def _image(content: Mapping[str, Any], entry: Mapping[str, Any], words: Words) -
     return f'<img class="d-image" alt="{alt}" src="data:image/png;base64,{data}">'
 
 
-def _table(content: Mapping[str, Any], _: Mapping[str, Any], __: Words) -> str:
-    """The cells that are farthest from their column's mean; the first ones where no column has a deviation."""
-    z = content.get("z") or [None] * len(content["columns"])
-    far = sorted(range(len(z)), key=lambda k: -abs(z[k] or 0.0))[:CELLS]
-    return _pairs([(content["columns"][k], content["values"][k]) for k in sorted(far)])
+def _table(content: Mapping[str, Any], reads: Sequence[str]) -> str:
+    """The cells of the columns read, then those that are farthest from what is usual in their column."""
+    names = content["columns"]
+    z = content.get("z") or [None] * len(names)
+    read = [names.index(name) for name in reads if name in names][:CELLS]
+    far = sorted((k for k in range(len(z)) if k not in read), key=lambda k: -abs(z[k] or 0.0))
+    return _pairs([(names[k], content["values"][k]) for k in [*read, *far][: max(CELLS, len(read))]])
 
 
 def _numbers(content: Mapping[str, Any], _: Mapping[str, Any], words: Words) -> str:

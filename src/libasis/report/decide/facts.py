@@ -60,6 +60,7 @@ class Feature:
         contrast: its mean in the two groups.
         tied: whether only the span that it shares with others is determined.
         low: whether the name is a suggestion that speaks of the feature's low values.
+        reads: the columns that it reads, the strongest first, see `libasis.collect`.
         examples: contents with the largest values, or where ``low``, with the smallest; the most extreme first.
     """
 
@@ -74,6 +75,7 @@ class Feature:
     contrast: Contrast | None = None
     tied: bool = False
     low: bool = False
+    reads: tuple[Mapping[str, Any], ...] = ()
     examples: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -111,12 +113,14 @@ class TwoGroups:
         samples: in the two.
         outputs: name and means of each output, the largest difference first.
         more: groups beside these two.
+        columns: of a table, the mean of each column in the two, by name.
     """
 
     names: tuple[str, str]
     samples: tuple[int, int]
     outputs: tuple[tuple[str, Contrast], ...]
     more: int
+    columns: Mapping[str, tuple[float, float]]
 
     def blanks(self, contrast: Contrast, words: Words) -> dict[str, str]:
         """The two names, means and their difference, for a sentence."""
@@ -136,6 +140,7 @@ class KnownFacts:
         cards: cards given; None where there are none at all.
         tested: features that were taken out alone.
         groups: two groups of samples, if the cards have them.
+        findings: what was found wrong with model and data, see `libasis.check`.
     """
 
     features: tuple[Feature, ...]
@@ -143,6 +148,7 @@ class KnownFacts:
     cards: int | None = None
     tested: tuple[Feature, ...] = ()
     groups: TwoGroups | None = None
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def passed(self) -> tuple[Feature, ...]:
@@ -171,6 +177,7 @@ def facts_of(results: Results) -> KnownFacts:
         cards=sum(f.id in cards.cards for f in features) if cards else None,
         tested=tuple(f for f in features if f.ablated),
         groups=groups,
+        findings=tuple(graph.info.get("findings") or ()),
     )
 
 
@@ -194,6 +201,7 @@ def _feature(results: Results, site: str, index: int, share: float) -> Feature:
         contrast=_contrast(means[0], means[1], card.get("std")) if len(means) == 2 and all(means) else None,
         tied=bool(results.graph.basis[site].tied(index)),
         low=low,
+        reads=tuple(card.get("reads") or ()),
         examples=tuple(card.get("bottom" if low else "top") or ()),
     )
 
@@ -244,12 +252,14 @@ def _groups(cards: FeatureCards) -> TwoGroups | None:
     first, second = cards.groups[:2]
     columns = zip(cards.outputs, first.get("outputs") or [], second.get("outputs") or [], strict=False)
     outputs = [(str(name), _contrast(a, b)) for name, a, b in columns]
+    means, others = first.get("columns") or {}, second.get("columns") or {}
     outputs.sort(key=lambda pair: -abs(pair[1].difference.value))
     return TwoGroups(
         names=(str(first["name"]), str(second["name"])),
         samples=(int(first["samples"]), int(second["samples"])),
         outputs=tuple(outputs),
         more=len(cards.groups) - 2,
+        columns={name: (means[name][0], others[name][0]) for name in means if name in others},
     )
 
 

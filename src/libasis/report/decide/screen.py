@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ...diagnose import say
 from ..markup import escape
-from ..numbers import fixed, percent
+from ..numbers import fixed, percent, rounded
 from ..results import Results, in_language
-from ..words import Words
+from ..words import Words, clean
 from . import advice, svg
 from .claims import Claim, feature_claims, findings
 from .examples import EXAMPLES, example
 from .facts import OUTPUTS, PER_SITE, Feature, KnownFacts, facts_of
 from .modules import LEAST, Modules, modules_of
 
+READ = 3
+"""Columns that a feature reads, at most, in its box."""
 LIMITS = (
     "limit_cause", "limit_one", "limit_sections", "limit_meaning", "limit_rotation", "limit_superposition",
     "limit_language",
@@ -32,7 +35,9 @@ def first_screen(results: Results, words: Words) -> str:
     asked = in_language(results.question, words.lang) or advice.question_of(facts, results, words)
     advised = {"sure": advice.how_sure, "tested": advice.what_was_tested, "next": advice.what_next}
     columns = (_list(key, sentences(facts, results, words), words) for key, sentences in advised.items())
+    warnings = [say(one["kind"], words.lang, **one["values"]) for one in facts.findings]
     parts = [
+        _list("check", warnings, words) if warnings else "",
         f'<p class="d-question"><b>{escape(words("question"))}</b> {escape(asked)}</p>',
         _finding(findings(facts, results, words), words),
         f'<div class="d-columns">{"".join(columns)}</div>',
@@ -91,15 +96,36 @@ def _feature(feature: Feature, facts: KnownFacts, results: Results, words: Words
     examples = ""
     if feature.examples:
         kind, end = results.cards.kind if results.cards else "", "examples_low" if feature.low else "examples"
-        shown = "".join(example(entry, words) for entry in feature.examples[:EXAMPLES])
+        columns = [str(one["column"]) for one in feature.reads]
+        shown = "".join(example(entry, words, columns) for entry in feature.examples[:EXAMPLES])
         examples = f'<p class="d-note">{escape(words(end))}</p><ul class="d-examples d-of-{escape(kind)}">{shown}</ul>'
     elif results.cards:
         examples = f'<p class="d-note">{escape(words("examples_none"))}</p>'
     return (
         f'<li class="d-feature"><h4>{escape(name)}</h4>'
         f'<p class="d-from">{"" if name == feature.id else code}{escape(_origin(feature, words))}</p>'
+        f"{_reads(feature, facts, words)}"
         f'<ul class="d-facts">{lines}</ul>{examples}</li>'
     )
+
+
+def _reads(feature: Feature, facts: KnownFacts, words: Words) -> str:
+    """The sensors that a feature reads, in their units, in both groups if there are any; empty where unknown."""
+    rows, groups = [], facts.groups if facts.groups and facts.groups.columns else None
+    for one in feature.reads[:READ]:
+        spread = float(one["std"])
+        usual = f"{rounded(one['mean'], spread)} ± {rounded(spread, spread)}"
+        known = groups.columns.get(one["column"]) if groups else None
+        cells = [rounded(value, spread) for value in known] if known else [usual]
+        rows.append(f"<tr>{''.join(_cell(cell) for cell in [clean(one['column']), *cells])}</tr>")
+    heads = map(clean, groups.names) if groups else [words("usually")]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in [words("reads"), *heads])
+    whole = f'<table class="d-reads"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return whole if rows else ""
+
+
+def _cell(text: str) -> str:
+    return f"<td>{escape(text)}</td>"
 
 
 def _origin(feature: Feature, words: Words) -> str:

@@ -17,6 +17,7 @@ function cardPanel(app) {
     fill(
       root,
       head(app, v),
+      card && reads(model, card),
       labelForm(app, v),
       suggestions(app, v, card),
       card ? cardTop(card) : el("p", { class: "note" }, t(model.plain.cards ? "card_none" : "cards_none")),

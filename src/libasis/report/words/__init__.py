@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...errors import OptionError
@@ -35,6 +36,13 @@ class Words:
     def named(self, kind: str, name: object) -> str:
         """The word for a method, metric or other thing of a kind; what has none keeps its own name."""
         return self.all.get(f"{kind}_{name}") or clean(name)
+
+    def of_pattern(self, text: str, known: Mapping[str, str]) -> str:
+        """A sentence of a result in these words: the key of the pattern that it fits; one of none stays as it is."""
+        for pattern, key in known.items():
+            if found := re.fullmatch(pattern, text):
+                return self(key, **found.groupdict())
+        return text
 
     def quote(self, text: object) -> str:
         """Text between the marks of the language."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..numerics import two_sided_t
+from .significance import two_sided_t
 
 FACTOR = 2.5
 """Autocorrelation times in a block: shorter blocks still depend on each other."""
@@ -16,12 +16,15 @@ LONG = 4.0
 """The same where spreads are compared, which depend for longer."""
 ROWS = 20
 """Of fewer rows no autocorrelation is estimated."""
+CLEAR = 0.2
+"""A correlation of neighbours that is looked for where independent rows are the rule."""
 
 
-def time_of(values: np.ndarray) -> float:
+def time_of(values: np.ndarray, *, clear: bool = False) -> float:
     r"""The autocorrelation time of a series ``[n]``: :math:`1 + 2 \sum_k \rho_k` up to the first within noise.
 
-    A series that does not vary has 1.
+    A series that does not vary has 1; with ``clear`` also one whose neighbours are not clearly correlated (`CLEAR`, and
+    four standard errors).
     """
     x = values - values.mean()
     n = len(x)
@@ -31,7 +34,7 @@ def time_of(values: np.ndarray) -> float:
     power = np.abs(np.fft.rfft(x, size)) ** 2
     rho = np.fft.irfft(power, size)[: n // 3] / float(x @ x)
     noise = 2 / math.sqrt(n)
-    if rho[1] <= noise:
+    if rho[1] <= (max(CLEAR, 2 * noise) if clear else noise):
         return 1.0
     below = np.flatnonzero(rho <= noise / 2)
     return float(1 + 2 * rho[1 : int(below[0]) if len(below) else len(rho)].sum())

@@ -1,0 +1,59 @@
+"""Whether a model is better than one answer for all samples: of one that is not, nothing that it uses can be tested."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..intervene import Metric
+from ..intervene.scores import BySample
+from ..numerics import Sums
+from ..types import Plain
+
+WIDEST, LEAST = 64, 10
+"""Numbers of a target and samples from which it is seen."""
+CHANCE = 0.2
+"""Of the way from chance to no error, in accuracy by class, up to which a classifier has learnt nothing."""
+
+
+class Constant(Sums):
+    """Targets of samples and how the model scores, to compare it with one answer for all of them."""
+
+    sums = ("rows",)
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric, self.rows = metric, BySample()
+
+    def add(self, numbers: Tensor, scores: Tensor, targets: object, which: Tensor) -> None:
+        """Look at scores ``[n]`` and targets of the samples ``which`` of a batch."""
+        if not isinstance(targets, Tensor) or not targets.ndim or len(targets) != len(scores):
+            return
+        own = targets.reshape(len(targets), -1).cpu().double()
+        if own.shape[1] <= (1 if self.metric.name in ("accuracy", "cross_entropy") else WIDEST):
+            self.rows.add(numbers, torch.cat([scores.cpu().double()[:, None], own], 1)[which.cpu()])
+
+    def facts(self) -> Plain | None:
+        """The model's score beside that of one answer, and whether it is no better; None where that is not known."""
+        table = self.rows.table()[1]
+        if len(table) < LEAST:
+            return None
+        score, targets = float(table[:, 0].mean()), table[:, 1:]
+        if self.metric.name == "mse":
+            constant = float(targets.var(0, correction=0).mean())
+            return {"score": score, "constant": constant, "no_better": score >= constant > 0}
+        if self.metric.name not in ("accuracy", "cross_entropy"):
+            return None
+        classes, codes, counts = torch.unique(targets[:, 0], return_inverse=True, return_counts=True)
+        shares = counts.double() / len(table)
+        if len(classes) < 2:
+            return None
+        if self.metric.name == "cross_entropy":
+            constant = float(-(shares * shares.log()).sum())
+            return {"score": score, "constant": constant, "no_better": score >= constant}
+        right = torch.zeros(len(classes), dtype=torch.float64).index_add_(0, codes, table[:, 0]) / counts
+        chance, by_class = 1 / len(classes), float(right.mean())
+        constant = float(shares.max())
+        poor = score <= constant and by_class <= chance + CHANCE * (1 - chance)
+        return {"score": score, "constant": constant, "no_better": poor and math.isfinite(score)}

@@ -24,7 +24,7 @@ from .groups import Groups, of_units, read_groups
 from .ranking import importances, shares, stability
 from .result import Diagnosis
 from .sentences import finding, say
-from .sets import SetTest, sets_tested
+from .sets import SetTest, remaining, sets_tested, unsure
 from .units import LONG, blocks, differ, means
 
 MOST = 128
@@ -133,6 +133,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     findings = checked(model, groups, alarm)
     findings += [finding("left", inputs=len(groups.names), left=len(left))] if left else []
     findings += [finding("stretch")] if effects.units is None else []
+    findings += unsure(effects, verdicts, sets)
     rows = [effects.turned(row) for row in rows]
     features = _inside(effects, sites, ranked[:READABLE], delta, findings)
     return Diagnosis(
@@ -155,7 +156,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             "inputs": len(groups.names),
             "not_tested": len(left),
             "units": "given" if effects.units is not None else "blocks of rows in time where rows depend on each other",
-            "left": _remaining(effects, sets) if rates else None,
+            "left": remaining(effects, sets) if rates else None,
             "seed": seed,
             "versions": versions(),
         },
@@ -289,9 +290,3 @@ def _plain_rows(names: Sequence[str], ranked: Sequence[int], plain: dict[str, np
             row[method] = None if values is None else float(values[i])
             row[f"{method}_rank"] = None if places is None else int(places[i])
     return rows
-
-
-def _remaining(effects: Effects, sets: Sequence[SetTest]) -> float | None:
-    """The alarm that remains with the best tested set at normal."""
-    found = [float(one.tested.effect.after.mean()) for one in sets]
-    return min(found) if found else None

@@ -132,9 +132,9 @@ class Inside:
         typical = alarms(self._scores(0, l, calm.mean(0, keepdim=True).expand_as(fault), i))
         alone = alarms(self._scores(1, l, fault[self.drawn], i))
         score, moved = scores.mean(0).numpy(), (alarms(normal).mean(0) - own.normal_before).numpy()
-        units, normal_units = own.units_of(score, normal.mean(0).numpy())
-        after, rest = alarms(scores).mean(0).numpy(), (units, normal_units, float(alone.mean()))
-        return Restored((), own.before.numpy(), after, typical.numpy(), score, moved, *rest)
+        before, after = own.before.numpy(), alarms(scores).mean(0).numpy()
+        units = own.units_of((score, after - before), (normal.mean(0).numpy(), moved))
+        return Restored((), before, after, typical.numpy(), score, moved, *units, float(alone.mean()))
 
     def specific(self, l: int, i: int, tests: int) -> float | None:
         """The rank among random directions of the site's standardised features, see `Effects.specific`."""

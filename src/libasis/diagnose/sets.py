@@ -9,12 +9,16 @@ from itertools import combinations
 import numpy as np
 
 from ..numerics import Estimate, paired
-from .effects import Effects, Restored, Tested
+from ..types import Plain
+from .effects import SURE, Effects, Restored, Tested
+from .sentences import finding
 
 PAIRED, CANDIDATES, MOST = 3, 8, 6
 """Inputs of which all pairs are tried, inputs that a larger set can take, and how many it can have."""
 DONE = 0.05
 """Share of the alarm that may remain when no further input is added."""
+UNSURE = 0.2
+"""Of an alarm that is on for so much more of the anomalous rows it is said why nothing is supported."""
 FEWEST = 10
 """Anomalous units of which half confirm what the other half chose."""
 
@@ -80,3 +84,22 @@ def _contrast(effects: Effects, effect: Restored, rows: np.ndarray) -> Estimate 
     alone = [effects.of([i]).on(rows) for i in effect.inputs]
     changes = [one.after - one.before for one in (effect, *alone)]
     return paired(changes[0] - changes[1] - changes[2], effect.units)
+
+
+def remaining(effects: Effects, sets: Sequence[SetTest]) -> float | None:
+    """The alarm that remains with the best tested set at normal."""
+    found = [float(one.tested.effect.after.mean()) for one in sets]
+    return min(found) if found else None
+
+
+def unsure(effects: Effects, verdicts: Sequence[Tested], sets: Sequence[SetTest]) -> list[Plain]:
+    """Why nothing is supported, and where no tested set ends most of the alarm, that."""
+    before = float(effects.before.mean() - effects.normal_before.mean())
+    left, out = remaining(effects, sets), []
+    if effects.exchange.alarm.threshold is not None and left is not None and before > UNSURE * effects.size and left > before / 2:
+        out.append(finding("many", most=max(len(one.tested.effect.inputs) for one in sets), left=left))
+    units = max((one.effect.estimate.units for one in verdicts if one.why == "why_units"), default=None)
+    sure = any(one.verdict in SURE for one in (*verdicts, *(one.tested for one in sets)))
+    if units is not None and before > UNSURE * effects.size and not sure:
+        out.append(finding("one_run", units=units, inputs=len(verdicts), least=verdicts[0].least))
+    return out

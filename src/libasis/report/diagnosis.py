@@ -163,7 +163,7 @@ def _change(value: float | None, found: Diagnosis) -> str:
 
 
 def _verdict(row: Mapping[str, Any], words: Words) -> Cell:
-    why = say(row["why_kind"], words.lang, units=row["units"]) if row["why_kind"] else ""
+    why = say(row["why_kind"], words.lang, units=row["units"], least=row.get("least")) if row["why_kind"] else ""
     word = words.named("verdict", row["verdict"])
     return Cell(word, note=why)
 

@@ -15,9 +15,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from faults import FAULTS, NAMES, Process, failed, normal
 from plants import KINDS, plant
 from torch import nn
 
@@ -55,10 +57,11 @@ class Case:
     name: str
     group: str
     model: nn.Module
-    normal: np.ndarray
-    anomalous: np.ndarray
-    columns: list[str]
+    normal: Any
+    anomalous: Any
+    columns: list[str] | None
     truth: tuple[str, ...]
+    metric: str | None = None
 
 
 class Standard(nn.Module):
@@ -161,18 +164,50 @@ def planted(runs: int, data: Path) -> Iterator[Case]:
         yield Case(f"{one.kind} {seed}", one.kind, one.model, one.normal, one.anomalous, one.names, tuple(one.causes))
 
 
-def none(runs: int, data: Path) -> Iterator[Case]:
-    """The same plants without a fault: whatever is found is false. The model is an autoencoder of other normal rows."""
+def soft_sensor(x: np.ndarray, y: np.ndarray, seed: int) -> nn.Module:
+    """The quality of each row, of raw values."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(Standard(x), nn.Linear(x.shape[1], 32), nn.ReLU(), nn.Linear(32, 1))
+    train(net, torch.tensor(x).float(), torch.tensor(y).float()[:, None], nn.MSELoss(), 60, 1e-3)
+    return net.eval()
+
+
+def faults(runs: int, data: Path, broken: bool = True) -> Iterator[Case]:
+    """Twelve ways in which sensors fail, each seen by a trained classifier, autoencoder and soft sensor."""
     for seed in range(runs):
-        one = plant(seed, KINDS[seed % len(KINDS)], rows=600, sensors=10, fault=False)
-        model = autoencoder(one.normal[:300], seed, code=4)
-        yield Case(f"none {seed}", "none", model, one.normal[300:], one.anomalous[:300], one.names, ())
+        for number, kind in enumerate(FAULTS):
+            rng = np.random.default_rng(1000 * seed + number)
+            process = Process.drawn(rng)
+            s, t = (int(i) for i in 1 + rng.permutation(len(NAMES) - 5)[:2])
+            (x0, y0), (x1, y1) = (normal(kind, process, rng, 600, s, t) for _ in range(2))
+            bad0, _, _ = failed(kind, process, rng, 600, s, t)
+            bad, quality, truth = failed(kind, process, rng, 600, s, t)
+            if not broken:
+                (bad, quality), truth = normal(kind, process, rng, 600, s, t), ()
+            x0, x1, bad0, bad = (process.units(z) for z in (x0, x1, bad0, bad))
+            name = f"{kind}, seed {seed}"
+            yield Case(name, "classifier", classifier(x0, bad0, seed), x1, bad, NAMES, truth)
+            yield Case(name, "autoencoder", autoencoder(x0, seed, code=6), x1, bad, NAMES, truth)
+            pairs = ([(torch.tensor(x), torch.tensor(y)[:, None])] for x, y in ((x1, y1), (bad, quality)))
+            yield Case(name, "soft sensor", soft_sensor(x0, y0, seed), *pairs, NAMES, truth, "mse")
+
+
+def none(runs: int, data: Path) -> Iterator[Case]:
+    """Plants without a fault: whatever is found is false. The models are of other normal rows."""
+    for memory in (0.6, 0.9, 0.97):
+        for seed in range(runs):
+            one = plant(seed, KINDS[seed % len(KINDS)], rows=800, sensors=10, memory=memory, fault=False)
+            model = autoencoder(one.normal[:400], seed, code=4)
+            group = f"rows that correlate by {memory}"
+            yield Case(f"none {seed}", group, model, one.normal[400:], one.anomalous[:400], one.names, ())
+    yield from faults(max(1, runs // len(FAULTS)), data, broken=False)
 
 
 def measured(case: Case) -> dict[str, object]:
     """What a diagnosis of the case says, in one row."""
     start = time.perf_counter()
-    found = libasis.diagnose(case.model, case.normal, case.anomalous, columns=case.columns, sites=[])
+    options = {"columns": case.columns, "metric": case.metric, "sites": []}
+    found = libasis.diagnose(case.model, case.normal, case.anomalous, **options)
     row: dict[str, object] = {"case": case.name, "group": case.group, "truth": " ".join(case.truth)}
     row["seconds"] = round(time.perf_counter() - start, 2)
     for method, column in METHODS.items():
@@ -193,7 +228,7 @@ def measured(case: Case) -> dict[str, object]:
     return row
 
 
-CASES = {"eastman": eastman, "homeostat": homeostat, "planted": planted, "none": none}
+CASES = {"eastman": eastman, "homeostat": homeostat, "planted": planted, "faults": faults, "none": none}
 
 
 def main() -> None:

@@ -112,7 +112,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     value = importances(effects, found, share)
     stable = stability(effects, found, share, seed)
     verdicts = effects.tested(found, delta)
-    order = sorted(range(len(inputs)), key=lambda k: (verdicts[k].verdict not in SURE, -value[k]))
+    order = sorted(range(len(inputs)), key=lambda k: (verdicts[k].verdict != SURE[0], -value[k]))
     differences = _differences(effects)
     rows = [
         {

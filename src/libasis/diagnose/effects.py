@@ -40,6 +40,7 @@ class Restored:
         units: of the anomalous rows, ``[n]``.
         normal_units: of the normal rows.
         alone: the alarm of normal rows with these inputs as in anomalous rows, mean.
+        foreign: the same with these inputs as in other normal rows: what a value from elsewhere does by itself.
     """
 
     inputs: tuple[int, ...]
@@ -51,6 +52,7 @@ class Restored:
     units: np.ndarray
     normal_units: np.ndarray
     alone: float
+    foreign: float
 
     @cached_property
     def estimate(self) -> Estimate:
@@ -109,10 +111,10 @@ class Effects:
         typical = alarms(change.scores(change.typical(key, 0), 0)).numpy()
         calm = torch.stack([change.scores(rows, 1) for rows in change.matched(key, 1)])
         moved = (alarms(calm).mean(0) - self.normal_before).numpy()
-        alone = float(alarms(change.scores(change.given(key), 1)).mean())
+        alone, foreign = (float(alarms(change.scores(change.given(key, group), 1)).mean()) for group in (0, 1))
         before = self.before.numpy()
         units, normal_units = self.units_of((score, after - before), (calm.mean(0).numpy(), moved))
-        return Restored(key, before, after, typical, score, moved, units, normal_units, alone)
+        return Restored(key, before, after, typical, score, moved, units, normal_units, alone, foreign)
 
     def tested(self, found: Sequence[Restored], delta: float | None) -> list[Tested]:
         """The verdicts on inputs, or sets of them, that are tested together."""

@@ -79,56 +79,92 @@ def slow(rng: np.random.Generator, rows: int, width: int, memory: float = 0.8) -
     return out
 
 
-FAULTS = (
-    "offset", "drift", "stuck", "noise", "gain", "lag", "swapped", "one of three copies", "beside a load change",
-    "beside decoys", "two at once", "only together",
-)  # fmt: skip
+def _offset(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, s] += 5
 
 
-def failed(kind: str, process: Process, rng: np.random.Generator, rows: int, s: int, t: int) -> tuple[
-    np.ndarray, np.ndarray, tuple[str, ...]
-]:  # fmt: skip
-    """A stretch in which sensor s (and t) fail as said: sensors, quality and the names of those that failed."""
-    z, quality = process.stretch(rng, rows, 1.5 if kind == "beside a load change" else 0.0)
-    truth = (NAMES[s],)
-    match kind:
-        case "offset" | "beside a load change":
-            z[:, s] += 5
-        case "drift":
-            z[:, s] += np.linspace(0, 8, rows)
-        case "stuck":
-            z[:, s] = 1.5
-        case "noise":
-            z[:, s] += 4 * rng.normal(size=rows)
-        case "gain":
-            z[:, s] *= 3
-        case "lag":
-            z[:, s] = np.roll(z[:, s], 15)
-        case "swapped":
-            z[:, [s, t]], truth = z[:, [t, s]], (NAMES[s], NAMES[t])
-        case "one of three copies":
-            z[:, OWN] += 4
-            truth = (NAMES[OWN],)
-        case "beside decoys":
-            z[:, s] += 4
-            z[:, OWN + COPIES :] = 1.5 * z[:, OWN + COPIES :] + 1
-        case "two at once":
-            z[:, s] += 5
-            z[:, t] -= np.linspace(0, 8, rows)
-            truth = (NAMES[s], NAMES[t])
-        case "only together":
-            z[:, [s, t]] += 4
-            truth = (NAMES[s], NAMES[t])
-    return z, quality, truth
+def _drift(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, s] += np.linspace(0, 8, len(z))
 
 
-def normal(kind: str, process: Process, rng: np.random.Generator, rows: int, s: int, t: int) -> tuple[
-    np.ndarray, np.ndarray
-]:  # fmt: skip
-    """A normal stretch; where the fault is that two are high together, one of them is high in parts of it."""
-    z, quality = process.stretch(rng, rows)
-    if kind == "only together":
-        regime = np.repeat(rng.integers(0, 3, rows // 20 + 1), 20)[:rows]
-        z[regime == 1, s] += 4
-        z[regime == 2, t] += 4
-    return z, quality
+def _stuck(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, s] = 1.5
+
+
+def _noise(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, s] += 4 * rng.normal(size=len(z))
+
+
+def _gain(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, s] *= 3
+
+
+def _lag(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, s] = np.roll(z[:, s], 15)
+
+
+def _swapped(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, [s, t]] = z[:, [t, s]]
+
+
+def _decoys(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, s] += 4
+    z[:, OWN + COPIES :] += 1
+
+
+def _both(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, s] += 5
+    z[:, t] -= np.linspace(0, 8, len(z))
+
+
+def _together(z: np.ndarray, s: int, t: int, rng: np.random.Generator) -> None:
+    z[:, [s, t]] += 4
+
+
+FAULTS: dict[str, Callable[[np.ndarray, int, int, np.random.Generator], None]] = {
+    "offset": _offset,
+    "drift": _drift,
+    "stuck": _stuck,
+    "noise": _noise,
+    "gain": _gain,
+    "lag": _lag,
+    "swapped": _swapped,
+    "one of three copies": _offset,
+    "beside a load change": _offset,
+    "beside decoys": _decoys,
+    "two at once": _both,
+    "only together": _together,
+}
+"""How the sensors s and t fail, in standard deviations."""
+
+
+class Plant:
+    """A process of which some sensors fail.
+
+    Args:
+        kind: one of `FAULTS`.
+        rng: draws the process, what fails, and every stretch.
+    """
+
+    def __init__(self, kind: str, rng: np.random.Generator) -> None:
+        self.kind, self.rng, self.process = kind, rng, Process.drawn(rng)
+        self.s, self.t = (int(i) for i in 1 + rng.permutation(OWN - 1)[:2])
+        if kind == "one of three copies":
+            self.s = OWN
+        two = kind in ("swapped", "two at once", "only together")
+        self.truth = tuple(NAMES[i] for i in ((self.s, self.t) if two else (self.s,)))
+
+    def normal(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sensors in their units and quality; where two fail only together, one of them is high in parts of it."""
+        z, quality = self.process.stretch(self.rng, rows)
+        if self.kind == "only together":
+            regime = np.repeat(self.rng.integers(0, 3, rows // 20 + 1), 20)[:rows]
+            for number, sensor in ((1, self.s), (2, self.t)):
+                z[regime == number, sensor] += 4
+        return self.process.units(z), quality
+
+    def failed(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same while the sensors fail."""
+        z, quality = self.process.stretch(self.rng, rows, 1.5 if self.kind == "beside a load change" else 0.0)
+        FAULTS[self.kind](z, self.s, self.t, self.rng)
+        return self.process.units(z), quality

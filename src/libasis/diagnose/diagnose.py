@@ -21,6 +21,7 @@ from .effects import SURE, Effects, Tested
 from .exchange import Exchange
 from .features import feature_rows, features_tested, recommended
 from .groups import Groups, of_units, read_groups
+from .pictures import picture_of
 from .ranking import importances, shares, stability
 from .result import Diagnosis
 from .sentences import finding, say
@@ -53,6 +54,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     threshold: float | None = None,
     normal_class: int | None = None,
     delta: float | None = None,
+    image_shape: Sequence[int] | None = None,
 ) -> Diagnosis:
     """Which inputs mediate a model's alarm on anomalous samples, beside plain methods.
 
@@ -84,6 +86,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         threshold: of the score, above which it is an alarm.
         normal_class: of a classifier; by default that of most normal rows.
         delta: the smallest change of interest; by default 0.05 of an alarm rate, none of a mean score.
+        image_shape: ``[height, width]`` or ``[channels, height, width]`` of images that are given as flat numbers.
+            Images are asked by patches, seven along each side.
 
     Raises:
         BatchError: a group is too small, not numeric, or not what the model takes.
@@ -91,7 +95,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         OptionError: an option does not go with the data.
     """
     sites = None if sites is None else [str(name) for name in sites]
-    groups = read_groups(model, normal, anomalous, columns)
+    groups = read_groups(model, normal, anomalous, columns, image_shape)
     alarm = alarm_of(model, groups, metric, threshold, normal_class)
     rates = alarm.threshold is not None
     if delta is not None and not 0 < delta < np.inf:
@@ -155,6 +159,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             "run": {"normal": len(exchange.normal), "anomalous": len(exchange.rows)},
             "inputs": len(groups.names),
             "not_tested": len(left),
+            "picture": picture_of(effects, None if image_shape is None else tuple(image_shape)),
             "units": "given" if effects.units is not None else "blocks of rows in time where rows depend on each other",
             "left": remaining(effects, sets) if rates else None,
             "seed": seed,

@@ -1,5 +1,7 @@
 """Planted causes are found and tested, decoys are not, and nothing is found where there is nothing."""
 
+import re
+
 import numpy as np
 import pandas
 import pytest
@@ -128,6 +130,68 @@ def test_rows_that_depend_on_each_other_count_as_fewer():
     assert set(found.inputs.units) == {10}
 
 
+def slow(seed, n, shift=0.0, memory=0.98):
+    """Rows whose columns hardly change from one to the next, the valve shifted."""
+    generator = np.random.default_rng(seed)
+    z = generator.normal(size=(n, 6))
+    for t in range(1, n):
+        z[t] = memory * z[t - 1] + np.sqrt(1 - memory**2) * z[t]
+    z[:, 0] += shift
+    return z * SPREAD + MEAN
+
+
+def test_of_one_slow_run_it_is_said_how_many_runs_would_do():
+    found = libasis.diagnose(one(), slow(0, 200), slow(1, 200, 3.8), columns=COLUMNS, sites=[])
+    assert not found.inputs.verdict.str.startswith("supported").any()
+    assert found.inputs.units[0] < 7
+    assert "at least 7 are needed: 7 runs or more would do" in found.inputs.why[0]
+    assert any("Give 7 runs of the fault or more, with units=..." in text for text in found.findings)
+    runs = [i // 20 for i in range(300)]
+    parts = [np.concatenate([slow(20 * k + one, 20, s) for one in range(15)]) for k, s in ((1, 0), (2, 5.5))]
+    found = libasis.diagnose(one(), *parts, columns=COLUMNS, units=(runs, runs), sites=[])
+    assert (found.inputs.input[0], found.inputs.verdict[0], found.inputs.units[0]) == ("valve", "supported", 15)
+    assert not any("Give 7 runs" in text for text in found.findings)
+
+
+def test_how_far_a_row_is_beyond_the_threshold_makes_no_units_fewer():
+    fault = rows(300, {"valve": 12}, seed=1)
+    fault[:, 0] += SPREAD[0] * 8 * np.linspace(0, 1, 300)  # ever further, and every row an alarm
+    found = libasis.diagnose(one(), rows(300), fault, columns=COLUMNS, sites=[])
+    assert (found.inputs.input[0], found.inputs.verdict[0]) == ("valve", "supported")
+    assert found.inputs.units[0] > 20
+
+
+def test_where_few_inputs_do_not_end_the_alarm_that_is_said():
+    class Every(nn.Module):
+        def forward(self, x):
+            margin = x.sum(1) - 20
+            return torch.stack([torch.zeros_like(margin), margin], 1)
+
+    normal = np.random.default_rng(0).normal(size=(240, 14))
+    found = libasis.diagnose(Every().eval(), normal[:120], normal[120:] + 6, sites=[])
+    text = next(text for text in found.findings if "it goes through many inputs at once" in text)
+    assert re.search(r"Setting up to \d inputs to normal leaves the alarm on \d+\.\d% of the anomalous rows", text)
+
+
+def test_a_value_from_elsewhere_is_no_fault():
+    class Soft(nn.Module):
+        def forward(self, x):
+            z = (x - torch.tensor(MEAN)) / torch.tensor(SPREAD)
+            return (5 * z[:, 3:4] + z[:, :1]).float()
+
+    def pairs(x, off):
+        x = torch.tensor(x)
+        y = Soft()(x)
+        x[:, 0] += off
+        return [(x, y)]
+
+    found = libasis.diagnose(
+        Soft().eval(), pairs(rows(), 0), pairs(rows(seed=1), 1), columns=COLUMNS, metric="mse", sites=[]
+    ).inputs
+    assert found.input[0] == "valve"  # the level is what the model uses most, and nothing is wrong with it
+    assert found.importance[1] < 0.3 * found.importance[0]
+
+
 def test_plain_methods_stand_beside_with_their_ranks():
     table = diagnosed(one()).baselines.set_index("input")
     assert table.mean_z_rank["pressure"] == 1  # it moves most, and is not used
@@ -160,6 +224,25 @@ def test_images_are_asked_by_patches():
     assert found.inputs.input[0] == "rows 0-1, columns 0-1"
     assert found.inputs.verdict[0] == "supported"
     assert len(found.inputs) == 49
+    assert found.info["picture"]["boxes"]["rows 2-3, columns 4-5"] == [2, 4, 2, 2]
+    assert found.info["picture"]["anomalous"]["width"] == 14
+
+    class Flat(Corner):
+        def forward(self, x):
+            return super().forward(x.reshape(-1, 1, 14, 14))
+
+    class Last(Corner):
+        def forward(self, x):
+            return super().forward(x.movedim(-1, 1))
+
+    same = {"verdict": "supported", "input": "rows 0-1, columns 0-1"}
+    flat = [x.flatten(1) for x in (normal, defect)]
+    others = libasis.diagnose(Flat().eval(), *flat, sites=[], image_shape=[14, 14])
+    assert others.tested_inputs == found.tested_inputs
+    colours = [x.movedim(1, -1).repeat(1, 1, 1, 3) for x in (normal, defect)]
+    assert same.items() <= libasis.diagnose(Last().eval(), *colours, sites=[]).tested_inputs[0].items()
+    with pytest.raises(OptionError, match="image_shape is \\[14, 15\\]"):
+        libasis.diagnose(Flat().eval(), *flat, sites=[], image_shape=[14, 15])
 
 
 def test_two_columns_cannot_be_held_against_random_directions():

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 from torch import nn
 
 import libasis
@@ -71,3 +72,25 @@ def test_features_are_named_by_what_they_read(page):
     text = page(Net().eval(), FAULT, "inside", sites=["last:in"])
     table = text[text.index('<section id="features"') :]
     assert "valve" in table[: table.index("</section>")]
+
+
+def test_an_image_shows_which_pixels(tmp_path):
+    class Corner(nn.Module):
+        def forward(self, x):
+            margin = 4 * (x[:, 0, 4:6, 8:10].mean((1, 2)) - 0.5)
+            return torch.stack([torch.zeros_like(margin), margin], 1)
+
+    generator = torch.Generator().manual_seed(0)
+    normal, defect = (torch.rand(40, 1, 14, 14, generator=generator) * 0.3 for _ in range(2))
+    defect[:, :, 4:6, 8:10] += 0.7
+    found = libasis.diagnose(Corner().eval(), normal, defect, sites=[])
+    text = found.to_html(tmp_path / "image.html").read_text(encoding="utf-8")
+    assert "Which pixels" in text
+    assert "画像のどこか" in text
+    figure = re.search(r"<svg[^>]*>(<image.*?)</svg>", text, re.S)[1]
+    assert figure.count("data:image/png;base64,") == 2
+    box = re.search(r'd-box" (.*?)/>', figure)[1]
+    x, y, width, height = (float(value) for value in re.findall(r'"([\d.]+)"', box))
+    scale = 308 / 14
+    assert (x, y, width, height) == pytest.approx((8 * scale + 332, 4 * scale + 20, 2 * scale, 2 * scale), abs=0.1)
+    assert "✓ 1" in figure

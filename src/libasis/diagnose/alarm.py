@@ -169,6 +169,8 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
         raise OptionError(f'metric is "reconstruction", but the model returns {list(outputs.shape[1:])}.')
     if metric == "reconstruction" or (metric is None and _reconstructs(runs, outputs, groups)):
         deviation = groups.normal.std(0).reshape(groups.shape)
+        if groups.image:  # pixels have one unit, and those that hardly ever vary would outweigh all others
+            deviation = deviation.square().mean().sqrt().expand(groups.shape)
         scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation)).to(runs.like)
         wrapped = AnomalyScore(uncompiled(model), scale).eval() if not model.training else AnomalyScore(model, scale)
         runs = ModelRuns(wrapped, groups.normal[:2], groups.shape)

@@ -22,10 +22,11 @@ from .exchange import Exchange
 from .features import feature_rows, features_tested, recommended
 from .first_look import checked
 from .groups import Groups, of_units, read_groups
+from .pictures import picture_of
 from .ranking import importances, shares, stability
 from .result import Diagnosis
 from .sentences import finding, say
-from .sets import SetTest, sets_tested
+from .sets import SetTest, remaining, sets_tested, unsure
 
 MOST = 128
 """Inputs that are tested; of more those by which the groups differ most, and those that the model uses most."""
@@ -53,6 +54,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     threshold: float | None = None,
     normal_class: int | None = None,
     delta: float | None = None,
+    image_shape: Sequence[int] | None = None,
 ) -> Diagnosis:
     """Which inputs mediate a model's alarm on anomalous samples, beside plain methods.
 
@@ -84,6 +86,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         threshold: of the score, above which it is an alarm.
         normal_class: of a classifier; by default that of most normal rows.
         delta: the smallest change of interest; by default 0.05 of an alarm rate, none of a mean score.
+        image_shape: ``[height, width]`` or ``[channels, height, width]`` of images that are given as flat numbers.
+            Images are asked by patches, seven along each side.
 
     Raises:
         BatchError: a group is too small, not numeric, or not what the model takes.
@@ -91,7 +95,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
         OptionError: an option does not go with the data.
     """
     sites = None if sites is None else [str(name) for name in sites]
-    groups = read_groups(model, normal, anomalous, columns)
+    groups = read_groups(model, normal, anomalous, columns, image_shape)
     alarm = alarm_of(model, groups, metric, threshold, normal_class)
     rates = alarm.threshold is not None
     if delta is not None and not 0 < delta < np.inf:
@@ -112,7 +116,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     value = importances(effects, found, share)
     stable = stability(effects, found, share, seed)
     verdicts = effects.tested(found, delta)
-    order = sorted(range(len(inputs)), key=lambda k: (verdicts[k].verdict not in SURE, -value[k]))
+    order = sorted(range(len(inputs)), key=lambda k: (verdicts[k].verdict != SURE[0], -value[k]))
     differences = _differences(effects)
     rows = [
         {
@@ -133,6 +137,7 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     findings = checked(model, groups, alarm)
     findings += [finding("left", inputs=len(groups.names), left=len(left))] if left else []
     findings += [finding("stretch")] if effects.units is None else []
+    findings += unsure(effects, verdicts, sets)
     rows = [effects.turned(row) for row in rows]
     features = _inside(effects, sites, ranked[:READABLE], delta, findings)
     return Diagnosis(
@@ -154,8 +159,9 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
             "run": {"normal": len(exchange.normal), "anomalous": len(exchange.rows)},
             "inputs": len(groups.names),
             "not_tested": len(left),
+            "picture": picture_of(effects, None if image_shape is None else tuple(image_shape)),
             "units": "given" if effects.units is not None else "blocks of rows in time where rows depend on each other",
-            "left": _remaining(effects, sets) if rates else None,
+            "left": remaining(effects, sets) if rates else None,
             "seed": seed,
             "versions": versions(),
         },
@@ -289,9 +295,3 @@ def _plain_rows(names: Sequence[str], ranked: Sequence[int], plain: dict[str, np
             row[method] = None if values is None else float(values[i])
             row[f"{method}_rank"] = None if places is None else int(places[i])
     return rows
-
-
-def _remaining(effects: Effects, sets: Sequence[SetTest]) -> float | None:
-    """The alarm that remains with the best tested set at normal."""
-    found = [float(one.tested.effect.after.mean()) for one in sets]
-    return min(found) if found else None

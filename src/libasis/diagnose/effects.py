@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from ..numerics import Estimate, paired, rank_p
-from ..numerics.dependence import blocks, coded, differ, means
+from ..numerics.dependence import EPISODES, blocks, coded, differ, episodes, means
 from ..numerics.estimates import LEAST
 from ..types import Plain
 from ..verify import Claimed, OneKind, decide
@@ -39,6 +40,7 @@ class Restored:
         units: of the anomalous rows, ``[n]``.
         normal_units: of the normal rows.
         alone: the alarm of normal rows with these inputs as in anomalous rows, mean.
+        foreign: the same with these inputs as in other normal rows: what a value from elsewhere does by itself.
     """
 
     inputs: tuple[int, ...]
@@ -50,6 +52,7 @@ class Restored:
     units: np.ndarray
     normal_units: np.ndarray
     alone: float
+    foreign: float
 
     @cached_property
     def estimate(self) -> Estimate:
@@ -108,9 +111,10 @@ class Effects:
         typical = alarms(change.scores(change.typical(key, 0), 0)).numpy()
         calm = torch.stack([change.scores(rows, 1) for rows in change.matched(key, 1)])
         moved = (alarms(calm).mean(0) - self.normal_before).numpy()
-        alone = float(alarms(change.scores(change.given(key), 1)).mean())
-        units, normal_units = self.units_of(score, calm.mean(0).numpy())
-        return Restored(key, self.before.numpy(), after, typical, score, moved, units, normal_units, alone)
+        alone, foreign = (float(alarms(change.scores(change.given(key, group), 1)).mean()) for group in (0, 1))
+        before = self.before.numpy()
+        units, normal_units = self.units_of((score, after - before), (calm.mean(0).numpy(), moved))
+        return Restored(key, before, after, typical, score, moved, units, normal_units, alone, foreign)
 
     def tested(self, found: Sequence[Restored], delta: float | None) -> list[Tested]:
         """The verdicts on inputs, or sets of them, that are tested together."""
@@ -133,12 +137,32 @@ class Effects:
         before = float(self.before.mean())
         return end if self.exchange.alarm.threshold is None else min(1 - before, max(-before, end))
 
-    def units_of(self, score: np.ndarray, calm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The units of both groups' rows, given or by how the score and its change go on in time."""
+    def units_of(self, *edited: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """The units of both groups' rows, given or by how long what an edit changes goes on in time.
+
+        Args:
+            edited: of the anomalous and of the normal group the scores after an edit, and what it changes of the alarm.
+        """
         if self.units is not None:
             return self.units[0], self.units[1]
-        base, rest = self.base.numpy(), self.normal_base.numpy()
-        return blocks(len(score), base, score - base), blocks(len(calm), rest, calm - rest)
+        bases = (self.base.numpy(), self.normal_base.numpy())
+        fault, calm = (self._blocks(base, *one) for base, one in zip(bases, edited, strict=True))
+        return fault, calm
+
+    def _blocks(self, base: np.ndarray, score: np.ndarray, change: np.ndarray) -> np.ndarray:
+        """Blocks as long as the alarm's change remembers; where that hardly varies, as long as the scores do.
+
+        Scores count no further beyond the threshold than the usual score is below it: how far a row is beyond that has
+        no part in whether it is an alarm.
+        """
+        bound = self.exchange.alarm.threshold
+        if bound is None:
+            return blocks(len(base), base, change)
+        if episodes(change) >= EPISODES:
+            return blocks(len(base), change)
+        width = abs(bound - float(self.normal_base.median()))
+        near = [one.clip(bound - 2 * width, bound + width) for one in (base, score)]
+        return blocks(len(base), *near, change)
 
     def specific(self, effect: Restored, tests: int) -> float | None:
         """The p-value of the inputs doing no more than edits of the same size in random directions; None of few values.
@@ -171,6 +195,7 @@ class Tested:
         p_specific: of doing no more than random directions; None where it was not asked or cannot be.
         why: the kind of sentence that says what made the verdict; empty where the word says all.
         needed: how many units would decide, or None.
+        least: with fewer units no effect can be supported beside as many others as were tested with it.
     """
 
     effect: Restored
@@ -179,11 +204,13 @@ class Tested:
     p_specific: float | None
     why: str
     needed: int | None
+    least: int
 
     def reason(self) -> Plain:
         """What made the verdict, as a sentence and as its kind."""
         units = self.effect.estimate.units
-        return {"why": say(self.why, units=units) if self.why else "", "why_kind": self.why}
+        why = say(self.why, units=units, least=self.least) if self.why else ""
+        return {"why": why, "why_kind": self.why, "least": self.least}
 
 
 def tested(
@@ -204,16 +231,25 @@ def tested(
             untested = "why_narrow" if ranks[i] is None else None
             claims[i] = one.claim(delta, ranks[i], untested)
     decided = decide(claims, LEVEL)
+    least = least_units(len(found))
     rows = zip(found, claims, decided, ranks, strict=True)
-    return [Tested(one, v.word, v.p, rank, _why(one, claim, v.word, rank), v.needed) for one, claim, v, rank in rows]
+    return [
+        Tested(one, v.word, v.p, rank, _why(one, claim, v.word, rank, least), v.needed, least)
+        for one, claim, v, rank in rows
+    ]
 
 
-def _why(one: Restored, claim: Claimed, word: str, specific: float | None) -> str:
+def least_units(tests: int) -> int:
+    """Units without which the signs of all of them are chance, where so many effects are tested together."""
+    return max(LEAST, math.ceil(math.log2(max(1, tests) / LEVEL)))
+
+
+def _why(one: Restored, claim: Claimed, word: str, specific: float | None, least: int) -> str:
     if word != "undecided":
         return ""
     if not np.any(one.after - one.before) and not np.any(one.typical - one.before):
         return "why_none"
-    if one.estimate.units < LEAST:
+    if one.estimate.units < least:
         return "why_units"
     if claim.untested is not None:
         return claim.untested

@@ -88,14 +88,17 @@ class Exchange:
         edited[:, own] = self.mean[own]
         return edited
 
-    def given(self, inputs: Sequence[int]) -> Tensor:
-        """Normal rows with the inputs as in an anomalous row, drawn at random."""
-        own = self.columns(inputs)
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = torch.randint(len(self.rows), (len(self.normal),), generator=generator)
+    def given(self, inputs: Sequence[int], group: int) -> Tensor:
+        """Normal rows with the inputs as in a row of a group, drawn at random."""
+        rows, own = (self.rows, self.normal)[group], self.columns(inputs)
         edited = self.normal.clone()
-        edited[:, own] = self.rows[drawn][:, own]
+        edited[:, own] = rows[self.drawn(group)][:, own]
         return edited
+
+    def drawn(self, group: int) -> Tensor:
+        """For each normal row the number of a row of a group."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randint(len((self.rows, self.normal)[group]), (len(self.normal),), generator=generator)
 
     def scores(self, rows: Tensor, group: int, at: Tensor | None = None) -> Tensor:
         """The scores of edited rows of a group: of all, or of those at some numbers, several times over."""

@@ -100,8 +100,7 @@ class Inside:
         nearest = [change.nearest(group, DONORS) for group in (0, 1)]
         self.donors = [[change.normal[near[:, k]] for k in range(near.shape[1])] for near in nearest]
         self._donated = [[self._run(rows) for rows in group] for group in self.donors]
-        generator = torch.Generator().manual_seed(change.seed)
-        self.drawn = torch.randint(len(change.rows), (len(change.normal),), generator=generator)
+        self.drawn = [change.drawn(group) for group in (0, 1)]
 
     def _run(self, rows: Tensor) -> Record:
         return next(iter(Records(self.traced, [self.samples(rows)], 1, progress=False).stream()))
@@ -130,11 +129,12 @@ class Inside:
         taken = [[self._at(record, l).z[..., i] for record in group] for group in self._donated]
         scores, normal = (torch.stack([self._scores(group, l, one, i) for one in taken[group]]) for group in (0, 1))
         typical = alarms(self._scores(0, l, calm.mean(0, keepdim=True).expand_as(fault), i))
-        alone = alarms(self._scores(1, l, fault[self.drawn], i))
+        taken_from = (fault[self.drawn[0]], calm[self.drawn[1]])
+        alone, foreign = (float(alarms(self._scores(1, l, one, i)).mean()) for one in taken_from)
         score, moved = scores.mean(0).numpy(), (alarms(normal).mean(0) - own.normal_before).numpy()
-        units, normal_units = own.units_of(score, normal.mean(0).numpy())
-        after, rest = alarms(scores).mean(0).numpy(), (units, normal_units, float(alone.mean()))
-        return Restored((), own.before.numpy(), after, typical.numpy(), score, moved, *rest)
+        before, after = own.before.numpy(), alarms(scores).mean(0).numpy()
+        units = own.units_of((score, after - before), (normal.mean(0).numpy(), moved))
+        return Restored((), before, after, typical.numpy(), score, moved, *units, alone, foreign)
 
     def specific(self, l: int, i: int, tests: int) -> float | None:
         """The rank among random directions of the site's standardised features, see `Effects.specific`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,8 +19,8 @@ from .sentences import finding
 
 LEAST = 10
 """Rows of each group."""
-GRID = 7
-"""Patches along each side of an image."""
+GRID, COLOURS = 7, (1, 3)
+"""Patches along each side of an image, and numbers of its channels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ class Groups:
         shape: of one sample, as the model takes it.
         targets: of each group, or None.
         findings: what the reader should know of how they were read.
+        boxes: of images where each input lies: first row, first column, rows and columns.
     """
 
     normal: Tensor
@@ -43,11 +45,12 @@ class Groups:
     shape: tuple[int, ...]
     targets: tuple[Tensor | None, Tensor | None]
     findings: tuple[Plain, ...] = ()
+    boxes: tuple[list[int], ...] = ()
 
     @property
     def image(self) -> bool:
         """Whether an input is a patch, with many values."""
-        return len(self.shape) > 1
+        return bool(self.boxes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,13 @@ class _Read:
     targets: Tensor | None
 
 
-def read_groups(model: nn.Module, normal: Any, anomalous: Any, columns: Sequence[str] | None) -> Groups:
+def read_groups(
+    model: nn.Module,
+    normal: Any,
+    anomalous: Any,
+    columns: Sequence[str] | None,
+    image_shape: Sequence[int] | None = None,
+) -> Groups:
     """Both groups.
 
     Args:
@@ -65,6 +74,7 @@ def read_groups(model: nn.Module, normal: Any, anomalous: Any, columns: Sequence
         normal: an array, tensor or DataFrame ``[n, columns]`` (images ``[n, ..., height, width]``), or batches.
         anomalous: the same.
         columns: names of the columns of arrays; of DataFrames and files those to take, in the model's order.
+        image_shape: of images that are given as flat numbers.
 
     Raises:
         BatchError: a group is empty, not numeric, not finite, or of another shape than the other.
@@ -82,10 +92,15 @@ def read_groups(model: nn.Module, normal: Any, anomalous: Any, columns: Sequence
             f"normal has samples of the shape {list(shape)} and anomalous of {list(other)}; give the same columns in "
             "both."
         )
-    names, parts = _inputs(shape, one.names or two.names or columns)
-    return Groups(
-        one.rows.flatten(1), two.rows.flatten(1), names, parts, shape, (one.targets, two.targets), tuple(findings)
-    )
+    rows, targets = (one.rows.flatten(1), two.rows.flatten(1)), (one.targets, two.targets)
+    looks = shape if image_shape is None else _shape_of_image(image_shape, shape)
+    names = one.names or two.names or columns
+    if len(looks) == 1:
+        return Groups(*rows, *_columns(shape, names), shape, targets, tuple(findings))
+    if names and image_shape is None:
+        raise OptionError(f"columns is given, but a sample has the shape {list(shape)}; columns name values of rows.")
+    patches, parts, boxes = _patches(looks)
+    return Groups(*rows, patches, parts, shape, targets, tuple(findings), boxes)
 
 
 def read_rows(model: nn.Module, given: Any, columns: Sequence[str] | None) -> tuple[Tensor, list[str], Tensor | None]:
@@ -98,7 +113,7 @@ def read_rows(model: nn.Module, given: Any, columns: Sequence[str] | None) -> tu
     found = _read(model, given, "the data", None if columns is None else [str(name) for name in columns], 1)
     if found.rows.ndim != 2:
         raise BatchError(f"The data have samples of the shape {list(found.rows.shape[1:])}; give rows [n, columns].")
-    names, _ = _inputs(tuple(found.rows.shape[1:]), found.names or columns)
+    names, _ = _columns(tuple(found.rows.shape[1:]), found.names or columns)
     return found.rows, names, found.targets
 
 
@@ -204,23 +219,33 @@ def _aligned(names: list[str], other: _Read) -> _Read:
     return _Read(other.rows[:, [held.index(name) for name in names]], names, other.targets)
 
 
-def _inputs(shape: tuple[int, ...], names: Sequence[str] | None) -> tuple[list[str], list[Tensor]]:
-    """Names and values of the inputs: the columns, or of an image patches over all its channels."""
-    if len(shape) == 1:
-        names = [str(name) for name in names] if names else [f"column {i}" for i in range(shape[0])]
-        if len(names) != shape[0]:
-            raise OptionError(f"columns has {len(names)} names, but the rows have {shape[0]} values; name all of them.")
-        return names, list(torch.arange(shape[0])[:, None])
-    if names:
-        raise OptionError(f"columns is given, but a sample has the shape {list(shape)}; columns name values of rows.")
-    places = torch.arange(int(np.prod(shape))).reshape(shape)
-    rows, across = (_spans(size) for size in shape[-2:])
-    found = {
-        f"rows {a.start}-{a.stop - 1}, columns {b.start}-{b.stop - 1}": places[..., a, b].flatten()
-        for a in rows
-        for b in across
-    }
-    return list(found), list(found.values())
+def _columns(shape: tuple[int, ...], names: Sequence[str] | None) -> tuple[list[str], list[Tensor]]:
+    """Names and values of the columns."""
+    names = [str(name) for name in names] if names else [f"column {i}" for i in range(shape[0])]
+    if len(names) != shape[0]:
+        raise OptionError(f"columns has {len(names)} names, but the rows have {shape[0]} values; name all of them.")
+    return names, list(torch.arange(shape[0])[:, None])
+
+
+def _shape_of_image(given: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(given) < 2 or math.prod(given) != math.prod(shape):
+        raise OptionError(
+            f"image_shape is {list(given)}, but a sample has the shape {list(shape)}; give [height, width] or "
+            "[channels, height, width] with as many numbers."
+        )
+    return tuple(given)
+
+
+def _patches(shape: tuple[int, ...]) -> tuple[list[str], list[Tensor], tuple[list[int], ...]]:
+    """Names, values and boxes of the patches of an image, over all its channels, which come first or last."""
+    places = torch.arange(math.prod(shape)).reshape(shape)
+    if len(shape) == 3 and shape[2] in COLOURS and shape[0] not in COLOURS:
+        places = places.movedim(2, 0)
+    rows, across = (_spans(size) for size in places.shape[-2:])
+    both = [(a, b) for a in rows for b in across]
+    names = [f"rows {a.start}-{a.stop - 1}, columns {b.start}-{b.stop - 1}" for a, b in both]
+    boxes = tuple([a.start, b.start, a.stop - a.start, b.stop - b.start] for a, b in both)
+    return names, [places[..., a, b].flatten() for a, b in both], boxes
 
 
 def _spans(size: int) -> list[slice]:

@@ -50,11 +50,12 @@ def shares(effects: Effects, inputs: Sequence[int], seed: int) -> np.ndarray:
 def importances(effects: Effects, found: Sequence[Restored], share: np.ndarray) -> np.ndarray:
     """What inputs are ranked by, ``[inputs]``.
 
-    How much of the alarm goes when the input alone is set to normal, and how much comes when it alone is as in the
-    anomalous rows, both in alarm rates (or in parts of the groups' difference in score), plus `WEIGHT` times its share.
+    How much of the alarm goes when the input alone is set to normal, and how much more comes when it alone is as in the
+    anomalous rows than when it is as in other normal rows, both in alarm rates (or in parts of the groups' difference
+    in score), plus `WEIGHT` times its share.
     """
     gone = np.array([float((one.before - one.after).mean()) for one in found])
-    return (gone + _come(effects, found)) / effects.size + WEIGHT * share.mean(1)
+    return (gone + _come(found)) / effects.size + WEIGHT * share.mean(1)
 
 
 def stability(effects: Effects, found: Sequence[Restored], share: np.ndarray, seed: int, top: int = 3) -> np.ndarray:
@@ -65,7 +66,7 @@ def stability(effects: Effects, found: Sequence[Restored], share: np.ndarray, se
     units = found[0].units if found else np.zeros(0)
     members = [np.flatnonzero(units == u) for u in np.unique(units)]
     column = {int(row): k for k, row in enumerate(at)}
-    come, hits = _come(effects, found), np.zeros(len(found))
+    come, hits = _come(found), np.zeros(len(found))
     for _ in range(RESAMPLES):
         rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
         own = [column[r] for r in rows.tolist() if r in column]
@@ -75,5 +76,5 @@ def stability(effects: Effects, found: Sequence[Restored], share: np.ndarray, se
     return hits / RESAMPLES
 
 
-def _come(effects: Effects, found: Sequence[Restored]) -> np.ndarray:
-    return np.array([one.alone - float(effects.normal_before.mean()) for one in found])
+def _come(found: Sequence[Restored]) -> np.ndarray:
+    return np.array([one.alone - one.foreign for one in found])

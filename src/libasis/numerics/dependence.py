@@ -18,6 +18,8 @@ ROWS = 20
 """Of fewer rows no autocorrelation is estimated."""
 CLEAR = 0.2
 """A correlation of neighbours that is looked for where independent rows are the rule."""
+EPISODES = 12
+"""Stretches in which a change is another than mostly, from which on it is known how long such stretches are."""
 
 
 def time_of(values: np.ndarray, *, clear: bool = False) -> float:
@@ -45,6 +47,12 @@ def blocks(count: int, *series: np.ndarray, factor: float = FACTOR) -> np.ndarra
     time = max((time_of(one) for one in series), default=1.0)
     length = 1 if time <= 1 else math.ceil(factor * time)
     return np.arange(count) // min(length, max(1, count))
+
+
+def episodes(change: np.ndarray) -> int:
+    """The number of stretches ``[n]`` of rows that are not changed by what most are."""
+    away = np.abs(change - np.median(change)) > 1e-9
+    return int(away[:1].sum() + (away[1:] & ~away[:-1]).sum())
 
 
 def coded(units: Sequence[Any]) -> np.ndarray:

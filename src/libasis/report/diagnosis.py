@@ -9,13 +9,13 @@ from typing import Any
 from ..diagnose import Diagnosis, say
 from .markup import Cell, Group, escape, number, paragraph, table
 from .numbers import percent, quantity
+from .pixels import SURE, pixels
 from .results import Text
 from .shell import section, sections, write_result
 from .words import Words
 
 SHOWN, DRAWN = 12, 6
 """Rows of the table of inputs, and inputs in the picture."""
-SURE = ("supported", "supported, below delta")
 ENDS = 0.2
 """Share of the alarm that may remain where it is said to stop."""
 LEAST = 0.02
@@ -99,7 +99,8 @@ def _first(found: Diagnosis, words: Words) -> str:
         f'<div class="decide"><p class="d-question"><b>{escape(words("question"))}</b> {escape(asked)}</p>'
         f'<div class="d-finding"><p class="d-claim">{escape(first)}</p>{f"<ul>{listed}</ul>" if listed else ""}'
         f'<p class="d-note">{escape(words.joined([words("statement"), alarm]))}</p></div>'
-        f"<figure>{_picture(found, words)}<figcaption>{escape(words('picture_note'))}</figcaption></figure>"
+        f"{pixels(found, words)}<figure>{_picture(found, words)}"
+        f"<figcaption>{escape(words('picture_note'))}</figcaption></figure>"
         f'<div class="d-limits"><h3>{escape(words("first_look"))}</h3><ul>{care}</ul></div></div>'
     )
 
@@ -163,7 +164,7 @@ def _change(value: float | None, found: Diagnosis) -> str:
 
 
 def _verdict(row: Mapping[str, Any], words: Words) -> Cell:
-    why = say(row["why_kind"], words.lang, units=row["units"]) if row["why_kind"] else ""
+    why = say(row["why_kind"], words.lang, units=row["units"], least=row.get("least")) if row["why_kind"] else ""
     word = words.named("verdict", row["verdict"])
     return Cell(word, note=why)
 

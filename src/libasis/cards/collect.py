@@ -15,7 +15,7 @@ from ..cut import Traced
 from ..errors import ON_TRACE, BatchError, OptionError, renamed
 from ..graphs import InteractionGraph
 from ..intervene import MetricSpec, parse_metric
-from ..measure import DEFAULT_MEMORY, Records, measure, shared
+from ..measure import Records, measure, shared, shares
 from ..numerics.means import Mean
 from ..provenance import versions
 from .choice import Features, chosen_features
@@ -53,7 +53,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     coordinates: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> FeatureCards:
     r"""What a person needs to understand each feature: a card for each of the most important ones.
 
@@ -120,7 +120,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
             are named by themselves: pixels or columns.
         seed: of the draws and the random directions.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what goes through the model together.
+        memory: bound in bytes for what goes through the model together; ``"auto"`` as in `fit`.
 
     Raises:
         OptionError: an option is not allowed or does not fit the data.
@@ -145,7 +145,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     if reference is not None:
         group = measure(others[reference], Reference(gathered.sites, gathered.contents.emptied()), f"group {reference}")
         held, gathered.contents.rows = group.means, group.contents.rows
-    sites = _to_measure(gathered, basis, limits, held, memory=memory, seed=seed)
+    sites = _to_measure(gathered, basis, limits, held, memory=shares(memory, traced)[1], seed=seed)
     if records.lasting or gathered.fixed:
         acting = measure(records, CardEffects(sites, gathered.metric, gathered.rows.numbers), "effects")
     else:  # only the samples drawn are run

@@ -54,7 +54,7 @@ def main():
     exact = SECTIONS / 2 * scale * sum(whole for whole, _, _ in found)
     drawn = SECTIONS / 2 * sum(scale * strengths + rest for _, strengths, rest in found)
     print(
-        f"{SECTIONS} sections at {TARGET} tokens, were all like these two: all positions {exact / 3600:.1f} h of one core,"
+        f"{SECTIONS} sections at {TARGET} tokens, all like these two: all positions {exact / 3600:.1f} h of one core,"
     )
     print(f"  drawn {drawn / 3600:.2f} h (strengths grow with the tokens, what is drawn does not)")
 

@@ -53,6 +53,6 @@ def test_what_cannot_be_merged_is_refused(parts):
         libasis.merge(one, edges(x[200:], method="integrated"))
     with pytest.raises(OptionError, match="top_k"):
         libasis.merge(one, edges(x[200:], top_k=1))
-    other = libasis.build(nn.Sequential(nn.Linear(4, 3)).double(), [x], ["input", "output"])
+    other = libasis.build(nn.Sequential(nn.Linear(4, 3)).double().eval(), [x], ["input", "output"])
     with pytest.raises(OptionError, match="different bases"):
         libasis.merge(one, other)

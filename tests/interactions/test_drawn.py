@@ -154,11 +154,11 @@ def test_small_memory_integrated_and_top_k(settings):
 @pytest.mark.parametrize("name", ["mlp", "derived"])
 def test_parts_merge_and_states_go_on(settings, name):
     setting = settings[name]
-    records = list(libasis.keep(setting.traced, list(setting.x.split(8))).stream())
+    records = list(libasis.keep(setting.traced, list(setting.x[:28].split(7))).stream())
     path = GradientPath.parse("gradient", 1, "mean")
 
     def make():
-        return DrawnEdgeSums(setting.basis, 0, slice(0, 4), path, 2**24, relative_error=0.12, seed=0)
+        return DrawnEdgeSums(setting.basis, 0, slice(0, 4), path, 2**24, relative_error=0.25, seed=0)
 
     def close(a, b):
         torch.testing.assert_close(a[0][0], b[0][0], rtol=1e-10, atol=1e-14)

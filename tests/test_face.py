@@ -38,7 +38,6 @@ def test_what_belongs_to_the_traced_model_is_named_there(made, name, option):
     [
         ("fit", "relative_error", r"rules\.Auto\(relative_error="),
         ("interactions", "nodes", "n_steps"),
-        ("interactions", "seed", "nothing there is random"),
         ("ablate_edges", "seed", "nothing there is random"),
     ],
 )

@@ -25,7 +25,7 @@ from .evaluate import (
     edge_effects,
     faithfulness,
 )
-from .graphs import Communities, InteractionGraph, Label, communities
+from .graphs import Communities, InteractionGraph, Label, communities, merge
 from .importance import rules
 from .interactions import interactions
 from .intervene import Intervention, InterventionResult, intervene
@@ -88,6 +88,7 @@ __all__ = [
     "intervene",
     "keep",
     "load",
+    "merge",
     "local",
     "parts",
     "plan",

@@ -12,6 +12,7 @@ import libasis
 from cut.cutting import randn
 from libasis.errors import OptionError, StoreError
 from libasis.measure import listening
+from store.sabotage import Killed, Saboteur
 
 BATCHES = [(randn(6, 5, seed=seed), torch.arange(6) % 3) for seed in range(19)]
 
@@ -96,6 +97,27 @@ def test_stopped_at_any_batch_it_is_gone_on_with(cut, whole, tmp_path, share):
     assert same(found, truth)
     assert first.batches() + second.batches() <= batches + 4
     assert not list(tmp_path.iterdir())
+
+
+def test_killed_before_any_file_is_in_its_place(cut, tmp_path):
+    """Between the last shard of a pass and its end too: no shard is added twice."""
+
+    def edges(folder):
+        with libasis.checkpoints(folder, seconds=0):
+            return libasis.interactions(cut, basis, BATCHES[:5]).edges
+
+    basis = libasis.fit(cut, BATCHES[:5], "pca")
+    truth = edges(tmp_path / "whole")
+    for allowed in range(20):
+        with pytest.MonkeyPatch.context() as patch:
+            killer = Saboteur(patch, allowed, calls=("replace",))
+            with contextlib.suppress(Killed):
+                edges(tmp_path / str(allowed))
+        if not killer.done:
+            break
+        killer.bury()
+        assert same(edges(tmp_path / str(allowed)), truth), allowed
+    assert allowed == 5  # a file after each shard
 
 
 def test_as_without_checkpoints_up_to_rounding(cut, whole):

@@ -14,7 +14,7 @@ from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
 from ..graphs import InteractionGraph
 from ..intervene import Allowance, Metric, MetricSpec, Scores, parse_metric
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import Records, measure, shares
 from ..provenance import versions
 from ..types import Plain, Vector
 from .masked_section import MaskedSection
@@ -37,7 +37,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     search: str = "bisect",
     stable: bool = True,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
     per_sample: bool = False,
 ) -> EdgeAblation:
     """How many interactions of each section are needed to keep the score.
@@ -62,7 +62,8 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         stable: also find the stable count, on a grid of at least 64 counts refined around the edge.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for each of three: what one batch's products may hold, the activations kept between
-            passes, and what is prepared of them (of batches that do not fit it is prepared again in each pass).
+            passes, and what is prepared of them (of batches that do not fit it is prepared again in each pass);
+            ``"auto"`` as in `fit`.
         per_sample: also give each sample's scores, to resample them; they need 8 bytes per sample and count. More
             counts are then measured below the stable one, where those of a resample may end.
 
@@ -79,7 +80,8 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     if unknown:
         raise OptionError(f"sections names {unknown}, but the sections start at {names}.")
     model = check_fits(traced, graph.basis)
-    records = Records.of(traced, batches, memory, progress=progress)
+    kept, memory = shares(memory, traced)
+    records = Records.of(traced, batches, kept, progress=progress)
     base = measure(records, Scores(scored, lambda record: [record.output], per_sample=per_sample), "base score")
     searches: dict[str, _SectionSearch] = {}
     required: dict[str, int | None] = {}
@@ -95,6 +97,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         "basis": graph.basis.method,
         "search": search,
         "candidates": _candidates(graph),
+        **({"ranking": _ranking(graph, required)} if graph.stderr else {}),
         "data": records.facts(),
         "stands_on": {"basis": graph.basis.digest(), "graph": graph.digest()},
         "traced": model,
@@ -114,6 +117,13 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         info=info,
         per_sample=SampleScores.of(base, {name: s.sums for name, s in searches.items()}) if per_sample else None,
     )
+
+
+def _ranking(graph: InteractionGraph, required: dict[str, int | None]) -> Plain:
+    """What the errors of estimated edges do to the ranking: how many of those required are expected to be right."""
+    sure = {name: graph.sure(graph.sites.index(name), count or 0) for name, count in required.items()}
+    note = "expected share of the edges required that would be among as many strongest without errors of the estimate"
+    return {"right": sure, "note": note}
 
 
 def _candidates(graph: InteractionGraph) -> Plain | None:

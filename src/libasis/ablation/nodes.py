@@ -27,7 +27,7 @@ from ..intervene import (
     parse_metric,
 )
 from ..intervene.registry import FILLERS
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import Records, measure, shares
 from ..provenance import versions
 from ..types import Vector
 from .results import Curve, NodeAblation, SampleScores
@@ -50,7 +50,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     max_drop: float = 0.001,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
     per_sample: bool = False,
 ) -> NodeAblation:
     """The score as a function of the number of features kept, site by site.
@@ -73,7 +73,8 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         max_drop: the worsening of the score that is allowed, for the features required.
         seed: for ``"resample"``.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what goes through the model together, and for the activations kept between passes.
+        memory: bound in bytes for what goes through the model together, and for the activations kept between passes;
+            ``"auto"`` as in `fit`.
         per_sample: also give each sample's scores, to resample them; they need 8 bytes per sample and count.
 
     Raises:
@@ -90,7 +91,8 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         node_counts(schedule, basis.sites[i].k)
     kinds = [Intervention(basis.sites[i].name, (), "keep_only", replacement, where=where, seed=seed) for i in chosen]
     model = check_fits(traced, basis)
-    records = Records.of(traced, batches, memory, progress=progress)
+    kept, memory = shares(memory, traced)
+    records = Records.of(traced, batches, kept, progress=progress)
     base = measure(records, Scores(scored, _whole_and_nothing, 2, per_sample=per_sample), "base score")
     base_score, without_constant = base.means
     known = Preparation(records, basis)

@@ -156,7 +156,8 @@ class EdgeAblation(_Ablation, kind="edge-ablation"):
         higher_is_better: whether a larger score is a better one.
         max_drop: the worsening of the score that was allowed.
         samples: number of scores averaged (tokens, for token targets).
-        info: search, data, seed, method, versions; candidates, where the graph was measured with ``top_k``.
+        info: search, data, seed, method, versions; candidates, where the graph was measured with ``top_k``;
+            ranking, where its edges are estimates.
         per_sample: each sample's scores, where asked for.
     """
 

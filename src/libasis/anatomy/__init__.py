@@ -2,7 +2,7 @@
 
 from .affine import why_not_affine
 from .attention import Attended, AttentionMaps, PlacedAttention, Turn
-from .components import Anatomy, Attention, Norm, Pointwise, Values, spread
+from .components import Anatomy, Attention, Norm, Pointwise, Values, at_rows, spread
 from .mixing import Mixing, read_mixing
 from .read import read
 
@@ -17,6 +17,7 @@ __all__ = [
     "Pointwise",
     "Turn",
     "Values",
+    "at_rows",
     "read",
     "read_mixing",
     "spread",

@@ -6,15 +6,15 @@ What stands side by side in the graph, ``[b, t, H w]``, is split only where that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from .components import Anatomy, Attention, Rotation, Values, spread
+from .components import Anatomy, Attention, Rotation, Values, at_rows, spread
 
 Positions = Tensor | slice
-"""Positions at which an output is read: their indices, or all."""
+"""Positions at which an output is read: their indices ``[t]``, each sample's own ``[b, t]``, or all."""
 
 
 class Turn:
@@ -50,6 +50,13 @@ class Turn:
         turn = object.__new__(Turn)
         samples = slice(None) if len(self.cos) == 1 else samples
         turn.p, turn.cos, turn.sin = self.p, self.cos[samples][:, rows], self.sin[samples][:, rows]
+        return turn
+
+    def drawn(self, rows: Tensor) -> Turn:
+        """At each sample's own positions ``[b, t]``."""
+        turn = object.__new__(Turn)
+        turn.p, size = self.p, (len(rows), -1, -1)
+        turn.cos, turn.sin = at_rows(self.cos.expand(size), rows), at_rows(self.sin.expand(size), rows)
         return turn
 
 
@@ -104,6 +111,18 @@ class Attended:
     turn_q: Turn | None
     turn_k: Turn | None
     plain: tuple[Tensor, Tensor]
+
+    def drawn(self, which: Tensor, rows: Tensor) -> Attended:
+        """The same read at some of the t alone, ``which [b, m]``, which stand at the positions ``rows [b, m]``."""
+        sample = torch.arange(len(which), device=which.device)[:, None]
+        return replace(
+            self,
+            A=self.A[:, sample, which],
+            q=self.q[:, sample, which],
+            rows=rows,
+            turn_q=self.turn_q and self.turn_q.drawn(which),
+            plain=(self.plain[0], at_rows(self.plain[1], which)),
+        )
 
 
 class AttentionMaps:

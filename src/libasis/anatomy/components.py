@@ -181,6 +181,13 @@ class Anatomy:
         return not self.pointwise and self.attention is None and self.read is None
 
 
+def at_rows(x: Tensor, rows: Tensor | slice | list[int]) -> Tensor:
+    """``[b, s, ...]`` at some positions or all, ``[b, t, ...]``; positions ``[b, t]`` are each sample's own."""
+    if not isinstance(rows, Tensor) or rows.ndim == 1:
+        return x[:, rows]
+    return x[torch.arange(len(rows), device=rows.device)[:, None], rows]
+
+
 def spread(x: Tensor, rows: Tensor | slice | list[int], positions: int) -> Tensor:
     """``[b, t, ...]``, at some positions or all, to ``[b, s, ...]``: 0 at the others."""
     if isinstance(rows, slice):

@@ -14,7 +14,7 @@ from ..arguments import typed
 from ..cut import Traced, digest_of_tensors
 from ..errors import ON_TRACE, OptionError, SiteError, renamed
 from ..importance import Moments
-from ..measure import DEFAULT_MEMORY, Records
+from ..measure import Records, shares
 from ..provenance import versions
 from ..store import Stored, all_finite, listed
 from ..types import Matrix, Plain, Vector
@@ -177,7 +177,7 @@ class Basis(Stored, kind="basis"):
         moments: Moments = "auto",
         seed: int = 0,
         progress: bool | None = None,
-        memory: int = DEFAULT_MEMORY,
+        memory: int | str = "auto",
         spill: str | Path | None = None,
     ) -> Basis:
         r"""A basis of your own directions: latents of a dictionary, probes, concept vectors.
@@ -214,6 +214,7 @@ class Basis(Stored, kind="basis"):
         from .directions import from_directions
 
         with Records.of(traced, batches, memory, spill, progress=progress) as records:
+            memory = shares(memory, traced)[1]
             return from_directions(records, decoder, encoder, moments=moments, seed=seed, memory=memory)
 
     def on(self, traced: Traced) -> Basis:

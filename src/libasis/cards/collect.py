@@ -15,7 +15,7 @@ from ..cut import Traced
 from ..errors import ON_TRACE, BatchError, OptionError, renamed
 from ..graphs import InteractionGraph
 from ..intervene import MetricSpec, parse_metric
-from ..measure import DEFAULT_MEMORY, Records, measure, shared
+from ..measure import Records, measure, shared, shares
 from ..numerics.means import Mean
 from ..provenance import versions
 from ..verify import listed, units_in
@@ -58,7 +58,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
     units: Sequence[Any] | Callable[[Any, Any], Any] | str | None = None,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> FeatureCards:
     r"""What a person needs to understand each feature: a card for each of the most important ones.
 
@@ -139,7 +139,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
             are named by themselves: pixels or columns.
         seed: of the draws and the random directions.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what goes through the model together.
+        memory: bound in bytes for what goes through the model together; ``"auto"`` as in `fit`.
 
     Raises:
         OptionError: an option is not allowed or does not fit the data.
@@ -165,7 +165,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
         group = measure(others[reference], Reference(gathered.sites, gathered.contents.emptied()), f"group {reference}")
         held, gathered.contents.reference = group.means, group.contents.rows
     independent = _independent(records, batches, units, gathered)
-    sites = _to_measure(gathered, basis, limits, held, memory=memory, seed=seed)
+    sites = _to_measure(gathered, basis, limits, held, memory=shares(memory, traced)[1], seed=seed)
     for site in sites:
         site.dependent = not independent.alone
     drawn = independent

@@ -19,7 +19,7 @@ from ..cut import Traced
 from ..errors import OptionError
 from ..graphs import InteractionGraph
 from ..intervene import MetricSpec, Scores, parse_metric
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import Records, measure, shares
 from ..numerics import Estimate, holm, hsic, paired, ratio
 from ..provenance import versions
 from ..store import Stored, listed
@@ -148,7 +148,7 @@ def circuit_tests(  # noqa: PLR0913 - keyword options of the public face
     controls: int = 99,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> CircuitTests:
     r"""Whether a circuit does what the model does, whether nothing else does, and whether each member is needed.
 
@@ -177,7 +177,7 @@ def circuit_tests(  # noqa: PLR0913 - keyword options of the public face
         controls: number of random parts at each site.
         seed: of all that is random.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what goes through the model together.
+        memory: bound in bytes for what goes through the model together; ``"auto"`` as in `fit`.
 
     Raises:
         OptionError: the circuit names what is not there, or an option is not allowed.
@@ -197,7 +197,8 @@ def circuit_tests(  # noqa: PLR0913 - keyword options of the public face
         if edges
         else FeatureCircuit(basis, circuit, (replacement, controls, seed))
     )
-    records = Records.of(traced, batches, memory, progress=progress)
+    kept, memory = shares(memory, traced)
+    records = Records.of(traced, batches, kept, progress=progress)
     outputs = runs.outputs(records, memory)
     scores = measure(records, Scores(scored, outputs, runs.count, per_sample=True), f"{runs.count} runs of a circuit")
     number, sums = scores.by_sample()

@@ -16,7 +16,7 @@ from ..basis import SiteBasis, check_fits
 from ..cut import Traced
 from ..errors import OptionError
 from ..graphs.graph import InteractionGraph
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import Records, measure, shares
 from ..pages import write_page
 from ..provenance import versions
 from ..store import Stored
@@ -106,7 +106,7 @@ def diff(
     factor: float = 2.0,
     columns: Sequence[str] | None = None,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> GraphDiff:
     """What differs between two graphs: of two models, of two groups of data, or before and after training.
 
@@ -154,7 +154,8 @@ def diff(
     else:
         for one, graph in zip(pair, (a, b), strict=True):
             check_fits(one, graph.basis)
-        records = _records(pair, batches, memory, progress)
+        kept, work = shares(memory, pair[0])
+        records = _records(pair, batches, kept, progress)
         moments = JointMoments(sites, None if pair[0] is pair[1] else pair[1])
         joints = measure(records[0], moments, "features")
         parts = min(PARTS, moments.batches)
@@ -165,7 +166,7 @@ def diff(
     moved = _moved_columns(a, b) if columns is None else []
     compared = Compared((a, b), matches)
     if records is not None and parts > 1:
-        compared.measure_noise(records, parts, memory)
+        compared.measure_noise(records, parts, work)
     edges, sections = compared.edges(threshold, factor)
     only = [[row for at in zip(matches, joints, sites, strict=True) for row in _only(*at, side)] for side in (0, 1)]
     return GraphDiff(

@@ -20,7 +20,7 @@ from ..intervene import (
     Preparation,
     parse_metric,
 )
-from ..measure import DEFAULT_MEMORY, Records, check_memory, measure_all
+from ..measure import Records, measure_all, shares
 from ..numerics import Bootstrap
 from ..provenance import versions
 from .calibration import EdgeEffects, calibrate
@@ -47,7 +47,7 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
     units: Sequence[Any] | None = None,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> EdgeEffects:
     r"""What edges say, held against interventions: feature i of a site is replaced, all else there is kept.
 
@@ -83,20 +83,21 @@ def edge_effects(  # noqa: PLR0913 - keyword options of the public face
         units: one id for each sample, of what it belongs to; None takes samples as independent.
         seed: of donors, controls and sources.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what goes through the model together, and for activations kept between passes.
+        memory: bound in bytes for what goes through the model together, and for activations kept between passes;
+            ``"auto"`` as in `fit`.
 
     Raises:
         OptionError: an option is not allowed, an edge does not exist, or the graph belongs to other sites.
         BatchError: the batches are empty or one-shot, or have no targets where the metric needs them.
     """
     measured = parse_metric(metric)
-    check_memory(memory)
+    kept, memory = shares(memory, traced)
     to = tuple(to)
     _check(strongest, sources, controls, to)
     model = check_fits(traced, graph.basis)
     tested = _tested(graph, edges, strongest)
     chosen = [_sources(graph, l, sources, tested[l]) for l in range(len(graph.edges))]
-    records = Records.of(traced, batches, memory, progress=progress)
+    records = Records.of(traced, batches, kept, progress=progress)
     known = Preparation(records, graph.basis)
     asked = [
         Intervention(graph.sites[l], [i], kind, seed=seed) for l, own in enumerate(chosen) for i in own for kind in to

@@ -21,7 +21,7 @@ from ..errors import OptionError
 from ..graphs import InteractionGraph
 from ..intervene import Intervention, MetricSpec, Preparation, Scores, SiteRuns, most_important, parse_metric
 from ..intervene.registry import FILLERS
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import Records, measure, shares
 from ..numerics import Estimate, ratio
 from ..provenance import versions
 from ..store import Stored, listed
@@ -99,7 +99,7 @@ def faithfulness(  # noqa: PLR0913 - keyword options of the public face
     units: Iterable[Hashable] | None = None,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> Faithfulness:
     """Curves of the score with a site's most important features (or a section's strongest edges) kept or removed.
 
@@ -135,7 +135,8 @@ def faithfulness(  # noqa: PLR0913 - keyword options of the public face
     if counts is not None and (not counts or min(counts) < 0):
         raise OptionError(f"counts is {list(counts)!r}; give whole numbers from 0, at least one.")
     scored, model = parse_metric(metric), check_fits(traced, basis)
-    records = Records.of(traced, batches, memory, progress=progress)
+    kept, memory = shares(memory, traced)
+    records = Records.of(traced, batches, kept, progress=progress)
     labels = None if units is None else list(units)
     curves: dict[str, dict[str, list[list[float]]]] = {}
     areas: dict[str, dict[str, Estimate]] = {}
@@ -156,8 +157,8 @@ def faithfulness(  # noqa: PLR0913 - keyword options of the public face
         curves[name], areas[name] = {}, {}
         for way, values in zip(WAYS, (rows[1 : 1 + len(grid)], rows[1 + len(grid) :]), strict=True):
             gained, whole = values - rows[1], rows[0] - rows[1]
-            shares = [ratio(gain, whole, labels, seed=seed) for gain in gained]
-            curves[name][way] = [[c, s.value, s.low, s.high] for c, s in zip(grid, shares, strict=True)]
+            parts = [ratio(gain, whole, labels, seed=seed) for gain in gained]
+            curves[name][way] = [[c, s.value, s.low, s.high] for c, s in zip(grid, parts, strict=True)]
             under = np.trapezoid(gained, np.array(grid) / max(total, 1), axis=0)
             areas[name][way] = ratio(under, whole, labels, seed=seed)
     info = {

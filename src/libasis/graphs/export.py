@@ -18,7 +18,7 @@ PROMPT = ("Average", " over", " the", " data")
 """Stands where attribution graphs have the prompt; viewers drop a feature that occurs at most of the tokens."""
 EDGE_COLUMNS = ("section", "source", "target", "strength", "signed", "source_label", "target_label")
 NODE_COLUMNS = ("id", "site", "column", "index", "importance", "variance", "label", "note", "module")
-EDGES, NODES = csv_mark(EDGE_COLUMNS), csv_mark(NODE_COLUMNS)
+EDGES, NODES = ",".join(EDGE_COLUMNS[:5]) + ",", csv_mark(NODE_COLUMNS)
 MARKS = {
     "csv": EDGES,
     "graphml": "<!-- libasis -->",
@@ -34,14 +34,15 @@ def write_tables(graph: InteractionGraph, path: str | Path, min_strength: float)
     path = Path(path)
     check_export(path, "csv")
     named = {key: label.label for key, label in graph.labels.items()}
+    columns = (*EDGE_COLUMNS[:5], *(["stderr"] if graph.stderr else []), *EDGE_COLUMNS[5:])
     edges = (
         [*row.values(), named.get(row["source"], ""), named.get(row["target"], "")]
         for row in graph.rows(min_strength=min_strength)
     )
     if path.suffix.lower() == ".csv":
-        return write_csv(path, EDGE_COLUMNS, edges)
+        return write_csv(path, columns, edges, EDGES)
     write_csv(path / "features.csv", NODE_COLUMNS, (node.values() for node in graph.nodes()))
-    write_csv(path / "edges.csv", EDGE_COLUMNS, edges)
+    write_csv(path / "edges.csv", columns, edges, EDGES)
     return path
 
 

@@ -40,6 +40,8 @@ class InteractionGraph(Stored, kind="graph"):
         info: how it was made (method, rule, quadrature, data, seed, versions, the model's fingerprint).
         labels: what people call features, by the id ``"site:index"``; see `with_labels`.
         modules: the group that people put a feature into, by the same ids.
+        stderr: of sections whose edges were estimated, by the name of the input site: the standard error of each edge,
+            shaped as ``edges``. Empty where all edges are exact.
     """
 
     basis: Basis
@@ -48,6 +50,7 @@ class InteractionGraph(Stored, kind="graph"):
     info: Plain = field(default_factory=dict)
     labels: dict[str, Label] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
+    stderr: dict[str, Matrix] = field(default_factory=dict)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -71,6 +74,14 @@ class InteractionGraph(Stored, kind="graph"):
                 return f"its {name} have the shapes {found}, but its features need {shapes}"
             if not all(all_finite(_values(matrix)) for matrix in getattr(self, name)):
                 return f"its {name} are not finite"
+        for name, matrix in self.stderr.items():
+            if name not in self.sites[:-1]:
+                return f"it has errors of {name!r}, where no section begins"
+            shape = shapes[self.sites.index(name)]
+            if list(matrix.shape) != shape:
+                return f"its errors at {name!r} have the shape {list(matrix.shape)}, but its features need {shape}"
+            if not all_finite(_values(matrix)) or (_values(matrix) < 0).any():
+                return f"its errors at {name!r} are no errors"
         if any((_values(matrix) < 0).any() for matrix in self.edges):
             return "some of its edges are below 0"
         try:
@@ -91,6 +102,33 @@ class InteractionGraph(Stored, kind="graph"):
         strong = edges.values() > min_strength
         return places[:, strong], edges.values()[strong], means[strong]
 
+    def errors(self, l: int, places: Tensor) -> Tensor | None:
+        """Standard errors of edges at places (j, i) ``[2, m]``, as `entries` gives them; None where edges are exact."""
+        matrix = self.stderr.get(self.sites[l])
+        if matrix is None:
+            return None
+        if not matrix.is_sparse:
+            return matrix[places[0], places[1]]
+        matrix, width = matrix.coalesce(), matrix.shape[1]
+        known, asked = (p[0] * width + p[1] for p in (matrix.indices(), places))
+        return matrix.values()[torch.searchsorted(known, asked)]
+
+    def sure(self, l: int, count: int) -> float:
+        r"""Of the ``count`` strongest edges of section l the share expected to be among them without errors too.
+
+        :math:`1 - \frac1m \sum_{r \le m} \Phi((\theta - E_r) / s_r)`, with standard errors s and :math:`\theta` between
+        the last edge that counts and the next. 1 where the edges are exact, or all of them count.
+        """
+        places, strengths, _ = self.entries(l)
+        errors = self.errors(l, places)
+        if errors is None or not 0 < count < len(strengths):
+            return 1.0
+        order = strengths.argsort(descending=True, stable=True)
+        strengths, errors = strengths[order], errors[order].clamp_min(torch.finfo(torch.float64).tiny)
+        middle = (strengths[count - 1] + strengths[count]) / 2
+        out = torch.special.ndtr((middle - strengths[:count]) / errors[:count])
+        return 1.0 - float(out.mean())
+
     def strength(self, l: int) -> float:
         """The summed strength of section l; with ``top_k`` that of the edges not kept is included."""
         kept = self.info.get("top_k")
@@ -103,16 +141,23 @@ class InteractionGraph(Stored, kind="graph"):
         return digest_of_tensors([(self.basis.digest(), torch.empty(0)), *(("edges", part) for part in parts)])
 
     def rows(self, *, min_strength: float = 0.0) -> Iterator[dict[str, Any]]:
-        """One plain row per edge stronger than ``min_strength``, section by section."""
+        """One plain row per edge stronger than ``min_strength``, section by section.
+
+        With a standard error (0 for exact edges) where the graph has any.
+        """
         for l in range(len(self.edges)):
-            places, strengths, means = (x.tolist() for x in self.entries(l, min_strength=min_strength))
-            for j, i, strength, signed in zip(*places, strengths, means, strict=True):
+            entries = self.entries(l, min_strength=min_strength)
+            errors = self.errors(l, entries[0])
+            places, strengths, means = (x.tolist() for x in entries)
+            spread = [0.0] * len(means) if errors is None else errors.tolist()
+            for j, i, strength, signed, error in zip(*places, strengths, means, spread, strict=True):
                 yield {
                     "section": l,
                     "source": f"{self.sites[l]}:{i}",
                     "target": f"{self.sites[l + 1]}:{j}",
                     "strength": strength,
                     "signed": signed,
+                    **({"stderr": error} if self.stderr else {}),
                 }
 
     def nodes(self) -> Iterator[dict[str, Any]]:
@@ -165,7 +210,7 @@ class InteractionGraph(Stored, kind="graph"):
 
     def to_dataframe(self, *, min_strength: float = 0.0) -> pandas.DataFrame:
         """One row per edge, with the labels of both ends, for pandas; needs the extra ``libasis[graph]``."""
-        columns = ["section", "source", "target", "strength", "signed"]
+        columns = ["section", "source", "target", "strength", "signed", *(["stderr"] if self.stderr else [])]
         table = frame_of(list(self.rows(min_strength=min_strength)), columns)
         named = {key: label.label for key, label in self.labels.items()}
         for end in ("source", "target"):

@@ -4,6 +4,7 @@ from . import rules
 from .exact import one_hot
 from .fisher import Fisher, FisherSums
 from .moment import Cost, Moment, Rule, Span
+from .probes import random_integers, signs
 from .rules import Choice, Moments, choose, parse
 from .units import PointwiseUnits
 
@@ -20,5 +21,7 @@ __all__ = [
     "choose",
     "one_hot",
     "parse",
+    "random_integers",
     "rules",
+    "signs",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy, Values
+from ..anatomy import Anatomy, Values, at_rows
 from ..importance import PointwiseUnits
 from ..numerics import clamp, even, slices
 from ..types import Matrix
@@ -36,19 +36,18 @@ class Sizes:
 
     @classmethod
     def within(
-        cls, numbers: float, anatomy: Anatomy, shape: tuple[int, int], features: tuple[int, int], nodes: int
+        cls, numbers: float, anatomy: Anatomy, shape: tuple[int, int, int], features: tuple[int, int], nodes: int
     ) -> Sizes:
         """The largest blocks that hold about as many numbers as are allowed, or else the smallest.
 
         Args:
             numbers: how many numbers may be held.
             anatomy: of the section.
-            shape: samples and positions of the batch.
+            shape: samples of the batch, positions, and how many are read.
             features: k_in and k_out.
             nodes: points of the path.
         """
-        (size, s), (k_in, k_out) = shape, features
-        t = s if anatomy.read is None else len(anatomy.read)
+        (size, s, t), (k_in, k_out) = shape, features
         rows = sum(branch.A.shape[0] * branch.A.shape[1] for branch in anatomy.pointwise)
         state, change = 3 * s * (anatomy.d + k_in) + t * (8 * rows + nodes * (k_in + k_out)), 0
         if anatomy.attention is not None:
@@ -116,8 +115,9 @@ class ClosedEffects:
         keep: Tensor | None,
         values: Values,
         sizes: Sizes,
-    ) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Slices of j and of i, and effects ``[m, j, i]`` of some of the pairs of sample and output position.
+        drawn: Tensor | None = None,
+    ) -> Iterator[tuple[slice, slice, slice, Tensor]]:
+        """Slices of j, of i and of the pairs of sample and output position, and their effects ``[m, j, i]``.
 
         Args:
             points: where derivatives are taken, ``[b, s, d]``, each with its weight.
@@ -125,8 +125,9 @@ class ClosedEffects:
             keep: which pairs count, bool ``[b, t]``; None for all.
             values: the context values of these samples.
             sizes: how much to do at once; the number of samples is that of the points.
+            drawn: of the output positions those that are asked for, each sample's own, ``[b, t]``; None for all.
         """
-        seen = self._see(points, amounts, keep, values)
+        seen = self._see(points, amounts, keep, values, drawn)
         slopes = self._varying(seen.slopes)
         for which in slices(self.C_pinv.shape[0], sizes.sources):
             change = self._change(seen, which)
@@ -141,9 +142,9 @@ class ClosedEffects:
                         gain.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)
                     if change is not None and self.heads is not None:
                         written = self.heads.written(seen.looks[0][1], change[some], columns)
-                        yield columns, which, written.addcmul_(gain, amount)
+                        yield columns, which, some, written.addcmul_(gain, amount)
                     else:
-                        yield columns, which, gain * amount if gain is same else gain.mul_(amount)
+                        yield columns, which, some, gain * amount if gain is same else gain.mul_(amount)
 
     def _varying(self, slopes: Tensor) -> Tensor:
         """Ones, and the slopes of the units that vary, ``[m, 1 + units]``.
@@ -177,27 +178,36 @@ class ClosedEffects:
             self.pairs = {key: pairs}
         return self.pairs[key]
 
-    def _see(
-        self, points: Sequence[tuple[Tensor, float]], amounts: Tensor, keep: Tensor | None, values: Values
+    def _see(  # noqa: PLR0913 - what the samples are, and where they are read
+        self,
+        points: Sequence[tuple[Tensor, float]],
+        amounts: Tensor,
+        keep: Tensor | None,
+        values: Values,
+        drawn: Tensor | None,
     ) -> SampleTerms:
-        norm, t = self.anatomy.norm, slice(None) if self.anatomy.read is None else list(self.anatomy.read)
+        norm, read = self.anatomy.norm, self.anatomy.read
+        t = slice(None) if read is None else list(read)
+        if drawn is not None:
+            t = drawn if read is None else torch.tensor(read, device=drawn.device)[drawn]
+        own = (drawn, t) if drawn is not None and isinstance(t, Tensor) else None
         slopes, y, chis, looks = None, [], [], []
         for x, weight in points:
             u, inverse = (x, None) if norm is None else norm(x)
             chi = None if norm is None or inverse is None else u @ self.C_pinv.T * (norm.along(inverse) / u.shape[-1])
             if self.heads is not None:
                 a = amounts if inverse is None else amounts * inverse
-                looks.append((weight, self.heads.look(u, values, normed=norm is not None), a, chi))
+                looks.append((weight, self.heads.look(u, values, normed=norm is not None, drawn=own), a, chi))
             if self.units.rows:
-                there = _kept(u[:, t], keep)
-                scale = weight if inverse is None else weight * _kept(inverse[:, t], keep)
-                own = self.units.slopes(there)
-                part = own if isinstance(scale, float) and scale == 1.0 else own * scale
+                there = _kept(at_rows(u, t), keep)
+                scale = weight if inverse is None else weight * _kept(at_rows(inverse, t), keep)
+                slope = self.units.slopes(there)
+                part = slope if isinstance(scale, float) and scale == 1.0 else slope * scale
                 slopes = part if slopes is None else slopes.add_(part)
                 if chi is not None:
-                    y.append(self.units.gather(own * (there @ self.units.A.T)) @ self.units.G.T * scale)
-                    chis.append(_kept(chi[:, t], keep))
-        at = _kept(amounts[:, t], keep)
+                    y.append(self.units.gather(slope * (there @ self.units.A.T)) @ self.units.G.T * scale)
+                    chis.append(_kept(at_rows(chi, t), keep))
+        at = _kept(at_rows(amounts, t), keep)
         return SampleTerms(
             at.new_zeros(len(at), 0) if slopes is None else slopes,
             torch.stack(y, 2) if y else None,

@@ -73,9 +73,7 @@ class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
         """Add one batch: in closed form, or by forward or reverse mode, whichever needs fewer passes."""
         effects = FeatureEffects(record, self.l, self.source, self.target, self.path, self.outputs)
         if self.squares is None or self.signed is None:
-            shape = (self.parts, effects.k_out, effects.k_in)
-            self.squares = torch.zeros(shape, dtype=torch.float64, device=effects.x.device)
-            self.signed = torch.zeros_like(self.squares)
+            self.squares, self.signed = self._zeros(effects), self._zeros(effects)
         part = record.index % self.parts
         squares, sums = self.squares[part], self.signed[part]
         anatomy = read(record.contexts[self.l])
@@ -85,10 +83,14 @@ class EdgeSums(Accumulator[list[tuple[Matrix, Matrix]]]):
         elif anatomy.affine and anatomy.skip is not None:
             _affine(effects, anatomy.skip, squares, sums)
         else:
-            for columns, which, effect in effects.closed(self._made(effects, anatomy), anatomy, self.memory):
+            for columns, which, _, effect in effects.closed(self._made(effects, anatomy), anatomy, self.memory):
                 sums[columns, which] += effect.sum(0)
                 squares[columns, which] += effect.square_().sum(0)
         self.counts[part] += record.count(self.l)
+
+    def _zeros(self, effects: FeatureEffects) -> Tensor:
+        shape = (self.parts, effects.k_out, effects.k_in)
+        return torch.zeros(shape, dtype=torch.float64, device=effects.x.device)
 
     def _made(self, effects: FeatureEffects, anatomy: Anatomy) -> ClosedEffects:
         """What does not depend on the batch, made once for batches of one shape."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..anatomy import Anatomy, Attended, Attention, AttentionMaps, Turn, Values
+from ..anatomy import Anatomy, Attended, Attention, AttentionMaps, Turn, Values, at_rows
 from ..types import Matrix
 
 
@@ -69,9 +69,12 @@ class HeadChanges:
         of_feature = ((W @ C_pinv.T).unflatten(0, (len(W_V), -1)) for W in self.maps.W.split(self.maps.sizes))
         self.v_of, self.k_of, self.q_of = of_feature
 
-    def look(self, u: Tensor, values: Values, *, normed: bool) -> AttendedPoint:
-        """The heads at ``u [b, s, d]`` with the context values of these samples."""
+    def look(
+        self, u: Tensor, values: Values, *, normed: bool, drawn: tuple[Tensor, Tensor] | None = None
+    ) -> AttendedPoint:
+        """The heads at ``u [b, s, d]`` with the context values of these samples; read as `Attended.drawn` says."""
         x = self.maps.attend(u, values)
+        x = x if drawn is None else x.drawn(*drawn)
         A = x.A.contiguous()
         o = A @ x.v
         of_keys = of_queries = moved = None
@@ -103,11 +106,11 @@ class HeadChanges:
             total = heads_third(self._summed(look, a, drift, which))
         total.addcmul_(heads_third(look.A @ a)[..., None, :], self.v_of[..., which])
         if look.moved is not None:
-            total.addcmul_(heads_third(self._asked(look, look.moved, which)), a[:, look.rows, None, None])
+            total.addcmul_(heads_third(self._asked(look, look.moved, which)), at_rows(a, look.rows)[:, :, None, None])
             if drift is not None and look.of_queries is not None:
                 asked = look.A * look.of_queries
                 turned = asked @ look.v - look.o * asked.sum(-1, keepdim=True)
-                total.addcmul_(heads_third(turned)[..., None], drift[:, look.rows, None, None], value=-1)
+                total.addcmul_(heads_third(turned)[..., None], at_rows(drift, look.rows)[:, :, None, None], value=-1)
         return total.flatten(2, 3)
 
     def sums(self, look: AttendedPoint) -> bool:
@@ -125,13 +128,13 @@ class HeadChanges:
 
     def _written(self, look: AttendedPoint, a: Tensor, drift: Tensor | None, which: slice) -> Tensor:
         """Everything, heads and positions of their keys in one product of matrices: ``[b, t, j, i]``."""
-        at = a[:, look.rows, None, None]
+        at = at_rows(a, look.rows)[:, :, None, None]
         z = self._by_keys(look, which) * a[:, None, None]  # [b, t, h, s, i]
         z.addcmul_(self._by_queries(look, which), at)
         A, o = heads_third(look.A), look.o.permute(1, 2, 3, 0)  # [b, t, h, s], [b, t, j, h]
         if drift is not None and look.of_keys is not None and look.of_queries is not None:
             z.addcmul_(heads_third(look.of_keys)[..., None] + 1.0, drift[:, None, None], value=-1)
-            z.addcmul_(heads_third(look.of_queries)[..., None], drift[:, look.rows, None, None], value=-1)
+            z.addcmul_(heads_third(look.of_queries)[..., None], at_rows(drift, look.rows)[:, :, None, None], value=-1)
         moved = A[:, :, None] * (look.v.permute(1, 3, 0, 2)[:, None] - o[..., None])  # [b, t, j, h, s]
         total = moved.flatten(3) @ z.flatten(2, 3)
         if drift is not None:
@@ -167,14 +170,14 @@ class HeadChanges:
 
     def _scored(self, look: AttendedPoint, h: int, a: Tensor, drift: Tensor | None, which: slice) -> Tensor:
         """Through the scores of one head, and the drift of values: ``[b, t, v, i]``."""
-        A, at = look.A[h], a[:, look.rows, None]
+        A, at = look.A[h], at_rows(a, look.rows)[:, :, None]
         z = _by_keys(look.q[h], self.k_of[h][:, which], look.turn_k) * a[:, None]  # [b, t, s, i]
         if look.moved is None:
             z.addcmul_(_by_queries(look.k[h], self.q_of[h][:, which], look.turn_q), at)
         if drift is not None and look.of_keys is not None and look.of_queries is not None:
             z.addcmul_(look.of_keys[h, ..., None] + 1.0, drift[:, None], value=-1)
             if look.moved is None:
-                z.addcmul_(look.of_queries[h, ..., None], drift[:, look.rows, None], value=-1)
+                z.addcmul_(look.of_queries[h, ..., None], at_rows(drift, look.rows)[:, :, None], value=-1)
         moved = A[..., None, :] * (look.v[h, :, None] - look.o[h, :, :, None]).transpose(2, 3)  # [b, t, v, s]
         total = moved @ z
         if drift is not None:

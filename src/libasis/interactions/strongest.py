@@ -67,31 +67,39 @@ class Strongest:
     def __init__(self, shape: tuple[int, int], top_k: int | None) -> None:
         self.shape, self.top_k = shape, top_k
         self.strength = 0.0
-        self._blocks: list[tuple[Tensor, Matrix, Matrix]] = []
+        self._blocks: list[tuple[Tensor, ...]] = []
 
-    def add(self, edges: Matrix, signed: Matrix) -> None:
-        """Add the output features that follow those added before; ties go to the lower index."""
+    def add(self, edges: Matrix, signed: Matrix, stderr: Matrix | None = None) -> None:
+        """Add the output features that follow those added before; ties go to the lower index.
+
+        Standard errors are those of the edges, where these are estimates.
+        """
         self.strength += float(edges.sum())
         sources = torch.zeros(0)
         if self.top_k is not None:
             sources = torch.sort(edges, descending=True, stable=True).indices[:, : self.top_k].sort().values
             edges, signed = edges.gather(1, sources), signed.gather(1, sources)
-        self._blocks.append((sources.cpu(), edges.cpu(), signed.cpu()))
+            stderr = None if stderr is None else stderr.gather(1, sources)
+        every = (sources, edges, signed) if stderr is None else (sources, edges, signed, stderr)
+        self._blocks.append(tuple(x.cpu() for x in every))
 
-    def matrices(self) -> tuple[Matrix, Matrix]:
-        """Squared and signed edges ``[k_out, k_in]``: dense, or sparse (COO) with entries in the same places."""
+    def matrices(self) -> tuple[Matrix, ...]:
+        """Squared and signed edges ``[k_out, k_in]``, and standard errors where there are any.
+
+        Dense, or sparse (COO) with entries in the same places.
+        """
         if len(self._blocks) == 1 and self.top_k is None:  # measured in one pass
             return self._blocks[0][1:]
-        sources, edges, signed = (torch.cat(parts) for parts in zip(*self._blocks, strict=True))
+        sources, *found = (torch.cat(parts) for parts in zip(*self._blocks, strict=True))
         if self.top_k is None:
-            return edges, signed
+            return tuple(found)
         targets = torch.arange(len(sources))[:, None].expand_as(sources)
         places = torch.stack([targets, sources]).flatten(1)
-        return sparse(places, edges.flatten(), self.shape), sparse(places, signed.flatten(), self.shape)
+        return tuple(sparse(places, values.flatten(), self.shape) for values in found)
 
     def kept(self) -> float:
         """The kept edges' share of the strength; 1 where nothing has any."""
-        kept = sum(float(edges.sum()) for _, edges, _ in self._blocks)
+        kept = sum(float(block[1].sum()) for block in self._blocks)
         return min(1.0, kept / self.strength) if self.strength > 0 else 1.0
 
 

@@ -13,7 +13,7 @@ from ..arguments import typed
 from ..basis import Basis, check_fits
 from ..cut import Record, Traced
 from ..errors import OptionError
-from ..measure import DEFAULT_MEMORY, Records, check_memory, measure
+from ..measure import Records, measure, shares
 from ..provenance import versions
 from .intervention import Intervention
 from .metrics import MetricSpec, parse_metric
@@ -33,7 +33,7 @@ def intervene(
     metric: MetricSpec = "accuracy",
     *,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> InterventionResult:
     """What each sample scores when something at a site is replaced and the rest of the model is run.
 
@@ -52,14 +52,15 @@ def intervene(
         metric: ``"accuracy"``, ``"cross_entropy"``, ``"mse"``, ``"output_mse"`` (the mean squared change of the output,
             which needs no targets) or a function ``(outputs, targets) -> scores [batch]``.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what goes through the model together, and for the activations kept between passes.
+        memory: bound in bytes for what goes through the model together, and for the activations kept between passes;
+            ``"auto"`` as in `fit`.
 
     Raises:
         OptionError: an intervention names what is not there, or an option is not allowed.
         BatchError: the batches are empty or one-shot, or have no targets where the metric needs them.
     """
     measured = parse_metric(metric)
-    check_memory(memory)
+    kept, memory = shares(memory, traced)
     basis = getattr(basis_or_graph, "basis", basis_or_graph)
     if not isinstance(basis, Basis):
         raise OptionError(f"Interventions need a basis or a graph, but got {type(basis_or_graph).__name__}.")
@@ -70,7 +71,7 @@ def intervene(
         one.check(basis)
     model = check_fits(traced, basis)
     twice = any(KINDS[one.to].needs_of(one) for one in asked)
-    records = Records.of(traced, batches, memory if twice else 1, progress=progress)  # what is read once is not kept
+    records = Records.of(traced, batches, kept if twice else 1, progress=progress)  # what is read once is not kept
     known = Preparation(records, basis)
     known.learn(asked)
     order, runs = _by_site(known, asked, memory)

@@ -17,7 +17,7 @@ from ..cut import Record, Traced
 from ..data import check_reiterable
 from ..errors import BatchError, OptionError, short
 from ..intervene.donors import Donors
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import Records, measure, shares
 from ..numerics import clamp, slices
 from ..types import Activations, Matrix, Plain
 from ..verify import outputs_of
@@ -49,7 +49,7 @@ def contributions(  # noqa: PLR0913 - keyword options of the public face
     show: Show | None = None,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> Contributions:
     r"""What each feature of a site adds to the change of an output from a baseline: integrated gradients.
 
@@ -80,13 +80,15 @@ def contributions(  # noqa: PLR0913 - keyword options of the public face
         show: how samples are shown, see `Show`.
         seed: of the draw of reference samples.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what goes through the model together, and for activations kept between passes.
+        memory: bound in bytes for what goes through the model together, and for activations kept between passes;
+            ``"auto"`` as in `fit`.
 
     Raises:
         OptionError: an option is not allowed, or the contributions do not add up.
         BatchError: the batches are empty, one-shot or have no targets where they are needed.
     """
     group = Inquiry.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
+    memory = shares(memory, traced)[1]
     place = group.site(site)
     target = Target.of(output, group.basis, position, place)
     origins = _Origins(group, place, baseline, seed)

@@ -14,7 +14,7 @@ from ..arguments import typed
 from ..basis import SiteBasis
 from ..cut import Record, Traced
 from ..errors import BatchError, OptionError, short
-from ..measure import DEFAULT_MEMORY, Accumulator, Records, measure
+from ..measure import Accumulator, Records, measure, shares
 from ..numerics.means import Mean, Range
 from ..types import Plain, Vector
 from ..verify import outputs_of
@@ -44,7 +44,7 @@ def counterfactual(  # noqa: PLR0913 - keyword options of the public face
     position: int | None = None,
     show: Show | None = None,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> Counterfactuals:
     """The smallest change of few features of a site that makes the model decide otherwise.
 
@@ -72,13 +72,15 @@ def counterfactual(  # noqa: PLR0913 - keyword options of the public face
         position: of the output that decides, as in `contributions`.
         show: how samples are shown, see `Show`.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what goes through the model together, and for activations kept between passes.
+        memory: bound in bytes for what goes through the model together, and for activations kept between passes;
+            ``"auto"`` as in `fit`.
 
     Raises:
         OptionError: an option is not allowed.
         BatchError: the batches are empty or one-shot, or nothing varies in what was observed.
     """
     group = Inquiry.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
+    memory = shares(memory, traced)[1]
     place = group.site(site)
     target = Target.of(output, group.basis, position, place)
     if not math.isfinite(threshold):

@@ -15,7 +15,7 @@ from ..cards.contents import Contents, Naming
 from ..cut import Record, Traced
 from ..errors import BatchError, OptionError, short
 from ..graphs import InteractionGraph
-from ..measure import Records, check_memory
+from ..measure import Records, shares
 from ..provenance import versions
 from ..types import Plain
 
@@ -93,14 +93,14 @@ class Inquiry:
 
     @classmethod
     def of(
-        cls, traced: Traced, given: Any, batches: Any, samples: Samples, *, memory: int, progress: bool | None
+        cls, traced: Traced, given: Any, batches: Any, samples: Samples, *, memory: int | str, progress: bool | None
     ) -> Inquiry:
         """Read what every call is given.
 
         Raises:
             OptionError: it has no basis, or samples are no numbers.
         """
-        check_memory(memory)
+        kept = shares(memory, traced)[0]
         basis = getattr(given, "basis", given)
         if not isinstance(basis, Basis):
             raise OptionError(f"The features are those of a basis or a graph, but got {type(given).__name__}.")
@@ -112,7 +112,7 @@ class Inquiry:
                 raise OptionError(f"samples is {short(samples)}; give numbers of samples from 0, none of them twice.")
             chosen = torch.tensor(sorted(listed), dtype=torch.int64)
         model = check_fits(traced, basis)
-        records = Records.of(traced, batches, memory, progress=progress)
+        records = Records.of(traced, batches, kept, progress=progress)
         return cls(records, basis, {key: label.label for key, label in labels.items()}, model, chosen)
 
     def site(self, name: str) -> int:

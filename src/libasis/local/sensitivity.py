@@ -18,7 +18,7 @@ from ..cut import Record, Traced, pull_back
 from ..errors import OptionError, short
 from ..intervene import most_important
 from ..intervene.scores import AT_ONCE
-from ..measure import DEFAULT_MEMORY, Records, measure
+from ..measure import Records, measure, shares
 from ..numerics import clamp, slices
 from ..types import Activations, Matrix, Plain, Vector
 from ..verify import outputs_of
@@ -53,7 +53,7 @@ def sensitivity(  # noqa: PLR0913 - keyword options of the public face
     show: Show | None = None,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> InputSensitivity:
     r"""What features of a site, and an output, owe to the input: by derivative and by finite change, both shown.
 
@@ -81,7 +81,8 @@ def sensitivity(  # noqa: PLR0913 - keyword options of the public face
         show: how samples are shown, see `Show`.
         seed: of noise and draws.
         progress: show a progress bar; None shows one on a terminal only.
-        memory: bound in bytes for what goes through the model together, and for activations kept between passes.
+        memory: bound in bytes for what goes through the model together, and for activations kept between passes;
+            ``"auto"`` as in `fit`.
 
     Raises:
         OptionError: an option is not allowed.
@@ -89,6 +90,7 @@ def sensitivity(  # noqa: PLR0913 - keyword options of the public face
         SiteError: an operation has no derivative.
     """
     group = Inquiry.of(traced, basis_or_graph, batches, samples, memory=memory, progress=progress)
+    memory = shares(memory, traced)[1]
     place = group.site(site)
     chosen = _features(group.basis[place], features)
     noise, fill = float(noise), None if fill is None else float(fill)

@@ -27,7 +27,7 @@ from ..errors import BatchError, OptionError, StoreError, first_line
 from ..files import scratch
 from ..types import Plain
 from .allocator import reuse_freed_memory
-from .processes import Team
+from .processes import Team, team
 from .progress import watched
 from .sizes import RecordSizes, input_bytes, nbytes
 
@@ -250,6 +250,13 @@ class Records:
     def count(self) -> int:
         """How many batches there are, after the roll call."""
         return len(self._kept.sizes or ())
+
+    @property
+    def total(self) -> int:
+        """How many samples there are, with no model run for it."""
+        if self._kept.roll.digests is None and self._kept.sizes is None:
+            self.roll_call(team() or Team())
+        return self._kept.samples or len(self._kept.roll)
 
     @property
     def order(self) -> str:

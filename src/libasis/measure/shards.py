@@ -175,7 +175,8 @@ class _Pass:
                 deque(stream, 0)  # its end: the data are complete
             if self.team.first:
                 self._fold(parts, start)
-                self._keep(min(start + size, len(self.shards) - 1))
+                if start + size < len(self.shards):  # all of them are kept once all processes have them
+                    self._keep(start + size)
             else:
                 self.team.give(states_of(parts))
 

@@ -37,6 +37,15 @@ def graph_intro(results: Results, words: Words) -> Pieces:
         if kept := s.result.info.get("top_k"):
             share = percent(min(kept["kept_share"], default=1.0))
             yield paragraph(words("graph_kept", method=s.label(words), k=kept["k"], share=share), "note")
+        if estimate := s.result.info.get("estimate"):
+            found = estimate["sections"].values()
+            facts = {
+                "count": len(found),
+                "all": len(s.result.edges),
+                "error": percent(max(o["reached"] for o in found)),
+            }
+            sure = min(one["right"] for o in found for one in o["ranking"] if one["edges"] == o["edges"])
+            yield paragraph(words("graph_estimated", method=s.label(words), **facts, right=percent(sure)), "note")
 
 
 def ablation_tables(results: Results, words: Words) -> Pieces:

@@ -79,6 +79,7 @@ def graph_view(
             "target": [int(starts[at + 1] + j) for at, e in enumerate(edges) for j in e["target"]],
             "strength": [_number(v) for e in edges for v in e["strength"].tolist()],
             "signed": [_number(v) for e in edges for v in e["signed"].tolist()],
+            **({"stderr": [_number(v) for e in edges for v in e["stderr"].tolist()]} if graph.stderr else {}),
         },
         "sections": sections,
         "ablation": None if edge_ablation is None else _ablation(edge_ablation),
@@ -114,7 +115,9 @@ def _candidates(graph: InteractionGraph, at: int, left: Array, right: Array) -> 
     j, i = (places[row][ranked].cpu().numpy() for row in (0, 1))
     source, target = _position(i, left, graph.basis.sites[at].k), _position(j, right, graph.basis.sites[at + 1].k)
     inside = (source >= 0) & (target >= 0)
-    found = {"source": source, "target": target, "strength": strength, "signed": signed}
+    errors = graph.errors(at, places[:, ranked])
+    stderr = np.zeros_like(strength) if errors is None else errors.cpu().numpy()
+    found = {"source": source, "target": target, "strength": strength, "signed": signed, "stderr": stderr}
     return {**{key: values[inside] for key, values in found.items()}, "rank": np.flatnonzero(inside)}
 
 

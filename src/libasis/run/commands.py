@@ -260,10 +260,16 @@ def _would(verb: str, config: Config, *, force: bool, as_json: bool) -> None:
     from . import status as look
 
     steps = look.status(config).would(verb, config, force=force)
+    edges = look.cost_of_edges(config) if verb == "graph" and not steps[0].startswith("refuse") else []
     if as_json:
-        show.as_json({"command": verb, "would": steps})
-    else:
-        print("\n".join(steps))
+        show.as_json({"command": verb, "would": steps, **({"edges": edges} if edges else {})})
+        return
+    print("\n".join(steps))
+    for one in edges:
+        how = f"estimated to {one['error']:.0%}" if one["error"] else "exact"
+        print(
+            f"  edges from {one['section']}: {how}, about {one['takes']:.1e} multiplications (exact {one['exact']:.1e})"
+        )
 
 
 @app.command(name="compare", epilog="Example: libasis compare experiments/*.toml --out build/results")

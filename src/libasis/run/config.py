@@ -29,7 +29,8 @@ MOMENTS = (
 Progress = Annotated[bool | None, Field(description="true or false")]
 Yes = Annotated[bool, Field(description="true or false")]
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="a whole number from 0 to 2**63 - 1")]
-Memory = Annotated[int, Field(ge=2**20, description="a number of bytes, at least 1048576")]
+Memory = Literal["auto"] | Annotated[int, Field(ge=2**20)]
+MEMORY: Any = Field(default="auto", description='"auto" or a number of bytes, at least 1048576')
 Names = Annotated[list[str] | None, Field(min_length=1, description="a list of names, at least one")]
 Text = Annotated[str | None, Field(min_length=1, description="a text that is not empty")]
 SiteList = list[str | list[str]]
@@ -111,9 +112,7 @@ class FitSection(Table):
     readout: Literal["next", "output", "fisher"] = Field(default="next", description='"next", "output" or "fisher"')
     seed: Seed = 0
     progress: Progress = None
-    memory: Literal["auto"] | Memory = Field(
-        default="auto", description='"auto" or a number of bytes, at least 1048576'
-    )
+    memory: Memory = MEMORY
     spill: Text = None
 
 
@@ -124,8 +123,12 @@ class InteractionsSection(Table):
     n_steps: int = Field(default=8, ge=1, description="a whole number, 1 or more")
     baseline: Literal["mean", "zero"] = Field(default="mean", description='"mean" or "zero"')
     top_k: Count = None
+    relative_error: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = Field(
+        default="auto", description='"auto" or a number from 0 (exact) to 1'
+    )
+    seed: Seed = 0
     progress: Progress = None
-    memory: Memory = 2**30
+    memory: Memory = MEMORY
 
 
 class AblateSection(Table):
@@ -150,7 +153,7 @@ class AblateSection(Table):
     stable: Yes = True
     seed: Seed = 0
     progress: Progress = None
-    memory: Memory = 2**30
+    memory: Memory = MEMORY
 
 
 class ReportSection(Table):
@@ -283,7 +286,7 @@ class VerifySection(Table):
     explore_share: float = Field(default=0.5, gt=0, lt=1, description="a number between 0 and 1")
     seed: Seed = 0
     progress: Progress = None
-    memory: Memory = 2**30
+    memory: Memory = MEMORY
 
 
 class Config(Table):

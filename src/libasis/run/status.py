@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..basis import Basis
 from ..cards import FeatureCards
 from ..errors import SourceError, StoreError
 from ..graphs import InteractionGraph
+from ..interactions.cost import costs
+from ..measure import Records
 from ..provenance import versions
 from ..types import Plain
 from .cards import groups_of
@@ -130,6 +133,20 @@ def status(config: Config) -> Status:
     files = list(output.checkpoints.glob("*.checkpoint"))
     left = len(files), sum(file.stat().st_size for file in files)
     return Status(found, output.report if output.report.exists() else None, left, unseen)
+
+
+def cost_of_edges(config: Config) -> list[Plain]:
+    """What the interactions would take, section by section; one batch goes through the model.
+
+    By the features of the basis that is there, or by the widths of the sites, which are as many or more.
+    """
+    output, opened = Output(config), Opened(config)
+    sites, relative_error = opened.traced.sites, config.interactions.relative_error
+    widths = [site.features for site in sites]
+    with contextlib.suppress(StoreError):
+        widths = [site.k for site in Basis.load(output.basis)]
+    found = costs(Records.of(opened.traced, opened.data.train), list(pairwise(widths)), relative_error)
+    return [{"section": site.name, **asdict(one)} for site, one in zip(sites, found, strict=False)]
 
 
 def _made_of(name: str, opened: Opened, output: Output) -> MadeOf:

@@ -16,7 +16,7 @@ from ..cut import Mask, SiteRow, SiteTable, Traced, presets, survey
 from ..data import first_inputs
 from ..errors import OptionError, SiteError, printable
 from ..files import write_text
-from ..measure import DEFAULT_MEMORY
+from ..measure import shares
 from ..provenance import versions
 from ..store import Stored
 from ..types import Plain
@@ -125,7 +125,7 @@ def scan(  # noqa: PLR0913 - keyword options of the public face
     vectors: int = 2048,
     mask: Mask | None = None,
     seed: int = 0,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> Scan:
     r"""Look at all sites that cut a model, in one cheap pass, and recommend a cut.
 
@@ -144,7 +144,8 @@ def scan(  # noqa: PLR0913 - keyword options of the public face
         vectors: how many vectors (positions of samples) at least are looked at, where there are so many.
         mask: which positions count, see `trace`.
         seed: of the signs.
-        memory: bound in bytes for the sums; where they need more, the data are gone through several times.
+        memory: bound in bytes for the sums, ``"auto"`` as in `fit`; where they need more, the data are gone through
+            several times.
 
     Raises:
         OptionError: an option is out of range.
@@ -157,7 +158,7 @@ def scan(  # noqa: PLR0913 - keyword options of the public face
         raise OptionError(f"vectors is {vectors}; give at least 2.")
     table, traced, stream = _opened(model, batches, mask)
     names = [site.name for site in traced.sites]
-    sums, counted = _summed(traced, batches, vectors, seed, memory)
+    sums, counted = _summed(traced, batches, vectors, seed, shares(memory, traced)[1])
     found = {names[l]: one for l, own in sums.items() if (one := _facts(own)) is not None}
     recommended = _within(budget, stream, {name: one["difference"] for name, one in found.items()})
     none = {"effective_rank": None, "lib_features": None, "pca_features": None, "difference": None}

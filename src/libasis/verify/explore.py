@@ -16,7 +16,7 @@ from ..basis import check_fits
 from ..cut import Traced
 from ..errors import OptionError, short
 from ..intervene import most_important
-from ..measure import DEFAULT_MEMORY, Records, check_memory
+from ..measure import Records, shares
 from ..numerics import Estimate, benjamini
 from ..provenance import versions
 from ..store import Stored, listed
@@ -143,7 +143,7 @@ def explore(  # noqa: PLR0913 - keyword options of the public face
     dependent: bool = False,
     seed: int = 0,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> Exploration:
     """Replace each feature in turn and see how the score changes: what is worth a hypothesis.
 
@@ -172,7 +172,7 @@ def explore(  # noqa: PLR0913 - keyword options of the public face
         OptionError: a site or a metric is unknown, or an option is not allowed.
         BatchError: the batches are empty or one-shot, or have no targets where the metric needs them.
     """
-    check_memory(memory)
+    kept, memory = shares(memory, traced)
     own = basis_of(basis)
     model = check_fits(traced, own)
     names = [site.name for site in own]
@@ -187,7 +187,7 @@ def explore(  # noqa: PLR0913 - keyword options of the public face
     sets = [(name, (i,)) for name in chosen for i in sorted(most_important(own[name], most))]
     sets += [(name, pair) for name in chosen for pair in combinations(sorted(most_important(own[name], pairs)), 2)]
     claims = [Hypothesis(name, list(features), name=f"{name}:{features}", **shared) for name, features in sets]
-    with Records.of(traced, batches, memory, progress=progress) as records:
+    with Records.of(traced, batches, kept, progress=progress) as records:
         labels = units_of(batches, units)
         trial = Trial(records, own, claims, units=labels, groups=groups, memory=memory)
         changes = iter(trial.changes([(one, one.intervention(kind, seed)) for one in claims for kind in one.kinds]))

@@ -18,7 +18,7 @@ from ..arguments import typed
 from ..basis import Basis, check_fits
 from ..cut import Traced
 from ..errors import OptionError, StoreError
-from ..measure import DEFAULT_MEMORY, Records, check_memory, is_first
+from ..measure import Records, is_first, shares
 from ..provenance import code_of, versions
 from ..store import Stored, listed
 from ..store.values import to_plain
@@ -152,7 +152,7 @@ def plan(  # noqa: PLR0913 - keyword options of the public face
     explored: Any = None,
     controls: int = CONTROLS,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> Plan:
     """Write down what will be tested, and how many units that needs.
 
@@ -183,12 +183,12 @@ def plan(  # noqa: PLR0913 - keyword options of the public face
         raise OptionError(f"alpha is {alpha!r}; give a number between 0 and 1, such as 0.05.")
     if controls < 1:
         raise OptionError(f"controls is {controls!r}; give a whole number above 0, such as {CONTROLS}.")
-    check_memory(memory)
+    kept, memory = shares(memory, traced)
     own = basis_of(basis)
     claims = checked(hypotheses, own)
     model = check_fits(traced, own)
     claims, functions = _named(claims)
-    records = Records.of(traced, batches, memory, progress=progress)
+    records = Records.of(traced, batches, kept, progress=progress)
     trial = Trial(records, own, claims, functions, units=units_of(batches, units), groups=groups, memory=memory)
     expected = _expected(trial, claims, alpha, seed)
     facts = records.facts()

@@ -14,7 +14,7 @@ from ..arguments import typed
 from ..basis import Basis, check_fits, other_model
 from ..cut import Traced
 from ..errors import OptionError
-from ..measure import DEFAULT_MEMORY, Records, check_memory
+from ..measure import Records, shares
 from ..provenance import versions
 from ..types import Plain
 from .beside import AllRuns, beside
@@ -43,7 +43,7 @@ def verify(  # noqa: PLR0913 - keyword options of the public face
     refit: Iterable[Any] | None = None,
     refits: int = 5,
     progress: bool | None = None,
-    memory: int = DEFAULT_MEMORY,
+    memory: int | str = "auto",
 ) -> Verification:
     """Test the hypotheses of a plan, once.
 
@@ -76,7 +76,7 @@ def verify(  # noqa: PLR0913 - keyword options of the public face
             explored, are a part of those of the plan, or are others than in the first run; units are missing.
         BatchError: the batches are empty or one-shot, or have no targets where a metric needs them.
     """
-    check_memory(memory)
+    kept, memory = shares(memory, traced)
     if refits < 1:
         raise OptionError(f"refits is {refits!r}; give a whole number above 0.")
     own = basis_of(basis)
@@ -84,7 +84,7 @@ def verify(  # noqa: PLR0913 - keyword options of the public face
     _refuse_other(plan, own, model)
     claims = checked(plan.hypotheses, own)
     functions = _functions(plan, metrics)
-    with Records.of(traced, confirm, memory, progress=progress) as records:
+    with Records.of(traced, confirm, kept, progress=progress) as records:
         data, repeat, notes = _admit(plan, own, records)
         labels = units_of(confirm, units)
         if plan.clustered and labels is None:

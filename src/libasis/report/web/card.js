@@ -149,7 +149,7 @@ function edgeRow(app, e, v) {
     type: "button", class: shown.edge[e] ? "step" : "step away-from", "data-key": `step-${e}`,
     title: shown.edge[e] ? null : t("not_drawn"), onclick: () => select(model.id(v)),
   }, el("bdi", {}, label ? `${model.index[v]} · ${shortened(label, 28)}` : model.id(v)),
-  el("span", { class: "amount" }, quantity(model.strength[e])), el("span", { class: "track" }, bar)));
+  el("span", { class: "amount" }, model.amount(e)), el("span", { class: "track" }, bar)));
 }
 
 function keyHelp() {

@@ -39,7 +39,7 @@ function drawnNodes({ model, notes, shown }) {
 function drawnEdges({ model, shown }) {
   return Array.from({ length: model.m }, (_, e) => e).filter((e) => shown.edge[e]).map((e) => ({
     section: model.section[e], source: model.id(model.source[e]), target: model.id(model.target[e]),
-    strength: model.strength[e], signed: model.signed[e],
+    strength: model.strength[e], signed: model.signed[e], ...(model.stderr ? { stderr: model.stderr[e] } : {}),
   }));
 }
 
@@ -58,8 +58,9 @@ function jsonOf(app) {
 
 function csvOf(app) {
   const cell = (value) => (/[",\n\r]/.test(String(value)) ? `"${String(value).replace(/"/g, '""')}"` : String(value));
-  const rows = drawnEdges(app).map((edge) => [edge.section, edge.source, edge.target, edge.strength, edge.signed]);
-  return [["section", "source", "target", "strength", "signed"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+  const heads = ["section", "source", "target", "strength", "signed", ...(app.model.stderr ? ["stderr"] : [])];
+  const rows = drawnEdges(app).map((edge) => heads.map((head) => edge[head]));
+  return [heads, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
 const PROMPT = ["Average", " over", " the", " data"]; // stands where attribution graphs have the prompt

@@ -17,11 +17,17 @@ class Model {
     this.target = Int32Array.from(plain.edges.target);
     this.strength = Float64Array.from(plain.edges.strength);
     this.signed = Float64Array.from(plain.edges.signed);
+    this.stderr = plain.edges.stderr ?? null; // standard errors of edges that were estimated, 0 of exact ones
     this.n = this.index.length;
     this.m = this.source.length;
     this.#countFeatures();
     this.#countEdges();
     this.#connect();
+  }
+
+  /** An edge's strength in words, with its standard error where it was estimated. */
+  amount(e) {
+    return quantity(this.strength[e]) + (this.stderr?.[e] ? ` ± ${quantity(this.stderr[e])}` : "");
   }
 
   #countFeatures() {

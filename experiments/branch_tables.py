@@ -1,0 +1,224 @@
+"""Tables of docs/results.md from the divergences that experiments/language_branches.py has measured."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from libasis.numerics import Estimate, paired, ratio
+from libasis.numerics.resampling import Bootstrap
+from libasis.numerics.significance import holm
+
+KINDS = {"mlp": "MLP hidden layer", "heads": "heads' output", "stream": "residual stream"}
+METHODS = {"lib": "LIB", "pca": "PCA", "unshrunk": "LIB, unshrunk", "next": "LIB, next place", "random": "LIB turned"}
+LEAST = 1e-4
+LEVEL = 0.05
+Curve = dict[int, list[float]]
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Features for the allowed divergence: on the samples, and on resampled ones ``[B]``."""
+
+    value: float
+    replicates: np.ndarray
+
+    def ends(self, bootstrap: Bootstrap) -> tuple[float, float]:
+        """The interval."""
+        return bootstrap.interval(self.replicates)
+
+
+class Measured:
+    """The divergences of a run, by site."""
+
+    def __init__(self, folder: Path) -> None:
+        self.made = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
+        self.protocol = self.made["protocol"]
+        self.sites = json.loads((folder / "sites.json").read_text(encoding="utf-8"))
+        self.found: dict[tuple[str, str, str], Curve] = {}
+        for line in (folder / "divergences.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            key = row["text"], f"{row['block']}|{row['kind']}", row["method"]
+            self.found.setdefault(key, {})[row["features"]] = row["kl"]
+        self.bootstrap = Bootstrap(self.protocol["replicates"], self.protocol["confidence"], self.protocol["seed"])
+
+    def curve(self, site: str, method: str, text: str = "text") -> Curve:
+        """By count the divergences of all sequences."""
+        return {**self.found.get((text, site, "none"), {}), **self.found.get((text, site, method), {})}
+
+    @property
+    def planned(self) -> list[str]:
+        """All sites of the protocol."""
+        return [f"{block}|{kind}" for kind in self.protocol["sites"] for block in self.protocol["blocks"]]
+
+    @cached_property
+    def done(self) -> list[str]:
+        """The sites whose counts are both known."""
+        return [
+            site
+            for site in self.planned
+            if site in self.sites and all(self._bracketed(site, method) for method in ("lib", "pca"))
+        ]
+
+    def _bracketed(self, site: str, method: str) -> bool:
+        curve, allowed = self.curve(site, method), self.protocol["allowed"]
+        passes = [count for count, kl in sorted(curve.items()) if np.mean(kl) <= allowed]
+        return bool(passes) and (site, method) in {(s, m) for _, s, m in self.found}
+
+    def passing(self, site: str, method: str) -> int:
+        """The least count measured that passes, from which all larger ones do."""
+        rows = sorted((n, float(np.mean(kl))) for n, kl in self.curve(site, method).items())
+        failing = [n for n, mean in rows if mean > self.protocol["allowed"]]
+        return min(n for n, _ in rows if not failing or n > failing[-1])
+
+    def needed(self, site: str, method: str) -> Needed:
+        """By linear interpolation in the logarithm; with all features there is no divergence."""
+        curve = self.curve(site, method)
+        counts = sorted(n for n in curve if n < self.sites[site]["width"])
+        table = torch.tensor([curve[n] for n in counts], dtype=torch.float64)
+        resampled = self.bootstrap.means(table, torch.ones(table.shape[1])).numpy()
+        ends = [*counts, self.sites[site]["width"]]
+        allowed = self.protocol["allowed"]
+        return Needed(
+            crossing(ends, [*table.mean(1).tolist(), 0.0], allowed),
+            np.array([crossing(ends, [*column, 0.0], allowed) for column in resampled.T]),
+        )
+
+    def lower(self, site: str) -> tuple[bool, float]:
+        """Whether LIB's divergence is lower than PCA's at the count at which PCA passes, and the p-value of none."""
+        n = self.passing(site, "pca")
+        lib = self.curve(site, "lib")
+        test = paired(np.subtract(self.curve(site, "pca")[n], lib[min(n, self.sites[site]["kept"])]))
+        return test.value > 0, test.p
+
+
+def crossing(counts: Sequence[int], means: Sequence[float], allowed: float) -> float:
+    """Where the divergence falls to what is allowed for good."""
+    heights = [math.log(max(mean, LEAST) / allowed) for mean in means]
+    failing = [i for i, height in enumerate(heights) if height > 0]
+    if not failing:
+        return float(counts[0])
+    i = failing[-1]
+    part = heights[i] / (heights[i] - heights[i + 1])
+    return counts[i] + part * (counts[i + 1] - counts[i])
+
+
+def needed(results: Path, name: str) -> str:
+    """How many features each site needs, and what the protocol says of it."""
+    run = Measured(results / name)
+    corrected = holm([run.lower(site)[1] if site in run.done else 1.0 for site in run.planned])
+    rows = [_needed(run, site, p) for site, p in zip(run.planned, corrected, strict=True)]
+    return _table(["Site", "Width", "Mean alone, nats", "LIB needs", "PCA needs", "Of PCA's", "p", "Verdict"], rows)
+
+
+def _needed(run: Measured, site: str, p: float) -> list[str]:
+    block, kind = site.split("|")
+    if site not in run.done:
+        return [f"{KINDS[kind]}, block {block}", *[""] * 6, "not measured"]
+    alone = float(np.mean(run.curve(site, "lib")[0]))
+    cells = [f"{KINDS[kind]}, block {block}", str(run.sites[site]["width"]), f"{alone:.3f}"]
+    if alone <= run.protocol["allowed"]:
+        return [*cells, "0", "0", "", "", "the mean alone is enough"]
+    lib, pca = (run.needed(site, method) for method in ("lib", "pca"))
+    share, ends = lib.value / pca.value, run.bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
+    words = verdict(share, ends, run.protocol["sites"][kind]["at_most"], better=run.lower(site)[0] and p <= LEVEL)
+    counts = [f"{one.value:.0f} ({' to '.join(f'{x:.0f}' for x in one.ends(run.bootstrap))})" for one in (lib, pca)]
+    return [*cells, *counts, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})", f"{p:.1g}", words]
+
+
+def verdict(share: float, ends: tuple[float, float], at_most: float, *, better: bool) -> str:
+    """In the words of the protocol."""
+    if ends[0] > 1:
+        return "more"
+    if ends[1] >= 1 or not better:
+        return "no difference found"
+    return f"supported (at most {at_most:g})" if share <= at_most else f"fewer, but not {at_most:g}"
+
+
+def equal(results: Path, name: str) -> str:
+    """Divergence at equal counts, of PCA's on the same sequences."""
+    run = Measured(results / name)
+    rows = []
+    for site in run.done:
+        block, kind = site.split("|")
+        n = run.passing(site, "lib")
+        pca = run.curve(site, "pca").get(n)
+        if pca is None:
+            continue
+        cells = [f"{np.mean(kl):.4f}" for kl in (run.curve(site, "lib")[n], pca)]
+        for method in ("lib", "unshrunk", "next", "random"):
+            other = run.found.get(("text", site, method), {}).get(n)
+            cells.append("" if other is None else _with_ends(ratio(other, pca)))
+        rows.append([f"{KINDS[kind]}, block {block}", str(n), *cells])
+    heads = [
+        "Site",
+        "Features",
+        "LIB, nats",
+        "PCA, nats",
+        *(f"{METHODS[m]} / PCA" for m in ("lib", "unshrunk", "next", "random")),
+    ]
+    return _table(heads, rows)
+
+
+def other(results: Path, name: str) -> str:
+    """The same bases and counts on another text."""
+    run = Measured(results / name)
+    rows = []
+    for site in run.done:
+        block, kind = site.split("|")
+        n = run.passing(site, "lib")
+        lib, pca = (run.curve(site, method, "other").get(n) for method in ("lib", "pca"))
+        if lib is not None and pca is not None:
+            values = [f"{np.mean(one):.4f}" for one in (lib, pca)]
+            rows.append([f"{KINDS[kind]}, block {block}", str(n), *values, _with_ends(ratio(lib, pca))])
+    heads = ["Site", "Features", "LIB, nats", "PCA, nats", "LIB / PCA"]
+    return _table(heads, rows) if rows else "*Not measured yet.*"
+
+
+def outliers(results: Path, name: str) -> str:
+    """What the first position of a sequence carries, and what is kept of a site without it."""
+    run = Measured(results / name)
+    rows = []
+    for site in run.planned:
+        facts, (block, kind) = run.sites[site], site.split("|")
+        cells = [f"{facts[key]:,.1f}" for key in ("first_norm", "other_norm")]
+        cells += [f"{facts[key]:.2%}" for key in ("first_variance", "first_sensitivity")]
+        kept = [f"{facts['kept']}", f"{facts['shrink']:g}", f"{facts['largest']:.1%}"] if "kept" in facts else [""] * 3
+        rows.append([f"{KINDS[kind]}, block {block}", *cells, *kept])
+    heads = ["Site", "Norm, first", "Norm, others", "Variance", "Sensitivity", "Kept", "Shrinkage", "First feature"]
+    return _table(heads, rows)
+
+
+def _with_ends(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rules = ["---" if head in ("Site", "Verdict") else "--:" for head in heads]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ([*heads], rules, *rows))
+
+
+def curves(results: Path, name: str) -> str:
+    """Every mean divergence with its interval, as CSV."""
+    run, text = Measured(results / name), io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["text", "block", "site", "method", "features", "nats", "low", "high", "sequences"])
+    writer.writerows(_points(run))
+    return text.getvalue()
+
+
+def _points(run: Measured) -> Iterator[list[Any]]:
+    for (text, site, method), curve in sorted(run.found.items()):
+        for n, kl in sorted(curve.items()):
+            one = paired(kl)
+            yield [text, *site.split("|"), method, n, *(f"{x:.5g}" for x in (one.value, one.low, one.high)), len(kl)]

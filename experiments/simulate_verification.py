@@ -1,6 +1,6 @@
 """Planted studies: how often `libasis.verify` is wrong, and how often it finds what is there.
 
-Run: python experiments/simulate_verification.py [--studies 1200] [--power 300] [--intervals 6000] [--processes 2]
+Run: python experiments/simulate_verification.py [--studies 1020] [--power 240] [--intervals 4200] [--processes 2]
 
 Each study draws a plant, a size, claims (some of them chosen by `libasis.explore` on other data), directions and
 deltas, and goes through `libasis.plan` and `libasis.verify`. The tables of docs/verification.md between
@@ -345,9 +345,9 @@ def write(docs: Path, found: Mapping[str, str]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--studies", type=int, default=1200)
-    parser.add_argument("--power", type=int, default=300)
-    parser.add_argument("--intervals", type=int, default=6000)
+    parser.add_argument("--studies", type=int, default=1020)
+    parser.add_argument("--power", type=int, default=240)
+    parser.add_argument("--intervals", type=int, default=4200)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     given = parser.parse_args()

@@ -37,6 +37,7 @@ class Constant(Sums):
     def facts(self) -> Plain | None:
         """The model's score beside that of one answer, and whether it is no better; None where that is not known."""
         table = self.rows.table()[1]
+        table = table[table.isfinite().all(1)]
         if len(table) < LEAST:
             return None
         score, targets = float(table[:, 0].mean()), table[:, 1:]

@@ -88,7 +88,7 @@ class SiteEffects(Sums):
             found = [per_sample(outputs_of(out) - base, record) for out in self.moved.outputs(record)]
             moves = torch.stack(found, 1)[which].cpu().double()
             self.effect.add(moves)
-            if self.dependent and moves[0].numel() <= MOVES:
+            if self.dependent and moves.shape[1:].numel() <= MOVES:
                 self.moves.add(record.numbers[which.cpu()], moves.flatten(1))
         if self.held is None or self.frames is None or readout.metric is None:
             return

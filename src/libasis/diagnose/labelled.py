@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import BatchError
+from ..errors import LibasisError
 from ..types import Plain
 from .alarm import ModelRuns
 from .first_look import ENOUGH, PER_COLUMN, columns_of, order_of, series_of
@@ -108,5 +108,5 @@ def findings_of(model: nn.Module, given: Any) -> list[Plain]:
     """`checked_rows`, or nothing where rows or model are of another kind."""
     try:
         return checked_rows(model, given)
-    except BatchError:
+    except LibasisError:  # whatever it is, the work itself says it
         return []

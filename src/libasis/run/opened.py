@@ -79,9 +79,9 @@ class Opened:
         data = self.data
         if isinstance(self.model, Traced) or not isinstance(data.train, FileBatches) or data.train.columns is None:
             return []
-        if not isinstance(data.test, FileBatches) or not data.held_out or data.test.columns != data.train.columns:
+        if self.config.data.test_source is not None or not isinstance(data.test, FileBatches) or not data.held_out:
             return findings_of(self.model, data.train)
-        return findings_of(self.model, data.train.joined(data.test))
+        return findings_of(self.model, data.train.joined(data.test))  # the rows of one file, in its order
 
     @cached_property
     def weights(self) -> str:

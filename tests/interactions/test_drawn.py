@@ -224,6 +224,13 @@ def test_exact_where_it_is_cheap(settings):
     assert (affine.info["rules"], affine.stderr) == (["closed form"], {})
 
 
+def test_what_keep_returned_stays_kept(settings):
+    setting = settings["mlp"]
+    with libasis.keep(setting.traced, [setting.x]) as kept:
+        setting.edges(kept)
+        assert kept.lasting
+
+
 @pytest.mark.parametrize("wrong", [-0.1, 1.5, "exact", True])
 def test_an_error_that_is_none_is_refused(settings, wrong):
     with pytest.raises(OptionError, match="relative_error"):

@@ -93,7 +93,6 @@ def test_values_that_are_right():
         ("data", "mask", "attention_mask", "write mask in [trace]"),
         ("fit", "relative_error", 0.05, 'moments = { rule = "auto", relative_error = ... }'),
         ("interactions", "nodes", 8, "n_steps"),
-        ("interactions", "seed", 0, "nothing there is random"),
     ],
 )
 def test_an_old_key_names_the_new_one(section, key, value, now):

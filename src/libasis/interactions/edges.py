@@ -84,7 +84,7 @@ def interactions(  # noqa: PLR0913 - keyword options of the public face
     records = Records.of(traced, batches, kept, progress=progress)
     drawn = Drawing(estimated(records, basis, relative_error), seed)
     if len(plan) == 1 and not drawn.errors:
-        records.memory = 1  # what is read once is not kept
+        records.read_once()
     sections = list(measured_sections(records, basis, path, plan, top_k=top_k, memory=memory, drawn=drawn))
     strongest = [section.parts[0] for section in sections]
     info = {

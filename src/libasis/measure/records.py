@@ -150,6 +150,10 @@ class Records:
         found.progress, found._owns = progress, False
         return found
 
+    def read_once(self) -> None:
+        """Keep nothing: no pass will follow the next one. What `keep` returned is kept all the same."""
+        self.memory = 1 if self._owns else self.memory
+
     def some(self, records: list[Record]) -> Records:
         """The same cut with these records alone, which are not run again; they keep their samples' numbers."""
         found = copy.copy(self)

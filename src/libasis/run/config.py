@@ -414,6 +414,5 @@ RENAMED = {
     **{f"{name}.{key}": f"write {key} in [trace]" for name in CALLS for key in ("dtype", "device")},
     "fit.relative_error": 'write moments = { rule = "auto", relative_error = ... }',
     "interactions.nodes": "it is n_steps now",
-    "interactions.seed": "nothing there is random",
 }
 """What to write now in place of keys of older versions."""

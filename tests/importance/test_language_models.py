@@ -45,11 +45,18 @@ def test_closed_is_exact(name, attention):
         assert float((closed.value - exact.value).abs().max()) < 1e-10 * float(exact.value.abs().max())
 
 
-def test_float32_is_close_to_float64():
-    model = make_language_model("llama", "sdpa").eval()
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_float32_takes_the_same_forms_and_is_close_to_float64(name, attention):
+    """As models are loaded: a softmax that is cast to float32, and an eps that float32 rounded."""
+    model = make_language_model(name, attention).eval()
+    for module in model.modules():
+        if hasattr(module, "variance_epsilon"):
+            module.variance_epsilon = float(torch.tensor(1e-5))
     values = []
     for dtype in ("float32", "float64"):
-        traced = libasis.trace(model, tokens([0, 2, 1]), SITES["llama"], mask="attention_mask", dtype=dtype)
+        traced = libasis.trace(model, tokens([0, 2, 1]), SITES[name], mask="attention_mask", dtype=dtype)
         basis = libasis.fit(traced, [tokens([0, 2, 1]), tokens([1, 0])], moments="closed_form", progress=False)
+        assert [fact["rule"] for fact in basis.info["rules"]] == FORMS[name]
         values.append(torch.cat([site.importances[:5] for site in basis]))
     torch.testing.assert_close(values[0], values[1], rtol=1e-4, atol=0)

@@ -31,9 +31,10 @@ Every row is a way of writing a network. It was tried at tiny size in float64 an
 run eagerly, and derivatives are differences of its outcomes, so nothing of libasis or autograd is taken for true.
 `python -m tests.zoo` tries all of them again and writes this page; `tests/zoo` is the same as a test.
 
-- **closed form**: exact. Those of affine and pointwise sections and of *attention* cost a few forward passes, whatever the
-  size. *By position* (QK-norm, soft caps, sinks, windows, norms behind) products grow with the cube of the width: 9 heads
-  of 64 at a width of 576 take 2.1 billion multiplications a position; beyond a billion the sketch takes over, as below.
+- **closed form**: exact. Those of affine and pointwise sections and of *attention* cost a few forward passes, whatever
+  the size. *By position* (QK-norm, soft caps, sinks, windows, norms behind) products grow with the cube of the width: 9
+  heads of 64 at a width of 576 take 2.1 billion multiplications a position; beyond a billion the sketch takes over, as
+  below.
 - **exact**: right for any model; a backward pass for each output feature and position, so at real sizes the *sketch*
   takes over: random backward passes until the error is 1% (`basis.info["rules"]` says which rule each section had,
   and why no faster one). Take sites between which there are parts with a closed form, or leave it to the sketch.

@@ -63,7 +63,7 @@ def main() -> None:
     print(f"{len(claims)} hypotheses, {len(confirm) * 16} sequences of {given.tokens} tokens, 2 blocks")
     for one in found.outcomes:
         looked = ", ".join(f"{kind.kind} {kind.controls}" for kind in one.kinds)
-        print(f"  {one.name}: {one.verdict} (random directions: {looked})")
+        print(f"  {one.hypothesis.label}: {one.verdict} (random directions: {looked})")
     plain = each * plan.controls * 2 * len(claims)
     print(f"verify: {seconds:.0f} s of processors ({wall:.0f} s, {torch.get_num_threads()} threads)")
     print(f"every direction of every hypothesis by itself: about {plain:.0f} s, {plain / seconds:.0f} times that")

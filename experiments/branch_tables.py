@@ -124,6 +124,8 @@ def _needed(run: Measured, site: str, p: float) -> list[str]:
     lib, pca = (run.needed(site, method) for method in ("lib", "pca"))
     share, ends = lib.value / pca.value, run.bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
     words = verdict(share, ends, run.protocol["sites"][kind]["at_most"], better=run.lower(site)[0] and p <= LEVEL)
+    if run.passing(site, "pca") == run.sites[site]["width"]:  # no count is left at which LIB could be lower
+        words = "not decided: PCA passes at the end of the grid only"
     counts = [f"{one.value:.0f} ({' to '.join(f'{x:.0f}' for x in one.ends(run.bootstrap))})" for one in (lib, pca)]
     return [*cells, *counts, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})", f"{p:.1g}", words]
 

@@ -53,8 +53,9 @@ class Measured:
         self.bootstrap = Bootstrap(self.protocol["replicates"], self.protocol["confidence"], self.protocol["seed"])
 
     def curve(self, site: str, method: str, text: str = "text") -> Curve:
-        """By count the divergences of all sequences."""
-        return {**self.found.get((text, site, "none"), {}), **self.found.get((text, site, method), {})}
+        """By count the divergences of all sequences; with all features there is none."""
+        found = {**self.found.get((text, site, "none"), {}), **self.found.get((text, site, method), {})}
+        return {self.sites[site]["width"]: [0.0] * len(next(iter(found.values()))), **found} if found else found
 
     @property
     def planned(self) -> list[str]:
@@ -64,16 +65,7 @@ class Measured:
     @cached_property
     def done(self) -> list[str]:
         """The sites whose counts are both known."""
-        return [
-            site
-            for site in self.planned
-            if site in self.sites and all(self._bracketed(site, method) for method in ("lib", "pca"))
-        ]
-
-    def _bracketed(self, site: str, method: str) -> bool:
-        curve, allowed = self.curve(site, method), self.protocol["allowed"]
-        passes = [count for count, kl in sorted(curve.items()) if np.mean(kl) <= allowed]
-        return bool(passes) and (site, method) in {(s, m) for _, s, m in self.found}
+        return [site for site in self.planned if "kept" in self.sites[site]]
 
     def passing(self, site: str, method: str) -> int:
         """The least count measured that passes, from which all larger ones do."""
@@ -98,7 +90,7 @@ class Measured:
         """Whether LIB's divergence is lower than PCA's at the count at which PCA passes, and the p-value of none."""
         n = self.passing(site, "pca")
         lib = self.curve(site, "lib")
-        test = paired(np.subtract(self.curve(site, "pca")[n], lib[min(n, self.sites[site]["kept"])]))
+        test = paired(np.subtract(self.curve(site, "pca")[n], lib.get(min(n, self.sites[site]["kept"]), lib.get(n))))
         return test.value > 0, test.p
 
 
@@ -132,6 +124,8 @@ def _needed(run: Measured, site: str, p: float) -> list[str]:
     lib, pca = (run.needed(site, method) for method in ("lib", "pca"))
     share, ends = lib.value / pca.value, run.bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
     words = verdict(share, ends, run.protocol["sites"][kind]["at_most"], better=run.lower(site)[0] and p <= LEVEL)
+    if run.passing(site, "pca") == run.sites[site]["width"]:  # no count is left at which LIB could be lower
+        words = "not decided: PCA passes at the end of the grid only"
     counts = [f"{one.value:.0f} ({' to '.join(f'{x:.0f}' for x in one.ends(run.bootstrap))})" for one in (lib, pca)]
     return [*cells, *counts, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})", f"{p:.1g}", words]
 

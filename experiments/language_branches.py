@@ -355,7 +355,7 @@ def measure(divergences: Divergences, protocol: dict[str, Any], folder: Path) ->
         facts[site] |= facts_of(divergences.bases, site)
         (folder / "sites.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     for site in order:
-        count = needed[site]["lib"]
+        count = min(needed[site]["lib"], int(facts[site]["kept"]))
         for text in divergences.texts:
             for method in protocol["primary"]:
                 divergences.of(text, site, method, count)

@@ -282,7 +282,7 @@ def test_report(folder, command, settings):
     ok(command("ablate"))
     changes = ["report.path=page.html", "report.title=Mine!", "report.question=Why so?"]
     answer = facts(command("report", "--json", *(part for change in changes for part in ("--set", change))))
-    assert answer == {"command": "report", "page": "page.html"}
+    assert answer == {"command": "report", "page": "page.html", "findings": []}
     page = (folder / "page.html").read_text(encoding="utf-8")
     assert {"Mine!", "Why so?"} <= set(re.findall(r"Mine!|Why so\?", page))
     assert page != alone

@@ -119,7 +119,7 @@ def test_an_affine_section_needs_only_its_matrix():
 BY_POSITION = {
     "softmax", "two products", "a scale that differs by position", "two layers", "norm behind", "norm of a part",
     "with and without the norm", "two norms", "a branch by value", "soft-capped attention",
-    "attention to a normed key",
+    "attention to a normed key", "positions shifted",
 }  # fmt: skip
 
 

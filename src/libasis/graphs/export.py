@@ -18,7 +18,7 @@ PROMPT = ("Average", " over", " the", " data")
 """Stands where attribution graphs have the prompt; viewers drop a feature that occurs at most of the tokens."""
 EDGE_COLUMNS = ("section", "source", "target", "strength", "signed", "source_label", "target_label")
 NODE_COLUMNS = ("id", "site", "column", "index", "importance", "variance", "label", "note", "module")
-EDGES, NODES = ",".join(EDGE_COLUMNS[:5]) + ",", csv_mark(NODE_COLUMNS)
+EDGES, NODES = csv_mark(("", *EDGE_COLUMNS[5:])), csv_mark(NODE_COLUMNS)  # with errors of edges in front of them or not
 MARKS = {
     "csv": EDGES,
     "graphml": "<!-- libasis -->",

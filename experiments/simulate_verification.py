@@ -243,9 +243,8 @@ def one_power(
     hit = found.outcomes[0].verdict.startswith("supported")
     if alike > CLEAR:
         row = f"{row} ({100 * alike:.1f}%)"
-        told = "undecided" if "random directions" in found.outcomes[0].reason else "other"
         tally.add("matched", row, hit)
-        tally.add("matched, said", row, told == "undecided")
+        tally.add("matched, said", row, "random directions" in found.outcomes[0].reason)
     else:
         tally.add(f"power {factor:g}", row, hit)
         tally.counts["announced", row] = [1, announced]

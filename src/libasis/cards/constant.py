@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -16,6 +14,22 @@ WIDEST, LEAST = 64, 10
 """Numbers of a target and samples from which it is seen."""
 CHANCE = 0.2
 """Of the way from chance to no error, in accuracy by class, up to which a classifier has learnt nothing."""
+
+
+def by_class(right: Tensor, targets: Tensor) -> tuple[float, float]:
+    """Of answers, 1 where right, how far they go from chance to no error in accuracy by class, and the largest class.
+
+    Args:
+        right: ``[n]``, float64.
+        targets: at least two classes, ``[n]``.
+
+    Returns:
+        The part of that way, and the share of the most frequent class: the accuracy of always giving it.
+    """
+    classes, codes, counts = torch.unique(targets, return_inverse=True, return_counts=True)
+    each = torch.zeros(len(classes), dtype=torch.float64).index_add_(0, codes, right) / counts
+    chance = 1 / len(classes)
+    return (float(each.mean()) - chance) / (1 - chance), float(counts.max()) / len(targets)
 
 
 class Constant(Sums):
@@ -46,15 +60,11 @@ class Constant(Sums):
             return {"score": score, "constant": constant, "no_better": score >= constant > 0}
         if self.metric.name not in ("accuracy", "cross_entropy"):
             return None
-        classes, codes, counts = torch.unique(targets[:, 0], return_inverse=True, return_counts=True)
-        shares = counts.double() / len(table)
-        if len(classes) < 2:
+        shares = torch.unique(targets[:, 0], return_counts=True)[1].double() / len(table)
+        if len(shares) < 2:
             return None
         if self.metric.name == "cross_entropy":
             constant = float(-(shares * shares.log()).sum())
             return {"score": score, "constant": constant, "no_better": score >= constant}
-        right = torch.zeros(len(classes), dtype=torch.float64).index_add_(0, codes, table[:, 0]) / counts
-        chance, by_class = 1 / len(classes), float(right.mean())
-        constant = float(shares.max())
-        poor = score <= constant and by_class <= chance + CHANCE * (1 - chance)
-        return {"score": score, "constant": constant, "no_better": poor and math.isfinite(score)}
+        way, constant = by_class(table[:, 0], targets[:, 0])
+        return {"score": score, "constant": constant, "no_better": score <= constant and way <= CHANCE}

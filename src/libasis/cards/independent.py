@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..intervene.scores import BySample
 from ..numerics import Sums
-from ..numerics.dependence import FACTOR, coded, time_of
+from ..numerics.dependence import FACTOR, coded, time_of, within
 from ..types import Matrix, Plain, Vector
 
 SERIES = 4096
@@ -111,10 +111,7 @@ class FirstRows(Sums):
         table = self.rows.table()[1].numpy()
         if not len(table):
             return np.ones(1)
-        values, codes = table[:, 1:].copy(), np.unique(table[:, 0], return_inverse=True)[1]
-        for code in range(int(codes.max()) + 1):
-            values[codes == code] -= values[codes == code].mean(0)
-        return np.array([time_of(column, clear=True) for column in values.T])
+        return np.array([time_of(column, clear=True) for column in within(table[:, 1:], table[:, 0]).T])
 
     def block(self) -> int:
         """Rows that are taken as one unit."""

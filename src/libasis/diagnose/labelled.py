@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..cards.constant import CHANCE, by_class
 from ..errors import LibasisError
+from ..numerics.dependence import within
 from ..types import Plain
 from .alarm import ModelRuns
 from .first_look import ENOUGH, PER_COLUMN, columns_of, order_of, series_of
@@ -17,8 +19,8 @@ from .sentences import finding
 
 MOST = 4096
 """Rows that are run."""
-CHANCE, CLEAR = 0.2, 0.6
-"""Of the way from one answer for all rows to no error: hardly better, and clearly better."""
+CLEAR = 0.6
+"""Of the way from one answer for all rows to no error: clearly better; `CHANCE` is hardly better."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,10 @@ def checked_rows(model: nn.Module, given: Any, columns: Any = None) -> list[Plai
 
 
 def _within_classes(groups: Groups) -> Groups:
-    """Rows less the mean of their class: that they are sorted by class is no dependence in time."""
     targets, rows = groups.targets[0], groups.normal
     if targets is None or targets.is_floating_point() or targets.shape != rows.shape[:1]:
         return groups
-    codes = torch.unique(targets, return_inverse=True)[1]
-    sums = torch.zeros(int(codes.max()) + 1, rows.shape[1], dtype=rows.dtype).index_add_(0, codes, rows)
-    return replace(groups, normal=rows - (sums / torch.bincount(codes)[:, None])[codes])
+    return replace(groups, normal=torch.from_numpy(within(rows.numpy(), targets.numpy())))
 
 
 def _scored(model: nn.Module, groups: Groups) -> list[Plain]:
@@ -88,7 +87,7 @@ def _score(outputs: Tensor, targets: Tensor) -> _Score | None:
             return None
         error = float((out - goals).square().mean())
         return _Score(error, constant, 1 - error / constant)
-    classes, codes, counts = torch.unique(targets.flatten(), return_inverse=True, return_counts=True)
+    classes = torch.unique(targets)
     if targets.ndim != 1 or len(classes) < 2 or int(classes[0]) < 0:
         return None
     if out.shape[1] == 1 and int(classes[-1]) <= 1:
@@ -98,10 +97,8 @@ def _score(outputs: Tensor, targets: Tensor) -> _Score | None:
     else:
         return None
     right = (said == targets).double()
-    by_class = torch.zeros(len(classes), dtype=torch.float64).index_add_(0, codes, right) / counts
-    chance = 1 / len(classes)
-    way = (float(by_class.mean()) - chance) / (1 - chance)
-    return _Score(float(right.mean()), float(counts.max()) / len(targets), way)
+    way, constant = by_class(right, targets)
+    return _Score(float(right.mean()), constant, way)
 
 
 def findings_of(model: nn.Module, given: Any) -> list[Plain]:

@@ -91,27 +91,30 @@ class SectionRuns(Accumulator["SectionRuns"]):
             if counted is not None:
                 change = change * counted[..., None]
             self.squares[n] += change.double().square().sum((0, 1)).cpu()
-            if run.source is None:
-                by_path = self._by_path(record, change, self.targets) - base
+            if run.source is None and self.targets:
+                by_path = self._changes(record, base, self._paths(y, change, self.targets))
                 self.paths[n] += (by_path / counts).nan_to_num(0).double().sum(1).cpu()
             targets = [self.edges[e][1] for e in run.edges]
             if not targets:
                 continue
             table[0, run.kind, list(run.edges)] = change[..., targets].double().square().sum(1).T.cpu()
             table[1, run.kind, list(run.edges)] = change[..., targets].double().sum(1).T.cpu()
-            table[2, run.kind, list(run.edges)] = (self._by_path(record, change, targets) - base).cpu()
-            (whole,) = run_many(record, self.l + 1, [there], self.memory)
-            table[3, run.kind, list(run.edges)] = (self._scores(record, whole)[0] - base).cpu().expand(len(targets), -1)
+            changes = self._changes(record, base, [there, *self._paths(y, change, targets)]).cpu()
+            table[2, run.kind, list(run.edges)] = changes[1:]
+            table[3, run.kind, list(run.edges)] = changes[:1].expand(len(targets), -1)
         rows = torch.cat([counts[None].cpu(), base[None].cpu(), table.flatten(0, 2)]).T
         self.samples.add(record.numbers, rows)
         self.count += record.count(self.l)
 
-    def _by_path(self, record: Record, change: Activations, targets: Sequence[int]) -> Matrix:
-        """Scores ``[targets, batch]`` where one target feature at a time changes, and the rest of the model runs on."""
-        y, back = record.activations[self.l + 1], self.target.C_pinv.to(change)
-        runs = (y + change[..., j, None] * back[j] for j in targets)
+    def _paths(self, y: Activations, change: Activations, targets: Sequence[int]) -> Iterator[Activations]:
+        """Activations of the next site in which one target feature at a time has changed."""
+        back = self.target.C_pinv.to(y)
+        return (y + change[..., j, None] * back[j] for j in targets)
+
+    def _changes(self, record: Record, base: Vector, runs: Iterable[Activations]) -> Matrix:
+        """Changes of the score ``[runs, batch]`` where the rest of the model runs on from these."""
         outputs = run_many(record, self.l + 1, runs, self.memory)
-        return torch.stack([self._scores(record, output)[0] for output in outputs])
+        return torch.stack([self._scores(record, output)[0] - base for output in outputs])
 
     def _scores(self, record: Record, output: Tensor) -> tuple[Vector, Vector]:
         return self.metric.scores(output, self.metric.targets(record))

@@ -67,6 +67,14 @@ def means(values: np.ndarray, units: np.ndarray) -> np.ndarray:
     return np.bincount(codes, values) / np.bincount(codes)
 
 
+def within(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Values ``[n, width]`` less the mean of their class: that rows are sorted by class is no dependence in time."""
+    _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, codes, values)
+    return values - (sums / counts[:, None])[codes]
+
+
 def differ(a: np.ndarray, b: np.ndarray) -> float:
     """The p-value of two groups of unit means having one mean (Welch); 1 with fewer than two units in one of them."""
     if min(len(a), len(b)) < 2:

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from .markup import escape, paragraph
+from .results import Text
+from .shell import sections, write_result
 from .words import LANGUAGES, Words
+
+
+def write_decision(  # noqa: PLR0913 - which page, of what
+    path: str | Path, topic: str, parts: Mapping[str, Callable[[Any, Words], str]], result: Any, lang: str, title: Text
+) -> Path:
+    """Write the page of a result, a section for each part, in the looks of pages for who decides.
+
+    Raises:
+        OptionError: the language is unknown.
+        StoreError: there is a file that is no page of libasis, or the page cannot be written.
+    """
+    return write_result(
+        path, topic, sections(topic, parts, result), lang, title=title, styles=("decide", "verification")
+    )
 
 
 def titled(topic: str, key: str) -> dict[str, str]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from ..diagnose import Diagnosis
 from .markup import escape
+from .verification import SURE
 from .words import Words
 
-SURE = ("supported", "supported, below delta")
 WIDTH, GUTTER, HEAD, DRAWN, SHADED = 640, 24, 20, 6, 0.1
 """Width of the picture, room between the images and above them, boxes at most, and the part of the first input's
 importance from which on an input gets one."""

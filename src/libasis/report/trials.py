@@ -9,12 +9,11 @@ from pathlib import Path
 from ..practice.design import ABDesign, PlannedMetric
 from ..practice.outcome import ABOutcome, MetricOutcome
 from . import intervals
-from .frames import cared, details, finding, plain, share, titled
+from .frames import cared, details, finding, plain, share, titled, write_decision
 from .intervals import Row, between, chance, moved
 from .markup import Cell, Group, number, paragraph, table
 from .numbers import quantity
 from .results import Text
-from .shell import sections, write_result
 from .svg_bars import Bar, bars
 from .words import Words
 
@@ -35,8 +34,7 @@ def write_design(found: ABDesign, path: str | Path, lang: str = "en", *, title: 
         OptionError: the language is unknown.
         StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
-    return write_result(path, TOPIC, sections(TOPIC, DESIGN, found), lang, title=title or titled(TOPIC, "design"),
-                        styles=("decide", "verification"))  # fmt: skip
+    return write_decision(path, TOPIC, DESIGN, found, lang, title or titled(TOPIC, "design"))
 
 
 def write_outcome(found: ABOutcome, path: str | Path, lang: str = "en", *, title: Text = None) -> Path:
@@ -46,8 +44,7 @@ def write_outcome(found: ABOutcome, path: str | Path, lang: str = "en", *, title
         OptionError: the language is unknown.
         StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
-    return write_result(path, TOPIC, sections(TOPIC, OUTCOME, found), lang, title=title or titled(TOPIC, "outcome"),
-                        styles=("decide", "verification"))  # fmt: skip
+    return write_decision(path, TOPIC, OUTCOME, found, lang, title or titled(TOPIC, "outcome"))
 
 
 def _plan(found: ABDesign, words: Words) -> str:
@@ -58,20 +55,16 @@ def _plan(found: ABDesign, words: Words) -> str:
     rule = words("win_if", success=words("or").join(wins))
     lines += [words.joined([rule, words("guards_hold", guards=words.listed(guards)) if guards else ""])]
     lines += [words(f"read_{found.analysis.replace('-', '_')}")]
+    counts = [(one.metric.name, _units(one, found.analysis)) for one in found.metrics]
     rows = [
-        Bar(
-            one.metric.name,
-            _units(one, found),
-            words("bar_told", name=one.metric.name, units=_units(one, found)),
-            on=_units(one, found) >= found.total - 1,
-        )
-        for one in found.metrics
+        Bar(name, units, words("bar_told", name=name, units=units), on=units >= found.total - 1)
+        for name, units in counts
     ]
     return finding(claim, lines, bars(words("units_by_metric"), rows, words), words("units_note"))
 
 
-def _units(one: PlannedMetric, found: ABDesign) -> int:
-    more = one.always if found.analysis == "always-valid" else 1.0
+def _units(one: PlannedMetric, analysis: str) -> int:
+    more = one.always if analysis == "always-valid" else 1.0
     return math.ceil(one.control * more) + math.ceil(one.treatment * more)
 
 
@@ -82,7 +75,6 @@ def _planned(found: ABDesign, words: Words) -> str:
         rate = one.metric.sd is None
         show: Callable[[float], str] = share if rate else plain
         change = words("points", points=plain(100 * one.change)) if rate else plain(one.change)
-        always = one.always
         groups.append(
             Group(
                 one.metric.name,
@@ -91,8 +83,7 @@ def _planned(found: ABDesign, words: Words) -> str:
                         Cell(words.named("role", one.role), note=words.named("better", one.metric.better)),
                         number("–" if one.metric.baseline is None else show(one.metric.baseline)),
                         number(change),
-                        number(f"{one.control + one.treatment:,}"),
-                        number(f"{math.ceil(one.control * always) + math.ceil(one.treatment * always):,}"),
+                        *(number(f"{_units(one, analysis):,}") for analysis in ("fixed", "always-valid")),
                     ]
                 ],
             )

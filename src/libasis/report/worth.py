@@ -11,12 +11,11 @@ from ..practice.sentences import chance as share_of
 from ..practice.sentences import words_of
 from ..practice.value import STANDARD, ValueEstimate, ValueInput, amount
 from . import intervals
-from .frames import cared, details, finding, plain, share
+from .frames import cared, details, finding, plain, share, write_decision
 from .intervals import Row, between, chance, moved
 from .markup import Cell, Group, number, paragraph, table
 from .numbers import percent, quantity
 from .results import Text
-from .shell import sections, write_result
 from .svg_bars import Bar, bars
 from .words import Words
 
@@ -53,8 +52,7 @@ def write_effect(found: CausalEffect, path: str | Path, lang: str = "en", *, tit
         OptionError: the language is unknown.
         StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
-    body = sections(EFFECT_TOPIC, EFFECT, found)
-    return write_result(path, EFFECT_TOPIC, body, lang, title=title, styles=("decide", "verification"))
+    return write_decision(path, EFFECT_TOPIC, EFFECT, found, lang, title)
 
 
 def write_value(found: ValueEstimate, path: str | Path, lang: str = "en", *, title: Text = None) -> Path:
@@ -64,8 +62,7 @@ def write_value(found: ValueEstimate, path: str | Path, lang: str = "en", *, tit
         OptionError: the language is unknown.
         StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
-    body = sections(VALUE_TOPIC, VALUE, found)
-    return write_result(path, VALUE_TOPIC, body, lang, title=title, styles=("decide", "verification"))
+    return write_decision(path, VALUE_TOPIC, VALUE, found, lang, title)
 
 
 def _found(found: CausalEffect, words: Words) -> str:

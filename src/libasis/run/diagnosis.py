@@ -68,15 +68,12 @@ class Source:
                 "diagnose needs two groups of rows: give --normal and --anomalous, or --data with --label and "
                 "--normal-label."
             )
-        if self.label is None:
-            files = [self._read(path) for path in (self.normal, self.anomalous) if path is not None]
-            (normal, own), (anomalous, other) = files
-            return normal, anomalous, None if own is None or other is None else (own, other)
-        return self._split()
+        normal, anomalous = self._split() if self.anomalous is None else map(self._read, (self.normal, self.anomalous))
+        own, other = normal.units, anomalous.units
+        return normal, anomalous, None if own is None or other is None else (own, other)
 
-    def _split(self) -> tuple[FileBatches, FileBatches, Any]:
-        rows, units = self._read(self.normal)
-        labels = _texts(self.normal, [str(self.label)])[0]
+    def _split(self) -> Sequence[FileBatches]:
+        rows, labels = self._read(self.normal), _texts(self.normal, str(self.label))
         if self.normal_label not in labels:
             known = sorted(set(labels))
             raise OptionError(
@@ -88,18 +85,14 @@ class Source:
             raise OptionError(
                 f"Every row of {self.normal} is labelled {short(self.normal_label)}; give rows of the fault too."
             )
-        groups = [rows.take(mask.nonzero().flatten()) for mask in (calm, ~calm)]
-        own = None
-        if units is not None:
-            own = tuple([u for u, one in zip(units, mask, strict=True) if one] for mask in (calm, ~calm))
-        return groups[0], groups[1], own
+        return [rows.take(mask.nonzero().flatten()) for mask in (calm, ~calm)]
 
-    def _read(self, path: Path) -> tuple[FileBatches, list[str] | None]:
+    def _read(self, path: Path) -> FileBatches:
         kind = kind_of(path)
         if not path.exists():
             raise SourceError(missing(path))
         if kind not in TABLES:
-            return read(path), None
+            return read(path)
         names = column_names(path)
         other = [*self.exclude, *filter(None, (self.units, self.label))]
         for name in [*other, *(self.columns or ())]:
@@ -109,22 +102,20 @@ class Source:
                     f"{', '.join(map(short, names[:20]))}."
                 )
         inputs = list(self.columns or [name for name in names if name not in other])
-        found = read(path, columns=inputs)
+        found = read(path, columns=inputs, unit=self.units)
         if found.written not in (None, str(Written(",", "utf-8-sig", "."))):
             print(f"{path} was read as {found.written}.", file=sys.stderr)
-        return found, None if self.units is None else _texts(path, [self.units])[0]
+        return found
 
 
-def _texts(path: Path, columns: Sequence[str]) -> list[list[str]]:
-    """Columns as text, whatever they hold."""
+def _texts(path: Path, column: str) -> list[str]:
+    """A column as text, whatever it holds."""
     if kind_of(path) not in SEPARATED:
-        frame = frame_of(path)
-        return [[str(cell) for cell in frame[name]] for name in columns]
+        return [str(cell) for cell in frame_of(path)[column]]
     data, how = open_text(path, Written())
     names, rows, _ = rows_of(data, how, path)
-    at = [names.index(name) for name in columns]
-    cells = [[row[i].strip() for i in at] for row in rows]
-    return [list(column) for column in zip(*cells, strict=True)]
+    at = names.index(column)
+    return [row[at].strip() for row in rows]
 
 
 def _model(source: str) -> nn.Module:

@@ -110,13 +110,17 @@ def _deviation(sums: np.ndarray, sizes: np.ndarray) -> float:
     count = len(sums)
     if count < 2:
         return 0.0
-    rest = sums - sums.sum() / sizes.sum() * sizes
-    return float(np.sqrt(count**2 / (count - 1) * (rest**2).sum()) / sizes.sum())
+    return float(np.sqrt(count**2 / (count - 1) * (_rest(sums, sizes) ** 2).sum()) / sizes.sum())
+
+
+def _rest(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """What the sum of each unit has beyond the mean of all."""
+    return sums - sums.sum() / sizes.sum() * sizes
 
 
 def _unsure(sums: np.ndarray, sizes: np.ndarray) -> float:
-    rest = sums - sums.sum() / sizes.sum() * sizes if len(sums) else sums
-    square = float((rest**2).mean()) if len(rest) else 0.0
+    rest = _rest(sums, sizes) if len(sums) else np.zeros(1)
+    square = float((rest**2).mean())
     if not square > 0:
         return 1.0
     kurtosis = float((rest**4).mean()) / square**2

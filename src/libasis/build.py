@@ -111,7 +111,7 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         return sparsify(records, basis, seed=seed, memory=memory) if sparse else basis
 
 
-@renamed(relative_error=RELATIVE_ERROR, edges='write method="gradient" or "integrated"', nodes="it is n_steps now")
+@renamed(edges='write method="gradient" or "integrated"', nodes="it is n_steps now")
 @typed
 @neutral
 def build(  # noqa: PLR0913 - keyword options of the public face
@@ -130,6 +130,7 @@ def build(  # noqa: PLR0913 - keyword options of the public face
     n_steps: int = 8,
     baseline: str = "mean",
     top_k: int | None = None,
+    relative_error: float | str = "auto",
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     mask: Mask | None = None,
@@ -158,10 +159,11 @@ def build(  # noqa: PLR0913 - keyword options of the public face
         n_steps: see `interactions`.
         baseline: see `interactions`.
         top_k: see `interactions`.
+        relative_error: of edges that are estimated, see `interactions`; that of importances belongs to ``moments``.
         dtype: compute in this dtype instead of the model's own; accumulation is always float64.
         device: compute on this device.
         mask: which positions count, see `trace`.
-        seed: see `fit`.
+        seed: see `fit` and `interactions`.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes,
             see `fit`.
@@ -186,7 +188,8 @@ def build(  # noqa: PLR0913 - keyword options of the public face
             progress=progress,
             memory=memory,
         )
-        options = {"method": method, "n_steps": n_steps, "baseline": baseline, "top_k": top_k}
-        return interactions(traced, found, kept, **options, progress=progress, memory=shares(memory, traced)[1])
+        options = {"method": method, "n_steps": n_steps, "baseline": baseline, "top_k": top_k, "seed": seed}
+        options |= {"relative_error": relative_error, "progress": progress, "memory": shares(memory, traced)[1]}
+        return interactions(traced, found, kept, **options)
     finally:
         kept.close()

@@ -1,6 +1,7 @@
 """Edges estimated from output positions drawn at random: unbiased, with errors that hold, the same however cut."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -245,3 +246,33 @@ def test_auto_estimates_what_is_dear():
     assert estimated(Records.of(chain, few), basis, "auto") == {}
     assert estimated(Records.of(chain, many), basis, "auto") == {0: ERROR}
     assert estimated(Records.of(chain, many), basis, 0.0) == {}
+
+
+def test_two_estimates_of_one_graph_differ_by_no_more_than_their_draws(settings):
+    one, other = (settings["mlp"].edges(relative_error=0.3, seed=seed) for seed in range(2))
+    with_errors = libasis.diff(one, other, threshold=1e-4, factor=1.001)
+    without = libasis.diff(*(replace(graph, stderr={}) for graph in (one, other)), threshold=1e-4, factor=1.001)
+    assert len(without.edges) > 10
+    assert not with_errors.edges
+    assert with_errors.info["noise"] == "standard error of the draw"
+    assert without.info["noise"] == "not measured"
+    data = {"traced": settings["mlp"].traced, "batches": list(settings["mlp"].x.split(20)), "progress": False}
+    assert not libasis.diff(one, other, threshold=1e-4, factor=1.001, **data).edges
+
+
+def test_where_one_graph_is_another_the_draw_does_not_hide_it(settings):
+    graph = settings["mlp"].edges(relative_error=0.1)
+    edges = graph.edges[0].clone()
+    edges[0, 0] = 0
+    found = libasis.diff(graph, replace(graph, edges=(edges,)))
+    assert [row["kind"] for row in found.edges if row["source_a"] == ["input:0"]][0] == "lost"
+    assert all(row["noise"] > 0 for row in found.edges)
+
+
+def test_build_estimates_as_interactions_do(settings):
+    model, x = mlp().double().eval(), settings["mlp"].x
+    graph = libasis.build(model, [x], ["input", "output"], relative_error=0.3, seed=3, progress=False)
+    traced = libasis.trace(model, x, ["input", "output"])
+    alone = libasis.interactions(traced, graph.basis, [x], relative_error=0.3, seed=3, progress=False)
+    assert graph.info["estimate"]["sections"]
+    assert torch.equal(graph.edges[0], alone.edges[0])

@@ -119,7 +119,8 @@ def diff(
     lost; one that both have is changed where it differs by ``factor``. With data, the edges of both graphs are also
     measured on up to eight parts of the batches, and a difference counts only above three standard errors. That is the
     noise of the sample for bases as they are; that of fitting the bases anew is not in it. Without data there is no
-    noise estimate, and ``info["noise"]`` says so.
+    noise estimate, and ``info["noise"]`` says so. Edges estimated from drawn positions have the standard error of
+    the draw instead, with data or without.
 
     Args:
         a: one graph.
@@ -184,8 +185,9 @@ def diff(
             "tolerance": tolerance,
             "threshold": threshold,
             "factor": factor,
-            "noise": f"standard error from {parts} parts of the batches" if parts > 1 else "not measured",
+            "noise": _noise(parts, compared),
             "noise_parts": parts if parts > 1 else 0,
+            "noise_drawn": [a.sites[l] for l in sorted(compared.estimated)],
             "data": None if records is None else records[0].facts(),
             "labels_a": {key: label.label for key, label in a.labels.items()},
             "labels_b": {key: label.label for key, label in b.labels.items()},
@@ -193,6 +195,16 @@ def diff(
         },
         [*moved, *(row for row in _moved(sites, columns) if not moved or row["site"] != "input")],
     )
+
+
+def _noise(parts: int, compared: Compared) -> str:
+    """What the noise of edges was measured by."""
+    drawn, of = len(compared.estimated), len(compared.codes)
+    rest = f"standard error from {parts} parts of the batches" if parts > 1 else "not measured"
+    if not drawn:
+        return rest
+    draw = "standard error of the draw"
+    return draw if drawn == of else f"{draw} in {drawn} of {of} sections, in the others: {rest}"
 
 
 def _moved_columns(a: InteractionGraph, b: InteractionGraph) -> list[Plain]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..graphs.graph import InteractionGraph
 from ..interactions.edges import measured_sections, plan_of
@@ -31,19 +32,22 @@ class Shares:
     Attributes:
         codes: place of each edge, target match times the number of source matches plus source match, ascending.
         values: its share of the target match's whole input.
+        variances: of the shares, where edges were estimated: of the draw, with the whole input as known.
         unmatched: share of the section's strength that has a feature without a match at one of its ends.
     """
 
     codes: Array
     values: Array
+    variances: Array
     unmatched: float
 
-    def at(self, codes: Array) -> Array:
-        """The shares at these places, 0 where there is no edge."""
+    def at(self, codes: Array, values: Array | None = None) -> Array:
+        """The shares, or others of their values, at these places; 0 where there is no edge."""
+        values = self.values if values is None else values
         place = np.searchsorted(self.codes, codes).clip(max=max(len(self.codes) - 1, 0))
         if not len(self.codes):
             return np.zeros(len(codes))
-        return np.where(self.codes[place] == codes, self.values[place], 0.0)
+        return np.where(self.codes[place] == codes, values[place], 0.0)
 
 
 def match_of(matches: Sequence[Match], side: int, k: int) -> Array:
@@ -54,8 +58,11 @@ def match_of(matches: Sequence[Match], side: int, k: int) -> Array:
     return of
 
 
-def shares_of(edges: Matrix, source: Array, target: Array) -> Shares:
-    """The edges ``[k_out, k_in]`` of a section between matches; those of features that match as a group are summed."""
+def shares_of(edges: Matrix, source: Array, target: Array, errors: Tensor | None = None) -> Shares:
+    """The edges ``[k_out, k_in]`` of a section between matches; those of features that match as a group are summed.
+
+    ``errors`` are those of the edges above 0, in the order of `InteractionGraph.entries`.
+    """
     edges = edges.to_sparse().coalesce()
     strengths, there = edges.values().numpy(), edges.values().numpy() > 0
     strengths, (targets, sources) = strengths[there], edges.indices().numpy()[:, there]
@@ -64,9 +71,16 @@ def shares_of(edges: Matrix, source: Array, target: Array) -> Shares:
     whole = np.bincount(targets + 1, strengths, 1)[1:]
     both = (sources >= 0) & (targets >= 0)
     codes, place = np.unique((targets * count + sources)[both], return_inverse=True)
-    values = np.bincount(place, (strengths[both] / whole[targets[both]]), len(codes))
+    of = whole[targets[both]]
+    values = np.bincount(place, strengths[both] / of, len(codes))
+    errors_of = np.zeros(len(of)) if errors is None else errors.numpy()[both] / of
+    variances = np.bincount(place, errors_of**2, len(codes))
     total = strengths.sum()
-    return Shares(codes, values, float(1 - strengths[both].sum() / total) if total > 0 else 0.0)
+    return Shares(codes, values, variances, float(1 - strengths[both].sum() / total) if total > 0 else 0.0)
+
+
+def _errors(graph: InteractionGraph, l: int) -> Tensor | None:
+    return graph.errors(l, graph.entries(l)[0])
 
 
 class Compared:
@@ -80,30 +94,39 @@ class Compared:
             for side, graph in enumerate(graphs)
         ]
         self.shares = [
-            [shares_of(edges, *groups[l : l + 2]) for l, edges in enumerate(graph.edges)]
+            [shares_of(edges, groups[l], groups[l + 1], _errors(graph, l)) for l, edges in enumerate(graph.edges)]
             for graph, groups in zip(graphs, self.groups, strict=True)
         ]
         self.codes = [np.union1d(one.codes, two.codes) for one, two in zip(*self.shares, strict=True)]
-        self.noise: list[Array] | None = None
+        self.estimated = {l for graph in graphs for l, name in enumerate(graph.sites) if name in graph.stderr}
+        self.noise: dict[int, Array] = {}
+        for l in self.estimated:
+            at = self.codes[l]
+            self.noise[l] = np.sqrt(sum(one[l].at(at, one[l].variances) for one in self.shares))
 
     def measure_noise(self, records: tuple[Records, Records], parts: int, memory: int) -> None:
-        """Standard errors of the differences, from parts of the batches."""
-        variances = [np.zeros(len(codes)) for codes in self.codes]
+        """Standard errors of the differences, from parts of the batches, of the sections that were not estimated.
+
+        Those of an estimated section are its draws', which are known: all its positions would take hours.
+        """
+        exact = [l for l in range(len(self.codes)) if l not in self.estimated]
+        variances = {l: np.zeros(len(self.codes[l])) for l in exact}
         for side in (0, 1):
             graph = self.graphs[side]
             options = graph.info.get("quadrature") or {"n_steps": 1, "baseline": "mean"}
             method = graph.info.get("interactions", "gradient")
             path = GradientPath.parse(method, options["n_steps"], options["baseline"])
             top_k = (graph.info.get("top_k") or {}).get("k")
-            plan = plan_of(graph.basis, top_k, memory, parts)
+            plan = [[job for job in jobs if job[0] in variances] for jobs in plan_of(graph.basis, top_k, memory, parts)]
+            plan = [jobs for jobs in plan if jobs]
             sections = measured_sections(
                 records[side], graph.basis, path, plan, top_k=top_k, memory=memory, parts=parts
             )
-            for l, section in enumerate(sections):
-                groups = self.groups[side][l : l + 2]
-                found = [shares_of(part.matrices()[0], *groups).at(self.codes[l]) for part in section.parts]
+            for l, section in zip(exact, sections, strict=True):
+                source, target = self.groups[side][l : l + 2]
+                found = [shares_of(part.matrices()[0], source, target).at(self.codes[l]) for part in section.parts]
                 variances[l] += np.var(found, axis=0, ddof=1) / parts
-        self.noise = [np.sqrt(variance) for variance in variances]
+        self.noise |= {l: np.sqrt(variance) for l, variance in variances.items()}
 
     def edges(self, threshold: float, factor: float) -> tuple[list[Plain], list[Plain]]:
         """Rows of the edges that differ, the largest differences first, and a row per section."""
@@ -111,7 +134,7 @@ class Compared:
         sections: list[Plain] = []
         for l, codes in enumerate(self.codes):
             a, b = (shares[l].at(codes) for shares in self.shares)
-            noise = np.zeros(len(codes)) if self.noise is None else self.noise[l]
+            noise = self.noise.get(l, np.zeros(len(codes)))
             real = np.abs(b - a) > SPREADS * noise
             there = np.maximum(a, b) >= threshold
             kinds = np.full(len(codes), "same", dtype=object)
@@ -120,7 +143,7 @@ class Compared:
             kinds[real & (a < threshold) & (b >= threshold)] = "gained"
             kinds[real & (b < threshold) & (a >= threshold)] = "lost"
             for e in np.flatnonzero(kinds != "same"):
-                spread = None if self.noise is None else float(noise[e])
+                spread = float(noise[e]) if l in self.noise else None
                 rows.append({**self._ends(l, int(codes[e])), "a": float(a[e]), "b": float(b[e]), "noise": spread})
                 rows[-1]["kind"] = str(kinds[e])
             counts = {kind: int((kinds == kind).sum()) for kind in ("gained", "lost", "changed")}

@@ -49,6 +49,8 @@ def _finding(diff: GraphDiff, words: Words) -> str:
     else:
         parts = info["noise_parts"]
         how = words("how_values", noise=words("noise_measured" if parts else "noise_missing", parts=parts))
+    if drawn := len(info["noise_drawn"]):
+        how += words("space") + words("noise_drawn", drawn=drawn, of=len(diff.sections))
     rules = words("rules", least=info["least"], threshold=percent(info["threshold"]), factor=info["factor"])
     first = next(iter(diff.coordinates), None)
     moved = "" if first is None else paragraph(words("moved", **_means(first), **_place(first)))

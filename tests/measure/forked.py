@@ -1,5 +1,6 @@
 """Several processes without torchrun: forks of this one that find each other."""
 
+import contextlib
 import os
 import socket
 import traceback
@@ -9,7 +10,10 @@ from libasis.errors import LibasisError
 
 
 def forked(size, work, timeout=300.0):
-    """What ``work(rank)`` returned in each of so many processes, as text; an error of libasis as its sentence."""
+    """What ``work(rank)`` returned in each of so many processes, as text; an error of libasis as its sentence.
+
+    With ``timeout=None`` they are not put into a context.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -29,7 +33,7 @@ def forked(size, work, timeout=300.0):
 
 def _said(work, rank, timeout):
     try:
-        with libasis.distributed(timeout=timeout):
+        with contextlib.nullcontext() if timeout is None else libasis.distributed(timeout=timeout):
             return str(work(rank))
     except LibasisError as error:
         return f"{type(error).__name__}: {error}"

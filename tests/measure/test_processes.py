@@ -33,6 +33,20 @@ def test_one_two_and_four_give_the_same_bytes(cut, tmp_path):
         assert forked(size, lambda _: digest(everything(cut))) == [alone] * size
 
 
+def test_one_context_after_the_other(cut):
+    """Each makes a group of its own, in whatever order the processes come and go."""
+
+    def work(rank):
+        for number in range(4):
+            with libasis.distributed(timeout=30) as team:
+                libasis.fit(cut, BATCHES[:2], "neuron")
+                if rank == number % 3:  # one is late
+                    time.sleep(0.05)
+        return str(team.size)
+
+    assert forked(3, work, timeout=None) == ["3"] * 3
+
+
 @pytest.mark.parametrize("options", [{"method": "pca"}, {"memory": 3000}, {"method": "global"}, {"moments": "sketch"}])
 def test_every_kind_of_fit(cut, options):
     def work(_):

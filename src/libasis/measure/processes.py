@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -146,7 +148,7 @@ def distributed(*, timeout: float = 1800.0) -> Iterator[Team]:
     own = not dist.is_initialized()
     if own and started()[1] > 1:
         try:
-            dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
+            _begin(timedelta(seconds=timeout))
         except (RuntimeError, ValueError) as error:
             raise ProcessError(
                 f"The processes do not find each other ({first_line(error)[:200]}); start them with torchrun."
@@ -161,6 +163,25 @@ def distributed(*, timeout: float = 1800.0) -> Iterator[Team]:
         _current.reset(token)
         if own and there:
             dist.destroy_process_group()
+
+
+_begun = itertools.count()
+
+
+@functools.cache
+def _meeting_place(timeout: timedelta) -> dist.Store:
+    return next(iter(dist.rendezvous("env://", timeout=timeout)))[0]
+
+
+def _begin(timeout: timedelta) -> None:
+    """Make the group, under a name of its own in a store that stays.
+
+    In the store that torchrun keeps, or that the first process has not closed yet, a second group would read the
+    addresses of the first, and wait for them without end.
+    """
+    place = dist.PrefixStore(f"libasis/{next(_begun)}", _meeting_place(timeout))
+    rank, size = started()
+    dist.init_process_group("gloo", store=place, rank=rank, world_size=size, timeout=timeout)
 
 
 def _on_gpu() -> bool:

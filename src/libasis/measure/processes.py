@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from .. import errors
 from ..arguments import typed
@@ -169,8 +171,8 @@ _begun = itertools.count()
 
 
 @functools.cache
-def _meeting_place(timeout: timedelta) -> dist.Store:
-    return next(iter(dist.rendezvous("env://", timeout=timeout)))[0]
+def _meeting_place(timeout: timedelta) -> Store:
+    return next(iter(rendezvous("env://", timeout=timeout)))[0]
 
 
 def _begin(timeout: timedelta) -> None:
@@ -179,7 +181,7 @@ def _begin(timeout: timedelta) -> None:
     In the store that torchrun keeps, or that the first process has not closed yet, a second group would read the
     addresses of the first, and wait for them without end.
     """
-    place = dist.PrefixStore(f"libasis/{next(_begun)}", _meeting_place(timeout))
+    place = PrefixStore(f"libasis/{next(_begun)}", _meeting_place(timeout))
     rank, size = started()
     dist.init_process_group("gloo", store=place, rank=rank, world_size=size, timeout=timeout)
 

@@ -128,15 +128,23 @@ class ClosedEffects:
             drawn: of the output positions those that are asked for, each sample's own, ``[b, t]``; None for all.
         """
         seen = self._see(points, amounts, keep, values, drawn)
-        slopes = self._varying(seen.slopes)
-        for which in slices(self.C_pinv.shape[0], sizes.sources):
+        slopes, k_in = self._varying(seen.slopes), self.C_pinv.shape[0]
+        several = sizes.sources < k_in or sizes.targets < self.k_out
+        for which in slices(k_in, sizes.sources):
             change = self._change(seen, which)
             for columns in slices(self.k_out, sizes.targets):
-                same, pairs = self._same(seen, columns, which), self._paired(columns, which)
-                pairs[0] = same.flatten()
+                same = self._same(seen, columns, which)
+                # One of several blocks serves these rows alone, and fewer rows than features do not pay for making it.
+                few = several and len(seen.amounts) < which.stop - which.start
+                pairs = None if few else self._paired(columns, which)
+                if pairs is not None:
+                    pairs[0] = same.flatten()
                 for some in slices(len(seen.amounts), sizes.rows):
                     gain, amount = same, seen.amounts[some, None, which]
-                    if self.units.rows:
+                    if self.units.rows and pairs is None:
+                        G = self.G[self.varied][:, columns].T
+                        gain = (slopes[some, None, 1:] * G) @ self.through[self.varied][:, which] + same
+                    elif self.units.rows:
                         gain = (slopes[some] @ pairs).unflatten(1, same.shape)
                     if seen.y is not None and seen.chi is not None:
                         gain.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)

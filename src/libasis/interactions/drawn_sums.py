@@ -17,7 +17,7 @@ from .drawn import Drawn, chances, draw, left_over
 from .edge_sums import EdgeSums
 from .effects import FeatureEffects, GradientPath
 
-FIRST, GROWTH, PROBES = 256, 8, 2
+FIRST, GROWTH, PROBES = 512, 8, 2
 """Positions drawn in the first round, by what they grow at most in one round, and probes of a position's strength."""
 
 SHARE, HELD = 0.9, 0.95

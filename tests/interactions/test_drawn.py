@@ -10,7 +10,7 @@ from torch import nn
 import libasis
 from libasis.errors import OptionError
 from libasis.interactions.cost import ERROR, estimated
-from libasis.interactions.drawn import draw
+from libasis.interactions.drawn import Strengths, draw
 from libasis.interactions.drawn_sums import DrawnEdgeSums
 from libasis.interactions.effects import GradientPath
 from libasis.measure import Records
@@ -276,3 +276,13 @@ def test_build_estimates_as_interactions_do(settings):
     alone = libasis.interactions(traced, graph.basis, [x], relative_error=0.3, seed=3, progress=False)
     assert graph.info["estimate"]["sections"]
     assert torch.equal(graph.edges[0], alone.edges[0])
+
+
+def test_strengths_are_kept_in_one_piece_up_to_a_bound():
+    kept, batches = Strengths(100), [torch.rand(4, 5 + i % 2, dtype=torch.float64) for i in range(8)]
+    for key, batch in enumerate(batches):
+        kept.put(key, batch)
+    found = [kept.get(key) for key in range(8)]
+    assert [x is not None for x in found] == [True] * 4 + [False] * 4  # 88 numbers, the fifth makes 108
+    assert all(torch.equal(x, batch) for x, batch in zip(found[:4], batches, strict=False))
+    assert len({x.untyped_storage().data_ptr() for x in found[:4]}) == 1

@@ -141,11 +141,11 @@ class ClosedEffects:
                     pairs[0] = same.flatten()
                 for some in slices(len(seen.amounts), sizes.rows):
                     gain, amount = same, seen.amounts[some, None, which]
-                    if self.units.rows and pairs is None:
+                    if self.units.rows and pairs is not None:
+                        gain = (slopes[some] @ pairs).unflatten(1, same.shape)
+                    elif self.units.rows:
                         G = self.G[self.varied][:, columns].T
                         gain = (slopes[some, None, 1:] * G) @ self.through[self.varied][:, which] + same
-                    elif self.units.rows:
-                        gain = (slopes[some] @ pairs).unflatten(1, same.shape)
                     if seen.y is not None and seen.chi is not None:
                         gain.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)
                     if change is not None and self.heads is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,38 @@ from torch import Tensor
 
 from ..importance import random_integers
 from ..types import Counted, Vector
+
+
+class Strengths:
+    """The strengths of batches, up to so many numbers, in one piece of memory.
+
+    Small tensors made one by one between large ones would split the heap, and it would grow with the data.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.used = most, 0
+        self.places: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self.held = torch.empty(0)
+
+    def get(self, key: int) -> Tensor | None:
+        """What was put there, if it was."""
+        if key not in self.places:
+            return None
+        start, shape = self.places[key]
+        return self.held[start : start + math.prod(shape)].view(shape)
+
+    def put(self, key: int, found: Tensor) -> None:
+        """Keep a batch's, if there is room."""
+        end = self.used + found.numel()
+        if end > self.most:
+            return
+        if end > len(self.held):
+            held = found.new_empty(max(2 * len(self.held), end))
+            held[: self.used] = self.held[: self.used]
+            self.held = held
+        self.held[self.used : end] = found.flatten()
+        self.places[key] = self.used, tuple(found.shape)
+        self.used = end
 
 
 @dataclass(frozen=True)

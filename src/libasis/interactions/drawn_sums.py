@@ -13,7 +13,7 @@ from ..basis import Basis
 from ..cut import Record
 from ..importance import signs
 from ..types import Matrix, Plain, Vector
-from .drawn import Drawn, chances, draw, left_over
+from .drawn import Drawn, Strengths, chances, draw, left_over
 from .edge_sums import EdgeSums
 from .effects import FeatureEffects, GradientPath
 
@@ -76,7 +76,7 @@ class DrawnEdgeSums(EdgeSums):
         self.strength = self.spare = self.loose = self.total = 0.0
         self.positions = self.drawn = self.among = 0
         self.wanted = 0.0
-        self._known: dict[int, Tensor] = {}
+        self._known = Strengths(memory // 256)  # a 32nd of what may be held
 
     @property
     def nbytes(self) -> int:
@@ -118,13 +118,12 @@ class DrawnEdgeSums(EdgeSums):
 
     def _strengths(self, record: Record, effects: FeatureEffects) -> Tensor:
         """Of the positions of a batch; remembered from round to round as far as that is little."""
-        if record.index not in self._known:
+        found = self._known.get(record.index)
+        if found is None:
             random = signs(torch.arange(PROBES), effects.k_in, (self.seed % 2**63, self.l), like=effects.x)
             found = effects.strengths(random)
-            if 8 * (found.numel() + sum(x.numel() for x in self._known.values())) > self.memory // 32:
-                return found
-            self._known[record.index] = found
-        return self._known[record.index]
+            self._known.put(record.index, found)
+        return found
 
     def _take(self, record: Record, mask: Tensor, drawn: Drawn) -> None:
         """Add what was drawn of some samples."""

@@ -99,12 +99,13 @@ def from_directions(
     for l, (name, stats) in reversed(list(enumerate(job.stats.items()))):
         site = given.get(name)
         if site is None:
-            found.insert(0, own_coordinates(name, stats))
+            found.insert(0, own_coordinates(name, stats) if found else job.last(None))
             continue
         pulled = None
         if found:
             scales = ((site.encoder @ stats.covariance.cpu()) * site.encoder).sum(1).clamp_min(0).sqrt()
             pulled = job.pulled(l, l + 1, (site.decoder * scales).to(stats.mean), found[0]).value
+            job.look(name, pulled)
         found.insert(0, site.site(name, stats, pulled))
     info = {
         "method": "directions",

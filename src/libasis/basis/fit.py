@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 
+from ..anatomy import why_not_affine
 from ..cut import Record
 from ..errors import BatchError, OptionError
 from ..importance import Choice, Fisher, FisherSums, Moment, Moments, Span, choose, parse
 from ..measure import DEFAULT_MEMORY, Records, expect, measure
-from ..numerics import Truncation
+from ..numerics import StreamingMoments, Truncation
 from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
+from .outliers import outlier, say
+from .spanned import SpannedMoments
 from .spans import spans
 from .statistics import SiteStatistics
 from .whiten import interaction_basis, own_coordinates, principal_basis, whiten
@@ -68,6 +71,8 @@ def fit_basis(
         "seed": seed,
         **job.facts(),
     }
+    if job.outliers:
+        _log.warning(say(job.outliers))
     return Basis(tuple(sites), method, info)
 
 
@@ -98,25 +103,27 @@ def _bases(
     readout: str | Fisher,
 ) -> list[SiteBasis]:
     """Of all sites: those of ``lib`` and ``global`` from the last one back."""
+    if method in ("neuron", "pca"):
+        for name in job.names[:-1]:
+            job.look(name, None)
     if method == "neuron":
         return [own_coordinates(name, stats) for name, stats in job.stats.items()]
     white = {
         name: whiten(name, stats, truncation, job.dtype, confined.get(name))
-        for name, stats in job.stats.items()
-        if rotate_final or name != job.names[-1]
+        for name, stats in list(job.stats.items())[:-1]
     }
-    last = job.names[-1]
-    found = [
-        principal_basis(last, white.pop(last), job.dtype) if rotate_final else own_coordinates(last, job.stats[last])
-    ]
+    found = [job.last(truncation if rotate_final else None)]
     if method == "pca":
         return [*(principal_basis(name, part, job.dtype) for name, part in white.items()), *found]
     moments = None
     if isinstance(readout, Fisher):
         moments = job.of_labels(readout, [part.decode.T for part in white.values()])
     for l, (name, part) in reversed(list(enumerate(white.items()))):
-        target, goal = (len(white), found[-1]) if readout == "output" else (l + 1, found[0])
+        target, goal = (l + 1, found[0]) if readout != "output" else (len(white), found[-1])
+        if readout == "output" and l + 1 < len(white) and truncation.kind == "auto" and not confined and job.factored:
+            target, goal = len(white) - 1, found[-2]  # whose C C' is that of all logits, and which is nearer
         moment = moments[l] if moments else job.pulled(l, target, part.decode.T, goal)
+        job.look(name, moment.value)
         found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype, job.error))
     return found
 
@@ -136,11 +143,14 @@ class Recursion:
     def __init__(self, records: Records, choice: Choice, memory: int) -> None:
         self.records, self.traced, self.choice, self.memory = records, records.traced, choice, memory
         self.rules: list[Plain] = []
+        self.outliers: list[Plain] = []
         self.error = 0.0
         self.statistics = SiteStatistics(self.traced)
         found = measure(records, self.statistics, "statistics")
+        if isinstance(found[-1], SpannedMoments) and not found[-1].directions.numel():
+            self.statistics.seen(self.first)
         self.names = [site.name for site in self.traced.sites]
-        self.stats = dict(zip(self.names, found, strict=True))
+        self.stats: dict[str, Any] = dict(zip(self.names, found, strict=True))  # the last may be `SpannedMoments`
         if none := [name for name, stats in self.stats.items() if not stats.n]:
             raise BatchError(f"No position counts at site {none[0]!r}; give a mask that leaves some.")
 
@@ -154,10 +164,41 @@ class Recursion:
         """The first batch: what sections are made of is read off it."""
         return self.records.first()
 
+    @cached_property
+    def factored(self) -> bool:
+        """Whether a wide last site is one affine map of the site before, position by position."""
+        a, b = (x.shape[1] for x in self.first.activations[-2:])
+        return (
+            isinstance(self.stats[self.names[-1]], SpannedMoments)
+            and a == b
+            and not why_not_affine(self.first.contexts[-1])
+        )
+
+    def last(self, truncation: Truncation | None) -> SiteBasis:
+        """The basis of the last site: its own coordinates, or with a truncation PCA.
+
+        Of one that is too wide for both, principal directions.
+        """
+        name, stats = self.names[-1], self.stats[self.names[-1]]
+        if isinstance(stats, SpannedMoments):
+            return stats.basis(truncation, self.dtype)
+        if truncation is None:
+            return own_coordinates(name, stats)
+        return principal_basis(name, whiten(name, stats, truncation, self.dtype), self.dtype)
+
+    def look(self, name: str, pulled: Matrix | None) -> None:
+        """Whether few positions carry what varies at a site; ``pulled`` is M' there."""
+        norms, stats = self.statistics.norms, self.stats[name]
+        assert norms is not None  # noqa: S101 - data without a batch are refused
+        sums = norms[self.names.index(name)]
+        if isinstance(stats, StreamingMoments) and (row := outlier(name, sums, self.statistics.samples, stats, pulled)):
+            self.outliers.insert(0, row)
+
     def facts(self) -> Plain:
         """How the moments were computed, from which data."""
         return {
             "rules": self.rules,
+            **({"outliers": self.outliers} if self.outliers else {}),
             "activations": self.records.how,
             "vectors": {name: stats.n for name, stats in self.stats.items()},
             "data": self.records.facts(),

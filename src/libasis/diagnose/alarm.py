@@ -26,8 +26,8 @@ QUANTILE = 0.99
 """Of the normal rows' scores: above it a score is an alarm."""
 SCALED = 0.8
 """A relative error of standardised rows that no other model would have."""
-AT_ONCE = 2**22
-"""Values that go through the model together."""
+AT_ONCE = 2**18
+"""Values that go through the model together: more of them leave the processor's caches, and take longer."""
 
 
 class AnomalyScore(nn.Module):

@@ -19,7 +19,7 @@ from .exchange import Exchange, evenly
 from .sentences import say
 
 CONTROLS, CONTROL_ROWS = 999, 32
-"""Random directions beside an effect, and rows on which they are compared."""
+"""Random directions beside an effect, and rows on which they are compared; of images a quarter of these."""
 FEWEST = 3
 """Values of which random directions are other directions at all."""
 LEVEL = 0.05
@@ -174,7 +174,7 @@ class Effects:
         change, own = self.exchange, self.exchange.columns(effect.inputs)
         if change.rows.shape[1] < FEWEST or len(own) == change.rows.shape[1]:
             return None
-        at = evenly(len(change.rows), CONTROL_ROWS)
+        at = evenly(len(change.rows), CONTROL_ROWS // (4 if change.groups.image else 1))
         rows, edited = change.rows[at], change.matched(effect.inputs, 0)[0][at]
         sizes = ((edited - rows) / change.deviation).norm(dim=1)
         count = max(CONTROLS, int(tests / LEVEL * 1.25))

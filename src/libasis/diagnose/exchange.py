@@ -17,6 +17,8 @@ FAR = 9.0
 """A squared difference, in variances, beyond which two rows are no less alike: a fault has no say in what matches."""
 POOL, ROWS, WIDE = 1024, 2048, 512
 """Normal rows that can be donors, rows of each group that are run, and columns by which rows are compared, at most."""
+FEW, IMAGES, PIXELS = 96, 256, 2**18
+"""Images of each group that are run: as many as hold so many values, but no fewer and no more than these."""
 
 
 def evenly(count: int, most: int) -> Tensor:
@@ -36,7 +38,9 @@ class Exchange:
 
     def __init__(self, groups: Groups, alarm: Alarm, seed: int) -> None:
         self.groups, self.alarm, self.seed = groups, alarm, seed
-        self.at = evenly(len(groups.anomalous), ROWS), evenly(len(groups.normal), POOL)
+        images = max(FEW, min(IMAGES, PIXELS // groups.normal.shape[1]))
+        most = (images, images) if groups.image else (ROWS, POOL)
+        self.at = evenly(len(groups.anomalous), most[0]), evenly(len(groups.normal), most[1])
         self.rows, self.normal = groups.anomalous[self.at[0]], groups.normal[self.at[1]]
         self.targets = tuple(
             None if t is None else t[at] for t, at in zip(_turned(groups.targets), self.at, strict=True)

@@ -170,7 +170,7 @@ def _tensor(given: Tensor | np.ndarray, which: str) -> Tensor:
     if isinstance(given, np.ndarray):
         if given.dtype.kind not in "fiub":
             raise BatchError(f"{which} is an array of {given.dtype}, not of numbers; turn text into numbers first.")
-        given = torch.from_numpy(np.ascontiguousarray(given))
+        given = torch.from_numpy(np.require(given, requirements=["C", "W"]))  # "W": a copy where it is read-only
     if given.is_complex():
         raise BatchError(f"{which} holds complex numbers; give real ones.")
     check_dense(given, which)

@@ -2,9 +2,9 @@
 
 Run: python -m experiments.diagnosis NAME [--runs N] [--data FOLDER] [--out build/diagnosis]
 
-NAME is eastman, homeostat, planted, faults, fashion, or none and unbroken (plants without a fault). Each writes one row per run and method to
-OUT/NAME.csv and prints the sums. Tennessee Eastman reads ``bibmon/tennessee_eastman`` of the PyPI package bibmon 1.2.0,
-unpacked into --data; homeostat needs the PyPI package of that name (0.1.0a3).
+NAME is eastman, homeostat, planted, faults, fashion, or of what has no fault none or unbroken. Each writes one row per
+run and method to OUT/NAME.csv and prints the sums. Tennessee Eastman reads ``bibmon/tennessee_eastman`` of the PyPI
+package bibmon 1.2.0, unpacked into --data; homeostat needs the PyPI package of that name (0.1.0a3).
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def test_of_one_slow_run_it_is_said_how_many_runs_would_do():
     assert not found.inputs.verdict.str.startswith("supported").any()
     assert found.inputs.units[0] < 7
     assert "at least 7 are needed: 7 runs or more would do" in found.inputs.why[0]
-    assert any("Give 7 runs of the fault or more, with units=..." in text for text in found.findings)
+    assert any("Give 7 runs of the fault or more, and name the run of each row (units)" in text for text in found.findings)
     runs = [i // 20 for i in range(300)]
     parts = [np.concatenate([slow(20 * k + one, 20, s) for one in range(15)]) for k, s in ((1, 0), (2, 5.5))]
     found = libasis.diagnose(one(), *parts, columns=COLUMNS, units=(runs, runs), sites=[])

@@ -120,7 +120,7 @@ class ModelRuns:
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise BatchError(
                 f"The model ({type(model).__name__}) refuses samples of the shape {list(shape)}: {first_line(error)}; "
-                "give the columns on which it was trained, in its order, by columns=[...]."
+                "give the columns on which it was trained, in its order (columns)."
             ) from error
 
     def samples(self, rows: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def read_groups(
     """
     columns = None if columns is None else [str(name) for name in columns]
     one, two = _read(model, normal, "normal", columns), _read(model, anomalous, "anomalous", columns)
-    findings = []
+    findings = [*filled(normal), *filled(anomalous)]
     if one.names and two.names and one.names != two.names:
         two = _aligned(one.names, two)
         findings.append(finding("order"))
@@ -115,6 +115,13 @@ def read_rows(model: nn.Module, given: Any, columns: Sequence[str] | None) -> tu
         raise BatchError(f"The data have samples of the shape {list(found.rows.shape[1:])}; give rows [n, columns].")
     names, _ = _columns(tuple(found.rows.shape[1:]), found.names or columns)
     return found.rows, names, found.targets
+
+
+def filled(given: Any) -> list[Plain]:
+    """That empty cells of a table were filled in, as a finding, where they were."""
+    if not isinstance(given, FileBatches) or given.filled is None:
+        return []
+    return [finding("filled", impute=given.filled.impute, names=given.filled.named())]
 
 
 def _read(model: nn.Module, given: Any, which: str, columns: Sequence[str] | None, least: int = LEAST) -> _Read:
@@ -153,7 +160,7 @@ def _of_frame(given: Any, which: str, columns: Sequence[str] | None) -> tuple[li
             example = next((cell for cell in column if not isinstance(cell, int | float)), "")
             raise BatchError(
                 f"{which}: column {short(name)} holds {short(example)}, which is no number; turn it into numbers or "
-                "leave it out by columns=[...]."
+                "leave it out (columns)."
             )
     return names, given.to_numpy(np.float64)
 
@@ -253,9 +260,10 @@ def _spans(size: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
-def standardised(groups: Groups) -> Groups:
-    """Both groups in standard deviations of the normal rows from their mean."""
-    mean, deviation = groups.normal.mean(0), groups.normal.std(0)
+def standardised(groups: Groups, by: Tensor | None = None) -> Groups:
+    """Both groups in standard deviations of the normal rows, or of others, from their mean."""
+    by = groups.normal if by is None else by
+    mean, deviation = by.mean(0), by.std(0)
     deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
     return replace(groups, normal=(groups.normal - mean) / deviation, anomalous=(groups.anomalous - mean) / deviation)
 

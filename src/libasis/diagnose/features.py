@@ -163,13 +163,17 @@ class Inside:
     def reads(self, l: int, inputs: Sequence[int]) -> list[list[str]]:
         """By feature of a site the inputs that move it most when they are set to normal on the anomalous rows.
 
-        At the position where each moves it most: an input is part of what some positions see.
+        At the position where each moves it most: an input is part of what some positions see. By a patch of an image
+        moved to one side over all rows: images differ from each other everywhere.
         """
         change, site = self.effects.exchange, self.sites[l]
         now = self._features(self.records[0], l)
         spread = site.variances.clamp(min=1e-24).sqrt().to(now)
         edited = (self._features(self._run(change.matched([i], 0)[0]), l) for i in inputs)
-        moved = np.stack([((now - one).abs() / spread).mean(0).amax(0).cpu().numpy() for one in edited])
+        changes = ((now - one) / spread for one in edited)
+        image = change.groups.image
+        means = [(one.mean(0).abs() if image else one.abs().mean(0)).amax(0) for one in changes]
+        moved = torch.stack(means).cpu().numpy()
         out = []
         for column in moved.T:
             order = [k for k in np.argsort(-column, kind="stable")[:NAMES] if column[k] >= READ * column.max()]

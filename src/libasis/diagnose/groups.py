@@ -15,7 +15,7 @@ from ..data import FileBatches, check_reiterable, first_inputs, read_batches, st
 from ..data.batches import check_dense
 from ..errors import BatchError, OptionError, did_you_mean, short
 from ..types import Plain
-from .sentences import finding
+from .sentences import finding, say
 
 LEAST = 10
 """Rows of each group."""
@@ -250,7 +250,7 @@ def _patches(shape: tuple[int, ...]) -> tuple[list[str], list[Tensor], tuple[lis
         places = places.movedim(2, 0)
     rows, across = (_spans(size) for size in places.shape[-2:])
     both = [(a, b) for a in rows for b in across]
-    names = [f"rows {a.start}-{a.stop - 1}, columns {b.start}-{b.stop - 1}" for a, b in both]
+    names = [say("patch", top=a.start, bottom=a.stop - 1, left=b.start, right=b.stop - 1) for a, b in both]
     boxes = tuple([a.start, b.start, a.stop - a.start, b.stop - b.start] for a, b in both)
     return names, [places[..., a, b].flatten() for a, b in both], boxes
 

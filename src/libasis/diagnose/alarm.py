@@ -18,7 +18,7 @@ from ..errors import ActivationError, BatchError, OptionError, first_line
 from ..intervene import parse_metric
 from ..numerics import slices
 from ..types import Plain
-from .groups import Groups, standardised
+from .groups import Groups, spread, standardised
 
 KINDS, NAMED = ("class", "reconstruction", "score"), ("accuracy", "cross_entropy", "mse")
 """What an alarm can be, and metrics that need targets, whose mean is compared."""
@@ -168,7 +168,7 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
     if metric == "reconstruction" and tuple(outputs.shape[1:]) != groups.shape:
         raise OptionError(f'metric is "reconstruction", but the model returns {list(outputs.shape[1:])}.')
     if metric == "reconstruction" or (metric is None and _reconstructs(runs, outputs, groups)):
-        deviation = groups.normal.std(0).reshape(groups.shape)
+        deviation = spread(groups.normal).reshape(groups.shape)
         if groups.image:  # pixels have one unit, and those that hardly ever vary would outweigh all others
             deviation = deviation.square().mean().sqrt().expand(groups.shape)
         scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation)).to(runs.like)
@@ -207,7 +207,7 @@ def _reconstructs(runs: ModelRuns, outputs: Tensor, groups: Groups) -> bool:
 
 def _relative_error(outputs: Tensor, rows: Tensor) -> float:
     """The squared error of a reconstruction over the variance, in the median column that varies."""
-    variance = rows.var(0)
+    variance = spread(rows).square()
     error = (outputs.double().cpu().flatten(1) - rows).square().mean(0)
     varies = variance > 0
     return float((error[varies] / variance[varies]).median()) if bool(varies.any()) else float("inf")

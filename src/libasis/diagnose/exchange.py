@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..numerics import slices
 from .alarm import Alarm
-from .groups import Groups
+from .groups import Groups, spread
 
 DONORS = 3
 """Normal rows whose values stand in, one after the other."""
@@ -46,9 +46,9 @@ class Exchange:
             None if t is None else t[at] for t, at in zip(_turned(groups.targets), self.at, strict=True)
         )
         self.mean = groups.normal.mean(0)
-        deviation = groups.normal.std(0)
+        deviation = spread(groups.normal)
         both = torch.cat([groups.normal, groups.anomalous]).std(0)
-        self.deviation = torch.where(deviation > 1e-9 * self.mean.abs(), deviation, both)
+        self.deviation = torch.where(deviation > 0, deviation, both)
         self.deviation = torch.where(self.deviation > 0, self.deviation, torch.ones_like(deviation))
         self._compared = evenly(self.rows.shape[1], WIDE)
         self._apart = [self._distances(self.rows), self._distances(self.normal)]

@@ -260,10 +260,16 @@ def _spans(size: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
+def spread(rows: Tensor) -> Tensor:
+    """The standard deviation of each column, 0 where it is the rounding of a column that never changes."""
+    deviation = rows.std(0)
+    return deviation * (deviation > 1e-9 * rows.mean(0).abs())
+
+
 def standardised(groups: Groups, by: Tensor | None = None) -> Groups:
     """Both groups in standard deviations of the normal rows, or of others, from their mean."""
     by = groups.normal if by is None else by
-    mean, deviation = by.mean(0), by.std(0)
+    mean, deviation = by.mean(0), spread(by)
     deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
     return replace(groups, normal=(groups.normal - mean) / deviation, anomalous=(groups.anomalous - mean) / deviation)
 

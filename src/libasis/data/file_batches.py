@@ -103,7 +103,7 @@ class FileBatches:
         units = None if self.units is None or other.units is None else [*self.units, *other.units]
         found = FileBatches(
             torch.cat([one, two]), targets, self.batch_size, columns=self.columns, units=units,
-            places=torch.cat([self.places, other.places]),
+            places=torch.cat([self.places, other.places]), filled=self.filled,
         )  # fmt: skip
         return found.take(found.places.argsort(stable=True))
 

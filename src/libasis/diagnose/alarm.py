@@ -26,6 +26,8 @@ QUANTILE = 0.99
 """Of the normal rows' scores: above it a score is an alarm."""
 SCALED = 0.8
 """A relative error of standardised rows that no other model would have."""
+FOLLOWS, FEWEST = 0.7, 3
+"""Correlation from which an output follows its input, and columns of which that can be told."""
 AT_ONCE = 2**18
 """Values that go through the model together: more of them leave the processor's caches, and take longer."""
 
@@ -184,7 +186,7 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
 
 
 def _reconstructs(runs: ModelRuns, outputs: Tensor, groups: Groups) -> bool:
-    """Whether it returns its input, better than the mean of the normal rows would.
+    """Whether it returns its input, better than the mean of the normal rows would, or all of it but for an offset.
 
     Raises:
         BatchError: it does so only with standardised rows.
@@ -202,7 +204,7 @@ def _reconstructs(runs: ModelRuns, outputs: Tensor, groups: Groups) -> bool:
             "it seems to be trained on standardised inputs; give the rows scaled as in training, or put the scaling in "
             "the model."
         )
-    return False
+    return outputs[0].numel() >= FEWEST and _follows(outputs, groups.normal) > FOLLOWS
 
 
 def _relative_error(outputs: Tensor, rows: Tensor) -> float:
@@ -211,6 +213,14 @@ def _relative_error(outputs: Tensor, rows: Tensor) -> float:
     error = (outputs.double().cpu().flatten(1) - rows).square().mean(0)
     varies = variance > 0
     return float((error[varies] / variance[varies]).median()) if bool(varies.any()) else float("inf")
+
+
+def _follows(outputs: Tensor, rows: Tensor) -> float:
+    """The correlation of outputs and inputs, in the median column that varies."""
+    varies = spread(rows) > 0
+    out, given = (one - one.mean(0) for one in (outputs.double().cpu().flatten(1)[:, varies], rows[:, varies]))
+    size = (out.square().sum(0) * given.square().sum(0)).sqrt().clamp(min=1e-300)
+    return float(((out * given).sum(0) / size).median()) if bool(varies.any()) else 0.0
 
 
 def _of_metric(model: nn.Module, runs: ModelRuns, metric: Any, threshold: float | None, groups: Groups) -> Alarm:

@@ -28,8 +28,7 @@ def refusal(place: str, cell: str, count: int) -> SourceError:
     what = f"holds {short(cell)}, which is no value" if cell else "is empty"
     more = f", one of {count:,} such cells" if count > 1 else ""
     return SourceError(
-        f"{place} {what}{more}; fill it in, remove the row, or have it filled: impute = 'median', 'mean' "
-        "or 'previous'."
+        f"{place} {what}{more}; fill it in, remove the row, or have it filled: impute = 'median', 'mean' or 'previous'."
     )
 
 

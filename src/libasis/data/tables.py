@@ -219,9 +219,7 @@ def read_table(
     targets = None if target is None else _targets(goals, _place(path, [target]), how.decimal or ".", beside.classes)
     filled = beside.fill(inputs, columns, path)
     held = torch.from_numpy(as_float32(inputs, _place(path, columns)))
-    return FileBatches(
-        held, targets, columns=columns, classes=beside.named, written=str(how), filled=filled, **said
-    )
+    return FileBatches(held, targets, columns=columns, classes=beside.named, written=str(how), filled=filled, **said)
 
 
 def read_columns(

@@ -219,7 +219,16 @@ def read_table(
     targets = None if target is None else _targets(goals, _place(path, [target]), how.decimal or ".", beside.classes)
     filled = beside.fill(inputs, columns, path)
     held = torch.from_numpy(as_float32(inputs, _place(path, columns)))
-    return FileBatches(held, targets, columns=columns, classes=beside.named, written=str(how), filled=filled, **said)
+    return FileBatches(
+        held,
+        targets,
+        columns=columns,
+        classes=beside.named,
+        written=str(how),
+        filled=filled,
+        times=said.get("times"),
+        units=said.get("units"),
+    )
 
 
 def read_columns(
@@ -369,7 +378,15 @@ def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None,
         hold = as_int64 if goals.dtype.kind != "f" else as_float32
         targets = torch.from_numpy(hold(goals, _place(path, [target])))
     said = {key: table[name].astype(str).tolist() for key, name in beside.said.items()}
-    return FileBatches(inputs, targets, columns=columns, classes=beside.named, filled=filled, **said)
+    return FileBatches(
+        inputs,
+        targets,
+        columns=columns,
+        classes=beside.named,
+        filled=filled,
+        times=said.get("times"),
+        units=said.get("units"),
+    )
 
 
 def _numbers(column: Any, place: Callable[[Sequence[int]], str], pandas: Any, *, gaps: bool = False) -> np.ndarray:

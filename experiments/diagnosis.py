@@ -2,9 +2,9 @@
 
 Run: python -m experiments.diagnosis NAME [--runs N] [--data FOLDER] [--out build/diagnosis]
 
-NAME is eastman, homeostat, planted or none (plants without a fault). Each writes one row per run and method to
-OUT/NAME.csv and prints the sums. Tennessee Eastman reads ``bibmon/tennessee_eastman`` of the PyPI package bibmon 1.2.0,
-unpacked into --data; homeostat needs the PyPI package of that name (0.1.0a3).
+NAME is eastman, homeostat, planted, faults, fashion, or of what has no fault none or unbroken. Each writes one row per
+run and method to OUT/NAME.csv and prints the sums. Tennessee Eastman reads ``bibmon/tennessee_eastman`` of the PyPI
+package bibmon 1.2.0, unpacked into --data; homeostat needs the PyPI package of that name (0.1.0a3).
 """
 
 from __future__ import annotations
@@ -73,9 +73,10 @@ class Standard(nn.Module):
 
     def __init__(self, x: np.ndarray, back: bool = False) -> None:
         super().__init__()
-        deviation = x.std(0)
-        self.register_buffer("mean", torch.tensor(x.mean(0)).float())
-        self.register_buffer("deviation", torch.tensor(np.where(deviation > 0, deviation, 1.0)).float())
+        mean, deviation = x.mean(0), x.std(0)
+        varies = deviation > 1e-9 * np.abs(mean)  # of what never changes the deviation is rounding
+        self.register_buffer("mean", torch.tensor(mean).float())
+        self.register_buffer("deviation", torch.tensor(np.where(varies, deviation, 1.0)).float())
         self.back = back
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -152,33 +153,37 @@ BREAKS: dict[str, dict[str, Any]] = {
 
 def homeostat(runs: int, data: Path) -> Iterator[Case]:
     """Every fault at every loop that can have it, beside two other loops; an autoencoder of the normal hours."""
+    data.mkdir(parents=True, exist_ok=True)
+    pairs = [(t, f) for t in LOOPS for f in BREAKS if f != "fouling" or LOOPS[t][0] == "TIC"]
+    for seed, (template, fault) in enumerate(pairs * runs):
+        yield loop(seed, template, fault, data / f"plant-{seed}.yaml")
+
+
+def loop(seed: int, template: str, fault: str, path: Path) -> Case:
+    """A fault at one loop from the third hour on; the scenario is written to the path."""
     import yaml
     from homeostat.labelers import visibility
 
-    data.mkdir(parents=True, exist_ok=True)
     templates = list(LOOPS)
-    pairs = [(t, f) for t in templates for f in BREAKS if f != "fouling" or LOOPS[t][0] == "TIC"]
-    for seed, (template, fault) in enumerate(pairs * runs):
-        first = templates.index(template)
-        loops = [templates[(first + k) % len(templates)] for k in (0, 1, 2)]
-        units = [{"id": f"{LOOPS[t][0]}-{k + 1}01", "template": t} for k, t in enumerate(loops)]
-        moved = []
-        for unit, t in zip(units, loops, strict=True):
-            _, port, mean, std = LOOPS[t]
-            noise = {"kind": "ou", "mean": mean, "std": std, "tau": "10min"}
-            moved.append({"target": f"{unit['id']}.{port}", "source": noise})
-        event = {"at": "2h", "target": units[0]["id"], "fault": fault, **BREAKS[fault]}
-        scenario = {"seed": seed, "duration": "3h", "dt": "5s", "library": "process@1", "units": units}
-        path = data / f"plant-{seed}.yaml"
-        path.write_text(yaml.safe_dump({**scenario, "exogenous": moved, "interventions": [event]}), encoding="utf-8")
-        seen = visibility(str(path))
-        listed = str(seen.summary().iloc[0]["visible_on"]).split(",")
-        truth = tuple(name for name in map(str.strip, listed) if "-101" in name)
-        observed = seen.run.lane(0).observed.ffill().bfill()
-        x, onset = observed.to_numpy(np.float64), len(observed) * 2 // 3
-        model = autoencoder(x[: onset // 2], seed, code=6)
-        name = f"{fault} at {template}, seed {seed}"
-        yield Case(name, "homeostat", model, x[onset // 2 : onset], x[onset:], list(observed), truth or ("hidden",))
+    first = templates.index(template)
+    loops = [templates[(first + k) % len(templates)] for k in (0, 1, 2)]
+    units = [{"id": f"{LOOPS[t][0]}-{k + 1}01", "template": t} for k, t in enumerate(loops)]
+    moved = []
+    for unit, t in zip(units, loops, strict=True):
+        _, port, mean, std = LOOPS[t]
+        noise = {"kind": "ou", "mean": mean, "std": std, "tau": "10min"}
+        moved.append({"target": f"{unit['id']}.{port}", "source": noise})
+    event = {"at": "2h", "target": units[0]["id"], "fault": fault, **BREAKS[fault]}
+    scenario = {"seed": seed, "duration": "3h", "dt": "5s", "library": "process@1", "units": units}
+    path.write_text(yaml.safe_dump({**scenario, "exogenous": moved, "interventions": [event]}), encoding="utf-8")
+    seen = visibility(str(path))
+    listed = str(seen.summary().iloc[0]["visible_on"]).split(",")
+    truth = tuple(name for name in map(str.strip, listed) if "-101" in name)
+    observed = seen.run.lane(0).observed.ffill().bfill()
+    x, onset = observed.to_numpy(np.float64), len(observed) * 2 // 3
+    model = autoencoder(x[: onset // 2], seed, code=6)
+    name = f"{fault} at {template}, seed {seed}"
+    return Case(name, "homeostat", model, x[onset // 2 : onset], x[onset:], list(observed), truth or ("hidden",))
 
 
 def planted(runs: int, data: Path) -> Iterator[Case]:
@@ -233,7 +238,11 @@ def none(runs: int, data: Path) -> Iterator[Case]:
             model = autoencoder(one.normal[:400], seed, code=4)
             group = f"rows that correlate by {memory}"
             yield Case(f"none {seed}", group, model, one.normal[400:], one.anomalous[:400], one.names, ())
-    yield from faults(max(1, runs // len(FAULTS)), data, broken=False)
+
+
+def unbroken(runs: int, data: Path) -> Iterator[Case]:
+    """The plants of the failing sensors with nothing failed; the classifiers have learned what a failure is."""
+    return faults(runs, data, broken=False)
 
 
 def measured(case: Case) -> dict[str, object]:
@@ -271,6 +280,7 @@ CASES = {
     "faults": faults,
     "fashion": fashion,
     "none": none,
+    "unbroken": unbroken,
 }
 
 

@@ -145,7 +145,9 @@ def test_of_one_slow_run_it_is_said_how_many_runs_would_do():
     assert not found.inputs.verdict.str.startswith("supported").any()
     assert found.inputs.units[0] < 7
     assert "at least 7 are needed: 7 runs or more would do" in found.inputs.why[0]
-    assert any("Give 7 runs of the fault or more, with units=..." in text for text in found.findings)
+    assert any(
+        "Give 7 runs of the fault or more, and name the run of each row (units)" in text for text in found.findings
+    )
     runs = [i // 20 for i in range(300)]
     parts = [np.concatenate([slow(20 * k + one, 20, s) for one in range(15)]) for k, s in ((1, 0), (2, 5.5))]
     found = libasis.diagnose(one(), *parts, columns=COLUMNS, units=(runs, runs), sites=[])
@@ -243,6 +245,55 @@ def test_images_are_asked_by_patches():
     assert same.items() <= libasis.diagnose(Last().eval(), *colours, sites=[]).tested_inputs[0].items()
     with pytest.raises(OptionError, match="image_shape is \\[14, 15\\]"):
         libasis.diagnose(Flat().eval(), *flat, sites=[], image_shape=[14, 15])
+
+
+def test_of_many_images_some_are_run_and_features_read_the_patches_of_the_defect():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d(7), nn.Flatten(), nn.Linear(8, 2)).eval()
+    with torch.no_grad():
+        net[0].weight.fill_(1 / 9)
+        net[4].weight.copy_(torch.cat([torch.zeros(1, 8), torch.tensor([[14.0, 0, 0, 0, 0, 0, 0, 0]])]))
+        net[4].bias.copy_(torch.tensor([0.0, -4.0]))
+    generator = torch.Generator().manual_seed(0)
+    normal, defect = (torch.rand(300, 1, 14, 14, generator=generator) * 0.3 for _ in range(2))
+    defect[:, :, 2:4, 2:4] += 0.7
+    found = libasis.diagnose(net, normal, defect, sites=["3:in"])
+    assert found.info["rows"] == {"normal": 300, "anomalous": 300}
+    assert found.info["run"] == {"normal": 256, "anomalous": 256}
+    assert found.inputs.input[0] == "rows 2-3, columns 2-3"
+    read = [row["reads"][0] for row in found.tested_features if row["reads"]]
+    assert set(read) == {"rows 2-3, columns 2-3"}
+
+
+def test_a_copy_but_for_an_offset_is_no_classifier_and_rounding_is_no_spread():
+    class Offset(Copy):
+        def forward(self, x):
+            return super().forward(x) - 1.2 * self.size
+
+    found = diagnosed(Offset().eval(), {"valve": 12})
+    assert found.info["kind"] == "reconstruction"
+    assert found.inputs.input[0] == "valve"
+    still = rows(), rows(shift={"valve": 12}, seed=1)
+    for x in still:
+        x[:, 5] = 0.3 + 1e-17 * np.arange(len(x)) + 1e-16 * (np.arange(len(x)) % 2)
+    again = libasis.diagnose(Copy().eval(), *still, columns=COLUMNS, sites=[])
+    assert again.info["kind"] == "reconstruction"
+    assert again.inputs.input[0] == "valve"
+
+
+def test_what_random_directions_do_as_well_is_said_at_the_corrected_level():
+    """Of few inputs some random directions are near the one that acts."""
+
+    class Four(nn.Module):
+        def forward(self, x):
+            margin = 2 * ((x[:, 0] - MEAN[0]) / SPREAD[0] - 1.2)
+            return torch.stack([torch.zeros_like(margin), margin], 1)
+
+    groups = (x[:, :4] for x in (rows(), rows(shift={"valve": 2.4}, seed=1)))
+    row = libasis.diagnose(Four().eval(), *groups, columns=COLUMNS[:4], sites=[]).tested_inputs[0]
+    assert (row["input"], row["verdict"]) == ("valve", "undecided")
+    assert 0.05 / 4 < row["p_specific"] < 0.05
+    assert row["why"] == "edits of this size in random directions do as much"
 
 
 def test_two_columns_cannot_be_held_against_random_directions():

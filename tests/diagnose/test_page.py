@@ -85,6 +85,9 @@ def test_an_image_shows_which_pixels(tmp_path):
     defect[:, :, 4:6, 8:10] += 0.7
     found = libasis.diagnose(Corner().eval(), normal, defect, sites=[])
     text = found.to_html(tmp_path / "image.html").read_text(encoding="utf-8")
+    assert "rows 2-3, columns 4-5" in shown(text, "en")
+    assert "2–3 行・4–5 列" in shown(text, "ja")
+    assert "columns 4-5" not in shown(text, "ja")
     assert "Which pixels" in text
     assert "画像のどこか" in text
     figure = re.search(r"<svg[^>]*>(<image.*?)</svg>", text, re.S)[1]

@@ -146,6 +146,35 @@ def test_three_rows_and_one_class_are_told(place, capsys):
     assert "have the class 0" in said
 
 
+def test_texts_as_labels_empty_cells_and_an_image_shape_of_other_data(place, capsys):
+    folder, run = place
+    text = (folder / "all.csv").read_text(encoding="utf-8").splitlines()
+    texts = [line if i == 0 else _said(line, "ok" if i <= 120 else "leak", i == 5) for i, line in enumerate(text)]
+    (folder / "all.csv").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    assert run("fit") == 2
+    assert "column 'valve', row 5 is empty; fill it in" in capsys.readouterr().err
+    named = ("--set", "data.impute=median")
+    assert run("fit", "good", *named) == 2
+    assert "such as classes = ['leak', 'ok'], or number them from 0" in capsys.readouterr().err
+    named += ("--set", 'data.classes=["ok", "leak"]', "--set", "report.image_shape=[8, 8]")
+    assert run("graph", "good", *named) == 0
+    said = capsys.readouterr()
+    assert "had empty cells, filled with the median of the column: 'valve' 1." in said.err
+    assert "Check first: Empty cells were filled in (median: 'valve' 1)" in said.out
+    assert run("report", "good", *named) == 0
+    assert "report.image_shape is [8, 8], but the rows have 4 columns: not used." in capsys.readouterr().err
+    cards = FeatureCards.load(folder / "libasis-run" / "cards")
+    assert cards.outputs == ["ok", "leak"]
+    assert run("graph", "good", *named, *GROUPS, "--force") == 0
+
+
+def _said(line, state, empty):
+    cells = line.split(",")
+    cells[2] = state
+    cells[3] = "" if empty else cells[3]
+    return ",".join(cells)
+
+
 def test_check_takes_rows_with_their_targets(place):
     folder, _ = place
     data = libasis.data.read(folder / "all.csv", target="state", exclude=["time", "run"])

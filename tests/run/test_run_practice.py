@@ -1,11 +1,12 @@
-"""`libasis ab design`, `libasis ab analyse` and `libasis practice`, from files as people have them."""
+"""`libasis ab design`, `ab analyse`, `effect`, `value` and `practice`, from files as people have them."""
 
 import json
 
 import numpy as np
 import pytest
 
-from libasis.practice import ABDesign, ABOutcome, PracticePlan
+from libasis.causal import CausalEffect
+from libasis.practice import ABDesign, ABOutcome, PracticePlan, ValueEstimate
 from run.answers import facts, ok, refused
 
 RATE = "conversion,baseline=0.05,effect=10%"
@@ -22,7 +23,7 @@ def groups(folder):
 
 
 def test_help_has_an_example(command):
-    for verb in (("ab", "design"), ("ab", "analyse"), ("practice",)):
+    for verb in (("ab", "design"), ("ab", "analyse"), ("effect",), ("value",), ("practice",)):
         assert f"Example: libasis {' '.join(verb)}" in ok(command(*verb, "--help"))
     for verb in ("design", "analyse"):
         assert verb in ok(command("ab", "--help"))
@@ -116,3 +117,42 @@ def test_bad_settings_of_a_plan_are_one_sentence(command, groups):
     refused(command("practice", "--set", "practice.value={events=[3,1]}"), "not in the order")
     refused(command("practice", "--lang", "de"), '"en" or "ja"')
     assert not (groups / "libasis-practice/plan.html").exists()
+
+
+@pytest.fixture
+def records(folder):
+    draw = np.random.default_rng(3)
+    load, night = draw.normal(size=600), draw.random(600) < 0.5
+    new = (draw.random(600) < 1 / (1 + np.exp(-load))).astype(int)
+    scrap = 5 + 2 * load + 1.5 * night - 1.0 * new + draw.normal(size=600)
+    rows = [f"{t};{s:.4f};{x:.4f};{'night' if n else 'day'};{i // 4}".replace(".", ",")
+            for i, (t, s, x, n) in enumerate(zip(new, scrap, load, night, strict=True))]  # fmt: skip
+    (folder / "records.csv").write_text("\n".join(["new_valve;scrap;load;shift;batch", *rows]), "utf-8")
+    return folder
+
+
+def test_an_effect_in_observed_data(command, records):
+    arguments = ("effect", "records.csv", "--treatment", "new_valve", "--outcome", "scrap", "--adjust", "load,shift")
+    out = ok(command(*arguments, "--units", "batch", "--out", "effect", "--page", "effect.html", "--lang", "ja"))
+    assert "new_valve on scrap, from 0 to 1: -" in out
+    found = CausalEffect.load("effect")
+    assert found.main.low < -1 < found.main.high < 0
+    assert found.units_used == 150
+    assert 'lang="ja"' in (records / "effect.html").read_text("utf-8")[:200]
+    assert facts(command(*arguments, "--json"))["survives"] is True
+    refused(command("effect", "records.csv", "--treatment", "valve", "--outcome", "scrap"), "'valve'")
+    refused(command("effect", "records.csv", "--treatment", "shift", "--outcome", "scrap"), "turn it into numbers")
+    refused(command("effect", "gone.csv", "--treatment", "a", "--outcome", "b"), "no such file")
+
+
+def test_a_value_with_its_range(command, folder):
+    ranges = ("events=100,180,250", "avoided=20%,50%,70%", "saving=1200", "once=20000,40000")
+    out = ok(command("value", *ranges, "--unit", "EUR", "--out", "worth", "--page", "worth.html"))
+    assert "Net value:" in out
+    assert "EUR" in out
+    found = ValueEstimate.load("worth")
+    assert {one.name: one.likely for one in found.inputs}["avoided"] == 0.5
+    assert "worth.html" in out
+    refused(command("value", "events=many"), "'events=many' is no number of its own")
+    refused(command("value", *ranges, "tax=3"), "'tax', which the formula")
+    refused(command("value", "a=1", "a=2", "--formula", "a"), "write each once")

@@ -243,9 +243,11 @@ def refusal(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], err
     """The error that says that the model itself does not run on its inputs."""
     tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     given = ", ".join(f"{list(t.shape)} {str(t.dtype).removeprefix('torch.')}" for t in tensors)
+    rows = len(tensors) == 1 and tensors[0].ndim == 2 and tensors[0].is_floating_point()
+    table = " (of a table: name the inputs by columns, or leave out what is none by exclude)" if rows else ""
     return BatchError(
         f"The model ({type(model).__name__}) does not run on inputs of shape {given}: {_first_line(error)} - give "
-        "batches of the shape and dtype that the model expects."
+        f"batches of the shape and dtype that the model expects{table}."
     )
 
 

@@ -267,8 +267,8 @@ def _separate(item: Any, structure: Structure, index: int) -> tuple[Any, Any]:
 def describe(batches: Any) -> str:
     """A short description of where the data came from, for the record."""
     kind = type(batches).__name__
-    if isinstance(batches, FileBatches) and batches.written:
-        kind += f" ({batches.written})"
+    if isinstance(batches, FileBatches):
+        kind += "".join(f" ({said})" for said in (batches.written, batches.filled) if said)
     try:
         return f"{kind} of {len(batches)} batches"
     except Exception:  # a loader of an IterableDataset has no length, though it has __len__

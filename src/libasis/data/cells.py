@@ -9,6 +9,7 @@ from decimal import Decimal
 import numpy as np
 
 from ..errors import SourceError, short
+from .gaps import NOTHING, refusal
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
@@ -29,10 +30,14 @@ class Cells:
         columns: how many cells a row has.
         place: says where the cell at [row, column] is, as the beginning of a sentence.
         decimal: "." or ",".
+        gaps: whether a cell without a value is not a number, and not refused.
     """
 
-    def __init__(self, columns: int, place: Callable[[Sequence[int]], str], decimal: str = ".") -> None:
-        self.columns, self.place, self.decimal = columns, place, decimal
+    def __init__(
+        self, columns: int, place: Callable[[Sequence[int]], str], decimal: str = ".", *, gaps: bool = False
+    ) -> None:
+        self.columns, self.place, self.decimal, self.gaps = columns, place, decimal, gaps
+        self._without: list[tuple[int, str]] = []
         self._waiting: list[str] = []
         self._blocks: list[np.ndarray] = []
         self._done = 0
@@ -55,9 +60,12 @@ class Cells:
             SourceError: see `add`; or a column holds both numbers and words.
         """
         self._flush()
+        if self._without and not self.gaps:
+            at, cell = self._without[0]
+            raise refusal(self.place(divmod(at, self.columns)), cell, len(self._without))
         rows = self._done // max(self.columns, 1)
-        for at in self._flags.values():
-            if len(at) != rows:
+        for column, at in self._flags.items():
+            if len(at) + sum(i % self.columns == column for i, _ in self._without) != rows:
                 raise self._refusal(at[0], "is true or false, but the column holds numbers too; write numbers alone")
         return np.concatenate(self._blocks).reshape(rows, self.columns)
 
@@ -96,8 +104,9 @@ class Cells:
 
     def _slow(self, at: int, cell: str) -> float:
         text = cell.strip()
-        if not text:
-            raise self._refusal(at, "is empty; fill it or remove the row first")
+        if text.lower() in NOTHING:
+            self._without.append((at, text))
+            return np.nan
         if text.lower() in FLAGS:
             self._flags.setdefault(at % self.columns, []).append(at)
             return FLAGS[text.lower()]

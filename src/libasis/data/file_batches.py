@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import SourceError
+from .gaps import Filled
+from .separated import Written
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,7 @@ class FileBatches:
         written: of separated values, how the file is written, in words.
         times: of a table, what its column of the time says of each sample.
         units: of a table, the run or device of each sample.
+        filled: of a table, the cells without a value that were filled in.
     """
 
     inputs: Tensor | dict[str, Tensor]
@@ -41,10 +44,18 @@ class FileBatches:
     written: str | None = None
     times: list[str] | None = None
     units: list[str] | None = None
+    filled: Filled | None = None
 
     def __post_init__(self) -> None:
         if len(self.places) != self.samples:
             object.__setattr__(self, "places", torch.arange(self.samples))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know of how the file was read, in words."""
+        plain = self.written in (None, str(Written(",", "utf-8-sig", ".")))
+        filled = [] if self.filled is None else [str(self.filled)]
+        return filled if plain else [f"was read as {self.written}", *filled]
 
     @property
     def samples(self) -> int:
@@ -92,7 +103,7 @@ class FileBatches:
         units = None if self.units is None or other.units is None else [*self.units, *other.units]
         found = FileBatches(
             torch.cat([one, two]), targets, self.batch_size, columns=self.columns, units=units,
-            places=torch.cat([self.places, other.places]),
+            places=torch.cat([self.places, other.places]), filled=self.filled,
         )  # fmt: skip
         return found.take(found.places.argsort(stable=True))
 

@@ -12,9 +12,10 @@ from ..arguments import typed
 from ..errors import OptionError, SourceError, short
 from ..files import missing
 from .file_batches import FileBatches
+from .gaps import check_impute
 from .images import read_images
 from .separated import Written
-from .tables import NoInputs, read_arrays, read_table
+from .tables import AsTable, read_arrays, read_table
 from .text import read_text
 
 ARRAYS = (".npz", ".safetensors")
@@ -22,7 +23,7 @@ SEPARATED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 TABLES = (*SEPARATED, ".parquet")
 TEXTS = (".txt", ".jsonl")
 SUFFIXES = (*ARRAYS, *TABLES, *TEXTS)
-SAID = ("exclude", "time", "unit")
+SAID = ("exclude", "time", "unit", "impute", "classes")
 OPTIONS = {
     **dict.fromkeys(ARRAYS, ("target", "columns")),
     ".parquet": ("target", "columns", *SAID),
@@ -51,6 +52,8 @@ def read(
     exclude: Sequence[str] | None = None,
     time: str | None = None,
     unit: str | None = None,
+    impute: str | None = None,
+    classes: Sequence[str] | None = None,
     separator: str | None = None,
     encoding: str | None = None,
     decimal: str | None = None,
@@ -59,7 +62,7 @@ def read(
     sequence_length: int = SEQUENCE_LENGTH,
     max_sequences: int | None = None,
 ) -> FileBatches:
-    """The samples of a file or a folder, for every call that takes batches. Values are never scaled or filled in.
+    """The samples of a file or a folder, for every call that takes batches. Values are never scaled.
 
     Args:
         path: a table (.csv, .tsv, either also .gz, or .parquet: a sample each row), arrays (.npz, .safetensors: first
@@ -72,6 +75,10 @@ def read(
         exclude: of a table, columns that are no inputs.
         time: of a table, the column that says when a row was; examples on cards show it.
         unit: of a table, the column of the run or device that a row belongs to; cards take its rows together.
+        impute: of a table, what cells without a value are filled with: ``"median"`` or ``"mean"`` of their column, or
+            ``"previous"``, the value in the row before. By default they are refused. ``filled`` says how many there
+            were.
+        classes: of a table whose target is a text, its texts in the order of the model's outputs.
         separator: of .csv and .tsv: between the values. Where it is not given it is recognised (a comma, a semicolon,
             a tab or a vertical bar), as are the next two; what is not clear is refused. The first line is of names.
         encoding: of their text (UTF-8, UTF-16, Shift-JIS and Windows-1252 are recognised).
@@ -92,11 +99,14 @@ def read(
         raise SourceError(missing(path))
     given = {"target": target, "columns": columns, "tokenizer": tokenizer, "max_sequences": max_sequences}
     given["sequence_length"] = None if sequence_length == SEQUENCE_LENGTH else sequence_length
-    given |= {"exclude": exclude, "time": time, "unit": unit}
+    given |= {"exclude": exclude, "time": time, "unit": unit, "impute": impute, "classes": classes}
     given |= {"separator": separator, "encoding": encoding, "decimal": decimal}
     for name, value in given.items():
         if value is not None and name not in OPTIONS[kind]:
             raise OptionError(f"{name} is given, but {path} cannot use it; leave it out.")
+    check_impute(impute)
+    if classes is not None and target is None:
+        raise OptionError("classes is given without target; name the column of the target too.")
     _check_options(columns, {"batch_size": batch_size, "max_sequences": max_sequences})
     if kind == "folder":
         found = read_images(path)
@@ -105,7 +115,7 @@ def read(
     elif kind in ARRAYS:
         found = read_arrays(path, target, columns)
     else:
-        beside = NoInputs(tuple(exclude or ()), time, unit)
+        beside = AsTable(tuple(exclude or ()), time, unit, impute, None if classes is None else tuple(classes))
         found = read_table(path, target, columns, Written(separator, encoding, decimal), beside)
     return replace(found, batch_size=batch_size)
 

@@ -1,4 +1,4 @@
-"""Arrays and tables from files: .npz, .safetensors, .csv, .tsv, .parquet. Values are never scaled or filled in."""
+"""Arrays and tables from files: .npz, .safetensors, .csv, .tsv, .parquet. Values are never scaled."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ..files import memory, open_regular, unpacked
 from .cells import NUMBER, Cells
 from .exact import as_float32, as_int64
 from .file_batches import FileBatches
+from .gaps import Filled, fill, refusal
 from .separated import Written, check_names, open_text, rows_of
 
 INPUTS = ("x", "X", "inputs")
@@ -149,18 +150,31 @@ def _check_lengths(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 @dataclass(frozen=True)
-class NoInputs:
-    """Columns of a table that are no inputs.
+class AsTable:
+    """What is known of a table besides its inputs and its target.
 
     Attributes:
         exclude: those that are left out.
         time: the one that says when a row was, or None.
         unit: the one that says what a row belongs to, or None.
+        impute: what cells without a value are filled with, or None.
+        classes: the texts of the target in the order of the model's outputs, or None.
     """
 
     exclude: tuple[str, ...] = ()
     time: str | None = None
     unit: str | None = None
+    impute: str | None = None
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def named(self) -> list[str] | None:
+        """The classes."""
+        return None if self.classes is None else list(self.classes)
+
+    def fill(self, values: np.ndarray, columns: Sequence[str], path: Path) -> Filled | None:
+        """Fill cells without a value where that is asked for, see `fill`; what was filled, None for nothing."""
+        return fill(values, self.impute, columns, path) if self.impute is not None else None
 
     @property
     def said(self) -> dict[str, str]:
@@ -173,7 +187,7 @@ def read_table(
     target: str | None,
     columns: Sequence[str] | None,
     written: Written | None = None,
-    beside: NoInputs = NoInputs(),  # noqa: B008 - frozen
+    beside: AsTable = AsTable(),  # noqa: B008 - frozen
 ) -> FileBatches:
     """Rows of a .csv, .tsv (either also .gz) or .parquet file, as float32; see `libasis.data.read`.
 
@@ -191,7 +205,7 @@ def read_table(
     places = {name: i for i, name in enumerate(names)}
     at = [places[name] for name in columns]
     pick = (lambda row: row) if at == list(range(len(names))) else (lambda row: [row[i] for i in at])
-    cells, goals = Cells(len(columns), _place(path, columns), how.decimal or "."), []
+    cells, goals = Cells(len(columns), _place(path, columns), how.decimal or ".", gaps=beside.impute is not None), []
     said: dict[str, list[str]] = {key: [] for key in beside.said}
     for row in rows:
         cells.add(pick(row))
@@ -202,10 +216,18 @@ def read_table(
     inputs = cells.numbers()
     if not len(inputs):
         raise SourceError(f"{path} has no rows under its first line; give a row for each sample.")
-    targets = None if target is None else _targets(goals, _place(path, [target]), how.decimal or ".")
+    targets = None if target is None else _targets(goals, _place(path, [target]), how.decimal or ".", beside.classes)
+    filled = beside.fill(inputs, columns, path)
     held = torch.from_numpy(as_float32(inputs, _place(path, columns)))
     return FileBatches(
-        held, targets, columns=columns, written=str(how), times=said.get("times"), units=said.get("units")
+        held,
+        targets,
+        columns=columns,
+        classes=beside.named,
+        written=str(how),
+        filled=filled,
+        times=said.get("times"),
+        units=said.get("units"),
     )
 
 
@@ -262,7 +284,7 @@ def _place(path: Path, columns: Sequence[str]) -> Callable[[Sequence[int]], str]
 
 
 def _chosen(
-    path: Path, names: Sequence[str], target: str | None, columns: Sequence[str] | None, beside: NoInputs
+    path: Path, names: Sequence[str], target: str | None, columns: Sequence[str] | None, beside: AsTable
 ) -> list[str]:
     known, has = dict.fromkeys(names), f"{path} has the columns"
     for option, own in (("exclude", beside.exclude), ("time", [beside.time]), ("unit", [beside.unit])):
@@ -275,8 +297,22 @@ def _chosen(
     return columns
 
 
-def _targets(cells: list[str], place: Callable[[Sequence[int]], str], decimal: str) -> Tensor:
-    """Whole numbers and flags as int64, others as float32."""
+def _targets(
+    cells: list[str],
+    place: Callable[[Sequence[int]], str],
+    decimal: str = ".",
+    classes: tuple[str, ...] | None = None,
+) -> Tensor:
+    """Whole numbers and flags as int64, others as float32; texts as the places that they have in ``classes``."""
+    if classes is not None:
+        numbers = {name: i for i, name in enumerate(classes)}
+        for row, cell in enumerate(cells):
+            if cell.strip() not in numbers:
+                raise SourceError(
+                    f"{place([row])} holds {short(cell)}{did_you_mean(cell.strip(), classes)}, which classes does not "
+                    f"name; it names {_list(classes)}."
+                )
+        return torch.tensor([numbers[cell.strip()] for cell in cells])
     if all(WHOLE.fullmatch(cell) for cell in cells):
         for row, cell in enumerate(cells):
             if len(cell) > 40 or not -(2**63) <= int(cell) < 2**63:
@@ -292,8 +328,8 @@ def _targets(cells: list[str], place: Callable[[Sequence[int]], str], decimal: s
         named = sorted({cell.strip() for cell in cells})
         if len(named) <= NAMED and not any(NUMBER.fullmatch(name) or not name for name in named):
             raise SourceError(
-                f"{place([0]).rpartition(', row')[0]} holds {', '.join(map(short, named))}; number the classes from 0, "
-                "in the order of the model's outputs."
+                f"{place([0]).rpartition(', row')[0]} holds {', '.join(map(short, named))}; name them in the order of "
+                f"the model's outputs, such as classes = {named}, or number them from 0."
             ) from None
         raise
     return torch.from_numpy(held.astype(np.int64) if read.all_flags else as_float32(held, place))
@@ -318,30 +354,51 @@ def frame_of(path: Path) -> Any:
     return table
 
 
-def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None, beside: NoInputs) -> FileBatches:
+def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None, beside: AsTable) -> FileBatches:
     table, pandas = frame_of(path), optional("pandas", "data", f"Reading {path}")
     columns = _chosen(path, list(table.columns), target, columns, beside)
     if not len(table):
         raise SourceError(f"{path} has no rows; give a row for each sample.")
 
-    def numbers(name: str, *, classes: bool) -> np.ndarray:
-        found = _numbers(table[name], _place(path, [name]), pandas)
-        hold = as_int64 if classes and found.dtype.kind != "f" else as_float32
-        return hold(found, _place(path, [name]))
+    def numbers(name: str) -> np.ndarray:
+        return _numbers(table[name], _place(path, [name]), pandas, gaps=beside.impute is not None)
 
-    inputs = np.stack([numbers(name, classes=False) for name in columns], 1)
-    targets = None if target is None else torch.from_numpy(numbers(target, classes=True))
+    found = [numbers(name) for name in columns]
+    whole = [i for i, own in enumerate(found) if own.dtype.kind == "f"]
+    floats = np.stack([found[i] for i in whole], 1) if whole else np.zeros((len(table), 0))
+    filled = beside.fill(floats, [columns[i] for i in whole], path)
+    for place, i in enumerate(whole):
+        found[i] = floats[:, place]
+    held = [as_float32(own, _place(path, [name])) for own, name in zip(found, columns, strict=True)]
+    inputs, targets = torch.from_numpy(np.stack(held, 1)), None
+    if target is not None and beside.classes is not None:
+        targets = _targets(table[target].astype(str).tolist(), _place(path, [target]), classes=beside.classes)
+    elif target is not None:
+        goals = numbers(target)
+        hold = as_int64 if goals.dtype.kind != "f" else as_float32
+        targets = torch.from_numpy(hold(goals, _place(path, [target])))
     said = {key: table[name].astype(str).tolist() for key, name in beside.said.items()}
-    times, units = said.get("times"), said.get("units")
-    return FileBatches(torch.from_numpy(inputs), targets, columns=columns, times=times, units=units)
+    return FileBatches(
+        inputs,
+        targets,
+        columns=columns,
+        classes=beside.named,
+        filled=filled,
+        times=said.get("times"),
+        units=said.get("units"),
+    )
 
 
-def _numbers(column: Any, place: Callable[[Sequence[int]], str], pandas: Any) -> np.ndarray:
-    """The column as finite numbers."""
+def _numbers(column: Any, place: Callable[[Sequence[int]], str], pandas: Any, *, gaps: bool = False) -> np.ndarray:
+    """The column as numbers, finite but for cells without a value where those are asked for."""
     kinds = pandas.api.types
     missing = column.isna().to_numpy()
+    if missing.any() and not gaps:
+        raise refusal(place([int(missing.argmax())]), "", int(missing.sum()))
     if missing.any():
-        raise SourceError(f"{place([int(missing.argmax())])} is empty; fill it or remove the row first.")
+        found = np.full(len(column), np.nan)
+        found[~missing] = _numbers(column[~missing], lambda at: place([int(np.flatnonzero(~missing)[at[0]])]), pandas)
+        return found
     if kinds.is_bool_dtype(column):
         return column.to_numpy(bool)
     if kinds.is_integer_dtype(column):

@@ -5,6 +5,6 @@ from .check import check
 from .diagnose import diagnose
 from .labelled import findings_of
 from .result import Diagnosis
-from .sentences import say
+from .sentences import say, spoken
 
-__all__ = ["AnomalyScore", "Diagnosis", "check", "diagnose", "findings_of", "say"]
+__all__ = ["AnomalyScore", "Diagnosis", "check", "diagnose", "findings_of", "say", "spoken"]

@@ -18,7 +18,7 @@ from ..errors import ActivationError, BatchError, OptionError, first_line
 from ..intervene import parse_metric
 from ..numerics import slices
 from ..types import Plain
-from .groups import Groups, standardised
+from .groups import Groups, spread, standardised
 
 KINDS, NAMED = ("class", "reconstruction", "score"), ("accuracy", "cross_entropy", "mse")
 """What an alarm can be, and metrics that need targets, whose mean is compared."""
@@ -26,8 +26,10 @@ QUANTILE = 0.99
 """Of the normal rows' scores: above it a score is an alarm."""
 SCALED = 0.8
 """A relative error of standardised rows that no other model would have."""
-AT_ONCE = 2**22
-"""Values that go through the model together."""
+FOLLOWS, FEWEST = 0.7, 3
+"""Correlation from which an output follows its input, and columns of which that can be told."""
+AT_ONCE = 2**18
+"""Values that go through the model together: more of them leave the processor's caches, and take longer."""
 
 
 class AnomalyScore(nn.Module):
@@ -120,7 +122,7 @@ class ModelRuns:
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise BatchError(
                 f"The model ({type(model).__name__}) refuses samples of the shape {list(shape)}: {first_line(error)}; "
-                "give the columns on which it was trained, in its order, by columns=[...]."
+                "give the columns on which it was trained, in its order (columns)."
             ) from error
 
     def samples(self, rows: Tensor) -> Tensor:
@@ -168,7 +170,7 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
     if metric == "reconstruction" and tuple(outputs.shape[1:]) != groups.shape:
         raise OptionError(f'metric is "reconstruction", but the model returns {list(outputs.shape[1:])}.')
     if metric == "reconstruction" or (metric is None and _reconstructs(runs, outputs, groups)):
-        deviation = groups.normal.std(0).reshape(groups.shape)
+        deviation = spread(groups.normal).reshape(groups.shape)
         if groups.image:  # pixels have one unit, and those that hardly ever vary would outweigh all others
             deviation = deviation.square().mean().sqrt().expand(groups.shape)
         scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation)).to(runs.like)
@@ -184,7 +186,7 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
 
 
 def _reconstructs(runs: ModelRuns, outputs: Tensor, groups: Groups) -> bool:
-    """Whether it returns its input, better than the mean of the normal rows would.
+    """Whether it returns its input, better than the mean of the normal rows would, or all of it but for an offset.
 
     Raises:
         BatchError: it does so only with standardised rows.
@@ -202,15 +204,23 @@ def _reconstructs(runs: ModelRuns, outputs: Tensor, groups: Groups) -> bool:
             "it seems to be trained on standardised inputs; give the rows scaled as in training, or put the scaling in "
             "the model."
         )
-    return False
+    return outputs[0].numel() >= FEWEST and _follows(outputs, groups.normal) > FOLLOWS
 
 
 def _relative_error(outputs: Tensor, rows: Tensor) -> float:
     """The squared error of a reconstruction over the variance, in the median column that varies."""
-    variance = rows.var(0)
+    variance = spread(rows).square()
     error = (outputs.double().cpu().flatten(1) - rows).square().mean(0)
     varies = variance > 0
     return float((error[varies] / variance[varies]).median()) if bool(varies.any()) else float("inf")
+
+
+def _follows(outputs: Tensor, rows: Tensor) -> float:
+    """The correlation of outputs and inputs, in the median column that varies."""
+    varies = spread(rows) > 0
+    out, given = (one - one.mean(0) for one in (outputs.double().cpu().flatten(1)[:, varies], rows[:, varies]))
+    size = (out.square().sum(0) * given.square().sum(0)).sqrt().clamp(min=1e-300)
+    return float(((out * given).sum(0) / size).median()) if bool(varies.any()) else 0.0
 
 
 def _of_metric(model: nn.Module, runs: ModelRuns, metric: Any, threshold: float | None, groups: Groups) -> Alarm:

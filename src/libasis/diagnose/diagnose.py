@@ -12,7 +12,7 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..errors import LibasisError, OptionError, first_line
 from ..numerics import Estimate, benjamini
-from ..numerics.dependence import LONG, blocks, differ, means
+from ..numerics.dependence import beside, differ, means
 from ..provenance import versions
 from ..types import Plain
 from . import baselines
@@ -280,7 +280,7 @@ def _differences(effects: Effects) -> list[Plain]:
         gaps.append(float(a.mean() - b.mean()))
         both = []
         for one, two in ((a, b), (np.abs(a), np.abs(b))):
-            own = effects.units or tuple(blocks(len(rows), rows, factor=LONG) for rows in (one, two))
+            own = effects.units or beside(one, two)
             both.append(differ(means(one, own[0]), means(two, own[1])))
         ps.append(min(1.0, 2 * min(both)))
     return [{"difference": gap, "q": q} for gap, q in zip(gaps, benjamini(ps), strict=True)]

@@ -14,12 +14,12 @@ from ..numerics import Estimate, paired, rank_p
 from ..numerics.dependence import EPISODES, blocks, coded, differ, episodes, means
 from ..numerics.estimates import LEAST
 from ..types import Plain
-from ..verify import Claimed, OneKind, decide
+from ..verify import Claimed, OneKind, Verdict, decide
 from .exchange import Exchange, evenly
 from .sentences import say
 
 CONTROLS, CONTROL_ROWS = 999, 32
-"""Random directions beside an effect, and rows on which they are compared."""
+"""Random directions beside an effect, and rows on which they are compared; of images a quarter of these."""
 FEWEST = 3
 """Values of which random directions are other directions at all."""
 LEVEL = 0.05
@@ -174,7 +174,7 @@ class Effects:
         change, own = self.exchange, self.exchange.columns(effect.inputs)
         if change.rows.shape[1] < FEWEST or len(own) == change.rows.shape[1]:
             return None
-        at = evenly(len(change.rows), CONTROL_ROWS)
+        at = evenly(len(change.rows), CONTROL_ROWS // (4 if change.groups.image else 1))
         rows, edited = change.rows[at], change.matched(effect.inputs, 0)[0][at]
         sizes = ((edited - rows) / change.deviation).norm(dim=1)
         count = max(CONTROLS, int(tests / LEVEL * 1.25))
@@ -234,7 +234,7 @@ def tested(
     least = least_units(len(found))
     rows = zip(found, claims, decided, ranks, strict=True)
     return [
-        Tested(one, v.word, v.p, rank, _why(one, claim, v.word, rank, least), v.needed, least)
+        Tested(one, v.word, v.p, rank, _why(one, claim, v, rank, least), v.needed, least)
         for one, claim, v, rank in rows
     ]
 
@@ -244,8 +244,8 @@ def least_units(tests: int) -> int:
     return max(LEAST, math.ceil(math.log2(max(1, tests) / LEVEL)))
 
 
-def _why(one: Restored, claim: Claimed, word: str, specific: float | None, least: int) -> str:
-    if word != "undecided":
+def _why(one: Restored, claim: Claimed, verdict: Verdict, specific: float | None, least: int) -> str:
+    if verdict.word != "undecided":
         return ""
     if not np.any(one.after - one.before) and not np.any(one.typical - one.before):
         return "why_none"
@@ -253,8 +253,9 @@ def _why(one: Restored, claim: Claimed, word: str, specific: float | None, least
         return "why_units"
     if claim.untested is not None:
         return claim.untested
-    if specific is not None and specific > LEVEL:
+    level = LEVEL * claim.p / verdict.p  # corrected for what was tested with it
+    if specific is not None and specific > level:
         return "why_unspecific"
     if any(kind.effect.value >= 0 for kind in claim.kinds):
         return "why_two"
-    return "why_chance"
+    return "why_normal" if max(kind.p for kind in claim.kinds) <= level < one.beyond else "why_chance"

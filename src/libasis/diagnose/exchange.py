@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..numerics import slices
 from .alarm import Alarm
-from .groups import Groups
+from .groups import Groups, spread
 
 DONORS = 3
 """Normal rows whose values stand in, one after the other."""
@@ -17,6 +17,8 @@ FAR = 9.0
 """A squared difference, in variances, beyond which two rows are no less alike: a fault has no say in what matches."""
 POOL, ROWS, WIDE = 1024, 2048, 512
 """Normal rows that can be donors, rows of each group that are run, and columns by which rows are compared, at most."""
+FEW, IMAGES, PIXELS = 96, 256, 2**18
+"""Images of each group that are run: as many as hold so many values, but no fewer and no more than these."""
 
 
 def evenly(count: int, most: int) -> Tensor:
@@ -36,15 +38,17 @@ class Exchange:
 
     def __init__(self, groups: Groups, alarm: Alarm, seed: int) -> None:
         self.groups, self.alarm, self.seed = groups, alarm, seed
-        self.at = evenly(len(groups.anomalous), ROWS), evenly(len(groups.normal), POOL)
+        images = max(FEW, min(IMAGES, PIXELS // groups.normal.shape[1]))
+        most = (images, images) if groups.image else (ROWS, POOL)
+        self.at = evenly(len(groups.anomalous), most[0]), evenly(len(groups.normal), most[1])
         self.rows, self.normal = groups.anomalous[self.at[0]], groups.normal[self.at[1]]
         self.targets = tuple(
             None if t is None else t[at] for t, at in zip(_turned(groups.targets), self.at, strict=True)
         )
         self.mean = groups.normal.mean(0)
-        deviation = groups.normal.std(0)
+        deviation = spread(groups.normal)
         both = torch.cat([groups.normal, groups.anomalous]).std(0)
-        self.deviation = torch.where(deviation > 1e-9 * self.mean.abs(), deviation, both)
+        self.deviation = torch.where(deviation > 0, deviation, both)
         self.deviation = torch.where(self.deviation > 0, self.deviation, torch.ones_like(deviation))
         self._compared = evenly(self.rows.shape[1], WIDE)
         self._apart = [self._distances(self.rows), self._distances(self.normal)]

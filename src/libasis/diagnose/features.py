@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -69,14 +68,6 @@ def features_tested(
     return sorted(rows, key=lambda row: (row[3].verdict not in SURE, row[3].effect.estimate.value))
 
 
-@dataclass(frozen=True, eq=False)
-class _At:
-    """Rows at a site: activations ``[rows, position, d]`` and features ``[rows, position, k]``."""
-
-    x: Tensor
-    z: Tensor
-
-
 class Inside:
     """The rows of both groups at the sites of the model.
 
@@ -105,32 +96,37 @@ class Inside:
     def _run(self, rows: Tensor) -> Record:
         return next(iter(Records(self.traced, [self.samples(rows)], 1, progress=False).stream()))
 
-    def _at(self, record: Record, l: int) -> _At:
+    def _features(self, record: Record, l: int, i: int | slice = slice(None)) -> Tensor:
+        """Features at a site, ``[rows, position, k]``, or one alone, ``[rows, position]``."""
+        x, site = record.activations[l], self.sites[l]
+        C = site.C[:, i].to(x).double()
+        return x.double() @ C - site.mean.to(x).double() @ C
+
+    def _scores(self, group: int, l: int, change: Tensor, i: int) -> Tensor:
+        """Scores of a group's rows with feature i changed by so much, ``[rows, position]``."""
+        record = self.records[group]
         x = record.activations[l]
-        site = self.sites[l]
-        return _At(x, (x.double() - site.mean.to(x).double()) @ site.C.to(x).double())
-
-    def _scores(self, group: int, l: int, amounts: Tensor, i: int) -> Tensor:
-        """Scores of a group's rows with feature i at these amounts, ``[rows, position]``."""
-        at = self._at(self.records[group], l)
-        moved = (amounts - at.z[..., i])[..., None] * self.sites[l].C_pinv[i].to(at.z)
-        return self._scored(group, l, at.x + moved.to(at.x))
-
-    def _scored(self, group: int, l: int, x: Tensor) -> Tensor:
         with torch.no_grad():
-            out = self.records[group].rest(l, x, len(x) // self.records[group].size)
+            out = record.rest(l, x + change.to(x)[..., None] * self.sites[l].C_pinv[i].to(x))
         targets = self.effects.exchange.targets[group]
         return self.effects.exchange.alarm.score(out, targets).double().cpu()
 
     def effect(self, l: int, i: int) -> Restored:
         """Feature i of site l at its values in matched normal rows."""
         own, alarms = self.effects, self.effects.exchange.alarm.alarms
-        calm, fault = (self._at(self.records[group], l).z[..., i] for group in (1, 0))
-        taken = [[self._at(record, l).z[..., i] for record in group] for group in self._donated]
-        scores, normal = (torch.stack([self._scores(group, l, one, i) for one in taken[group]]) for group in (0, 1))
-        typical = alarms(self._scores(0, l, calm.mean(0, keepdim=True).expand_as(fault), i))
+        calm, fault = (self._features(self.records[group], l, i) for group in (1, 0))
+        own_amounts = (fault, calm)
+
+        def scored(group: int, to: Tensor) -> Tensor:
+            return self._scores(group, l, to - own_amounts[group], i)
+
+        scores, normal = (
+            torch.stack([scored(group, self._features(record, l, i)) for record in self._donated[group]])
+            for group in (0, 1)
+        )
+        typical = alarms(scored(0, calm.mean(0, keepdim=True)))
         taken_from = (fault[self.drawn[0]], calm[self.drawn[1]])
-        alone, foreign = (float(alarms(self._scores(1, l, one, i)).mean()) for one in taken_from)
+        alone, foreign = (float(alarms(scored(1, one)).mean()) for one in taken_from)
         score, moved = scores.mean(0).numpy(), (alarms(normal).mean(0) - own.normal_before).numpy()
         before, after = own.before.numpy(), alarms(scores).mean(0).numpy()
         units = own.units_of((score, after - before), (normal.mean(0).numpy(), moved))
@@ -142,9 +138,9 @@ class Inside:
         if site.k < FEWEST:
             return None
         change = self.effects.exchange
-        at = evenly(len(change.rows), CONTROL_ROWS)
+        at = evenly(len(change.rows), CONTROL_ROWS // (4 if change.groups.image else 1))
         record, given = self._run(change.rows[at]), self._run(self.donors[0][0][at])
-        x, z, donated = record.activations[l], self._at(record, l).z, self._at(given, l).z
+        x, z, donated = record.activations[l], self._features(record, l), self._features(given, l)
         spread = site.variances.clamp(min=0).sqrt().to(z)
         size = (donated - z)[..., i] / spread[i].clamp(min=1e-12)
         usual, targets = float(self.effects.normal_base.median()), change.targets[0]
@@ -165,16 +161,19 @@ class Inside:
         return rank_p(-wanted, np.array([-reached(size[..., None] * v / v.norm()) for v in drawn]))[0]
 
     def reads(self, l: int, inputs: Sequence[int]) -> list[list[str]]:
-        """By feature of a site the inputs that move it most when they are set to normal on the anomalous rows."""
+        """By feature of a site the inputs that move it most when they are set to normal on the anomalous rows.
+
+        At the position where each moves it most: an input is part of what some positions see. By a patch of an image
+        moved to one side over all rows: images differ from each other everywhere.
+        """
         change, site = self.effects.exchange, self.sites[l]
-        now = self._at(self.records[0], l).z
+        now = self._features(self.records[0], l)
         spread = site.variances.clamp(min=1e-24).sqrt().to(now)
-        moved = np.stack(
-            [
-                ((now - self._at(self._run(change.matched([i], 0)[0]), l).z).abs() / spread).mean((0, 1)).cpu().numpy()
-                for i in inputs
-            ]
-        )
+        edited = (self._features(self._run(change.matched([i], 0)[0]), l) for i in inputs)
+        changes = ((now - one) / spread for one in edited)
+        image = change.groups.image
+        means = [(one.mean(0).abs() if image else one.abs().mean(0)).amax(0) for one in changes]
+        moved = torch.stack(means).cpu().numpy()
         out = []
         for column in moved.T:
             order = [k for k in np.argsort(-column, kind="stable")[:NAMES] if column[k] >= READ * column.max()]

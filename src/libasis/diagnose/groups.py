@@ -15,7 +15,7 @@ from ..data import FileBatches, check_reiterable, first_inputs, read_batches, st
 from ..data.batches import check_dense
 from ..errors import BatchError, OptionError, did_you_mean, short
 from ..types import Plain
-from .sentences import finding
+from .sentences import finding, say
 
 LEAST = 10
 """Rows of each group."""
@@ -82,7 +82,7 @@ def read_groups(
     """
     columns = None if columns is None else [str(name) for name in columns]
     one, two = _read(model, normal, "normal", columns), _read(model, anomalous, "anomalous", columns)
-    findings = []
+    findings = [*filled(normal), *filled(anomalous)]
     if one.names and two.names and one.names != two.names:
         two = _aligned(one.names, two)
         findings.append(finding("order"))
@@ -115,6 +115,13 @@ def read_rows(model: nn.Module, given: Any, columns: Sequence[str] | None) -> tu
         raise BatchError(f"The data have samples of the shape {list(found.rows.shape[1:])}; give rows [n, columns].")
     names, _ = _columns(tuple(found.rows.shape[1:]), found.names or columns)
     return found.rows, names, found.targets
+
+
+def filled(given: Any) -> list[Plain]:
+    """That empty cells of a table were filled in, as a finding, where they were."""
+    if not isinstance(given, FileBatches) or given.filled is None:
+        return []
+    return [finding("filled", impute=given.filled.impute, names=given.filled.named())]
 
 
 def _read(model: nn.Module, given: Any, which: str, columns: Sequence[str] | None, least: int = LEAST) -> _Read:
@@ -153,7 +160,7 @@ def _of_frame(given: Any, which: str, columns: Sequence[str] | None) -> tuple[li
             example = next((cell for cell in column if not isinstance(cell, int | float)), "")
             raise BatchError(
                 f"{which}: column {short(name)} holds {short(example)}, which is no number; turn it into numbers or "
-                "leave it out by columns=[...]."
+                "leave it out (columns)."
             )
     return names, given.to_numpy(np.float64)
 
@@ -170,7 +177,7 @@ def _tensor(given: Tensor | np.ndarray, which: str) -> Tensor:
     if isinstance(given, np.ndarray):
         if given.dtype.kind not in "fiub":
             raise BatchError(f"{which} is an array of {given.dtype}, not of numbers; turn text into numbers first.")
-        given = torch.from_numpy(np.ascontiguousarray(given))
+        given = torch.from_numpy(np.require(given, requirements=["C", "W"]))  # "W": a copy where it is read-only
     if given.is_complex():
         raise BatchError(f"{which} holds complex numbers; give real ones.")
     check_dense(given, which)
@@ -243,7 +250,7 @@ def _patches(shape: tuple[int, ...]) -> tuple[list[str], list[Tensor], tuple[lis
         places = places.movedim(2, 0)
     rows, across = (_spans(size) for size in places.shape[-2:])
     both = [(a, b) for a in rows for b in across]
-    names = [f"rows {a.start}-{a.stop - 1}, columns {b.start}-{b.stop - 1}" for a, b in both]
+    names = [say("patch", top=a.start, bottom=a.stop - 1, left=b.start, right=b.stop - 1) for a, b in both]
     boxes = tuple([a.start, b.start, a.stop - a.start, b.stop - b.start] for a, b in both)
     return names, [places[..., a, b].flatten() for a, b in both], boxes
 
@@ -253,9 +260,16 @@ def _spans(size: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
-def standardised(groups: Groups) -> Groups:
-    """Both groups in standard deviations of the normal rows from their mean."""
-    mean, deviation = groups.normal.mean(0), groups.normal.std(0)
+def spread(rows: Tensor) -> Tensor:
+    """The standard deviation of each column, 0 where it is the rounding of a column that never changes."""
+    deviation = rows.std(0)
+    return deviation * (deviation > 1e-9 * rows.mean(0).abs())
+
+
+def standardised(groups: Groups, by: Tensor | None = None) -> Groups:
+    """Both groups in standard deviations of the normal rows, or of others, from their mean."""
+    by = groups.normal if by is None else by
+    mean, deviation = by.mean(0), spread(by)
     deviation = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
     return replace(groups, normal=(groups.normal - mean) / deviation, anomalous=(groups.anomalous - mean) / deviation)
 

@@ -14,7 +14,7 @@ from ..numerics.dependence import within
 from ..types import Plain
 from .alarm import ModelRuns
 from .first_look import ENOUGH, PER_COLUMN, columns_of, order_of, series_of
-from .groups import LEAST, Groups, read_rows, standardised
+from .groups import LEAST, Groups, filled, read_rows, standardised
 from .sentences import finding
 
 MOST = 4096
@@ -41,7 +41,7 @@ def checked_rows(model: nn.Module, given: Any, columns: Any = None) -> list[Plai
     """
     rows, names, targets = read_rows(model, given, columns)
     groups = Groups(rows, rows[:0], names, [], tuple(rows.shape[1:]), (targets, None))
-    out = [*order_of(model, groups), *_scored(model, groups)]
+    out = [*filled(given), *order_of(model, groups), *_scored(model, groups)]
     n, d = rows.shape
     out += [finding("few_rows", rows=n)] if n < ENOUGH else []
     out += [finding("wide_rows", rows=n, inputs=d, least=PER_COLUMN * d)] if ENOUGH <= n < PER_COLUMN * d else []
@@ -67,14 +67,23 @@ def _scored(model: nn.Module, groups: Groups) -> list[Plain]:
         return [finding("one_class", rows=len(targets), own=int(targets[0]))]
     at = torch.linspace(0, len(targets) - 1, min(MOST, len(targets))).round().long()
     runs = ModelRuns(model, groups.normal[:2], groups.shape)
-    now, scaled = (_score(runs(one.normal[at]), targets[at]) for one in (groups, standardised(groups)))
-    if now is None or scaled is None:
+    now, *scaled = (_score(runs(one.normal[at]), targets[at]) for one in (groups, *_scaled(groups)))
+    best = max((one for one in scaled if one is not None), key=lambda one: one.way, default=None)
+    if now is None or best is None:
         return []
     kind = "right" if targets.dtype in (torch.int64, torch.bool) else "error"
-    if scaled.way >= CLEAR and (1 - scaled.way) < (1 - now.way) / 2:
-        return [finding(f"{kind}_scale", now=now.value, scaled=scaled.value)]
+    if best.way >= CLEAR and (1 - best.way) < (1 - now.way) / 2:
+        return [finding(f"{kind}_scale", now=now.value, scaled=best.value)]
     poor = now.way <= 0 if kind == "error" else now.value <= now.constant and now.way <= CHANCE
     return [finding(kind, now=now.value, constant=now.constant)] if poor else []
+
+
+def _scaled(groups: Groups) -> list[Groups]:
+    """The rows standardised by all of them, and by those of the first class, which is often the normal one."""
+    targets = groups.targets[0]
+    classes = targets is not None and targets.ndim == 1 and not targets.is_floating_point()
+    first = groups.normal[targets == 0] if classes else groups.normal[:0]
+    return [standardised(groups), *([standardised(groups, first)] if len(first) >= LEAST else [])]
 
 
 def _score(outputs: Tensor, targets: Tensor) -> _Score | None:

@@ -11,7 +11,7 @@ from .effects import Effects, Restored
 from .exchange import evenly
 
 ROWS, ORDERS, DONORS, RUNS = 96, 40, 3, 300_000
-"""Rows, orders of the inputs, donors, and runs of the model at most, for the shares."""
+"""Rows, orders of the inputs, donors, and runs of the model at most (of images a fifth), for the shares."""
 WEIGHT = 0.4
 """Of the shares beside the two alarm rates."""
 RESAMPLES = 200
@@ -27,7 +27,8 @@ def shares(effects: Effects, inputs: Sequence[int], seed: int) -> np.ndarray:
     at = evenly(len(change.rows), ROWS)
     rows, rng = change.rows[at], np.random.default_rng(seed)
     near = change.nearest(0, DONORS)[at]
-    orders = max(4, min(ORDERS, RUNS // (len(rows) * (len(inputs) + 1))))
+    runs = RUNS // 5 if change.groups.image else RUNS
+    orders = max(4, min(ORDERS, runs // (len(rows) * (len(inputs) + 1))))
     rest = [i for i in range(len(change.groups.parts)) if i not in set(inputs)]
     total = np.zeros((len(inputs), len(rows)))
     for _ in range(orders):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..files import sentences
 from ..types import Plain
+
+PATCH = re.compile(r"rows (?P<top>\d+)-(?P<bottom>\d+), columns (?P<left>\d+)-(?P<right>\d+)")
 
 
 def finding(kind: str, **values: Any) -> Plain:
@@ -19,3 +22,8 @@ def say(kind: str, lang: str = "en", **values: Any) -> str:
     if "what" in values:
         values["what"] = words.get(f"what_{values['what']}", values["what"])
     return words[kind].format(**values)
+
+
+def spoken(text: str, lang: str) -> str:
+    """A text in which patches of images, which are inputs with English names, have the names of a language."""
+    return PATCH.sub(lambda found: say("patch", lang, **found.groupdict()), text)

@@ -13,7 +13,7 @@ from .significance import two_sided_t
 FACTOR = 2.5
 """Autocorrelation times in a block: shorter blocks still depend on each other."""
 LONG = 4.0
-"""The same where spreads are compared, which depend for longer."""
+"""The same where two groups are compared in everything: some memory is longer than it looks."""
 ROWS = 20
 """Of fewer rows no autocorrelation is estimated."""
 CLEAR = 0.2
@@ -42,11 +42,32 @@ def time_of(values: np.ndarray, *, clear: bool = False) -> float:
     return float(1 + 2 * rho[1 : int(below[0]) if len(below) else len(rho)].sum())
 
 
-def blocks(count: int, *series: np.ndarray, factor: float = FACTOR) -> np.ndarray:
+def blocks(count: int, *series: np.ndarray) -> np.ndarray:
     """The block of each row: as long as it takes for blocks to be nearly independent, one row each where rows are."""
     time = max((time_of(one) for one in series), default=1.0)
-    length = 1 if time <= 1 else math.ceil(factor * time)
+    length = 1 if time <= 1 else math.ceil(FACTOR * time)
     return np.arange(count) // min(length, max(1, count))
+
+
+def beside(one: np.ndarray, two: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The blocks of the rows of two groups whose means are compared: of one length, by what remembers longer.
+
+    As long as `time_of` says, or a memory that fades evenly: :math:`(1 + r) / (1 - r)` of neighbours' correlation r,
+    with Kendall's correction :math:`(1 + 4 r) / n` for what few rows hide.
+    """
+    time = max(max(time_of(series), _fading(series)) for series in (one, two))
+    length = 1 if time <= 1 else math.ceil(LONG * time)
+    first, second = (np.arange(len(series)) // min(length, max(1, len(series))) for series in (one, two))
+    return first, second
+
+
+def _fading(values: np.ndarray) -> float:
+    x, n = values - values.mean(), len(values)
+    if n < ROWS or not float(x @ x) > 1e-18 * max(1.0, float(values @ values)):
+        return 1.0
+    r = float(x[1:] @ x[:-1]) / float(x @ x)
+    r = 0.0 if r <= 2 / math.sqrt(n) else min(r + (1 + 4 * r) / n, 1 - 1 / n)
+    return (1 + r) / (1 - r)
 
 
 def episodes(change: np.ndarray) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..diagnose import spoken
 from ..errors import OptionError
 from ..files import sentences
 from ..types import Plain
@@ -26,7 +27,7 @@ def said(one: Plain, lang: str) -> str:
     for key in ("verdict", "stage", "input"):
         if key in values:
             values[key] = words.get(f"{key}_{values[key]}", values[key])
-    return words[one["kind"]].format(**values)
+    return spoken(words[one["kind"]].format(**values), lang)
 
 
 def words_of(lang: str) -> dict[str, str]:

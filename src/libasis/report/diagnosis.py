@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..diagnose import Diagnosis, say
+from ..diagnose import Diagnosis, say, spoken
 from .markup import Cell, Group, escape, number, paragraph, table
 from .numbers import percent, quantity
 from .pixels import SURE, pixels
@@ -31,9 +31,13 @@ def write_diagnosis(found: Diagnosis, path: str | Path, lang: str = "en", *, tit
         OptionError: the language is unknown.
         StoreError: there is a file that is no page of libasis, or the page cannot be written.
     """
-    first = section("finding", "diagnosis", lambda words: _first(found, words))
-    body = first + sections("diagnosis", PARTS, found)
+    first = section("finding", "diagnosis", lambda words: spoken(_first(found, words), words.lang))
+    body = first + sections("diagnosis", {key: _spoken(part) for key, part in PARTS.items()}, found)
     return write_result(path, "diagnosis", body, lang, title=title, styles=("decide",), links=tuple(PARTS))
+
+
+def _spoken(part: Callable[[Diagnosis, Words], str]) -> Callable[[Diagnosis, Words], str]:
+    return lambda found, words: spoken(part(found, words), words.lang)
 
 
 def headline(found: Diagnosis, words: Words) -> list[str]:
@@ -111,7 +115,7 @@ def _picture(found: Diagnosis, words: Words) -> str:
     shown = [row for k, row in enumerate(found.tested_inputs[:DRAWN]) if k < 3 or (row["importance"] or 0) > least]
     singles = [(row["input"], row) for row in shown if row["after"] is not None]
     joined = [(words.listed(row["members"]), row) for row in found.tested_sets if len(row["members"]) > 1]
-    rows = [*singles, *joined]
+    rows = [(spoken(name, words.lang), row) for name, row in (*singles, *joined)]  # before names are cut
     ends = [row[key] for _, row in rows for key in ("before", "after")]
     low, high = (0.0, 1.0) if found.info["rates"] else (min([0.0, *ends]), max([*ends, 1e-12]))
     unit = (WIDTH - ROOM - VALUES) / ((high - low) or 1.0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,13 @@ def _name(options: dict[str, Any], opened: Opened) -> None:
     """Names that the data bring along, where the settings name nothing."""
     test = opened.data.test
     if isinstance(test, FileBatches):
+        shape = options["image_shape"]
+        if test.columns is not None and shape is not None and math.prod(shape) != len(test.columns):
+            print(
+                f"report.image_shape is {shape}, but the rows have {len(test.columns)} columns: not used.",
+                file=sys.stderr,
+            )
+            options["image_shape"] = None
         if options["columns"] is None and test.columns is not None and options["image_shape"] is None:
             options["columns"] = test.columns
         outputs = opened.traced.sites[-1].features

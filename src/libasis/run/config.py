@@ -69,6 +69,10 @@ class DataSection(Table):
     exclude: Names = None
     time: Text = None
     unit: Text = None
+    impute: Literal["median", "mean", "previous"] | None = Field(
+        default=None, description='"median", "mean" or "previous"'
+    )
+    classes: Names = None
     separator: Text = None
     encoding: Text = None
     decimal: Literal[".", ","] | None = Field(default=None, description='"." or ","')

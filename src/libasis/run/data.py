@@ -141,11 +141,12 @@ def open_source(source: str, config: Config, key: str, like: Any = None, *, grou
             there = column_names(Path(source), Written(*(options.get(name) for name in WRITTEN)))
             options = {key: value for key, value in options.items() if key not in NAMED or value in there}
             options["exclude"] = None
+            options["classes"] = options["classes"] if options.get("target") is not None else None
     if kind in TEXTS:
         options["tokenizer"] = open_tokenizer(config.model.source, f"Reading {source}")
     batches = read(source, batch_size=config.data.batch_size, **options)
-    if batches.written not in (None, str(Written(",", "utf-8-sig", "."))):
-        print(f"{source} was read as {batches.written}.", file=sys.stderr)
+    for remark in batches.remarks:
+        print(f"{source} {remark}.", file=sys.stderr)
     return batches
 
 

@@ -19,6 +19,7 @@ LABEL = typer.Option("--label", metavar="COLUMN", help="Of --data: the column th
 NORMAL_LABEL = typer.Option("--normal-label", metavar="VALUE", help="What --label says of normal rows.")
 COLUMNS = typer.Option("--columns", metavar="A,B,C", help="The inputs, in the model's order; by default all columns.")
 EXCLUDE = typer.Option("--exclude", metavar="A,B", help="Columns that are no inputs, such as a time.")
+IMPUTE = typer.Option("--impute", metavar="HOW", help='Fill empty cells: "median", "mean" or "previous".')
 METRIC = typer.Option("--metric", metavar="KIND", help='"class", "score" or "reconstruction"; by default recognised.')
 THRESHOLD = typer.Option("--threshold", metavar="X", help="The score above which there is an alarm.")
 
@@ -35,6 +36,7 @@ def diagnose(  # noqa: PLR0913 - options of the command line
     normal_label: Annotated[str | None, NORMAL_LABEL] = None,
     columns: Annotated[str | None, COLUMNS] = None,
     exclude: Annotated[str | None, EXCLUDE] = None,
+    impute: Annotated[str | None, IMPUTE] = None,
     units: Annotated[
         str | None, typer.Option("--units", metavar="COLUMN", help="The column of the run or device of each row.")
     ] = None,
@@ -63,7 +65,7 @@ def diagnose(  # noqa: PLR0913 - options of the command line
     """Say which inputs mediate a model's alarm: set to normal, tested, beside plain methods."""
     from . import diagnosis
 
-    source = _groups(normal, anomalous, data, label, normal_label, columns, exclude, units)
+    source = _groups(normal, anomalous, data, label, normal_label, columns, exclude, units, impute)
     options = {"metric": metric, "threshold": threshold, "delta": delta, "seed": seed}
     options["sites"] = [] if quick else site or None
     found = diagnosis.run_diagnosis(model, source, out, lang, force=force, **options)
@@ -84,6 +86,7 @@ def check(  # noqa: PLR0913 - options of the command line
     normal_label: Annotated[str | None, NORMAL_LABEL] = None,
     columns: Annotated[str | None, COLUMNS] = None,
     exclude: Annotated[str | None, EXCLUDE] = None,
+    impute: Annotated[str | None, IMPUTE] = None,
     metric: Annotated[str | None, METRIC] = None,
     threshold: Annotated[float | None, THRESHOLD] = None,
     as_json: Json = False,
@@ -91,7 +94,7 @@ def check(  # noqa: PLR0913 - options of the command line
     """Say what is wrong with a model and two groups of rows, before anything is measured."""
     from . import diagnosis
 
-    source = _groups(normal, anomalous, data, label, normal_label, columns, exclude, None)
+    source = _groups(normal, anomalous, data, label, normal_label, columns, exclude, None, impute)
     findings = diagnosis.run_check(model, source, metric=metric, threshold=threshold)
     if as_json:
         show.as_json({"command": "check", "findings": findings})
@@ -113,7 +116,7 @@ def _groups(
         raise RunError("Give --normal and --anomalous, or --data with --label and --normal-label.")
     if data is None and anomalous is None:
         raise RunError("--normal is given without --anomalous; give the anomalous rows too.")
-    columns, exclude, units = rest
+    columns, exclude, units, impute = rest
     listed = [[name.strip() for name in one.split(",")] if one else None for one in (columns, exclude)]
     first = data or normal or Path()
-    return Source(first, None if data else anomalous, listed[0], listed[1] or (), units, label, normal_label)
+    return Source(first, None if data else anomalous, listed[0], listed[1] or (), units, label, normal_label, impute)

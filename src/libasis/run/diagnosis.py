@@ -46,6 +46,7 @@ class Source:
         units: the column that says to which run or device a row belongs.
         label: of one file, the column that says which rows are normal.
         normal_label: what it says of them.
+        impute: what cells without a value are filled with.
     """
 
     normal: Path
@@ -55,6 +56,7 @@ class Source:
     units: str | None = None
     label: str | None = None
     normal_label: str | None = None
+    impute: str | None = None
 
     def groups(self) -> tuple[FileBatches, FileBatches, Any]:
         """Both groups and their units, or None.
@@ -102,9 +104,9 @@ class Source:
                     f"{', '.join(map(short, names[:20]))}."
                 )
         inputs = list(self.columns or [name for name in names if name not in other])
-        found = read(path, columns=inputs, unit=self.units)
-        if found.written not in (None, str(Written(",", "utf-8-sig", "."))):
-            print(f"{path} was read as {found.written}.", file=sys.stderr)
+        found = read(path, columns=inputs, unit=self.units, impute=self.impute)
+        for remark in found.remarks:
+            print(f"{path} {remark}.", file=sys.stderr)
         return found
 
 

@@ -1,4 +1,4 @@
-"""`libasis practice`: settings and saved results become a plan, as a page and as texts."""
+"""`libasis practice`: settings and saved results become a plan; and what `effect` and `value` are given as text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import OptionError, did_you_mean, short
-from ..files import alone, check_file
+import numpy as np
+
+from ..data import read_columns
+from ..data.cells import FLAGS, NUMBER
+from ..data.files import TABLES, kind_of
+from ..errors import OptionError, SourceError, did_you_mean, short
+from ..files import alone, check_file, missing
 from ..practice import ABMetric, PracticePlan, ab_design, practice_plan, value
 from ..practice.plan import MARK as TEXT_MARK
 from ..practice.value import STANDARD
@@ -69,6 +74,51 @@ def plan_of(settings: PracticeSection, results: Sequence[Path]) -> PracticePlan:
         detection=settings.detection,
         owners=settings.owners,
     )
+
+
+def listed(text: str | None) -> list[str]:
+    """Names between commas."""
+    return [name.strip() for name in text.split(",")] if text else []
+
+
+def observed(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Columns of a table, as numbers, or as texts where the first cell is none.
+
+    Raises:
+        SourceError: the table cannot be read, or lacks a column.
+    """
+    if kind_of(path) not in TABLES:
+        raise SourceError(f"{path} is no table; give a file that ends in {', '.join(TABLES)}.")
+    if not path.exists():
+        raise SourceError(missing(path))
+    names = list(dict.fromkeys(names))
+    first = {name: str(cells[0]) for name, cells in read_columns(path, (), names).items()}
+    words = [
+        n for n, cell in first.items() if not NUMBER.fullmatch(cell.replace(",", ".")) and cell.lower() not in FLAGS
+    ]
+    return read_columns(path, [name for name in names if name not in words], words)
+
+
+def ranges(texts: Sequence[str]) -> dict[str, float | tuple[float, ...]]:
+    """NAME=NUMBER, NAME=LOW,HIGH and NAME=LOW,LIKELY,HIGH, where a number may be a percentage.
+
+    Raises:
+        OptionError: a text is none of these.
+    """
+    out: dict[str, float | tuple[float, ...]] = {}
+    for text in texts:
+        name, _, rest = text.partition("=")
+        try:
+            numbers = tuple(float(n.rstrip("%")) / (100 if n.endswith("%") else 1) for n in rest.split(","))
+        except ValueError:
+            numbers = ()
+        if not name or not 1 <= len(numbers) <= 3 or name in out:
+            raise OptionError(
+                f"{short(text)} is no number of its own; write each once, as events=180, events=100,250 or "
+                "events=100,180,250 (least, most likely, most)."
+            )
+        out[name] = numbers[0] if len(numbers) == 1 else numbers
+    return out
 
 
 def _metric(table: dict[str, Any]) -> ABMetric:

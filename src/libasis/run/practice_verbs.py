@@ -1,4 +1,4 @@
-"""The verbs ``libasis ab design``, ``ab analyse`` and ``practice``: their options and what they print."""
+"""The verbs ``libasis ab``, ``effect``, ``value`` and ``practice``: their options and what they print."""
 
 from __future__ import annotations
 
@@ -140,6 +140,65 @@ def analyse(  # noqa: PLR0913 - options of the command line
     wins = _metrics(success) or None
     found = ab_analyse(before, after, success=wins, guardrails=_metrics(guardrail), **options)
     _show("ab analyse", found, out, (page, lang), force=force, as_json=as_json)
+
+
+@app.command(
+    epilog="Example: libasis effect batches.csv --treatment new_valve --outcome scrap --adjust load,grade --page p.html"
+)
+def effect(  # noqa: PLR0913 - options of the command line
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A table of what was observed.")],
+    treatment: Annotated[str, typer.Option("--treatment", metavar="COLUMN", help="What is thought to act.")],
+    outcome: Annotated[str, typer.Option("--outcome", metavar="COLUMN", help="What it is thought to act on.")],
+    adjust: Annotated[str | None, typer.Option("--adjust", metavar="A,B", help="Columns that may move both.")] = None,
+    categories: Annotated[
+        str | None, typer.Option("--categories", metavar="A,B", help="Of these, whose numbers are names of classes.")
+    ] = None,
+    units: Annotated[str | None, typer.Option("--units", metavar="COLUMN", help="The run or batch of a row.")] = None,
+    negative: Annotated[
+        str | None, typer.Option("--negative-controls", metavar="A,B", help="Outcomes that it cannot change.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the tries to refute.")] = 0,
+    out: Annotated[Path | None, SAVED] = None,
+    page: Annotated[Path | None, PAGE] = None,
+    lang: Annotated[str, LANG] = "en",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Estimate an effect in observed data, adjusted, and try to refute it."""
+    from ..causal import effect as effect_of
+    from .practice import listed, observed
+
+    given, classes, controls = listed(adjust), listed(categories), listed(negative)
+    known = observed(table, [treatment, outcome, *given, *controls, *filter(None, [units])])
+    options: dict[str, Any] = {"categories": classes, "negative_controls": controls, "units": units, "seed": seed}
+    found = effect_of(known, treatment, outcome, given, **options)
+    _show("effect", found, out, (page, lang), force=force, as_json=as_json)
+
+
+@app.command(epilog="Example: libasis value events=100,180,250 avoided=20%,50%,70% saving=1200 once=30000 --unit EUR")
+def value(
+    given: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME=NUMBER", help="What is known: a number, or LOW,HIGH or LOW,LIKELY,HIGH."),
+    ],
+    formula: Annotated[
+        str | None, typer.Option("--formula", metavar="TEXT", help="By default of events that a change avoids.")
+    ] = None,
+    unit: Annotated[str, typer.Option("--unit", metavar="TEXT", help="Of the value, such as EUR.")] = "",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the draws.")] = 0,
+    out: Annotated[Path | None, SAVED] = None,
+    page: Annotated[Path | None, PAGE] = None,
+    lang: Annotated[str, LANG] = "en",
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a change is worth, with its range, and which number matters most."""
+    from ..practice import value as value_of
+    from ..practice.value import STANDARD
+    from .practice import ranges
+
+    found = value_of(ranges(given), formula or STANDARD, unit=unit, seed=seed)
+    _show("value", found, out, (page, lang), force=force, as_json=as_json)
 
 
 @app.command(epilog="Example: libasis practice libasis.toml --result libasis-diagnosis/diagnosis --lang ja")

@@ -51,11 +51,19 @@ class Words:
     def listed(self, names: Sequence[str]) -> str:
         """A, B and C."""
         *head, last = names
-        return self("and").join([self("comma").join(head), last]) if head else last
+        if not head:
+            return last
+        first = self("comma").join(head)
+        return _spaced(first, self("and"), last) if self.lang == "ja" else self("and").join([first, last])
 
     def joined(self, sentences: Sequence[str]) -> str:
         """Sentences one after the other."""
         return self("space").join(s for s in sentences if s)
+
+
+def _spaced(first: str, between: str, last: str) -> str:
+    """Words side by side, with a space where letters of the Latin alphabet meet others."""
+    return f"{first}{' ' * first[-1:].isascii()}{between}{' ' * last[:1].isascii()}{last}"
 
 
 def clean(text: object) -> str:

@@ -16,7 +16,7 @@ from ..errors import ON_TRACE, OptionError, SiteError, renamed
 from ..importance import Moments
 from ..measure import Records, shares
 from ..provenance import versions
-from ..store import Stored, all_finite, listed
+from ..store import Shared, all_finite, listed
 from ..types import Matrix, Plain, Vector
 from .ties import Tie
 
@@ -106,7 +106,7 @@ def _fractional(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Basis(Stored, kind="basis"):
+class Basis(Shared, kind="basis"):
     """The bases of all sites of a traced model, in the model's order.
 
     Attributes:

@@ -17,7 +17,7 @@ from ..cut import digest_of_tensors
 from ..errors import LabelError, optional
 from ..files import write_text
 from ..pages import frame, write_page
-from ..store import Stored, all_finite, frame_of, listed
+from ..store import Shared, all_finite, frame_of, listed
 from ..types import Matrix, Plain
 from .labels import Label, read_labels, write_labels
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class InteractionGraph(Stored, kind="graph"):
+class InteractionGraph(Shared, kind="graph"):
     r"""Which features of one site act on which features of the next, and how strongly.
 
     Attributes:

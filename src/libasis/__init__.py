@@ -5,7 +5,7 @@
 person needs to understand single features.
 """
 
-from . import causal, local, practice, report  # report shows results: it registers their pages
+from . import bridges, causal, local, practice, report  # report shows results: it registers their pages
 from .ablation import Curve, EdgeAblation, NodeAblation, ablate_edges, ablate_nodes
 from .basis import Basis, SiteBasis
 from .build import build, fit
@@ -69,6 +69,7 @@ __all__ = [
     "Verification",
     "ablate_edges",
     "ablate_nodes",
+    "bridges",
     "build",
     "causal",
     "check",

@@ -15,7 +15,7 @@ BELOW_ALL = ("errors", "arguments", "ambient", "types", "files", "provenance", "
 STAGES = (
     "numerics", "data", "cut", "measure", "anatomy", "importance", "basis", "scan", "intervene", "graphs",
     "interactions", "ablation", "sparse", "build", "causal", "verify", "cards", "evaluate", "local", "diagnose",
-    "practice", "report", "demo", "run", "__main__",
+    "practice", "bridges", "report", "demo", "run", "__main__",
 )  # fmt: skip
 FACE = STAGES.index("report") + 0.5  # `import libasis` itself brings the stages up to the report
 

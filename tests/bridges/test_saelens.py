@@ -153,7 +153,7 @@ def network():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_spliced_model_computes_the_same_and_is_cut_at_its_latents(kind, tmp_path):
-    """Edges between latents: what a later latent's encoder makes of an earlier one's direction, times how much of it."""
+    """Edges between latents: what a later encoder makes of an earlier latent's direction, times how much of it."""
     model, own = network(), bridges.from_saelens(write(tmp_path, kind))
     before = {name: one.clone() for name, one in model.state_dict().items()}
     copied, sites = bridges.spliced(model, {"0": own, "4:in": own})

@@ -36,27 +36,38 @@ class Prepared:
     deviation: Vector | None = None
     donors: Donors | None = None
 
+    def replaced(self, here: Here) -> Activations:
+        """The activation to go on with, at every position."""
+        return KINDS[self.asked.to].replace(Place(self, here))
+
     def run(self, batch: SiteBatch) -> Activations:
-        """The activation to go on with, at positions that don't count too only where that was asked for."""
-        replaced = KINDS[self.asked.to].replace(Place(self, batch))
+        """The same, at positions that don't count only where that was asked for."""
+        replaced = self.replaced(batch)
         counted = batch.record.counted[batch.index]
         if counted is None or self.asked.where == "all":
             return replaced.expand_as(batch.x)
         return torch.where(counted[..., None], replaced, batch.x)
 
 
-class SiteBatch(AtSite):
-    """One batch at one site, with what stands in there; all interventions share it.
+class Here(AtSite):
+    """Activations at one site, with what stands in there.
 
     Attributes:
         mean: that of the fit, ``[d]``.
         zero: a zero activation, ``[d]``.
     """
 
+    def __init__(self, site: SiteBasis, x: Activations) -> None:
+        super().__init__(site, x)
+        self.mean, self.zero = AtSite(site, site.mean.to(x)), AtSite(site, x.new_zeros(site.d))
+
+
+class SiteBatch(Here):
+    """One batch at one site; all interventions share it."""
+
     def __init__(self, record: Record, index: int, site: SiteBasis) -> None:
         super().__init__(site, record.activations[index])
         self.record, self.index = record, index
-        self.mean, self.zero = AtSite(site, site.mean.to(self.x)), AtSite(site, self.x.new_zeros(site.d))
         self._donated: dict[object, AtSite] = {}
 
     def donated(self, donors: Donors, *, counted: bool) -> AtSite:
@@ -82,22 +93,24 @@ class Place:
     value: Any
     deviation: Any
 
-    def __init__(self, prepared: Prepared, batch: SiteBatch) -> None:
-        self._prepared, self._batch = prepared, batch
-        self.asked, self.x, self.mean, self.zero = prepared.asked, batch.x, batch.mean, batch.zero
+    def __init__(self, prepared: Prepared, here: Here) -> None:
+        self._prepared, self._here = prepared, here
+        self.asked, self.x, self.mean, self.zero = prepared.asked, here.x, here.mean, here.zero
         known = (prepared.value, prepared.deviation)
         self.value, self.deviation = (None if numbers is None else numbers.to(self.x) for numbers in known)
 
     @property
     def donated(self) -> AtSite | None:
         """The activations of each sample's donor; None where there are no donors."""
-        donors = self._prepared.donors
-        return None if donors is None else self._batch.donated(donors, counted=self.asked.where == "counted")
+        donors, batch = self._prepared.donors, self._here
+        if donors is None or not isinstance(batch, SiteBatch):
+            return None
+        return batch.donated(donors, counted=self.asked.where == "counted")
 
     @cached_property
     def now(self) -> Tensor:
         """How much there is of each of the features (or directions) to be replaced, ``[batch, position, m]``."""
-        return self.amounts(self._batch)
+        return self.amounts(self._here)
 
     def amounts(self, other: AtSite | None) -> Tensor:
         """How much there is of each in other activations, ``[..., m]``."""

@@ -1,0 +1,134 @@
+"""An intervention does the same as a hook of torch, TransformerLens and nnsight as it does in `libasis.intervene`."""
+
+import pytest
+import torch
+from torch import nn
+
+import libasis
+from libasis import Intervention, bridges
+from libasis.errors import OptionError
+
+X = torch.randn(40, 4, generator=torch.Generator().manual_seed(3))
+KINDS = [
+    {"features": [0, 2]},
+    {"features": [1], "to": "zero"},
+    {"features": [1, 3], "to": "set", "value": [0.5, -2.0]},
+    {"features": 2, "to": "shift", "value": 1.5},
+    {"features": [0, 1], "to": "keep_only"},
+    {"features": [0, 1], "to": "keep_only", "value": "zero"},
+    {"directions": [[1.0, 0, 0, 2, 0, 0], [0, 1, 0, 0, 0, 0]], "to": "mean"},
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(2)
+    return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 3)).eval().double()
+
+
+@pytest.fixture(scope="module")
+def fitted(model):
+    traced = libasis.trace(model, X.double(), ["input", "2:in", "2:out", "output"])
+    return traced, libasis.fit(traced, [X.double()], method="pca", progress=False)
+
+
+@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.parametrize("site", ["2:in", "2:out"])
+def test_hooks_of_torch_do_what_intervene_does(model, fitted, options, site):
+    traced, basis = fitted
+    asked, x = Intervention(site, **options), X.double()
+    result = libasis.intervene(traced, basis, [x], [asked], metric=lambda out, _: out[:, 0], progress=False)
+    edit = bridges.edit(basis, asked)
+    layer = model[2]
+    hooks = {"2:in": lambda: layer.register_forward_pre_hook(edit.before)}
+    handle = hooks.get(site, lambda: layer.register_forward_hook(edit.after))()
+    try:
+        hooked = model(x)[:, 0]
+    finally:
+        handle.remove()
+    torch.testing.assert_close(hooked, result.scores[0].to(hooked))
+    assert not torch.allclose(hooked, model(x)[:, 0])
+    assert repr(edit) == f"Edit({asked.label})"
+
+
+def test_a_shift_of_directions_is_in_standard_deviations(fitted):
+    """For features that are uncorrelated on the data, as those of PCA are, the two agree."""
+    traced, basis = fitted
+    directions = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
+    x = torch.zeros(1, 6, dtype=torch.float64)
+    edit = bridges.edit(basis, Intervention("2:out", directions=directions, to="shift", value=2.0))
+    h = traced.model[:3](X.double())
+    amounts = torch.linalg.lstsq(directions.double().T, (edit(x) - x).T).solution.flatten() / 2
+    reading = torch.linalg.pinv(torch.cov(h.T, correction=0)) @ directions.double().T
+    reading = reading @ torch.linalg.inv(directions.double() @ reading)
+    deviations = ((h - h.mean(0)) @ reading).std(0, correction=0)
+    torch.testing.assert_close(amounts, deviations, rtol=1e-6, atol=0)
+
+
+def test_positions_dtypes_tuples_and_derivatives(fitted):
+    _, basis = fitted
+    edit = bridges.edit(basis, Intervention("2:out", features=[0]))
+    x = torch.randn(2, 5, 6, dtype=torch.bfloat16)
+    assert edit(x).dtype == torch.bfloat16
+    out = edit.after(nn.Identity(), (), (x, "cache"))
+    assert out[1] == "cache"
+    z = basis["2:out"].encode(edit(torch.randn(2, 5, 6).double()))
+    torch.testing.assert_close(z[..., 0], torch.zeros(2, 5).double(), atol=1e-9, rtol=0)
+    y = torch.randn(3, 6, requires_grad=True)
+    edit(y).sum().backward()
+    assert y.grad is not None
+
+
+def test_what_a_hook_cannot_know_is_refused(fitted):
+    _, basis = fitted
+    for options in ({"to": "resample"}, {"to": "swap", "donors": [1]}, {"to": "set", "value": "q0.9"}):
+        with pytest.raises(OptionError, match="needs other samples"):
+            bridges.edit(basis, Intervention("2:in", features=[0], **options))
+    with pytest.raises(OptionError, match="has 6, from 0 to 5"):
+        bridges.edit(basis, Intervention("2:in", features=[6]))
+    edit = bridges.edit(basis, Intervention("2:in", features=[0]))
+    with pytest.raises(OptionError, match=r"shape \[2, 5\], but at '2:in' it is a tensor \[\.\.\., 6\]"):
+        edit(torch.zeros(2, 5))
+    with pytest.raises(OptionError, match="type tuple"):
+        edit((torch.zeros(2, 6),))
+
+
+def test_a_model_of_transformer_lens():
+    """It is traced as it is, at its hook points; its caches hold what the basis encodes; hooks are edits."""
+    lens = pytest.importorskip("transformer_lens", reason="not installed: pip install 'transformer-lens<4'")
+    shape = {"n_layers": 2, "d_model": 8, "n_ctx": 5, "d_head": 4, "n_heads": 2, "d_vocab": 11, "act_fn": "gelu"}
+    model = lens.HookedTransformer(lens.HookedTransformerConfig(**shape, normalization_type="LNPre", seed=0)).eval()
+    x = torch.randint(0, 11, (6, 5))
+    site = "blocks.1.hook_resid_pre"
+    traced = libasis.trace(model, x, ["blocks.0.hook_resid_pre", site, "output"])
+    basis = libasis.fit(traced, [x], progress=False)
+    _, cache = model.run_with_cache(x)
+    z = basis[site].encode(cache[site])
+    assert z.double().flatten(0, 1).mean(0).abs().max() < 1e-5
+    for asked in (Intervention(site, features=[0]), Intervention(site, features=[0, 1, 2], to="keep_only")):
+        hooked = model.run_with_hooks(x, fwd_hooks=[(site, bridges.edit(basis, asked))])
+        metric = lambda out, _: out[:, -1, 3]  # noqa: E731
+        result = libasis.intervene(traced, basis, [x], [asked], metric=metric, progress=False)
+        torch.testing.assert_close(hooked[:, -1, 3].double(), result.scores[0].double(), rtol=1e-4, atol=1e-5)
+    own = bridges.Autoencoder(
+        {"W_enc": torch.randn(8, 12), "W_dec": torch.randn(12, 8), "b_dec": torch.zeros(8), "b_enc": torch.zeros(12)}
+    )
+    copied, sites = bridges.spliced(model, {site: own})
+    torch.testing.assert_close(copied(x), model(x), rtol=1e-4, atol=1e-4)
+    latents = libasis.fit(libasis.trace(copied, x, [sites[site], "output"]), [x], method="neuron", progress=False)
+    torch.testing.assert_close(latents[0].mean[:12].float(), own.encode(cache[site]).flatten(0, 1).mean(0))
+
+
+def test_a_model_of_nnsight(model, fitted):
+    nnsight = pytest.importorskip("nnsight", reason="not installed: pip install nnsight")
+    _, basis = fitted
+    edit = bridges.edit(basis, Intervention("2:out", features=[0]))
+    inside, x = nnsight.NNsight(model), X.double()
+    with inside.trace(x):
+        before = inside[2].output.save()
+        inside[2].output = edit(inside[2].output)
+        out = inside.output.save()
+    torch.testing.assert_close(before, model[:3](x))
+    torch.testing.assert_close(out, model[3:](edit(model[:3](x))))
+    traced = libasis.trace(model, x, ["input", "2:out", "output"])
+    assert torch.equal(libasis.fit(traced, [x], method="pca", progress=False)["2:out"].C, basis["2:out"].C)

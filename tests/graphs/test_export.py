@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from urllib.request import urlopen
 
 import jsonschema
 import networkx
@@ -98,6 +99,34 @@ def test_what_viewers_do_with_attribution_graphs_works(graph, tmp_path):
     assert "<" not in nodes[0]["clerp"]
     assert plain["qParams"]["supernodes"] == [["one", "0_0_3", "1_1_3"], ["two", "2_2_3"]]
     assert max(node["influence"] for node in nodes if node["layer"] == "0") == pytest.approx(1)
+
+
+def test_circuit_tracer_reads_and_serves_attribution_graphs(graph, tmp_path):
+    """By its own classes, which fill in what is missing and drop what is unknown, and its own server."""
+    models = pytest.importorskip("circuit_tracer.frontend.graph_models", reason="pip install --no-deps circuit-tracer")
+    from circuit_tracer.frontend.local_server import serve
+    from circuit_tracer.frontend.utils import add_graph_metadata
+
+    path = graph.to_attribution_json(tmp_path / "mine.json")
+    plain = json.loads(path.read_text())
+    read = models.Model(**plain).model_dump()
+    assert read["nodes"] == plain["nodes"]
+    assert read["links"] == plain["links"]
+    assert read["qParams"] == plain["qParams"]
+    assert {key: plain["metadata"][key] for key in read["metadata"]} == read["metadata"]
+    for node in plain["nodes"]:
+        layer, index, position = map(int, node["node_id"].split("_"))
+        if node["feature_type"] != "logit":
+            theirs = models.Node.feature_node(layer, position, index, influence=node["influence"])
+            assert {**theirs.model_dump(), "clerp": node["clerp"]} == node
+    add_graph_metadata(plain["metadata"], tmp_path)
+    server = serve(tmp_path, port=0)
+    try:
+        where = f"http://localhost:{server.httpd.server_address[1]}"
+        [listed] = json.load(urlopen(f"{where}/data/graph-metadata.json"))["graphs"]
+        assert json.load(urlopen(f"{where}/graph_data/{listed['slug']}.json")) == plain
+    finally:
+        server.stop()
 
 
 FORMULAS = [

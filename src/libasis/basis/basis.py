@@ -184,7 +184,7 @@ class Basis(Shared, kind="basis"):
 
         It has the same edges, ablations and graph as any other basis, so the two can be compared. Features are
         :math:`(f - \mu)\,\text{encoder}^T` and back :math:`\mu + \hat f\,\text{decoder}^T`, both linear: the
-        nonlinearity of a sparse dictionary's encoder is no part of it. A feature's importance is its variance times
+        nonlinearity of a sparse dictionary's encoder is no part of it (`libasis.bridges.spliced` has it). A feature's importance is its variance times
         what its direction does to the next site, :math:`d_i^T M' d_i`, which for LIB's own directions is LIB's. The
         features keep their order, and are correlated in general.
 

@@ -184,9 +184,9 @@ class Basis(Shared, kind="basis"):
 
         It has the same edges, ablations and graph as any other basis, so the two can be compared. Features are
         :math:`(f - \mu)\,\text{encoder}^T` and back :math:`\mu + \hat f\,\text{decoder}^T`, both linear: the
-        nonlinearity of a sparse dictionary's encoder is no part of it (`libasis.bridges.spliced` has it). A feature's importance is its variance times
-        what its direction does to the next site, :math:`d_i^T M' d_i`, which for LIB's own directions is LIB's. The
-        features keep their order, and are correlated in general.
+        nonlinearity of a sparse dictionary's encoder is no part of it (`libasis.bridges.spliced` has it). A feature's
+        importance is its variance times what its direction does to the next site, :math:`d_i^T M' d_i`, which for LIB's
+        own directions is LIB's. The features keep their order, and are correlated in general.
 
         With more directions than coordinates, encoding what was decoded changes it, and with an encoder that is no
         inverse something of the activation lies outside: ``site.rank_report["directions"]`` says how much

@@ -130,3 +130,15 @@ def test_kept_batches_serve_all_three_calls():
         plan = planted.plan(planted.hypothesis([TRUE], name="true"), kept)
         found = planted.verify(plan, kept)
     assert found.to_dataframe().equals(planted.verify(planted.plan(plan.hypotheses)).to_dataframe())
+
+
+def test_rows_that_lie_column_by_column_in_memory():
+    """As pandas gives the values of a table; what lies how in memory changes no verdict."""
+    planted = Study()
+    claim = planted.hypothesis([TRUE], direction="decrease", name="true")
+    tables = [(x.T.contiguous().T, y) for x, y in planted.confirm]
+    assert not tables[0][0].is_contiguous()
+    plan = planted.plan(claim, controls=19)
+    found, usual = planted.verify(plan, tables), planted.verify(plan)
+    assert found["true"].verdict == usual["true"].verdict == "supported"
+    assert found["true"].kinds[0].effect.value == pytest.approx(usual["true"].kinds[0].effect.value)

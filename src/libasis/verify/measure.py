@@ -112,8 +112,8 @@ class Frames:
         m, d = self.writing.shape[1:]
         own = self.writing[first:last].to(x)
         amounts = change.reshape(-1, d) @ self.reading[:, first * m : last * m].to(x)
-        moved = amounts.view(-1, last - first, m).transpose(0, 1) @ own
-        return (x.reshape(1, -1, d) + moved).view(-1, *x.shape[1:])
+        moved = amounts.reshape(-1, last - first, m).transpose(0, 1) @ own
+        return (x.reshape(1, -1, d) + moved).reshape(-1, *x.shape[1:])
 
     def __len__(self) -> int:
         return len(self.writing)

@@ -24,6 +24,15 @@ def test_beyond_delta_once_may_be_chance_among_many():
     assert [verdict.word for verdict in decide([far] * 10)] == ["supported"] * 10
 
 
+def test_the_interval_that_reaches_inside_is_told_where_it_is_not_the_one_that_is_shown():
+    far, near = claim(6.0).kinds[0], claim(0.5).kinds[0]
+    own, other = (decide([Claimed("increase", 0.5, kinds)])[0] for kinds in ([near, far], [far, near]))
+    assert own.word == other.word == "supported, below delta"
+    assert own.reason == "the interval reaches inside 0.5"
+    shown = f"{near.effect.value:.3g} [{near.effect.low:.3g}, {near.effect.high:.3g}]"
+    assert other.reason == f"the interval reaches inside 0.5 under another kind of replacement ({shown})"
+
+
 def test_without_a_side_both_are_paid_for():
     one, both = claim(2.3).kinds[0].p_beyond, claim(2.3, direction="any").kinds[0].p_beyond
     assert both == 2 * one

@@ -287,6 +287,9 @@ def _decided(claim: Claimed, ps: Sequence[float], alpha: float, tests: int) -> V
         return Verdict("supported", p, True, "", needed)
     if falls and len(kinds) >= claim.least:
         far = " once corrected for the number of claims" if min(low for low, _ in ends) > delta else ""
+        if ends[0][0] > delta and not far:  # the first kind's interval, which is shown beside this, does not
+            worst = kinds[min(range(len(kinds)), key=lambda i: ends[i][0])].effect
+            far = f" under another kind of replacement ({worst.value:.3g} [{worst.low:.3g}, {worst.high:.3g}])"
         return Verdict("supported, below delta", p, True, f"the interval reaches inside {delta:g}{far}", needed)
     if p_opposite <= alpha and max(high for _, high in ends) < 0:
         return Verdict("opposite", p, True, "the effect falls on the other side", needed)

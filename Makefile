@@ -51,7 +51,7 @@ zoo: $(VENV)/.test ## try every way of writing a model and write docs/models.md;
 site: $(VENV)/.site ## build the documentation site into build/site, with live pages; open build/site/index.html
 	@OMP_NUM_THREADS=1 $(BIN)/libasis demo modadd --out build/gallery/modadd --force
 	@OMP_NUM_THREADS=1 $(BIN)/libasis demo digits --out build/gallery/digits --force
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore $(BIN)/mkdocs build --quiet
 	@echo "The site is in build/site/index.html"
 
 .PHONY: clean

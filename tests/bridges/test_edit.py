@@ -93,14 +93,23 @@ def test_what_a_hook_cannot_know_is_refused(fitted):
         edit((torch.zeros(2, 6),))
 
 
-def test_a_model_of_transformer_lens():
+SHAPE = {"n_layers": 2, "d_model": 8, "n_ctx": 5, "d_head": 4, "n_heads": 2, "d_vocab": 11, "act_fn": "gelu", "seed": 0}
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_model_of_transformer_lens(old):
     """It is traced as it is, at its hook points; its caches hold what the basis encodes; hooks are edits."""
-    lens = pytest.importorskip("transformer_lens", reason="not installed: pip install 'transformer-lens<4'")
-    shape = {"n_layers": 2, "d_model": 8, "n_ctx": 5, "d_head": 4, "n_heads": 2, "d_vocab": 11, "act_fn": "gelu"}
-    model = lens.HookedTransformer(lens.HookedTransformerConfig(**shape, normalization_type="LNPre", seed=0)).eval()
+    lens = pytest.importorskip("transformer_lens", reason="not installed: pip install transformer-lens")
+    if old:
+        module = pytest.importorskip("transformer_lens.HookedTransformer", reason="transformer-lens from 4 on has none")
+        model = module.HookedTransformer(lens.HookedTransformerConfig(**SHAPE, normalization_type="LNPre")).eval()
+        first, site = "blocks.0.hook_resid_pre", "blocks.1.hook_resid_pre"
+    else:
+        from transformer_lens.model_bridge import TransformerBridge
+
+        model, first, site = TransformerBridge.boot_native(SHAPE).eval(), "blocks.0.hook_in", "blocks.1.hook_in"
     x = torch.randint(0, 11, (6, 5))
-    site = "blocks.1.hook_resid_pre"
-    traced = libasis.trace(model, x, ["blocks.0.hook_resid_pre", site, "output"])
+    traced = libasis.trace(model, x, [first, site, "output"])
     basis = libasis.fit(traced, [x], progress=False)
     _, cache = model.run_with_cache(x)
     z = basis[site].encode(cache[site])
@@ -110,13 +119,14 @@ def test_a_model_of_transformer_lens():
         metric = lambda out, _: out[:, -1, 3]  # noqa: E731
         result = libasis.intervene(traced, basis, [x], [asked], metric=metric, progress=False)
         torch.testing.assert_close(hooked[:, -1, 3].double(), result.scores[0].double(), rtol=1e-4, atol=1e-5)
-    own = bridges.Autoencoder(
-        {"W_enc": torch.randn(8, 12), "W_dec": torch.randn(12, 8), "b_dec": torch.zeros(8), "b_enc": torch.zeros(12)}
-    )
-    copied, sites = bridges.spliced(model, {site: own})
+    r = torch.randn
+    own = bridges.Autoencoder({"W_enc": r(8, 12), "W_dec": r(12, 8), "b_dec": r(8), "b_enc": r(12)})
+    copied, sites = bridges.spliced(model, {site: own, "blocks.0.mlp": own})
     torch.testing.assert_close(copied(x), model(x), rtol=1e-4, atol=1e-4)
     latents = libasis.fit(libasis.trace(copied, x, [sites[site], "output"]), [x], method="neuron", progress=False)
     torch.testing.assert_close(latents[0].mean[:12].float(), own.encode(cache[site]).flatten(0, 1).mean(0))
+    inside = libasis.trace(copied, x, [sites["blocks.0.mlp"], "output"], around="hold")
+    assert inside.sites[0].features == 20
 
 
 def test_a_model_of_nnsight(model, fitted):

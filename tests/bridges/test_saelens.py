@@ -178,6 +178,48 @@ def test_a_spliced_model_computes_the_same_and_is_cut_at_its_latents(kind, tmp_p
     assert copied[4].module.weight.data_ptr() == model[4].weight.data_ptr()
 
 
+def test_modules_that_share_and_remember(tmp_path):
+    """One module in two places, dictionaries within each other, results kept from a forward, buffers written to."""
+
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(D, D)
+            self.also = nn.ModuleList([self.inner])
+            self.register_buffer("calls", torch.zeros(1))
+            self.last = {}
+
+        def forward(self, x):
+            self.calls += 1
+            self.last["y"] = self.also[0](x)
+            return self.last["y"].tanh(), "more"
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.keeps = Keeps()
+
+        def forward(self, x):
+            return self.keeps(x)[0]
+
+    model, own = Model().eval(), bridges.from_saelens(write(tmp_path, "gated"))
+    x = torch.randn(20, D)
+    y = model(x)
+    copied, sites = bridges.spliced(model, {"keeps": own, "keeps.inner:in": own, "keeps.also.0": own})
+    torch.testing.assert_close(copied(x), y)
+    assert model.keeps.calls == 1
+    assert model.keeps.last["y"].requires_grad
+    assert len({name for pair in sites.values() for name in pair}) == 6
+    modules = dict(copied.named_modules())
+    seen = []
+    for latents, _ in sites.values():
+        modules[latents].register_forward_hook(lambda module, given, z: seen.append(z))
+    copied(x)
+    torch.testing.assert_close(seen[0], own.encode(x))
+    torch.testing.assert_close(seen[1], own.encode(model.keeps.inner(x)))
+    torch.testing.assert_close(seen[2], own.encode(y))
+
+
 def test_latents_that_are_not_shown_are_part_of_the_error(tmp_path):
     model, own = network(), bridges.from_saelens(write(tmp_path, "topk"))
     few = own.only([7, 2])

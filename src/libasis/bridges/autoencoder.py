@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -195,15 +197,37 @@ def spliced(model: nn.Module, dictionaries: Mapping[str, Autoencoder]) -> tuple[
     Raises:
         SiteError: there is no such module.
     """
-    copied = copy.deepcopy(model, {id(t): t for t in (*model.parameters(), *model.buffers())})
-    names = [name for name, _ in model.named_modules() if name]
-    sites: dict[str, list[str]] = {}
+    copied = _copied(model)
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    made: dict[str, Autoencoder] = {}
     for site, dictionary in dictionaries.items():
         path, _, end = site.partition(":")
         if path not in names or end not in ("", "in", "out"):
             raise SiteError(f"There is no module behind the site {short(site)}{did_you_mean(path, names)}.")
-        parent, _, name = path.rpartition(".")
-        owner, own = copied.get_submodule(parent), dictionary._showing(dictionary.kept)
-        setattr(owner, name, _Spliced(owner.get_submodule(name), own, end == "in").eval())
-        sites[site] = [f"{path}.dictionary.latents", f"{path}.dictionary.error"]
-    return copied, sites
+        there = copied.get_submodule(path)
+        owners = [(one._modules, name) for one in copied.modules() for name, m in one._modules.items() if m is there]
+        made[site] = dictionary._showing(dictionary.kept)
+        through = _Spliced(there, made[site], end == "in").eval()
+        for children, name in owners:  # a module can stand in several places
+            children[name] = through
+    where = {id(module): name for name, module in copied.named_modules()}
+    return copied, {site: [f"{where[id(one)]}.latents", f"{where[id(one)]}.error"] for site, one in made.items()}
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """Other modules with the same parameters; all that a forward may write to is its own."""
+    memo: dict[int, Any] = {}
+    seen: dict[int, Any] = {}
+    waiting: list[Any] = [model]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, (type, ModuleType, FunctionType)):
+            continue
+        seen[id(one)] = one
+        if isinstance(one, nn.Parameter):
+            memo[id(one)] = one
+        elif not isinstance(one, Tensor):
+            waiting += gc.get_referents(one)
+        elif not one.is_leaf:  # which deepcopy refuses
+            memo[id(one)] = one.detach().clone()
+    return copy.deepcopy(model, memo)

@@ -1,7 +1,8 @@
-"""From other packages and back: sparse dictionaries, and interventions as hooks of models that run elsewhere."""
+"""From other packages and back: sparse dictionaries, interventions as hooks, attribution graphs."""
 
+from .attribution import attribution_graph
 from .autoencoder import Autoencoder, spliced
 from .edit import Edit, edit
 from .saelens import from_saelens
 
-__all__ = ["Autoencoder", "Edit", "edit", "from_saelens", "spliced"]
+__all__ = ["Autoencoder", "Edit", "attribution_graph", "edit", "from_saelens", "spliced"]

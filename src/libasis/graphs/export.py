@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import StoreError, optional
 from ..files import check_file, csv_mark, write_csv, write_text
 from ..provenance import versions
+from ..types import Plain
 from .graph import InteractionGraph
 
 PROMPT = ("Average", " over", " the", " data")
@@ -83,22 +83,44 @@ def _valid(text: str) -> str:
 
 def write_attribution(graph: InteractionGraph, path: str | Path, model: str, min_strength: float) -> Path:
     """See `InteractionGraph.to_attribution_json`."""
-    path = Path(path)
     ids = {node["id"]: f"{node['column']}_{node['index']}_{len(PROMPT) - 1}" for node in graph.nodes()}
     groups: dict[str, list[str]] = {}
     for key, module in graph.modules.items():
         groups.setdefault(module, []).append(ids[key])
+    links = [
+        {
+            "source": ids[row["source"]],
+            "target": ids[row["target"]],
+            "weight": math.copysign(math.sqrt(row["strength"]), row["signed"]),
+        }
+        for row in graph.rows(min_strength=min_strength)
+    ]
+    settings = {"basis": graph.basis.method, "interactions": graph.info.get("interactions")}
+    return write_graph(path, model, _about(graph), PROMPT, (_nodes(graph), links), settings, groups)
+
+
+def write_graph(
+    path: str | Path,
+    model: str,
+    about: str,
+    tokens: Sequence[str],
+    parts: tuple[Sequence[Plain], Sequence[Plain]],
+    settings: Plain,
+    groups: Mapping[str, list[str]] | None = None,
+) -> Path:
+    """Write nodes and links as an attribution graph; groups of nodes are its supernodes."""
+    path, groups = Path(path), groups or {}
     plain = {
         "metadata": {
-            "info": {"generator": {"name": "libasis", "version": versions()["libasis"]}, "description": _about(graph)},
+            "info": {"generator": {"name": "libasis", "version": versions()["libasis"]}, "description": about},
             "slug": re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "libasis",
             "scan": model,
             "transcoder_list": [],
-            "prompt_tokens": list(PROMPT),
-            "prompt": "".join(PROMPT),
+            "prompt_tokens": list(tokens),
+            "prompt": "".join(tokens),
             "node_threshold": 1.0,
             "schema_version": 1,
-            "generation_settings": {"basis": graph.basis.method, "interactions": graph.info.get("interactions")},
+            "generation_settings": settings,
         },
         "qParams": {
             "pinnedIds": [node for members in groups.values() for node in members],
@@ -107,15 +129,8 @@ def write_attribution(graph: InteractionGraph, path: str | Path, model: str, min
             "clickedId": "",
             "sg_pos": "",
         },
-        "nodes": _nodes(graph, ids),
-        "links": [
-            {
-                "source": ids[row["source"]],
-                "target": ids[row["target"]],
-                "weight": math.copysign(math.sqrt(row["strength"]), row["signed"]),
-            }
-            for row in graph.rows(min_strength=min_strength)
-        ],
+        "nodes": parts[0],
+        "links": parts[1],
     }
     return write_text(path, json.dumps(plain, ensure_ascii=False, allow_nan=False), MARKS["attribution"])
 
@@ -129,33 +144,47 @@ def _about(graph: InteractionGraph) -> str:
     )
 
 
-def _nodes(graph: InteractionGraph, ids: dict[str, str]) -> list[dict[str, Any]]:
+def _nodes(graph: InteractionGraph) -> list[Plain]:
     last = len(graph.sites) - 1
-    rows: list[dict[str, Any]] = []
-    shares = [_shares(site.importances.tolist()) for site in graph.basis]
+    rows: list[Plain] = []
+    shares = [shares_of(site.importances.tolist()) for site in graph.basis]
     for node in graph.nodes():
         layer, index = node["column"], node["index"]
         share, cumulative = shares[layer][index]
-        name = _plain_text(node["label"]) or node["id"]
-        output = layer == last
+        name = node["label"] or node["id"]
         rows.append(
-            {
-                "node_id": ids[node["id"]],
-                "feature": index if output else (layer + index) * (layer + index + 1) // 2 + index,
-                "layer": str(layer),
-                "ctx_idx": len(PROMPT) - 1,
-                "feature_type": "logit" if output else "cross layer transcoder",
-                "token_prob": share if output else 0.0,
-                "is_target_logit": False,
-                "run_idx": 0,
-                "reverse_ctx_idx": 0,
-                "jsNodeId": f"L_{index}-0" if output else f"{layer}_{index}-0",
-                "clerp": f'Output "{name}" (p={share:.3f})' if output else name,
-                "influence": None if output else cumulative,
-                "activation": None,
-            }
+            node_of(layer, index, len(PROMPT) - 1, name, influence=cumulative, p=share if layer == last else None)
         )
     return rows
+
+
+def node_of(  # noqa: PLR0913 - what a node has
+    layer: int,
+    index: int,
+    position: int,
+    name: str,
+    *,
+    influence: float | None = None,
+    p: float | None = None,
+    activation: float | None = None,
+) -> Plain:
+    """A feature at a position as a node; with ``p`` it is an output."""
+    name, output = _plain_text(name), p is not None
+    return {
+        "node_id": f"{layer}_{index}_{position}",
+        "feature": index if output else (layer + index) * (layer + index + 1) // 2 + index,
+        "layer": str(layer),
+        "ctx_idx": position,
+        "feature_type": "logit" if output else "cross layer transcoder",
+        "token_prob": p or 0.0,
+        "is_target_logit": False,
+        "run_idx": 0,
+        "reverse_ctx_idx": 0,
+        "jsNodeId": f"L_{index}-0" if output else f"{layer}_{index}-0",
+        "clerp": f'Output "{name}" (p={p:.3f})' if output else name,
+        "influence": None if output else influence,
+        "activation": activation,
+    }
 
 
 def _plain_text(text: str) -> str:
@@ -163,7 +192,7 @@ def _plain_text(text: str) -> str:
     return text.translate(str.maketrans({"<": "\u2039", ">": "\u203a", '"': "\u201d", "&": "+"}))
 
 
-def _shares(importances: Sequence[float]) -> list[tuple[float, float]]:
+def shares_of(importances: Sequence[float]) -> list[tuple[float, float]]:
     """Of each feature its share of the importance, and the share of all that are at least as important."""
     total = sum(importances) or 1.0
     out, above = [(0.0, 0.0)] * len(importances), 0.0

@@ -113,7 +113,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         docs = ROOT / "docs"
         if path.name in names and path.parent == ROOT:
             return f"[{text}]({up}{names[path.name]}{anchor})"
-        if path.is_file() and path.is_relative_to(docs) and (path.suffix == ".md" or path.parent.name == "images"):
+        if (
+            path.is_file()
+            and path.is_relative_to(docs)
+            and (path.suffix in (".md", ".ipynb") or path.parent.name == "images")
+        ):
             return f"[{text}]({up}{path.relative_to(docs).as_posix()}{anchor})"
         if (docs / page.file.src_uri).parent.joinpath(target).suffix == ".html":
             return found.group(0)

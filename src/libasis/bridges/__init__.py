@@ -2,7 +2,7 @@
 
 from .attribution import attribution_graph
 from .autoencoder import Autoencoder, spliced
-from .edit import Edit, edit
+from .hooks import Edit, edit
 from .saelens import from_saelens
 
 __all__ = ["Autoencoder", "Edit", "attribution_graph", "edit", "from_saelens", "spliced"]

@@ -147,7 +147,8 @@ def _nodes(record: Record, basis: Basis, chosen: Sequence[_Chosen], names: dict[
         p = None
         if l == last:
             x = record.activations[-1][0, int(here.positions[0])].double()
-            p = float(x.softmax(-1)[here.features[0]]) if len(x) > 1 and site.k == site.d else 1.0
+            classes = site.name.startswith("output") and 1 < len(x) == site.k
+            p = float(x.softmax(-1)[here.features[0]]) if classes else 1.0
         for n, (place, i) in enumerate(zip(_places(record, l, here, length), here.features.tolist(), strict=True)):
             key = f"{site.name}:{i}"
             node = node_of(l, i, place, names.get(key) or key, influence=shares[n][1], p=p)

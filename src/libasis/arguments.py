@@ -37,12 +37,13 @@ def typed(function: Callable[P, T]) -> Callable[P, T]:
     """
     signature = inspect.signature(function)
     plain = [name for name, one in signature.parameters.items() if one.kind not in _VARIADIC]
+    own = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]  # a class goes by its own name
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
         bound = signature.bind(*args, **kwargs)
         given = bound.arguments
-        _check(function, {name: given[name] for name in plain if name in given}, function.__name__)
+        _check(function, {name: given[name] for name in plain if name in given}, own)
         arrays = [name for name in plain if isinstance(given.get(name), np.ndarray)]
         if lists := [name for name in arrays if _is_list(_hints(function).get(name))]:
             given.update({name: given[name].tolist() for name in lists})

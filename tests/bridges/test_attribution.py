@@ -115,7 +115,7 @@ def test_what_cannot_be_drawn_is_refused(made, tmp_path):
     traced, graph, x = made
     for options, words in (
         ({"output": 6}, "has 6, from 0 to 5"),
-        ({"tokens": ["a"]}, "There are 1 tokens, but the input has 4 positions"),
+        ({"tokens": ["a"]}, "There are 1 tokens; give one for each of 4 positions"),
         ({"most": 0}, "at least one feature"),
     ):
         with pytest.raises(OptionError, match=words):

@@ -254,3 +254,16 @@ def test_a_site_without_a_module_is_refused(tmp_path):
     for site in ("7", "input", "0:around", ""):
         with pytest.raises(SiteError, match="no module"):
             bridges.spliced(network(), {site: own})
+
+
+def test_what_does_not_fit_is_told_in_a_sentence(tmp_path):
+    own = bridges.from_saelens(write(tmp_path))
+    copied, _ = bridges.spliced(nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval(), {"0": own})
+    for wrong in (lambda: own.encode(torch.zeros(2, 5)), lambda: libasis.trace(copied, torch.zeros(2, 4), ["0", "1"])):
+        with pytest.raises(libasis.LibasisError, match=r"coordinates, but Autoencoder\(standard, 10 latents of 6"):
+            wrong()
+    with pytest.raises(libasis.LibasisError, match="Autoencoder takes a mapping"):
+        bridges.Autoencoder(3)
+    compiled = torch.compile(network())
+    copied, sites = bridges.spliced(compiled, {"0": own})
+    assert sites["0"][0] == "0.dictionary.latents"

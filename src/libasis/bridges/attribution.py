@@ -83,8 +83,8 @@ def attribution_graph(  # noqa: PLR0913 - keyword options of the public face
         raise OptionError(f"There are {record.size} inputs, with most={most}; give one, and at least one feature.")
     length = max(x.shape[1] for x in record.activations)
     tokens = list(tokens) if tokens is not None else list(ALONE) if length == 1 else [f" {i}" for i in range(length)]
-    if len(tokens) != max(length, len(ALONE) if length == 1 else 0):
-        raise OptionError(f"There are {len(tokens)} tokens, but the input has {length} positions; give one for each.")
+    if len(tokens) != max(length, len(ALONE)):
+        raise OptionError(f"There are {len(tokens)} tokens; give one for each of {length} positions, and at least two.")
     chosen = [_output(record, basis.sites[-1], output)]
     pulled = _written(basis.sites[-1], chosen[0], record.activations[-1])
     links: list[list[Tensor]] = []

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..ambient import neutral
 from ..arguments import typed
+from ..cut.state import uncompiled
 from ..errors import OptionError, SiteError, did_you_mean, short
 from ..types import Plain
 
@@ -95,6 +96,8 @@ class Autoencoder(nn.Module):
         shift, scale, eps = 0.0, 1.0, 0.0
         if self.settings.get("reshape_activations") == "hook_z":
             x = x.flatten(-2)
+        if x.shape[-1] != len(self.b_dec):
+            raise OptionError(f"The activation has {x.shape[-1]} coordinates, but {self} has {len(self.b_dec)}.")
         if norm == "layer_norm":
             shift, scale, eps = x.mean(-1, keepdim=True), x.std(-1, keepdim=True), EPS
         elif norm == "constant_norm_rescale":
@@ -197,6 +200,7 @@ def spliced(model: nn.Module, dictionaries: Mapping[str, Autoencoder]) -> tuple[
     Raises:
         SiteError: there is no such module.
     """
+    model = uncompiled(model)
     copied = _copied(model)
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     made: dict[str, Autoencoder] = {}

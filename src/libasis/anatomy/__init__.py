@@ -3,6 +3,7 @@
 from .affine import why_not_affine
 from .attention import Attended, AttentionMaps, PlacedAttention, Turn
 from .components import Anatomy, Attention, Norm, Pointwise, Values, at_rows, spread
+from .last_map import last_map
 from .mixing import Mixing, read_mixing
 from .read import read
 
@@ -18,6 +19,7 @@ __all__ = [
     "Turn",
     "Values",
     "at_rows",
+    "last_map",
     "read",
     "read_mixing",
     "spread",

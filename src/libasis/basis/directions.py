@@ -99,7 +99,7 @@ def from_directions(
     for l, (name, stats) in reversed(list(enumerate(job.stats.items()))):
         site = given.get(name)
         if site is None:
-            found.insert(0, own_coordinates(name, stats))
+            found.insert(0, own_coordinates(name, stats) if found else job.last(None))
             continue
         pulled = None
         if found:

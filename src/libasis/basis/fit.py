@@ -18,6 +18,7 @@ from ..numerics import Truncation
 from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
+from .spanned import SpannedMoments
 from .spans import spans
 from .statistics import SiteStatistics
 from .whiten import interaction_basis, own_coordinates, principal_basis, whiten
@@ -102,13 +103,9 @@ def _bases(
         return [own_coordinates(name, stats) for name, stats in job.stats.items()]
     white = {
         name: whiten(name, stats, truncation, job.dtype, confined.get(name))
-        for name, stats in job.stats.items()
-        if rotate_final or name != job.names[-1]
+        for name, stats in list(job.stats.items())[:-1]
     }
-    last = job.names[-1]
-    found = [
-        principal_basis(last, white.pop(last), job.dtype) if rotate_final else own_coordinates(last, job.stats[last])
-    ]
+    found = [job.last(truncation if rotate_final else None)]
     if method == "pca":
         return [*(principal_basis(name, part, job.dtype) for name, part in white.items()), *found]
     moments = None
@@ -139,6 +136,8 @@ class Recursion:
         self.error = 0.0
         self.statistics = SiteStatistics(self.traced)
         found = measure(records, self.statistics, "statistics")
+        if len(found) and isinstance(found[-1], SpannedMoments) and found[-1].directions is None:
+            self.statistics.seen(self.first)
         self.names = [site.name for site in self.traced.sites]
         self.stats = dict(zip(self.names, found, strict=True))
         if none := [name for name, stats in self.stats.items() if not stats.n]:
@@ -153,6 +152,18 @@ class Recursion:
     def first(self) -> Record:
         """The first batch: what sections are made of is read off it."""
         return self.records.first()
+
+    def last(self, truncation: Truncation | None) -> SiteBasis:
+        """The basis of the last site: its own coordinates, or with a truncation PCA.
+
+        Of one that is too wide for both, principal directions.
+        """
+        name, stats = self.names[-1], self.stats[self.names[-1]]
+        if isinstance(stats, SpannedMoments):
+            return stats.basis(truncation, self.dtype)
+        if truncation is None:
+            return own_coordinates(name, stats)
+        return principal_basis(name, whiten(name, stats, truncation, self.dtype), self.dtype)
 
     def facts(self) -> Plain:
         """How the moments were computed, from which data."""

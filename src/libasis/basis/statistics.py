@@ -12,16 +12,21 @@ from ..errors import SiteError
 from ..files import memory
 from ..measure import Accumulator
 from ..numerics import StreamingMoments
+from .spanned import SpannedMoments, span_of
 
 
-def _check_widths(traced: Traced) -> None:
+def _check_widths(traced: Traced, spanned: int | None) -> None:
     """Each site takes three matrices of its width: its covariance, C and its pseudo-inverse.
+
+    A wide last site takes them of what is spanned there.
 
     Raises:
         SiteError: they need more memory than the machine has.
     """
     has = memory()
     needs = [(24 * site.features**2, site) for site in traced.sites]
+    if spanned is not None:
+        needs[-1] = (24 * traced.sites[-1].features * spanned, traced.sites[-1])
     if sum(need for need, _ in needs) <= has:
         return
     need, widest = max(needs, key=lambda pair: pair[0])
@@ -32,7 +37,10 @@ def _check_widths(traced: Traced) -> None:
     )
 
 
-class SiteStatistics(Accumulator[list[StreamingMoments]]):
+SiteMoments = StreamingMoments | SpannedMoments
+
+
+class SiteStatistics(Accumulator[list[SiteMoments]]):
     """Mean and covariance of every site.
 
     Attributes:
@@ -44,7 +52,7 @@ class SiteStatistics(Accumulator[list[StreamingMoments]]):
 
     def __init__(self, traced: Traced) -> None:
         self.traced = traced
-        self.moments: list[StreamingMoments] = []
+        self.moments: list[SiteMoments] = []
         self.dtype: torch.dtype | None = None
 
     def add(self, record: Record) -> None:
@@ -54,17 +62,27 @@ class SiteStatistics(Accumulator[list[StreamingMoments]]):
             SiteError: a site is too wide for this machine's memory.
         """
         if not self.moments:
-            _check_widths(self.traced)
-            self.moments = [StreamingMoments(site.features) for site in self.traced.sites]
+            Q, (*sites, last) = span_of(record), self.traced.sites
+            _check_widths(self.traced, None if Q is None else Q.shape[1])
+            end = StreamingMoments(last.features) if Q is None else SpannedMoments(last.name, Q)
+            self.moments = [*(StreamingMoments(site.features) for site in sites), end]
+        self.seen(record)
         self.dtype = record.activations[0].dtype
         for i, moments in enumerate(self.moments):
             moments.update(record.vectors(i))
 
+    def seen(self, record: Record) -> None:
+        """A batch says what a wide last site spans, where the sums were read."""
+        if self.moments and isinstance(end := self.moments[-1], SpannedMoments) and end.directions is None:
+            end.directions = span_of(record)
+
     def load(self, state: Mapping[str, Any]) -> None:
         """See `Sums`."""
         self.moments = [StreamingMoments(0) for _ in self.traced.sites if state]  # the state has their sizes
+        if f"moments.{len(self.moments) - 1}.total" in state:
+            self.moments[-1] = SpannedMoments(self.traced.sites[-1].name, None)
         super().load(state)
 
-    def finish(self) -> list[StreamingMoments]:
+    def finish(self) -> list[SiteMoments]:
         """The moments."""
         return self.moments

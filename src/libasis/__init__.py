@@ -29,7 +29,7 @@ from .graphs import Communities, InteractionGraph, Label, communities, merge
 from .importance import rules
 from .interactions import interactions
 from .intervene import Intervention, InterventionResult, intervene
-from .measure import checkpoints, distributed, keep
+from .measure import checkpoints, distributed, keep, without_outliers
 from .numerics import Estimate
 from .provenance import versions
 from .scan import find_sites, scan
@@ -99,4 +99,5 @@ __all__ = [
     "scan",
     "trace",
     "verify",
+    "without_outliers",
 ]

@@ -220,8 +220,10 @@ def keywords(call):
 
 @pytest.mark.parametrize("name", ["trace", "fit", "interactions"])
 def test_same_keywords_and_defaults_as_the_call(name):
-    fields = SECTIONS[name].model_fields
-    assert {key: field.default for key, field in fields.items()} == keywords(getattr(libasis, name))
+    fields = {key: field.default for key, field in SECTIONS[name].model_fields.items()}
+    if name == "trace":
+        assert fields.pop("without_outliers") is None  # the next call on what was traced
+    assert fields == keywords(getattr(libasis, name))
 
 
 def test_same_keywords_and_defaults_as_the_ablations():

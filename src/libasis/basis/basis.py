@@ -18,6 +18,7 @@ from ..measure import Records, shares
 from ..provenance import versions
 from ..store import Stored, all_finite, listed
 from ..types import Matrix, Plain, Vector
+from .outliers import say
 from .ties import Tie
 
 
@@ -135,7 +136,8 @@ class Basis(Stored, kind="basis"):
 
     def __repr__(self) -> str:
         rows = [f"  {s.name}: {s.k} of {s.d} directions kept" for s in self.sites]
-        return listed(f"Basis(method={self.method!r}, {len(self.sites)} sites)", rows)
+        head = f"Basis(method={self.method!r}, {len(self.sites)} sites)"
+        return listed("\n".join(filter(None, [head, say(self.info.get("outliers", []))])), rows)
 
     def flaw(self) -> str | None:
         """What makes it no basis; None if it is one."""

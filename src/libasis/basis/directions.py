@@ -105,6 +105,7 @@ def from_directions(
         if found:
             scales = ((site.encoder @ stats.covariance.cpu()) * site.encoder).sum(1).clamp_min(0).sqrt()
             pulled = job.pulled(l, l + 1, (site.decoder * scales).to(stats.mean), found[0]).value
+            job.look(name, pulled)
         found.insert(0, site.site(name, stats, pulled))
     info = {
         "method": "directions",

@@ -14,10 +14,11 @@ from ..cut import Record
 from ..errors import BatchError, OptionError
 from ..importance import Choice, Fisher, FisherSums, Moment, Moments, Span, choose, parse
 from ..measure import DEFAULT_MEMORY, Records, expect, measure
-from ..numerics import Truncation
+from ..numerics import StreamingMoments, Truncation
 from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
+from .outliers import outlier, say
 from .spanned import SpannedMoments
 from .spans import spans
 from .statistics import SiteStatistics
@@ -69,6 +70,8 @@ def fit_basis(
         "seed": seed,
         **job.facts(),
     }
+    if job.outliers:
+        _log.warning(say(job.outliers))
     return Basis(tuple(sites), method, info)
 
 
@@ -99,6 +102,9 @@ def _bases(
     readout: str | Fisher,
 ) -> list[SiteBasis]:
     """Of all sites: those of ``lib`` and ``global`` from the last one back."""
+    if method in ("neuron", "pca"):
+        for name in job.names[:-1]:
+            job.look(name, None)
     if method == "neuron":
         return [own_coordinates(name, stats) for name, stats in job.stats.items()]
     white = {
@@ -114,6 +120,7 @@ def _bases(
     for l, (name, part) in reversed(list(enumerate(white.items()))):
         target, goal = (len(white), found[-1]) if readout == "output" else (l + 1, found[0])
         moment = moments[l] if moments else job.pulled(l, target, part.decode.T, goal)
+        job.look(name, moment.value)
         found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype, job.error))
     return found
 
@@ -133,6 +140,7 @@ class Recursion:
     def __init__(self, records: Records, choice: Choice, memory: int) -> None:
         self.records, self.traced, self.choice, self.memory = records, records.traced, choice, memory
         self.rules: list[Plain] = []
+        self.outliers: list[Plain] = []
         self.error = 0.0
         self.statistics = SiteStatistics(self.traced)
         found = measure(records, self.statistics, "statistics")
@@ -165,10 +173,19 @@ class Recursion:
             return own_coordinates(name, stats)
         return principal_basis(name, whiten(name, stats, truncation, self.dtype), self.dtype)
 
+    def look(self, name: str, pulled: Matrix | None) -> None:
+        """Whether few positions carry what varies at a site; ``pulled`` is M' there."""
+        norms, stats = self.statistics.norms, self.stats[name]
+        assert norms is not None  # noqa: S101 - data without a batch are refused
+        sums = norms[self.names.index(name)]
+        if isinstance(stats, StreamingMoments) and (row := outlier(name, sums, self.statistics.samples, stats, pulled)):
+            self.outliers.insert(0, row)
+
     def facts(self) -> Plain:
         """How the moments were computed, from which data."""
         return {
             "rules": self.rules,
+            **({"outliers": self.outliers} if self.outliers else {}),
             "activations": self.records.how,
             "vectors": {name: stats.n for name, stats in self.stats.items()},
             "data": self.records.facts(),

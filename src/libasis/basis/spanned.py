@@ -73,8 +73,10 @@ class SpannedMoments(Sums):
         )
 
     def basis(self, truncation: Truncation | None, dtype: torch.dtype) -> SiteBasis:
-        """Principal directions of all that varies: :math:`C C^T = Q Q^T` leaves every importance what the identity
-        makes it. With a truncation PCA, without its noise."""
+        """Principal directions of all that varies; with a truncation PCA, without its noise.
+
+        :math:`C C^T = Q Q^T` leaves every importance what the identity makes it.
+        """
         Q, report = self.directions, {"span": {"d": len(self.directions), "spanned": self.directions.shape[1]}}
         if truncation is None:
             g, U = eigh_descending(self.inner.covariance)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..cut import Record, Traced
 from ..errors import SiteError
 from ..files import memory
 from ..measure import Accumulator
 from ..numerics import StreamingMoments
+from .outliers import sums_of
 from .spanned import SpannedMoments, span_of
 
 
@@ -45,14 +47,18 @@ class SiteStatistics(Accumulator[list[SiteMoments]]):
 
     Attributes:
         moments: one for each site; none before the first batch.
+        norms: sums of squared norms by site, see `sums_of`.
+        samples: how many there are.
         dtype: what the activations are computed in; None where no batch was added here.
     """
 
-    sums = ("moments",)
+    sums = ("moments", "norms", "samples")
 
     def __init__(self, traced: Traced) -> None:
         self.traced = traced
         self.moments: list[SiteMoments] = []
+        self.norms: Tensor | None = None
+        self.samples = 0
         self.dtype: torch.dtype | None = None
 
     def add(self, record: Record) -> None:
@@ -68,6 +74,9 @@ class SiteStatistics(Accumulator[list[SiteMoments]]):
             self.moments = [*(StreamingMoments(site.features) for site in sites), end]
         self.seen(record)
         self.dtype = record.activations[0].dtype
+        found = sums_of(record)
+        self.norms = found if self.norms is None else self.norms + found
+        self.samples += record.size
         for i, moments in enumerate(self.moments):
             moments.update(record.vectors(i))
 
@@ -78,7 +87,8 @@ class SiteStatistics(Accumulator[list[SiteMoments]]):
 
     def load(self, state: Mapping[str, Any]) -> None:
         """See `Sums`."""
-        self.moments = [StreamingMoments(0) for _ in self.traced.sites if state]  # the state has their sizes
+        seen = "moments.0.n" in state
+        self.moments = [StreamingMoments(0) for _ in self.traced.sites if seen]  # the state has their sizes
         if f"moments.{len(self.moments) - 1}.total" in state:
             self.moments[-1] = SpannedMoments(self.traced.sites[-1].name, None)
         super().load(state)

@@ -12,6 +12,8 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..basis import Basis, check_fits
 from ..cut import Traced
+from ..cut.trace import GraphTrace
+from ..data import tokenizer_beside
 from ..errors import ON_TRACE, BatchError, OptionError, renamed
 from ..graphs import InteractionGraph
 from ..intervene import MetricSpec, parse_metric
@@ -125,7 +127,8 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
             change of the output itself.
         outputs: names of the model's outputs; classes have the same names.
         columns: names of the inputs' columns.
-        tokenizer: has a method ``decode``, as those of transformers.
+        tokenizer: has a method ``decode``, as those of transformers. By default, and without a ``vocabulary``, the one
+            in the local folder from which a model of transformers was loaded; nothing is downloaded.
         vocabulary: texts of the tokens in the order of their numbers, or a function from the token numbers of one
             sample to their texts.
         image_shape: ``[height, width]`` or ``[channels, height, width]`` of images given as flat numbers.
@@ -147,6 +150,8 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
             needs them.
     """
     limits = Limits(examples, effects, samples, tested, controls)
+    if tokenizer is None and vocabulary is None and isinstance(traced, GraphTrace):
+        tokenizer = tokenizer_beside(traced.model)
     naming = Naming(kind, columns, tokenizer, vocabulary, image_shape)
     asked = Asked(naming, outputs, None if metric is None else parse_metric(metric))
     basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis

@@ -149,7 +149,8 @@ class Contents(Sums):
             return (lambda token: str(words[token])) if len(words) == count else None
         if words is None and self.naming.tokenizer is not None:
             known = getattr(self.naming.tokenizer, "__len__", lambda: 0)()
-            return (lambda token: str(self.naming.tokenizer.decode([token]))) if known == count else None
+            if 0 < known <= count:  # a vocabulary is often filled up to a round number
+                return lambda token: str(self.naming.tokenizer.decode([token])) if token < known else str(token)
         return None
 
     def plain(self, raw: Tensor, values: Sequence[float | None] | None, position: int | None) -> Plain:

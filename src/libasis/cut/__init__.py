@@ -4,6 +4,7 @@ from . import presets
 from .chain import Chain
 from .check import SiteSpec
 from .derivatives import differentiable, pull_back, push_forward
+from .limits import NormLimits, norms
 from .program import digest_of_tensors
 from .record import Context, Record
 from .shorter import shorter
@@ -14,6 +15,7 @@ from .traced import Mask, Section, Site, Traced
 __all__ = [
     "Chain",
     "Context",
+    "NormLimits",
     "Mask",
     "Record",
     "Section",
@@ -25,6 +27,7 @@ __all__ = [
     "digest_of_tensors",
     "presets",
     "differentiable",
+    "norms",
     "pull_back",
     "push_forward",
     "shorter",

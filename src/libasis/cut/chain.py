@@ -156,6 +156,7 @@ class Chain(Traced):
             "computation": digest_of_tensors((repr(m), torch.empty(0)) for m in modules),
             "sites": list(self.names),
             "dtype": str(self.dtype or "as given").removeprefix("torch."),
+            **({"outliers": self.limits.facts()} if self.limits else {}),
         }
 
 

@@ -154,6 +154,8 @@ class GraphTrace(Traced):
     def __repr__(self) -> str:
         beside = {name: f", {' and '.join(held)} held" for name, held in self.held.items()}
         rows = [f"  {s.name}: {s.features} features{beside.get(s.name, '')}" for s in self.sites]
+        if self.limits:
+            rows.append(f"  {self.limits}")
         return "\n".join(map(printable, [f"Traced({type(self.model).__name__}, {len(self.sites)} sites)", *rows]))
 
     def __deepcopy__(self, memo: Any) -> NoReturn:
@@ -299,6 +301,7 @@ class GraphTrace(Traced):
             "sites": [site.name for site in self.sites],
             "dtype": str(dtype).removeprefix("torch."),
             **({"held": self.held} if self.held else {}),
+            **({"outliers": self.limits.facts()} if self.limits else {}),
         }
 
 

@@ -16,6 +16,7 @@ from ..ambient import as_outside
 from ..data import Batch, Structure, read_batches
 from ..errors import ActivationError, BatchError, OptionError, first_line
 from ..types import Activations, Counted, Plain
+from .limits import NormLimits, norms
 from .record import Record
 
 Mask = str | Callable[[Any], Tensor]
@@ -65,8 +66,10 @@ class Traced(abc.ABC):
         sections: one fewer.
         structure: the structure every batch must have.
         mask: which positions count, see `trace`.
+        limits: the largest norms that count, see `libasis.without_outliers`; None for any.
     """
 
+    limits: NormLimits | None = None
     sites: tuple[Site, ...]
     structure: Structure
     mask: Mask | None
@@ -163,12 +166,21 @@ class Traced(abc.ABC):
                 )
 
     def counted(self, batch: Batch, activations: Sequence[Activations]) -> tuple[Counted | None, ...]:
-        """Which positions count at each site, from the mask.
+        """Which positions count at each site, from the mask and the limits.
 
         Raises:
             OptionError: the mask names no input.
             BatchError: the mask's shape fits no site.
         """
+        counted = self._masked(batch, activations)
+        if self.limits is None:
+            return counted
+        both = zip(self.sites, activations, strict=True)
+        near = self.limits.near(norms({s.name: x for s, x in both if s.name in self.limits.norms}))
+        pairs = [(near.get(x.shape[1]), c) for x, c in zip(activations, counted, strict=True)]
+        return tuple(c if n is None else n if c is None else n & c for n, c in pairs)
+
+    def _masked(self, batch: Batch, activations: Sequence[Activations]) -> tuple[Counted | None, ...]:
         if self.mask is None:
             return (None,) * len(activations)
         mask = self._mask_of(batch)

@@ -16,6 +16,7 @@ from .batches import (
 from .facts import data_facts, size_of
 from .file_batches import FileBatches
 from .files import read
+from .hugging_face import tokenizer_beside
 from .identity import Roll, sample_digests
 from .language import language, without_first
 from .replay import Replayed, from_seed, replayed
@@ -47,5 +48,6 @@ __all__ = [
     "size_of",
     "structure_of_example",
     "to_device",
+    "tokenizer_beside",
     "without_first",
 ]

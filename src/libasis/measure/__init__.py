@@ -3,6 +3,7 @@
 from .accumulator import Accumulator
 from .checkpoints import checkpoints
 from .driver import measure, measure_all
+from .outliers import without_outliers
 from .processes import distributed, is_first, speaks, started
 from .progress import expect, listening
 from .records import DEFAULT_MEMORY, Records, check_memory, keep, shares
@@ -25,4 +26,5 @@ __all__ = [
     "shares",
     "speaks",
     "started",
+    "without_outliers",
 ]

@@ -119,11 +119,16 @@ def accumulation_noise(top: float, size: int) -> float:
 
 
 def largest_eigenvalue(A: Matrix) -> float:
-    """That of a positive semi-definite matrix, to a few percent from below: power iteration from its longest column."""
+    """That of a positive semi-definite matrix, to a few percent from below."""
+    return float((A @ leading(A, 19)).norm())
+
+
+def leading(A: Matrix, steps: int = 50) -> Vector:
+    """The direction in which a positive semi-definite matrix is largest: power iteration from its longest column."""
     v = A[:, int(A.square().sum(0).argmax())]
-    for _ in range(20):
+    for _ in range(steps):
         v = A @ (v / v.norm().clamp_min(torch.finfo(torch.float64).tiny))
-    return float(v.norm())
+    return v / v.norm().clamp_min(torch.finfo(torch.float64).tiny)
 
 
 def coordinate_noise(moments: StreamingMoments, dtype: torch.dtype) -> Vector:

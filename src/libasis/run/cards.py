@@ -14,7 +14,6 @@ from ..graphs import InteractionGraph
 from ..measure import is_first
 from ..store import check_target
 from .data import open_source, train_and_test
-from .models import hugging_face_directory, open_tokenizer
 from .objects import load_object
 from .opened import Opened
 
@@ -67,18 +66,13 @@ def groups_of(opened: Opened) -> dict[str, Any]:
 
 def _name(options: dict[str, Any], opened: Opened) -> None:
     """Names that the data bring along, where the settings name nothing."""
-    test, source = opened.data.test, opened.config.model.source
+    test = opened.data.test
     if isinstance(test, FileBatches):
         if options["columns"] is None and test.columns is not None and options["image_shape"] is None:
             options["columns"] = test.columns
         outputs = opened.traced.sites[-1].features
         if options["outputs"] is None and test.classes is not None and len(test.classes) == outputs:
             options["outputs"] = test.classes
-    if options.get("vocabulary") is None and hugging_face_directory(source) is not None:
-        try:
-            options["tokenizer"] = open_tokenizer(source, "Naming tokens")
-        except SourceError:  # a model of something else than text, or one without names: numbers will do
-            options["tokenizer"] = None
 
 
 def _group(name: str, source: str, opened: Opened) -> Any:

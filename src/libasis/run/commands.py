@@ -165,7 +165,7 @@ def fit(
     paths = pipeline.Output(config)
     facts = {"command": "fit", "basis": paths.basis, "method": basis.method, "sites": basis.describe()}
     if as_json:
-        show.as_json({**facts, "findings": basis.info["findings"], "seconds": time.perf_counter() - start})
+        show.as_json({**facts, "findings": show.found(basis.info, basis), "seconds": time.perf_counter() - start})
     else:
         show.basis(basis)
         print(f"Basis saved in {paths.basis}. Next: libasis graph {file}")
@@ -187,7 +187,7 @@ def graph(
     if as_json:
         rows = show.section_rows(measured)
         facts = {"command": "graph", "graph": paths.graph, "method": measured.basis.method, "sections": rows}
-        facts["findings"] = measured.info["findings"]
+        facts["findings"] = show.found(measured.info, measured.basis)
         show.as_json({**facts, "sites": measured.basis.describe(), "seconds": time.perf_counter() - start})
     else:
         show.graph(measured)

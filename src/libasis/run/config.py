@@ -81,12 +81,13 @@ class DataSection(Table):
 
 
 class TraceSection(Table):
-    """Keyword arguments of `libasis.trace`."""
+    """Keyword arguments of `libasis.trace`, and the ``times`` of `libasis.without_outliers`."""
 
     mask: Text = None
     dtype: Literal["float32", "float64"] | None = Field(default=None, description='"float32" or "float64"')
     device: str | None = Field(default=None, description='a device of torch, such as "cpu" or "cuda:0"')
     around: Literal["refuse", "hold"] = Field(default="refuse", description='"refuse" or "hold"')
+    without_outliers: float | None = Field(default=None, gt=1, description="a number above 1")
 
 
 class RuleTable(Table):

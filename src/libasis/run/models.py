@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,9 @@ import torch
 from torch import nn
 
 from ..cut import Traced
+from ..data.hugging_face import check_files, quiet_transformers, tokenizer_in
 from ..errors import SourceError, first_line, optional
-from ..files import DESCRIPTION, missing, open_regular, parse_json, read_bytes
+from ..files import DESCRIPTION, missing, parse_json, read_bytes
 from .objects import call_factory
 
 KEY = "model.source"
@@ -72,21 +71,13 @@ def open_tokenizer(source: str, purpose: str) -> Any:
             f'{purpose} needs the tokenizer of {KEY} = "hf:DIRECTORY", but {KEY} is {source!r}; give token numbers by '
             "a factory or a .npz file instead."
         )
-    transformers = optional("transformers", "hf", purpose)
-    _check_files(directory)
-    try:
-        with quiet_transformers(transformers):
-            return transformers.AutoTokenizer.from_pretrained(
-                str(directory), local_files_only=True, trust_remote_code=False
-            )
-    except Exception as error:
-        raise SourceError(f"{directory} holds no tokenizer that can be opened: {first_line(error)}.") from error
+    return tokenizer_in(directory, optional("transformers", "hf", purpose))
 
 
 def _open_hugging_face(directory: Path) -> nn.Module:
     """The architecture that config.json names, in float32 with eager attention, weights from safetensors only."""
     name = _architecture(directory)
-    _check_files(directory)
+    check_files(directory)
     transformers = optional("transformers", "hf", f'{KEY} = "hf:..."')
     kind: Any = getattr(transformers, name, None) if name else transformers.AutoModel
     if name and not (isinstance(kind, type) and any(base is nn.Module for base in kind.__mro__)):
@@ -136,28 +127,3 @@ def _architecture(directory: Path) -> str | None:
         if "layer" in key and isinstance(count, int) and count > MOST_LAYERS:
             raise SourceError(f"{path} asks for {key} = {count:.3g}, but at most {MOST_LAYERS} are built here.")
     return names[0]
-
-
-def _check_files(directory: Path) -> None:
-    """Every file that transformers could read is a regular one, and what only describes is small."""
-    for path in sorted({*directory.glob("*"), *directory.glob("additional_chat_templates/*")}):
-        if not path.is_dir():
-            most = DESCRIPTION if path.suffix == ".json" else None
-            open_regular(path, most, refusal=SourceError).close()
-
-
-@contextlib.contextmanager
-def quiet_transformers(transformers: Any) -> Iterator[None]:
-    """No progress bars and log lines of transformers; its settings are put back."""
-    log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    try:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.set_verbosity(level)
-        if bars:
-            log.enable_progress_bar()

@@ -17,6 +17,7 @@ from ..cut.trace import fingerprint
 from ..data import FileBatches, Replayed, data_facts, first_inputs, from_seed, size_of, structure_of_example
 from ..data.replay import random_state
 from ..diagnose import findings_of
+from ..measure import without_outliers
 from ..provenance import code_of, is_plain
 from ..types import Plain
 from .config import Config
@@ -64,7 +65,13 @@ class Opened:
             ConfigError: the settings name no sites, or sites for a model that has its own.
             LibasisError: whatever is wrong with the sites.
         """
-        sites, options = self.config.sites, self.config.trace.model_dump(exclude_none=True)
+        options = self.config.trace.model_dump(exclude_none=True)
+        times = options.pop("without_outliers", None)
+        found = self._cut(options)
+        return found if times is None else without_outliers(found, self.data.train, times=times)
+
+    def _cut(self, options: dict[str, Any]) -> Traced:
+        sites = self.config.sites
         if isinstance(self.model, Traced):
             if sites:
                 raise ConfigError("sites is given, but the model is a libasis.Chain, which has its own; remove sites.")

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..basis import outliers_said
 from ..errors import printable
 
 if TYPE_CHECKING:
@@ -78,14 +79,21 @@ def _cell(value: Any) -> str:
 
 def basis(fitted: Basis) -> None:
     """The sites of a basis."""
-    findings(fitted.info)
+    findings(fitted.info, fitted)
     table(fitted.describe(), f"Basis ({fitted.method})", {"d": "directions", "k": "kept"})
 
 
-def findings(info: Mapping[str, Any]) -> None:
+def findings(info: Mapping[str, Any], basis: Basis | None = None) -> None:
     """What is wrong with model and rows."""
-    for one in info.get("findings") or ():
+    for one in found(info, basis):
         print(f"Check first: {one['text']}")
+
+
+def found(info: Mapping[str, Any], basis: Basis | None) -> list[dict[str, Any]]:
+    """What is wrong with model and rows, and outliers, as findings."""
+    rows = [] if basis is None else basis.info.get("outliers", [])
+    strange = [{"kind": "outliers", "values": {"sites": rows}, "text": outliers_said(rows)}] if rows else []
+    return [*(info.get("findings") or ()), *strange]
 
 
 def section_rows(measured: InteractionGraph) -> list[dict[str, Any]]:
@@ -99,7 +107,7 @@ def section_rows(measured: InteractionGraph) -> list[dict[str, Any]]:
 
 def graph(measured: InteractionGraph) -> None:
     """The sections of a graph."""
-    findings(measured.info)
+    findings(measured.info, measured.basis)
     table(section_rows(measured), f"Interactions ({measured.basis.method})")
 
 

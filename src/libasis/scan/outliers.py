@@ -77,4 +77,4 @@ def _sentence(kind: str, index: int, rows: list[Outlier]) -> str:
             f"The first position {has}; leave it out of the count: libasis.trace(..., "
             "mask=libasis.data.without_first())."
         )
-    return f"Position {index} {has}; leave it out of the count by a mask in libasis.trace."
+    return f"Position {index} {has}; leave it out of the count: libasis.without_outliers(traced, batches)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ...basis import outliers_said
 from ...diagnose import say
 from ..markup import escape
 from ..numbers import fixed, percent, rounded
@@ -36,6 +37,8 @@ def first_screen(results: Results, words: Words) -> str:
     advised = {"sure": advice.how_sure, "tested": advice.what_was_tested, "next": advice.what_next}
     columns = (_list(key, sentences(facts, results, words), words) for key, sentences in advised.items())
     warnings = [say(one["kind"], words.lang, **one["values"]) for one in facts.findings]
+    if strange := outliers_said(results.graph.basis.info.get("outliers", ()), words.lang):
+        warnings.append(strange)
     parts = [
         _list("check", warnings, words) if warnings else "",
         f'<p class="d-question"><b>{escape(words("question"))}</b> {escape(asked)}</p>',

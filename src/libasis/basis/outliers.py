@@ -1,0 +1,66 @@
+"""Whether few positions carry what varies at a site, and whether what follows cares: said with every fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..cut import Record
+from ..files import sentences
+from ..numerics import StreamingMoments
+from ..numerics.eigen import leading
+from ..types import Matrix, Plain
+
+FEW = 0.1
+"""Outliers are told where so small a share of the positions could carry all, at equal norms."""
+LEAST, TIMES, MOST = 0.2, 10, 0.5
+"""Or where the first position has so many times its fair share, and the first share of all, or in any case the last."""
+
+
+def sums_of(record: Record) -> Tensor:
+    """By site but the last the sums of squared norms, of their squares, and of those at first positions.
+
+    ``[sites - 1, 3]``, zeros at sites of one position.
+    """
+    found = []
+    for x, counted in zip(record.activations[:-1], record.counted[:-1], strict=True):
+        if x.shape[1] == 1:
+            found += [x.new_zeros((), dtype=torch.float64)] * 3
+            continue
+        s = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64).square()
+        if counted is not None:
+            s = s * counted
+        first = s[:, 0] if counted is None else s * (counted.cumsum(1) == 1)
+        found += [s.sum(), s.flatten() @ s.flatten(), first.sum()]
+    return torch.stack(found).view(-1, 3)
+
+
+def outlier(name: str, norms: Tensor, samples: int, moments: StreamingMoments, pulled: Matrix | None) -> Plain | None:
+    r"""What there is to say of a site, or None.
+
+    ``positions`` is :math:`(\sum s)^2 / (n \sum s^2)` of squared norms s, ``first`` the share of :math:`\sum s` at
+    first positions; ``variance`` and ``sensitivity`` (None without M') are shares of the direction that varies most.
+    """
+    total, squares, at_first = norms.tolist()
+    if not total > 0:
+        return None
+    few, first = total**2 / (moments.n * squares), at_first / total
+    if few >= FEW and first < min(MOST, max(LEAST, TIMES * samples / moments.n)):
+        return None
+    G = moments.covariance
+    v = leading(G)
+    sensitivity = None if pulled is None else float(v @ pulled.to(v) @ v / pulled.to(v).trace())
+    row: Plain = {"site": name, "positions": few, "first": first, "variance": float(v @ G @ v / G.trace())}
+    return row | {"sensitivity": sensitivity}
+
+
+def say(rows: Sequence[Plain], lang: str = "en") -> str:
+    """One sentence for all sites with outliers, about the one where fewest positions carry most; empty for none."""
+    if not rows:
+        return ""
+    words, worst = sentences(__package__ or "")[lang], min(rows, key=lambda row: row["positions"])
+    sensitive = "" if worst["sensitivity"] is None else words["sensitivity"].format(**worst)
+    more = words["more"].format(more=len(rows) - 1) if len(rows) > 1 else ""
+    return words["outliers"].format(**{**worst, "sensitivity": sensitive, "more": more})

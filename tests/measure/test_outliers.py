@@ -96,16 +96,23 @@ def test_what_is_left_out_does_not_depend_on_the_split_and_counts_nowhere():
 def test_ablations_interventions_and_cards_leave_them_as_they_are():
     x = data()
     traced = libasis.without_outliers(cut(x), [x])
-    batches = [(x, Stream()(x).detach())]
-    basis = libasis.fit(traced, batches)
-    nodes = libasis.ablate_nodes(
-        traced, basis, batches, metric="mse", sites=["inner:in"], schedule=[0], per_sample=True
-    )
-    (record,) = traced.stream(batches)
-    site, z = basis["inner:in"], record.activations[0].clone()
-    z[record.counted[0]] = site.mean
-    wrong = (Stream()(z) - Stream()(x)).square()[record.counted[0]].mean()
-    assert nodes.curves["inner:in"].scores[0] == pytest.approx(float(wrong))
+    graph = libasis.interactions(traced, libasis.fit(traced, [x]), [x])
+    (record,), basis, model = list(traced.stream([x])), graph.basis, Stream()
+    counted, z = record.counted[0], record.activations[0].clone()
+    z[counted] = basis["inner:in"].mean
+    p, q = (model(of).detach().log_softmax(-1) for of in (x, z))
+    divergence = (p.exp() * (p - q)).sum(-1)
+    assert float(divergence[~counted].abs().max()) == 0
+    nodes = libasis.ablate_nodes(traced, basis, [x], metric="kl", schedule=[0], sites=["inner:in"], per_sample=True)
+    assert nodes.samples == int(counted.sum())
+    assert nodes.curves["inner:in"][0] == pytest.approx(float(divergence[counted].mean()))
+    each = torch.stack([d[c].mean() for d, c in zip(divergence, counted, strict=True)])
+    effect = nodes.per_sample.effects("inner:in")[0]
+    assert (effect.value, effect.n) == (pytest.approx(float(each.mean())), 20)
+    assert effect.low < effect.value < effect.high
+    edges = libasis.ablate_edges(traced, graph, [x], metric="kl", max_drop=1e-9, sections=["inner:in"], stable=False)
+    assert edges.curves["inner:in"][edges.edges_total["inner:in"]] == pytest.approx(0, abs=1e-12)
+    assert edges.samples == nodes.samples
     cards = libasis.collect(traced, basis, [x], features=2, tested=0, samples=4)
     for card in cards.cards.values():
         assert all(one["position"] != 0 for one in (*card["top"], *card["bottom"]))

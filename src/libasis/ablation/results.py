@@ -8,7 +8,9 @@ from typing import ClassVar, get_type_hints
 
 from torch import Tensor
 
+from ..errors import OptionError
 from ..intervene import Scores
+from ..numerics import Estimate, paired
 from ..store import Stored
 from ..types import Plain, Vector
 
@@ -68,6 +70,18 @@ class SampleScores:
         """Those of an ablation, beside base scores that were kept by sample."""
         counts, scores = base.by_sample()
         return cls(counts, scores[0], sums)
+
+    def effects(self, place: str) -> dict[int, Estimate]:
+        """By the number kept at a site or in a section: the score minus the whole model's, paired by sample.
+
+        The mean over samples of the mean over each one's scores (a sequence's tokens), with its 95% interval.
+
+        Raises:
+            OptionError: nothing was ablated there.
+        """
+        if place not in self.sums:
+            raise OptionError(f"Nothing was ablated at {place!r}; these are the places: {list(self.sums)}.")
+        return {count: paired((sums - self.base) / self.counts) for count, sums in sorted(self.sums[place].items())}
 
     def __repr__(self) -> str:
         return f"SampleScores({len(self.counts)} samples, {len(self.sums)} places)"

@@ -60,8 +60,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         sparse: rotate the LIB features of every site but the last so that fewer interactions carry their strength
             (`libasis.sparse`): same span, still uncorrelated, the importances' sum kept. The result's method is
             ``"sparse"``, ``basis.info["sparse"]`` has what was chosen and how it did on samples held out.
-        rotate_final: PCA at the last site (``lib``, ``pca`` and ``global``). A last site of more than 16,384 outputs of a
-            linear layer, as logits are, has principal directions anyway, of all that the layer spans.
+        rotate_final: PCA at the last site (``lib``, ``pca`` and ``global``). Of more than 16,384 outputs of a linear
+            layer (logits) the last site has principal directions anyway, of all that the layer spans.
         truncation: ``"auto"`` drops what rounding alone could have made; ``"relative:1e-10"`` or ``"absolute:1e-6"``.
         moments: rule for M': ``"auto"`` takes a closed form where the section has one, otherwise the exact rule if it
             is cheap, otherwise the sketch; ``"closed_form"`` insists on one; ``"exact"`` takes one backward pass per

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -392,6 +393,33 @@ def test_names_of_many_sites_tell_them_apart(open_page, tmp_path):
     viewer = open_page(make_graph((4,) * 13, names).to_html(tmp_path / "many.html"), width=900)
     heads = [t for t in viewer.page.locator(".nodes > text").all_text_contents() if "…" in t]
     assert len(heads) == len(set(heads)) == 12
+
+
+PLACES = """() => [...document.querySelectorAll(".nodes text, .nodes circle")].map((one) => [one.textContent,
+    one.getBoundingClientRect()]).map(([text, at]) => [text, at.left, at.right, at.top, at.bottom])"""
+
+
+def test_a_language_models_columns_have_heads_that_can_be_read(open_page, tmp_path):
+    """Of columns too near each other some are named, by what tells them apart, and no number covers a feature."""
+    kinds = ("input_layernorm", "post_attention_layernorm")
+    names = [f"model.layers.{i}.{kind}:in" for i in range(30) for kind in kinds] + ["model.norm:in"]
+    viewer = open_page(make_graph((5,) * 61, names).to_html(tmp_path / "p.html"))
+    viewer.page.click(".why summary")
+    assert "Names of sites: 1 in " in viewer.page.locator(".why").inner_text()
+    for zooms in (0, 4, 3):
+        for _ in range(zooms):
+            viewer.page.click("#zoom_in")
+            viewer.rest()
+        places = viewer.do(PLACES)
+        heads = sorted((one for one in places if "…" in one[0]), key=lambda one: one[1])
+        assert len(heads) >= 5
+        assert [t for t, *_ in heads if not re.match(r"…\d+\.(input|post)", t.strip("\u2068\u2069"))] == []
+        assert [(a[0], b[0], a[2] - b[1]) for a, b in pairwise(heads) if a[2] > b[1] + 1] == []
+        dots = [one[1:] for one in places if one[0] == ""]
+        for text, left, right, top, bottom in places:
+            middle = (top + bottom) / 2
+            assert not text.isdigit() or not any(l < right and r > left and t < middle < b for l, r, t, b in dots)
+    assert "Names of sites" not in viewer.page.locator(".why").inner_text()
 
 
 @pytest.mark.parametrize(("lang", "words"), [("en", "Features 0 to 2 of this site"), ("ja", "特徴 0 から 2")])

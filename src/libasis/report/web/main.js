@@ -27,6 +27,7 @@ class App {
     this.relabel();
     this.openTab(state.selected ? "feature" : "view");
     this.redraw = once(() => this.stage.draw());
+    this.stage.drawn = () => this.#tell();
     gestures(this.stage);
     listeners.push((keys) => this.follow(keys));
     window.addEventListener("hashchange", () => this.readAddress());
@@ -156,6 +157,8 @@ class App {
     const { kind } = cutOf(model, state);
     const missing = model.sections.reduce((sum, { needed }) => sum + (needed[kind] ? needed[kind].count - needed[kind].held : 0), 0);
     if (missing > 0) reasons.push(el("li", {}, t("hidden_needed", { count: whole(missing) })));
+    const every = this.stage.scene?.names.every ?? 1;
+    if (every > 1) reasons.push(el("li", {}, t("hidden_heads", { every: whole(every) })));
     if (absent > 0) reasons.push(el("li", {}, t("hidden_features", { count: whole(absent) })));
     fill(this.why, el("summary", {}, t("why")), el("ul", {}, reasons.length ? reasons : el("li", {}, t("hidden_nothing"))));
   }

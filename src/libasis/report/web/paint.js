@@ -10,6 +10,8 @@ const NEGATIVE = "#d41159";
 const DASH = [6, 4];
 const HEAD = 50; // height of the band with the sites' names
 const FOOT = 26; // height of the band with the counts of edges
+const HEAD_LEAST = 36; // columns nearer to each other are not all named
+const HEAD_ROOM = 100; // room for a name where not all are
 const WIDTHS = 6; // widths of edges; equal ones are drawn in one stroke
 const DIMMED = 0.16; // opacity of the other edges while some are lit
 const FADED = 0.28; // and of the other features
@@ -113,7 +115,9 @@ function paintNode(surface, item, { x, y }, scene) {
 /** A label is drawn where it has room, and always where the reader is looking. */
 function showsLabel(item, scene, lit) {
   const ring = scene.rings(item);
-  return item.step * scene.view.zoom >= 10.5 || ring.selected || ring.pinned || (lit?.near.has(item) ?? false);
+  const gap = scene.placed.gap * scene.view.zoom;
+  const room = !gap || gap >= Math.min(60, 2 * radiusOf(item, scene.view.zoom) + 9 + 6.5 * scene.label(item).length);
+  return (room && item.step * scene.view.zoom >= 10.5) || ring.selected || ring.pinned || (lit?.near.has(item) ?? false);
 }
 
 function paintLabel(surface, item, { x, y }, scene) {
@@ -133,30 +137,48 @@ function paintBands(surface, scene) {
   band(0, HEAD - 6);
   band(size.height - FOOT, FOOT);
   const gap = placed.gap * view.zoom;
-  const letters = Math.max(3, Math.floor((Math.min(gap || 400, 2 * placed.side) - 6) / 7.6));
-  const shared = sharedStart(scene.model.sites.map(({ name }) => name).filter((name) => name.length > letters));
+  const { every, heads } = scene.names;
   const fits = (text) => !gap || text.length * 6 < gap;
-  scene.heads(gap && gap < 120).forEach(({ name, count, below }, c) => {
+  scene.heads(gap && gap < 120).forEach(({ count, below }, c) => {
     const x = (placed.left + c * placed.gap) * view.zoom + view.x;
     if (x > -100 && x < size.width + 100) {
-      surface.text(x, 18, isolated(headOf(name, letters, shared)), { size: 12, color: INK, anchor: "middle", weight: 600 });
+      if (c % every === 0) {
+        const look = { size: 12, color: INK, anchor: every > 1 ? "start" : "middle", weight: 600 };
+        surface.text(every > 1 ? x - 4 : x, 18, isolated(heads[c]), look);
+        if (every > 1) surface.shape({ points: [[x, 24], [x, 38]] }, { stroke: GREY, width: 1 });
+      }
       if (fits(count)) surface.text(x, 34, count, { size: 10.5, color: GREY, anchor: "middle" });
     }
     if (below && fits(below)) surface.text(x + gap / 2, size.height - 9, below, { size: 11, color: GREY, anchor: "middle" });
   });
 }
 
-/** The beginning that all names have in common, up to a dot or colon; empty for fewer than two. */
+/** The names above columns, cut to the room between these; all of them, or where they would not differ one of so many. */
+function headsIn(names, gap, side) {
+  const cut = (room) => {
+    const letters = Math.max(3, Math.floor((room - 6) / 7.6));
+    const shared = sharedStart(names.filter((name) => name.length > letters));
+    return names.map((name) => headOf(name, letters, shared));
+  };
+  const heads = cut(Math.min(gap || 400, side));
+  if (!gap || (gap >= HEAD_LEAST && new Set(heads).size === names.length)) return { every: 1, heads };
+  const every = Math.ceil(HEAD_ROOM / gap);
+  return { every, heads: cut(every * gap) };
+}
+
+/** The longest beginning, up to a dot or colon, that all names have in common, or of many all but a few. */
 function sharedStart(names) {
   if (names.length < 2) return "";
-  let end = 0;
-  while (names.every((name) => end < name.length && name[end] === names[0][end])) end++;
-  return names[0].slice(0, Math.max(names[0].lastIndexOf(".", end - 1), names[0].lastIndexOf(":", end - 1)) + 1);
+  const one = names[Math.floor(names.length / 2)];
+  const most = names.length - Math.floor(names.length / 8);
+  const ends = Array.from(one.matchAll(/[.:]/g), (found) => found.index + 1).reverse();
+  const starts = ends.map((end) => one.slice(0, end));
+  return starts.find((start) => names.filter((name) => name.startsWith(start)).length >= most) ?? "";
 }
 
 /** A name that is too long loses first what it shares with the other long ones, then its middle. */
 function headOf(name, most, shared) {
-  if (Array.from(name).length <= most || !shared) return middle(name, most);
+  if (Array.from(name).length <= most || !shared || !name.startsWith(shared)) return middle(name, most);
   return shortened(`…${name.slice(shared.length)}`, most);
 }
 

@@ -2,6 +2,7 @@
 
 const SIDE = 118; // room on both sides for labels
 const GAP = 118; // least distance of two columns
+const EDGE = 36; // that room at least, as it is seen, where there are very many columns
 const ROW = 46; // greatest distance of two features
 
 /**
@@ -15,8 +16,13 @@ function arrange(model, choice, shown, notes, room) {
   const columns = model.sites.map(() => []);
   for (const item of items) columns[item.column].push(item);
   for (const column of columns) column.sort(comparison(choice, notes, model));
-  const side = Math.min(SIDE, room.width / 5);
-  const scale = Math.max(1, (2 * side + (columns.length - 1) * GAP) / room.width);
+  const across = (columns.length - 1) * GAP;
+  let side = Math.min(SIDE, room.width / 5);
+  let scale = Math.max(1, (2 * side + across) / room.width);
+  if (side / scale < EDGE) {
+    scale = across / (room.width - 2 * EDGE);
+    side = EDGE * scale;
+  }
   const [width, height] = [room.width * scale, room.height * scale];
   const gap = columns.length > 1 ? (width - 2 * side) / (columns.length - 1) : 0;
   const left = columns.length > 1 ? side : width / 2;

@@ -9,6 +9,7 @@ class Scene {
     this.placed = arrange(model, state, shown, notes, roomOf(size));
     this.fit = fitting(this.placed, size);
     this.view = state.zoom > 0 ? this.#viewOf(state) : this.fit;
+    this.names = headsIn(model.sites.map(({ name }) => name), this.placed.gap * this.view.zoom, 2 * this.placed.side);
     this.byKey = new Map(this.placed.items.map((item) => [item.key, item]));
     this.byFeature = new Map(this.placed.items.flatMap((item) => item.members.map((v) => [v, item])));
     this.linksOf = new Map(this.placed.items.map((item) => [item, []]));
@@ -108,7 +109,6 @@ class Scene {
       const drawn = this.placed.columns[c].reduce((sum, item) => sum + item.members.length, 0);
       const section = this.model.sections[c];
       return {
-        name: site.name,
         count: count("head_features", drawn, site.k),
         below: section && count("foot_edges", this.edgesOf(c), section.total),
       };

@@ -13,6 +13,7 @@ class Stage {
     root.append(this.layers, this.tip);
     this.moved = null; // the view while a gesture lasts
     this.hovered = null;
+    this.drawn = () => {}; // called after each drawing
     new ResizeObserver(once(() => this.draw())).observe(root);
   }
 
@@ -40,6 +41,7 @@ class Stage {
     this.#entrance();
     if (focus !== null) this.focus(focus);
     this.root.classList.toggle("zoomed", this.scene.view.zoom > this.scene.fit.zoom * 1.01);
+    this.drawn();
   }
 
   /** What is lit while nothing is pointed at: the neighbourhood of the selected feature. */

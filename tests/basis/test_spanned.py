@@ -58,6 +58,18 @@ def test_importances_are_those_of_all_logits(options, tied):
     torch.testing.assert_close(wide["output"].decode(wide["output"].encode(y)), y, rtol=1e-9, atol=1e-9)
 
 
+def test_importance_for_all_logits_goes_by_the_site_before_them():
+    """Several sections to the logits: the one in front of the unembedding stands for it, in closed form."""
+    batches, sites = list(TOKENS.split(8)), ["norm:in", "norm:out", "output"]
+    wide, few = (
+        libasis.fit(libasis.trace(Language(v).eval(), TOKENS[:5], sites), batches, readout="output", moments=rule)
+        for v, rule in ((WIDE, "auto"), (FEW, "exact"))
+    )
+    assert all(rule["rule"].startswith("closed form") for rule in wide.info["rules"])
+    for a, b in zip(wide.sites[:-1], few.sites[:-1], strict=True):
+        torch.testing.assert_close(a.importances, b.importances, rtol=1e-9, atol=1e-12)
+
+
 def test_edges_ablation_and_files(tmp_path):
     batches, traced = list(TOKENS.split(8)), cut(WIDE)
     basis = libasis.fit(traced, batches, rotate_final=True)

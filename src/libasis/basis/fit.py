@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..anatomy import why_not_affine
 from ..cut import Record
 from ..errors import BatchError, OptionError
 from ..importance import Choice, Fisher, FisherSums, Moment, Moments, Span, choose, parse
@@ -118,7 +119,9 @@ def _bases(
     if isinstance(readout, Fisher):
         moments = job.of_labels(readout, [part.decode.T for part in white.values()])
     for l, (name, part) in reversed(list(enumerate(white.items()))):
-        target, goal = (len(white), found[-1]) if readout == "output" else (l + 1, found[0])
+        target, goal = (l + 1, found[0]) if readout != "output" else (len(white), found[-1])
+        if readout == "output" and l + 1 < len(white) and truncation.kind == "auto" and not confined and job.factored:
+            target, goal = len(white) - 1, found[-2]  # whose C C' is that of all logits, and which is nearer
         moment = moments[l] if moments else job.pulled(l, target, part.decode.T, goal)
         job.look(name, moment.value)
         found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype, job.error))
@@ -160,6 +163,16 @@ class Recursion:
     def first(self) -> Record:
         """The first batch: what sections are made of is read off it."""
         return self.records.first()
+
+    @cached_property
+    def factored(self) -> bool:
+        """Whether a wide last site is one affine map of the site before, position by position."""
+        a, b = (x.shape[1] for x in self.first.activations[-2:])
+        return (
+            isinstance(self.stats[self.names[-1]], SpannedMoments)
+            and a == b
+            and not why_not_affine(self.first.contexts[-1])
+        )
 
     def last(self, truncation: Truncation | None) -> SiteBasis:
         """The basis of the last site: its own coordinates, or with a truncation PCA.

@@ -140,3 +140,19 @@ def test_what_cannot_be():
         libasis.without_outliers(cut(x), [x], sites=["inner"])
     with pytest.raises(SiteError, match="several positions"):
         libasis.without_outliers(libasis.trace(Stream(), x[:4, 0], SITES), [x[:, 0]])
+
+
+def test_in_bfloat16_all_directions_are_kept_without_them():
+    """Where the rounding of massive tokens exceeds what others vary by, the fit says what to do, and it helps."""
+    x = data(1000.0, 1.0)
+
+    def fitted(dtype, *, all_of_them=False):
+        own = x.to(dtype)
+        traced = libasis.trace(Stream().to(dtype), own[:4], SITES)
+        return libasis.fit(traced if all_of_them else libasis.without_outliers(traced, [own]), [own])
+
+    assert "outliers" in fitted(torch.bfloat16, all_of_them=True).info
+    found, precise = (fitted(dtype) for dtype in (torch.bfloat16, torch.float32))
+    for a, b in zip(found, precise, strict=True):
+        assert a.k == b.k
+        torch.testing.assert_close(a.importances, b.importances, rtol=0.05, atol=1e-3)

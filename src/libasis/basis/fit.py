@@ -147,10 +147,10 @@ class Recursion:
         self.error = 0.0
         self.statistics = SiteStatistics(self.traced)
         found = measure(records, self.statistics, "statistics")
-        if len(found) and isinstance(found[-1], SpannedMoments) and found[-1].directions is None:
+        if isinstance(found[-1], SpannedMoments) and not found[-1].directions.numel():
             self.statistics.seen(self.first)
         self.names = [site.name for site in self.traced.sites]
-        self.stats = dict(zip(self.names, found, strict=True))
+        self.stats: dict[str, Any] = dict(zip(self.names, found, strict=True))  # the last may be `SpannedMoments`
         if none := [name for name, stats in self.stats.items() if not stats.n]:
             raise BatchError(f"No position counts at site {none[0]!r}; give a mask that leaves some.")
 

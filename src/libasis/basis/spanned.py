@@ -31,17 +31,17 @@ class SpannedMoments(Sums):
 
     Attributes:
         name: of the site.
-        directions: Q ``[d, r]``; None where sums were read and no batch was seen yet.
+        directions: Q ``[d, r]``; empty where sums were read and no batch was seen yet.
         inner: moments of z.
         total: sum of all vectors, ``[d]``.
     """
 
     sums = ("inner", "total")
 
-    def __init__(self, name: str, directions: Matrix | None) -> None:
+    def __init__(self, name: str, directions: Matrix) -> None:
         self.name, self.directions = name, directions
-        d, r = (0, 0) if directions is None else directions.shape
-        self.inner, self.total = StreamingMoments(r), torch.zeros(d, dtype=torch.float64)
+        self.inner = StreamingMoments(directions.shape[1])
+        self.total = torch.zeros(len(directions), dtype=torch.float64)
 
     def update(self, x: Tensor) -> None:
         """Add vectors ``[n, d]``."""

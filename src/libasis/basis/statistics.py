@@ -82,15 +82,15 @@ class SiteStatistics(Accumulator[list[SiteMoments]]):
 
     def seen(self, record: Record) -> None:
         """A batch says what a wide last site spans, where the sums were read."""
-        if self.moments and isinstance(end := self.moments[-1], SpannedMoments) and end.directions is None:
-            end.directions = span_of(record)
+        if self.moments and isinstance(end := self.moments[-1], SpannedMoments) and not end.directions.numel():
+            end.directions = end.directions if (Q := span_of(record)) is None else Q
 
     def load(self, state: Mapping[str, Any]) -> None:
         """See `Sums`."""
         seen = "moments.0.n" in state
         self.moments = [StreamingMoments(0) for _ in self.traced.sites if seen]  # the state has their sizes
         if f"moments.{len(self.moments) - 1}.total" in state:
-            self.moments[-1] = SpannedMoments(self.traced.sites[-1].name, None)
+            self.moments[-1] = SpannedMoments(self.traced.sites[-1].name, torch.zeros(0, 0))
         super().load(state)
 
     def finish(self) -> list[SiteMoments]:

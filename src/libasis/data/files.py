@@ -20,13 +20,13 @@ from .text import read_text
 
 ARRAYS = (".npz", ".safetensors")
 SEPARATED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-TABLES = (*SEPARATED, ".parquet")
+TABLES = (*SEPARATED, ".xlsx", ".parquet")
 TEXTS = (".txt", ".jsonl")
 SUFFIXES = (*ARRAYS, *TABLES, *TEXTS)
 SAID = ("exclude", "time", "unit", "impute", "classes")
 OPTIONS = {
     **dict.fromkeys(ARRAYS, ("target", "columns")),
-    ".parquet": ("target", "columns", *SAID),
+    **dict.fromkeys((".parquet", ".xlsx"), ("target", "columns", *SAID)),
     **dict.fromkeys(SEPARATED, ("target", "columns", *SAID, "separator", "encoding", "decimal")),
     **dict.fromkeys(TEXTS, ("tokenizer", "sequence_length", "max_sequences")),
     "folder": (),
@@ -65,9 +65,9 @@ def read(
     """The samples of a file or a folder, for every call that takes batches. Values are never scaled.
 
     Args:
-        path: a table (.csv, .tsv, either also .gz, or .parquet: a sample each row), arrays (.npz, .safetensors: first
-            dimension the samples), text (.txt, .jsonl) or a folder of images of one size, with a sub-folder for each
-            class or none.
+        path: a table (.csv, .tsv, either also .gz, .xlsx of one sheet, or .parquet: a sample each row), arrays (.npz,
+            .safetensors: first dimension the samples), text (.txt, .jsonl) or a folder of images of one size, with a
+            sub-folder for each class or none.
         target: the column or array of the targets; of arrays ``y``, ``Y`` or ``targets`` where it is not given.
         columns: of a table the columns that are the inputs, side by side (by default all but those named by target,
             exclude, time and unit). Of arrays the inputs, several by the names of the model's inputs (``x``, ``X`` or

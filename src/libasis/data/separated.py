@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import OptionError, SourceError, first_line, short
 from ..files import memory, open_regular, unpacked
+from .workbook import sheet_of
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 ENCODINGS = {"utf-8-sig": "UTF-8", "cp932": "Shift-JIS (cp932)", "cp1252": "Windows-1252 (Latin)", "utf-16": "UTF-16"}
@@ -37,11 +38,13 @@ class Written:
         separator: between values, one character.
         encoding: of the text, by a name that Python knows.
         decimal: "." or ",".
+        sheet: of a workbook; where there is one, nothing is to be recognised.
     """
 
     separator: str | None = None
     encoding: str | None = None
     decimal: str | None = None
+    sheet: str | None = None
 
     def check(self) -> None:
         """Raise `OptionError` for what cannot be."""
@@ -61,6 +64,8 @@ class Written:
             ) from None
 
     def __str__(self) -> str:
+        if self.sheet is not None:
+            return f"an Excel workbook, sheet {self.sheet!r}"
         encoding = ENCODINGS.get(self.encoding or "", (self.encoding or "").upper())
         mark = SEPARATORS.get(self.separator or ",", f"{self.separator!r}")
         return f"{encoding}, separated by {mark}, decimal {'comma' if self.decimal == ',' else 'point'}"
@@ -69,11 +74,16 @@ class Written:
 def open_text(path: Path, how: Written) -> tuple[bytes, Written]:
     """The bytes of the text, unpacked where they are packed with gzip, and in which encoding it is.
 
+    A workbook is read as the text that its sheet would be.
+
     Raises:
         SourceError: the file cannot be read, or the encoding is not to be recognised.
         OptionError: see `Written.check`.
     """
     how.check()
+    if path.suffix.lower() == ".xlsx":
+        data, sheet = sheet_of(path)
+        return data, Written(",", "utf-8-sig", ".", sheet)
     with open_regular(path, memory() // 4, refusal=SourceError) as file:
         if how.encoding is None and not file.peek().startswith((b"\x1f\x8b", *MARKS)):
             _wide(file.peek(), path)  # what is no text is not read as a whole

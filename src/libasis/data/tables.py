@@ -1,4 +1,4 @@
-"""Arrays and tables from files: .npz, .safetensors, .csv, .tsv, .parquet. Values are never scaled."""
+"""Arrays and tables from files: .npz, .safetensors, .csv, .tsv, .xlsx, .parquet. Values are never scaled."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def read_table(
     written: Written | None = None,
     beside: AsTable = AsTable(),  # noqa: B008 - frozen
 ) -> FileBatches:
-    """Rows of a .csv, .tsv (either also .gz) or .parquet file, as float32; see `libasis.data.read`.
+    """Rows of a .csv, .tsv (either also .gz), .xlsx or .parquet file, as float32; see `libasis.data.read`.
 
     Raises:
         SourceError: the file cannot be read, lacks a column, has a row of another length than the first line or two

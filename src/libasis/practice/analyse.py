@@ -58,8 +58,8 @@ def ab_analyse(  # noqa: PLR0913 - keyword options of the public face
     approximation, and wider.
 
     Args:
-        before: the control group: a file (.csv, .tsv, .parquet), a DataFrame or a dict of columns, a row a unit (or a
-            visit, with ``unit``); or all of it, with ``arm``.
+        before: the control group: a file (.csv, .xlsx, .parquet …), a DataFrame or a dict of columns, a row a unit (or
+            a visit, with ``unit``); or all of it, with ``arm``.
         after: the group with the change, of the same time. None with ``arm``.
         success: the metric, or metrics, that should get better; by default that of the design, or the only column.
         guardrails: metrics with a margin that must not get worse by more.

@@ -19,7 +19,7 @@ from .errors import ConfigError
 SITES = "a list of site names, or of lists of names that are joined into one site"
 FACTORY = '"package.module:factory"'
 MODEL = f'{FACTORY}, "hf:DIRECTORY" or a FILE.pt2'
-DATA = f"{FACTORY}, a file (.npz, .safetensors, .csv, .tsv, .parquet, .txt, .jsonl) or a folder of images"
+DATA = f"{FACTORY}, a file (.npz, .safetensors, .csv, .tsv, .xlsx, .parquet, .txt, .jsonl) or a folder of images"
 
 MOMENTS = (
     '"auto", "closed_form", "probes", "exact", "sketch", or a table of a rule, a relative_error between 0 and 1 and a '

@@ -29,7 +29,7 @@ from .objects import load_object
 from .opened import Opened
 from .pipeline import Output, check, made, settings_of
 
-TABLES = (".csv", ".tsv", ".parquet", ".gz")
+TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".gz")
 ADVICE = "put that back, run libasis fit --force, or name another output"
 
 

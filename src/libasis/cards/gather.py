@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..basis import Basis
 from ..cut import Record
-from ..errors import BatchError, OptionError
+from ..errors import BatchError, OptionError, short
 from ..intervene import OUTPUT_CHANGE, Metric, parse_metric
 from ..measure import Accumulator
 from ..measure.draw import Item
@@ -24,6 +24,9 @@ from .drawn import DrawnSamples
 from .evidence import Evidence
 from .independent import FirstRows
 from .site_features import SiteFeatures
+
+CONTROLS = 100_000
+"""Random directions of a site, at most."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Limits:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise OptionError(f"{name} is {value!r}; give a whole number from {low}.")
+        if self.controls is not None and self.controls > CONTROLS:
+            raise OptionError(f"controls is {short(self.controls)}; give a whole number from 1 to {CONTROLS:,}.")
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,16 @@ def write(path, **sheets):
     return path
 
 
+class Raw(str):
+    """A cell as it stands in the file."""
+
+
 def cell(value):
     if value is None:
         return "<c/>"
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, Raw):
         return f'<c t="inlineStr"><is><t>{escape(value)}</t></is></c>'
-    return f"<c><v>{value!r}</v></c>"
+    return value if isinstance(value, Raw) else f"<c><v>{value!r}</v></c>"
 
 
 ROWS = [["温度, ℃", "flow", "state"], [0.1, 12345678, "ok"], [-2.5e-7, 3, "fault; leak"], [7, 1e9, "ok"]]
@@ -65,6 +69,11 @@ def test_a_sheet_is_read_as_its_text_would_be(tmp_path):
     assert found.written == "an Excel workbook, sheet 'Sheet1'"
 
 
+def test_a_formula_is_its_value(tmp_path):
+    rows = [["x"], [Raw('<c r="A2"><f>1+1</f><v>2</v></c>')], [Raw('<c r="A3"><f t="shared" si="0"/><v>3.5</v></c>')]]
+    assert libasis.data.read(write(tmp_path / "a.xlsx", a=rows)).inputs.tolist() == [[2], [3.5]]
+
+
 def test_what_stands_beside_the_table_is_no_part_of_it(tmp_path):
     """A column of nothing in front, rows of nothing below."""
     rows = [[None, "a", "b"], [None, 1, 2], [None, 3, 4], [None, None, None]]
@@ -80,6 +89,9 @@ def test_what_stands_beside_the_table_is_no_part_of_it(tmp_path):
         ({"a": [["x", "y"], [1, None]]}, "column 'y', row 1"),
         ({"a": [["x", "y"], [1, "#DIV/0!"]]}, "column 'y', row 1"),
         ({"a": [["x", "y"], [16777217, 1]]}, "16777217"),
+        ({"a": [["x"], [Raw('<c r="A2" t="e"><v>#DIV/0!</v></c>')]]}, "cell A2 holds an error of a formula"),
+        ({"a": [["x"], [Raw('<c r="A2" s="1"><f>SUM(B1:B9)</f></c>')]]}, "cell A2 holds a formula without its value"),
+        ({"a": [["x"], [Raw('<c r="A2"><f t="shared" si="0"/><v></v></c>')]]}, "cell A2 holds a formula without"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_told(tmp_path, sheets, said):

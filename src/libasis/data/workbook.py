@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from ..errors import SourceError, first_line, optional, short
 from ..files import memory, open_regular, unpacked
+
+FORMULAS = {
+    re.compile(rb'<(?:\w+:)?c\b[^>]*\bt="e"'): "holds an error of a formula, such as #DIV/0!; repair or remove it",
+    re.compile(
+        rb"<(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>)\s*(?:<(?:\w+:)?v\s*(?:/>|></(?:\w+:)?v>))?\s*</(?:\w+:)?c>"
+    ): "holds a formula without its value; open the workbook in Excel or LibreOffice and save it",
+}
+LONGEST = 10_000
+"""Bytes of a formula, and its cell's name before it."""
 
 
 def sheet_of(path: Path) -> tuple[bytes, str]:
@@ -27,12 +37,15 @@ def sheet_of(path: Path) -> tuple[bytes, str]:
             size, most = sum(member.file_size for member in archive.infolist()), unpacked(len(content))
             if size > most:
                 raise SourceError(f"{path} unpacks to {size:,} bytes, but at most {most:,} are read of it; split it.")
+            _check_formulas(archive, path)
         workbook = calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
         sheets = {name: workbook.get_sheet_by_name(name).to_python() for name in workbook.sheet_names}
     except SourceError:
         raise
     except Exception as error:
-        raise SourceError(f"{path} cannot be read as an Excel workbook: {first_line(error)}.") from error
+        raise SourceError(
+            f"{path} cannot be read as an Excel workbook: {first_line(error).rstrip('.')}; save it anew."
+        ) from error
     found = {name: rows for name, rows in sheets.items() if any(cell != "" for row in rows for cell in row)}
     if len(found) != 1:
         which = (
@@ -45,6 +58,18 @@ def sheet_of(path: Path) -> tuple[bytes, str]:
     text = io.StringIO()
     csv.writer(text).writerows([_written(cell) for cell in row] for row in _filled(rows))
     return text.getvalue().encode(), name
+
+
+def _check_formulas(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse cells that only look empty: errors of formulas, and formulas whose value was never written."""
+    for name in archive.namelist():
+        if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+            text = archive.read(name)
+            for pattern, told in FORMULAS.items():
+                if found := pattern.search(text):
+                    cell = re.findall(rb'\br="([A-Z]+[0-9]+)"', text[: found.end()][-LONGEST:])
+                    where = f"cell {cell[-1].decode()}" if cell else "a cell"
+                    raise SourceError(f"{path}: {where} {told}.")
 
 
 def _filled(rows: list[list[Any]]) -> list[list[Any]]:

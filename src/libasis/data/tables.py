@@ -212,7 +212,7 @@ def read_table(
     at = [places[name] for name in columns]
     pick = (lambda row: row) if at == list(range(len(names))) else (lambda row: [row[i] for i in at])
     cells, goals = Cells(len(columns), _place(path, columns), how.decimal or ".", gaps=beside.impute is not None), []
-    said: dict[str, list[str]] = {key: [] for key in beside.said}
+    said: dict[str, Any] = {key: [] for key in beside.said}
     for row in rows:
         cells.add(pick(row))
         if target is not None:
@@ -371,7 +371,7 @@ def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None,
     found = [numbers(name) for name in columns]
     whole = [i for i, own in enumerate(found) if own.dtype.kind == "f"]
     floats = np.stack([found[i] for i in whole], 1) if whole else np.zeros((len(table), 0))
-    said = {key: _texts(table[name]) for key, name in beside.said.items()}
+    said: dict[str, Any] = {key: _texts(table[name]) for key, name in beside.said.items()}
     filled = beside.fill(floats, [columns[i] for i in whole], path, said.get("labels"))
     for place, i in enumerate(whole):
         found[i] = floats[:, place]

@@ -160,7 +160,7 @@ def test_texts_as_labels_empty_cells_and_an_image_shape_of_other_data(place, cap
     assert run("graph", "good", *named) == 0
     said = capsys.readouterr()
     assert "had empty cells, filled with the median of the column: 'valve' 1." in said.err
-    assert "Check first: Empty cells were filled in (median: 'valve' 1)" in said.out
+    assert "Check first: Empty cells were filled in (median: 'valve' 1; " in said.out
     assert run("report", "good", *named) == 0
     assert "report.image_shape is [8, 8], but the rows have 4 columns: not used." in capsys.readouterr().err
     cards = FeatureCards.load(folder / "libasis-run" / "cards")

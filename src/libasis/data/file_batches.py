@@ -31,6 +31,7 @@ class FileBatches:
         times: of a table, what its column of the time says of each sample.
         units: of a table, the run or device of each sample.
         filled: of a table, the cells without a value that were filled in.
+        labels: of a table, what its column of the groups says of each sample.
     """
 
     inputs: Tensor | dict[str, Tensor]
@@ -45,6 +46,7 @@ class FileBatches:
     times: list[str] | None = None
     units: list[str] | None = None
     filled: Filled | None = None
+    labels: list[str] | None = None
 
     def __post_init__(self) -> None:
         if len(self.places) != self.samples:
@@ -108,7 +110,7 @@ class FileBatches:
         return found.take(found.places.argsort(stable=True))
 
     def _said(self) -> dict[str, list[str] | None]:
-        return {"times": self.times, "units": self.units}
+        return {"times": self.times, "units": self.units, "labels": self.labels}
 
     def split(self, fraction: float, seed: int = 0) -> tuple[FileBatches, FileBatches]:
         """Two parts drawn at random, each in the order of the source: all but a fraction, and that fraction.

@@ -107,7 +107,7 @@ def read(
     check_impute(impute)
     if classes is not None and target is None:
         raise OptionError("classes is given without target; name the column of the target too.")
-    _check_options(columns, {"batch_size": batch_size, "max_sequences": max_sequences})
+    check_options(columns, {"batch_size": batch_size, "max_sequences": max_sequences})
     if kind == "folder":
         found = read_images(path)
     elif kind in TEXTS:
@@ -120,7 +120,8 @@ def read(
     return replace(found, batch_size=batch_size)
 
 
-def _check_options(columns: Sequence[str] | None, counts: Mapping[str, int | None]) -> None:
+def check_options(columns: Sequence[str] | None, counts: Mapping[str, int | None]) -> None:
+    """Raise `OptionError` for counts below 1, and for columns that are none or named twice."""
     for name, value in counts.items():
         if value is not None and value < 1:
             raise OptionError(f"{name} is {value}; give a whole number from 1.")

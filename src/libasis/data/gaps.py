@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,10 +40,19 @@ class Filled:
     Attributes:
         impute: how.
         counts: by column how many cells.
+        source: the file.
+        label: the column within whose values they were filled in, or None.
     """
 
     impute: str
     counts: dict[str, int]
+    source: str = ""
+    label: str | None = None
+
+    @property
+    def way(self) -> str:
+        """How, and within which column's values."""
+        return self.impute if self.label is None else f"{self.impute} by {short(self.label)}"
 
     def named(self) -> str:
         """The first columns, and how many cells of each."""
@@ -54,13 +64,30 @@ class Filled:
         return f"had empty cells, filled with {way}: {self.named()}"
 
 
-def fill(values: np.ndarray, impute: str, names: Sequence[str], path: object) -> Filled | None:
+def fill(
+    values: np.ndarray, impute: str, names: Sequence[str], path: object, within: tuple[str, Sequence[str]] | None = None
+) -> Filled | None:
     """Fill the cells of rows ``[n, columns]`` that are not a number, in place; None where there are none.
+
+    Args:
+        values: the rows.
+        impute: how.
+        names: of the columns.
+        path: of the file.
+        within: a column and what it says of each row: only rows of which it says the same fill each other.
 
     Raises:
         SourceError: a column has no value at all.
     """
-    counts: dict[str, int] = {}
+    if within is not None:
+        counts, labels = Counter(), np.array(within[1], dtype=object)
+        for label in dict.fromkeys(within[1]):
+            own = values[labels == label]
+            filled = fill(own, impute, names, f"{path}, rows whose {short(within[0])} is {short(label)}")
+            values[labels == label] = own
+            counts.update(filled.counts if filled else {})
+        return Filled(impute, dict(counts), str(path), within[0]) if counts else None
+    counts = Counter()
     for j in np.flatnonzero(np.isnan(values).any(0)).tolist():
         column = values[:, j]
         gaps = np.isnan(column)
@@ -72,4 +99,4 @@ def fill(values: np.ndarray, impute: str, names: Sequence[str], path: object) ->
         else:
             column[gaps] = (np.median if impute == "median" else np.mean)(column[~gaps])
         counts[names[j]] = int(gaps.sum())
-    return Filled(impute, counts) if counts else None
+    return Filled(impute, dict(counts), str(path)) if counts else None

@@ -159,6 +159,7 @@ class AsTable:
         unit: the one that says what a row belongs to, or None.
         impute: what cells without a value are filled with, or None.
         classes: the texts of the target in the order of the model's outputs, or None.
+        label: the one that says to which group a row belongs, or None; cells are filled within it.
     """
 
     exclude: tuple[str, ...] = ()
@@ -166,20 +167,25 @@ class AsTable:
     unit: str | None = None
     impute: str | None = None
     classes: tuple[str, ...] | None = None
+    label: str | None = None
 
     @property
     def named(self) -> list[str] | None:
         """The classes."""
         return None if self.classes is None else list(self.classes)
 
-    def fill(self, values: np.ndarray, columns: Sequence[str], path: Path) -> Filled | None:
+    def fill(
+        self, values: np.ndarray, columns: Sequence[str], path: Path, labels: Sequence[str] | None
+    ) -> Filled | None:
         """Fill cells without a value where that is asked for, see `fill`; what was filled, None for nothing."""
-        return fill(values, self.impute, columns, path) if self.impute is not None else None
+        within = None if self.label is None or labels is None else (self.label, labels)
+        return fill(values, self.impute, columns, path, within) if self.impute is not None else None
 
     @property
     def said(self) -> dict[str, str]:
         """Columns whose texts are kept, by what keeps them."""
-        return {key: name for key, name in (("times", self.time), ("units", self.unit)) if name is not None}
+        kept = (("times", self.time), ("units", self.unit), ("labels", self.label))
+        return {key: name for key, name in kept if name is not None}
 
 
 def read_table(
@@ -206,7 +212,7 @@ def read_table(
     at = [places[name] for name in columns]
     pick = (lambda row: row) if at == list(range(len(names))) else (lambda row: [row[i] for i in at])
     cells, goals = Cells(len(columns), _place(path, columns), how.decimal or ".", gaps=beside.impute is not None), []
-    said: dict[str, list[str]] = {key: [] for key in beside.said}
+    said: dict[str, Any] = {key: [] for key in beside.said}
     for row in rows:
         cells.add(pick(row))
         if target is not None:
@@ -217,7 +223,7 @@ def read_table(
     if not len(inputs):
         raise SourceError(f"{path} has no rows under its first line; give a row for each sample.")
     targets = None if target is None else _targets(goals, _place(path, [target]), how.decimal or ".", beside.classes)
-    filled = beside.fill(inputs, columns, path)
+    filled = beside.fill(inputs, columns, path, said.get("labels"))
     held = torch.from_numpy(as_float32(inputs, _place(path, columns)))
     return FileBatches(
         held,
@@ -226,8 +232,7 @@ def read_table(
         classes=beside.named,
         written=str(how),
         filled=filled,
-        times=said.get("times"),
-        units=said.get("units"),
+        **said,
     )
 
 
@@ -289,7 +294,7 @@ def _chosen(
     known, has = dict.fromkeys(names), f"{path} has the columns"
     for option, own in (("exclude", beside.exclude), ("time", [beside.time]), ("unit", [beside.unit])):
         _check_named(option, [name for name in own if name is not None], known, has)
-    other = {target, *beside.exclude, beside.time, beside.unit}
+    other = {target, *beside.exclude, *beside.said.values()}
     columns = list(columns or [name for name in names if name not in other])
     _check_names(columns, target, known, has)
     if not columns:
@@ -366,7 +371,8 @@ def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None,
     found = [numbers(name) for name in columns]
     whole = [i for i, own in enumerate(found) if own.dtype.kind == "f"]
     floats = np.stack([found[i] for i in whole], 1) if whole else np.zeros((len(table), 0))
-    filled = beside.fill(floats, [columns[i] for i in whole], path)
+    said: dict[str, Any] = {key: _texts(table[name]) for key, name in beside.said.items()}
+    filled = beside.fill(floats, [columns[i] for i in whole], path, said.get("labels"))
     for place, i in enumerate(whole):
         found[i] = floats[:, place]
     held = [as_float32(own, _place(path, [name])) for own, name in zip(found, columns, strict=True)]
@@ -377,16 +383,19 @@ def _read_parquet(path: Path, target: str | None, columns: Sequence[str] | None,
         goals = numbers(target)
         hold = as_int64 if goals.dtype.kind != "f" else as_float32
         targets = torch.from_numpy(hold(goals, _place(path, [target])))
-    said = {key: table[name].astype(str).tolist() for key, name in beside.said.items()}
     return FileBatches(
         inputs,
         targets,
         columns=columns,
         classes=beside.named,
         filled=filled,
-        times=said.get("times"),
-        units=said.get("units"),
+        **said,
     )
+
+
+def _texts(column: Any) -> list[str]:
+    """A column as text, empty where it has no value."""
+    return column.astype(str).astype(object).where(column.notna(), "").tolist()
 
 
 def _numbers(column: Any, place: Callable[[Sequence[int]], str], pandas: Any, *, gaps: bool = False) -> np.ndarray:

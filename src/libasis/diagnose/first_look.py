@@ -10,6 +10,7 @@ from ..errors import short
 from ..numerics.dependence import time_of
 from ..types import Plain
 from .alarm import Alarm, alarm_of
+from .extremes import extremes_of
 from .groups import Groups, standardised
 from .sentences import finding
 
@@ -28,7 +29,7 @@ ENOUGH, DEPENDENT, MOVED = 100, 2.0, 1.5
 def checked(model: nn.Module, groups: Groups, alarm: Alarm) -> list[Plain]:
     """See `libasis.check`."""
     found = [*groups.findings, *order_of(model, groups), *_apart(model, groups, alarm), *_rows(groups)]
-    return [*found, *columns_of(groups), *series_of(groups)] if not groups.image else found
+    return [*found, *columns_of(groups), *extremes_of(groups), *series_of(groups)] if not groups.image else found
 
 
 def _apart(model: nn.Module, groups: Groups, alarm: Alarm) -> list[Plain]:

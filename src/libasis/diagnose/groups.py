@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,8 @@ from .sentences import finding, say
 
 LEAST = 10
 """Rows of each group."""
+LABELS = 8
+"""Labels that a note names."""
 GRID, COLOURS = 7, (1, 3)
 """Patches along each side of an image, and numbers of its channels."""
 
@@ -82,7 +85,8 @@ def read_groups(
     """
     columns = None if columns is None else [str(name) for name in columns]
     one, two = _read(model, normal, "normal", columns), _read(model, anomalous, "anomalous", columns)
-    findings = [*filled(normal), *filled(anomalous)]
+    notes = [*filled(normal), *filled(anomalous), *_taken(anomalous)]
+    findings = [note for i, note in enumerate(notes) if note not in notes[:i]]  # of one file once
     if one.names and two.names and one.names != two.names:
         two = _aligned(one.names, two)
         findings.append(finding("order"))
@@ -121,7 +125,18 @@ def filled(given: Any) -> list[Plain]:
     """That empty cells of a table were filled in, as a finding, where they were."""
     if not isinstance(given, FileBatches) or given.filled is None:
         return []
-    return [finding("filled", impute=given.filled.impute, names=given.filled.named())]
+    names = f"{given.filled.named()}; {given.filled.source}"
+    return [finding("filled", impute=given.filled.way, names=names)]
+
+
+def _taken(given: Any) -> list[Plain]:
+    """That rows of several labels were put together, as a finding, where they were."""
+    labels = Counter(given.labels if isinstance(given, FileBatches) else None)
+    if len(labels) < 2:
+        return []
+    shown = [f"{short(label)} {count:,}" for label, count in labels.most_common(LABELS)]
+    more = f" (+{len(labels) - LABELS})" if len(labels) > LABELS else ""
+    return [finding("taken", labels=", ".join(shown) + more)]
 
 
 def _read(model: nn.Module, given: Any, which: str, columns: Sequence[str] | None, least: int = LEAST) -> _Read:
@@ -151,6 +166,9 @@ def _read(model: nn.Module, given: Any, which: str, columns: Sequence[str] | Non
 
 def _of_frame(given: Any, which: str, columns: Sequence[str] | None) -> tuple[list[str], np.ndarray]:
     names = [str(name) for name in given.columns]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise BatchError(f"{which} has two columns called {short(twice[0])}; rename one of them.")
     if columns is not None:
         _refuse_missing([name for name in columns if name not in names], names, which)
         given, names = given.iloc[:, [names.index(name) for name in columns]], list(columns)

@@ -13,6 +13,7 @@ from ..errors import LibasisError
 from ..numerics.dependence import within
 from ..types import Plain
 from .alarm import ModelRuns
+from .extremes import extremes_of
 from .first_look import ENOUGH, PER_COLUMN, columns_of, order_of, series_of
 from .groups import LEAST, Groups, filled, read_rows, standardised
 from .sentences import finding
@@ -45,7 +46,7 @@ def checked_rows(model: nn.Module, given: Any, columns: Any = None) -> list[Plai
     n, d = rows.shape
     out += [finding("few_rows", rows=n)] if n < ENOUGH else []
     out += [finding("wide_rows", rows=n, inputs=d, least=PER_COLUMN * d)] if ENOUGH <= n < PER_COLUMN * d else []
-    out += columns_of(groups, "still_rows") if n >= LEAST else []
+    out += [*columns_of(groups, "still_rows"), *extremes_of(groups)] if n >= LEAST else []
     if n < ENOUGH or getattr(given, "units", None) is not None:
         return out
     return [*out, *(one for one in series_of(_within_classes(groups), "time_rows") if one["kind"] == "time_rows")]

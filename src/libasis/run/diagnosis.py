@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch import nn
 
 from ..cut import Traced
 from ..data import FileBatches, column_names, from_seed, read
-from ..data.files import SEPARATED, TABLES, kind_of
-from ..data.separated import Written, open_text, rows_of
-from ..data.tables import frame_of
+from ..data.files import TABLES, check_options, kind_of
+from ..data.gaps import NOTHING, check_impute
+from ..data.separated import check_names
+from ..data.tables import AsTable, read_table
 from ..diagnose import Diagnosis, check, diagnose
 from ..errors import OptionError, SourceError, did_you_mean, short
 from ..files import alone, check_file, missing, write_csv
@@ -75,7 +76,16 @@ class Source:
         return normal, anomalous, None if own is None or other is None else (own, other)
 
     def _split(self) -> Sequence[FileBatches]:
-        rows, labels = self._read(self.normal), _texts(self.normal, str(self.label))
+        rows = self._read(self.normal)
+        labels = rows.labels
+        if labels is None:
+            raise OptionError(f"--label is given, but {self.normal} is no table; give a {', '.join(TABLES)} file.")
+        none = [i for i, label in enumerate(labels) if label.lower() in NOTHING and label != self.normal_label]
+        if none:
+            raise SourceError(
+                f"{self.normal}: column {short(self.label)} holds no label in {len(none):,} of {len(labels):,} rows "
+                f"(the first is row {none[0] + 1}); label these rows, or leave them out."
+            )
         if self.normal_label not in labels:
             known = sorted(set(labels))
             raise OptionError(
@@ -96,6 +106,7 @@ class Source:
         if kind not in TABLES:
             return read(path)
         names = column_names(path)
+        check_names(names, self.columns, path)
         other = [*self.exclude, *filter(None, (self.units, self.label))]
         for name in [*other, *(self.columns or ())]:
             if name not in names:
@@ -103,21 +114,13 @@ class Source:
                     f"{path} has no column {short(name)}{did_you_mean(name, names)}; it has "
                     f"{', '.join(map(short, names[:20]))}."
                 )
-        inputs = list(self.columns or [name for name in names if name not in other])
-        found = read(path, columns=inputs, unit=self.units, impute=self.impute)
-        for remark in found.remarks:
+        check_impute(self.impute)
+        check_options(self.columns, {})
+        beside = AsTable(tuple(self.exclude), None, self.units, self.impute, None, self.label)
+        found = read_table(path, None, self.columns, None, beside)
+        for remark in replace(found, filled=None).remarks:  # what was filled in is a finding
             print(f"{path} {remark}.", file=sys.stderr)
         return found
-
-
-def _texts(path: Path, column: str) -> list[str]:
-    """A column as text, whatever it holds."""
-    if kind_of(path) not in SEPARATED:
-        return [str(cell) for cell in frame_of(path)[column]]
-    data, how = open_text(path, Written())
-    names, rows, _ = rows_of(data, how, path)
-    at = names.index(column)
-    return [row[at].strip() for row in rows]
 
 
 def _model(source: str) -> nn.Module:

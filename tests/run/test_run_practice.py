@@ -154,5 +154,10 @@ def test_a_value_with_its_range(command, folder):
     assert {one.name: one.likely for one in found.inputs}["avoided"] == 0.5
     assert "worth.html" in out
     refused(command("value", "events=many"), "'events=many' is no number of its own")
+    for given in ("saving=1,200", "once=20,500", "events=1,000", "events=50,120,300", "events=1,200,1,500"):
+        refused(command("value", given), f"{given!r} may be a range", "as 1200", "as 1..200")
+    dots = ("events=100..180..250", "avoided=20%..50%..70%", "saving=1200", "once=20000..40000")
+    assert facts(command("value", *dots, "--json"))["rows"] == found.rows()
+    refused(command("value", *ranges[:1], "avoided=150%", "saving=1200"), "'avoided' is 1.5 (150%)")
     refused(command("value", *ranges, "tax=3"), "'tax', which the formula")
     refused(command("value", "a=1", "a=2", "--formula", "a"), "write each once")

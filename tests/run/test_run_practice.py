@@ -38,6 +38,8 @@ def test_a_design(command, folder):
     found = facts(command("ab", "design", "--success", RATE, "--json"))
     assert found["command"] == "ab design"
     assert found["rows"][0]["control"] == 31234
+    assert facts(command("ab", "design", "--success", RATE.replace("0.05", "5%"), "--json"))["rows"] == found["rows"]
+    refused(command("ab", "design", "--success", "conversion,baseline=5%,effect=1"), "from 0.05 to 1.05", "0 and 1")
 
 
 def test_two_files_are_read(command, groups):
@@ -66,6 +68,7 @@ def test_bad_input_of_ab_is_one_sentence(command, groups):
     refused(command("ab", "analyse", "before.csv", "after.csv"), "success is not given", "'gekauft', 'Länge', 'Tag'")
     refused(command("ab", "design", "--success", "a,basline=1"), "did you mean 'baseline'?")
     refused(command("ab", "design", "--success", RATE, "--analysis", "weekly"), "'fixed' or 'always-valid'")
+    refused(command("ab", "analyse", "before.csv", "after.csv", "--success", "gekauft", "--delta", 1), "it is a rate")
     refused(command("ab", "analyse", "gone.csv", "after.csv", "--success", "gekauft"), "gone.csv")
     refused(command("ab", "analyse", "before.csv", "after.csv", "--success", "bought"), "no column 'bought'")
     refused(command("ab", "analyse", "before.csv", "after.csv", "--success", "Tag"), "no number")

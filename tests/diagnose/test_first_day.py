@@ -111,6 +111,11 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(place, capsys):
     refused(capsys, place[1], r"'valv'.*did you mean 'valve'", "--columns", "valv,flow")
 
 
+def test_a_threshold_or_a_delta_that_none_can_be_is_refused(place, capsys):
+    refused(capsys, place[1], "threshold is nan; give a finite number", "--threshold", "nan")
+    refused(capsys, place[1], r"delta is 5\.0, but an alarm rate is between 0 and 1; give 0\.05", "--delta", "5")
+
+
 def test_an_empty_cell_is_placed(place, capsys):
     folder, name = place
     text = (folder / "fault.csv").read_text().splitlines()

@@ -19,6 +19,7 @@ def table(seed=0, n=4000, effect=0.0, rate=0.2, days=30):
         "day": np.sort(draw.integers(0, days, n)),
         "bought": (draw.random(n) < rate + effect * arm).astype(int),
         "wait": draw.gamma(4, 5, n),
+        "bad": np.arange(n) % 2,
     }
 
 
@@ -299,7 +300,7 @@ def test_too_few_units_say_nothing_at_every_look():
     ("change", "options", "match"),
     [
         ({}, {"success": "bougth"}, "no column 'bougth' .did you mean 'bought'"),
-        ({}, {"success": None}, "success is not given.*of 'day', 'bought', 'wait'"),
+        ({}, {"success": None}, "success is not given.*of 'day', 'bought', 'wait', 'bad'"),
         ({}, {"success": []}, "success is empty"),
         ({}, {"arm": None}, "Give two sources"),
         ({}, {"arm": "group", "after": {"bought": [1, 0]}}, "Give two sources"),
@@ -311,6 +312,9 @@ def test_too_few_units_say_nothing_at_every_look():
         ({"day": ["soon"] * 4000}, {"time": "day"}, "'soon', which is no day"),
         ({"day": [None] * 4000}, {"time": "day"}, "'day' has missing values"),
         ({}, {"delta": -1.0}, "delta is -1"),
+        ({}, {"delta": 1.0}, "smallest change of 'bought' is 1, but it is a rate, now 0.2.*0.05 for 5 points"),
+        ({"bought": [0, 0, 1, 1] * 1000}, {"delta": 0.9}, "a rate, now 0.4"),
+        ({"day": range(4000)}, {"unit": "day", "guardrails": [ABMetric("bad", margin=5)]}, "'bad' is 5, but it is a"),
         ({}, {"alpha": 0.0}, "alpha is 0"),
         ({}, {"share": 1.0}, "share is 1"),
         ({}, {"planned": 1}, "planned is 1"),

@@ -108,6 +108,7 @@ def test_an_exact_rate_has_the_likelihood_it_says():
         ({"baseline": 0.5}, {}, "has no effect"),
         ({"effect": 0.1}, {}, "neither baseline nor sd"),
         ({"baseline": 0.95, "effect": 0.1}, {}, "from 0.95 to 1.05, but a rate is between 0 and 1"),
+        ({"sd": 1.0, "effect": 1.0}, {"guardrails": [ABMetric("g", baseline=0.05, margin=5)]}, "from 0.05 to -4.95"),
         ({"baseline": 5.0, "effect": 0.1}, {}, "give sd if it is a number"),
         ({"baseline": 0.5, "effect": -0.1}, {}, "above 0; in which direction is said by better"),
         ({"baseline": 0.5, "effect": "much"}, {}, 'a share of the baseline such as "10%"'),

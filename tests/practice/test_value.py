@@ -75,7 +75,11 @@ def test_information_is_worth_what_a_wrong_decision_costs():
     [
         ({"events": 1, "avoided": 1}, {}, "needs 'saving'"),
         (PLANT | {"savings": 3}, {}, "'savings', which the formula"),
-        (PLANT | {"events": (5, 1)}, {}, "not in the order"),
+        (PLANT | {"events": (5, 1)}, {}, "'events' is 5, 1, which is not in the order"),
+        (PLANT | {"avoided": 50}, {}, r"'avoided' is 50 \(5000%\).* 50% is 0.5"),
+        (PLANT | {"avoided": (0.5, 1.5)}, {}, r"1.5 \(150%\)"),
+        (PLANT | {"events": -100}, {}, "'events' is -100; give 0 or more"),
+        (PLANT | {"years": (-1, 3)}, {}, "'years' is -1"),
         (PLANT | {"events": "many"}, {}, "'events' is 'many'; give a number"),
         (PLANT | {"events": (1, 2, 3, 4)}, {}, "give a number"),
         (PLANT | {"events": math.nan}, {}, "give a number"),
@@ -94,6 +98,10 @@ def test_bad_input_is_one_sentence(inputs, options, match):
     with pytest.raises(OptionError, match=match) as caught:
         value(inputs, **options)
     assert not re.search(r"\. [A-Z]", str(caught.value))
+
+
+def test_other_formulas_give_their_names_a_meaning_of_their_own():
+    assert value({"events": -2, "avoided": 50}, "events * avoided / 100").mean == -1
 
 
 def test_a_formula_is_arithmetic():

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import libasis
 from libasis.cards import FeatureCards
@@ -186,3 +187,27 @@ def test_check_takes_rows_with_their_targets(place):
     assert "no better than giving the most frequent class to all (60.0%)" in wrong[0]
     goals = [(x, 100 + x[:, :2]) for x, _ in data]
     assert "no better than giving the mean of the targets to all rows" in libasis.check(model, goals)[0]
+
+
+def test_targets_that_are_none_of_the_model_are_told(place, capsys):
+    folder, run = place
+    data = libasis.data.read(folder / "all.csv", target="state", exclude=["time", "run"])
+    data = list(data)
+    write(folder / "all.csv", rows(120, 0, 0), time=range(120), run=range(120), state=[1, 2] * 60)
+    assert run("fit") == 0
+    assert "The labels go from 1 to 2" in capsys.readouterr().out
+    scope: dict = {}
+    exec(MODEL, scope)  # noqa: S102 - ours
+    model = scope["good"]()
+    for labels, said in (
+        (lambda y: y + 1, "from 1 to 2"),
+        (lambda y: 2 * y, "from 0 to 2"),
+        (lambda y: y - 1, "-1 to 0"),
+    ):
+        (first, *_) = libasis.check(model, [(x, labels(y)) for x, y in data])
+        assert said in first
+        assert "2 outputs, one for each of the classes 0 to 1; number the classes from 0" in first
+    (first, *_) = libasis.check(model, [(x, 80.5 + y) for x, y in data])
+    assert "numbers such as 80.5 (1 for each row), but the model has 2 outputs" in first
+    ignored = [(x, torch.where(x[:, 1] > 125, -100, y)) for x, y in data]
+    assert not [one for one in libasis.check(model, ignored) if "classes 0 to 1" in one]

@@ -38,6 +38,8 @@ def test_a_design(command, folder):
     found = facts(command("ab", "design", "--success", RATE, "--json"))
     assert found["command"] == "ab design"
     assert found["rows"][0]["control"] == 31234
+    assert facts(command("ab", "design", "--success", RATE.replace("0.05", "5%"), "--json"))["rows"] == found["rows"]
+    refused(command("ab", "design", "--success", "conversion,baseline=5%,effect=1"), "from 0.05 to 1.05", "0 and 1")
 
 
 def test_two_files_are_read(command, groups):
@@ -66,6 +68,7 @@ def test_bad_input_of_ab_is_one_sentence(command, groups):
     refused(command("ab", "analyse", "before.csv", "after.csv"), "success is not given", "'gekauft', 'Länge', 'Tag'")
     refused(command("ab", "design", "--success", "a,basline=1"), "did you mean 'baseline'?")
     refused(command("ab", "design", "--success", RATE, "--analysis", "weekly"), "'fixed' or 'always-valid'")
+    refused(command("ab", "analyse", "before.csv", "after.csv", "--success", "gekauft", "--delta", 1), "it is a rate")
     refused(command("ab", "analyse", "gone.csv", "after.csv", "--success", "gekauft"), "gone.csv")
     refused(command("ab", "analyse", "before.csv", "after.csv", "--success", "bought"), "no column 'bought'")
     refused(command("ab", "analyse", "before.csv", "after.csv", "--success", "Tag"), "no number")
@@ -154,5 +157,10 @@ def test_a_value_with_its_range(command, folder):
     assert {one.name: one.likely for one in found.inputs}["avoided"] == 0.5
     assert "worth.html" in out
     refused(command("value", "events=many"), "'events=many' is no number of its own")
+    for given in ("saving=1,200", "once=20,500", "events=1,000", "events=50,120,300", "events=1,200,1,500"):
+        refused(command("value", given), f"{given!r} may be a range", "as 1200", "as 1..200")
+    dots = ("events=100..180..250", "avoided=20%..50%..70%", "saving=1200", "once=20000..40000")
+    assert facts(command("value", *dots, "--json"))["rows"] == found.rows()
+    refused(command("value", *ranges[:1], "avoided=150%", "saving=1200"), "'avoided' is 1.5 (150%)")
     refused(command("value", *ranges, "tax=3"), "'tax', which the formula")
     refused(command("value", "a=1", "a=2", "--formula", "a"), "write each once")

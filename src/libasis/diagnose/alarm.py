@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -159,6 +160,8 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
     Raises:
         OptionError: the metric or the threshold does not go with the model.
     """
+    if threshold is not None and not math.isfinite(threshold):
+        raise OptionError(f"threshold is {threshold!r}; give a finite number.")
     runs = ModelRuns(model, groups.normal[:2], groups.shape)
     outputs = runs(groups.normal)
     if callable(metric) or metric in NAMED:

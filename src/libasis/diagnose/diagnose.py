@@ -100,6 +100,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     rates = alarm.threshold is not None
     if delta is not None and not 0 < delta < np.inf:
         raise OptionError(f"delta is {delta!r}; give a number above 0, or None.")
+    if delta is not None and rates and delta >= 1:
+        raise OptionError(f"delta is {delta!r}, but an alarm rate is between 0 and 1; give 0.05 for 5 points.")
     delta = DELTA if delta is None and rates else delta
     exchange = Exchange(groups, alarm, seed)
     effects = Effects(exchange, of_units(units, groups))

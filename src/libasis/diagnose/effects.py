@@ -196,6 +196,7 @@ class Tested:
         why: the kind of sentence that says what made the verdict; empty where the word says all.
         needed: how many units would decide, or None.
         least: with fewer units no effect can be supported beside as many others as were tested with it.
+        tests: how many effects were tested together.
     """
 
     effect: Restored
@@ -205,12 +206,14 @@ class Tested:
     why: str
     needed: int | None
     least: int
+    tests: int
 
     def reason(self) -> Plain:
         """What made the verdict, as a sentence and as its kind."""
         units = self.effect.estimate.units
-        why = say(self.why, units=units, least=self.least) if self.why else ""
-        return {"why": why, "why_kind": self.why, "least": self.least}
+        blanks: Plain = {"units": units, "beside": self.p_specific, "least": self.least, "tests": self.tests}
+        why = say(self.why, **blanks) if self.why else ""
+        return {"why": why, "why_kind": self.why, "least": self.least, "tests": self.tests}
 
 
 def tested(
@@ -234,7 +237,7 @@ def tested(
     least = least_units(len(found))
     rows = zip(found, claims, decided, ranks, strict=True)
     return [
-        Tested(one, v.word, v.p, rank, _why(one, claim, v, rank, least), v.needed, least)
+        Tested(one, v.word, v.p, rank, _why(one, claim, v, rank, least), v.needed, least, len(found))
         for one, claim, v, rank in rows
     ]
 
@@ -255,7 +258,7 @@ def _why(one: Restored, claim: Claimed, verdict: Verdict, specific: float | None
         return claim.untested
     level = LEVEL * claim.p / verdict.p  # corrected for what was tested with it
     if specific is not None and specific > level:
-        return "why_unspecific"
+        return "why_unspecific" if specific > LEVEL else "why_corrected"
     if any(kind.effect.value >= 0 for kind in claim.kinds):
         return "why_two"
-    return "why_normal" if max(kind.p for kind in claim.kinds) <= level < one.beyond else "why_chance"
+    return "why_normal" if max(kind.p for kind in claim.kinds) <= level and one.beyond > LEVEL else "why_chance"

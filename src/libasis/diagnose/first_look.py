@@ -12,6 +12,7 @@ from ..types import Plain
 from .alarm import Alarm, alarm_of
 from .extremes import extremes_of
 from .groups import Groups, standardised
+from .outputs import unfit
 from .sentences import finding
 
 PER_COLUMN = 5
@@ -54,7 +55,11 @@ def _rates(groups: Groups, alarm: Alarm) -> tuple[float, float]:
 
 
 def order_of(model: nn.Module, groups: Groups) -> list[Plain]:
-    """Whether names or means that the model holds fit the columns in another order than they come in."""
+    """Whether the targets fit the outputs, and names or means that the model holds the order of the columns."""
+    return [*unfit(model, groups), *_order(model, groups)]
+
+
+def _order(model: nn.Module, groups: Groups) -> list[Plain]:
     for name, held in vars(uncompiled(model)).items():
         own = [str(one) for one in held] if isinstance(held, list | tuple | np.ndarray) else []
         if sorted(own) == sorted(groups.names) and own != groups.names:

@@ -100,6 +100,8 @@ def ab_analyse(  # noqa: PLR0913 - keyword options of the public face
     if planned is not None and planned < 4:
         raise OptionError(f"planned is {planned}; give the units of both groups together.")
     arms = read_arms(before, after, [*wins, *guards], Wanted(arm, control, treatment, unit, time))
+    for one in (*wins, *guards):
+        _check_change(arms, one, one.change("effect" if one in wins else "margin"))
     check = _check_ratio(arms, split)
     test = _Test(kind, planned, risk, risk / len(wins), power)
     found = [
@@ -141,6 +143,19 @@ def _with(metrics: Sequence[ABMetric], covariate: str | None, delta: float | Non
         replace(one, covariate=one.covariate or covariate, effect=one.effect if one.effect is not None else delta)
         for one in metrics
     )
+
+
+def _check_change(arms: Arms, metric: ABMetric, change: float | None) -> None:
+    """Refuse a change that no rate can have in either direction."""
+    if change is None or not arms.is_rate(metric):
+        return
+    own = arms.columns[metric.name][arms.arm == 0]
+    start = float(own.mean()) if metric.baseline is None and len(own) else metric.baseline or 0.0
+    if change >= 1 or not (0 <= start + change <= 1 or 0 <= start - change <= 1):
+        raise OptionError(
+            f"The smallest change of {short(metric.name)} is {change:g}, but it is a rate, now {start:g}, and cannot "
+            "leave 0 to 1; give the change in these units, such as 0.05 for 5 points of a percentage."
+        )
 
 
 def _check_ratio(arms: Arms, share: float) -> float:

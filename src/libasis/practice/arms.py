@@ -64,6 +64,11 @@ class Arms:
         own = self.arm if self.unit is None else self.arm[np.unique(self.unit, return_index=True)[1]]
         return int((own == 0).sum()), int((own == 1).sum())
 
+    def is_rate(self, metric: ABMetric) -> bool:
+        """Whether each row of it is 0 or 1."""
+        top, bottom = parts_of(metric, self.columns)
+        return bottom is None and set(np.unique(self.columns[top])) <= {0, 1}
+
     def of(self, metric: ABMetric) -> tuple[list[np.ndarray], bool]:
         r"""The metric as one number for each unit, control then change, and whether it is a plain rate.
 
@@ -74,7 +79,7 @@ class Arms:
         top, bottom = parts_of(metric, self.columns)
         above = self.columns[top]
         below = np.ones(len(above)) if bottom is None else self.columns[bottom]
-        rate = bottom is None and self.unit is None and metric.covariate is None and set(np.unique(above)) <= {0, 1}
+        rate = self.unit is None and metric.covariate is None and self.is_rate(metric)
         x = self.columns[metric.covariate] if metric.covariate else None
         groups = []
         for arm in (0, 1):

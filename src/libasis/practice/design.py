@@ -233,13 +233,13 @@ def _by_t(size: float, alpha: float, power: float, ratio: float) -> float:
 def _rates(one: ABMetric, role: str, change: float) -> tuple[float, float]:
     """The rate without the change and with it; of a guardrail it stays."""
     low = one.baseline or 0.0
-    high = low + one.sign * change if role == "success" else low
+    high = low + (one.sign if role == "success" else -one.sign) * change
     if not (0 < low < 1 and 0 < high < 1):
         raise OptionError(
-            f"{short_name(one)} would go from {low:g} to {high:g}, but a rate is between 0 and 1; give sd if it is a "
-            "number."
+            f"{short_name(one)} would go from {low:g} to {high:g}, but a rate is between 0 and 1 (5% is 0.05); give sd "
+            "if it is a number."
         )
-    return low, high
+    return low, high if role == "success" else low
 
 
 def short_name(one: ABMetric) -> str:

@@ -73,7 +73,7 @@ class ABMetric:
         if not math.isfinite(share):
             raise self._refusal(key, 'give a number, or a share of the baseline such as "10%"')
         if not self.baseline:
-            raise self._refusal(key, "a share of the baseline needs a baseline that is not 0")
+            raise self._refusal(key, "a share of the baseline needs a baseline that is not 0; give it too, or a number")
         return share * abs(self.baseline)
 
     def change(self, key: Literal["effect", "margin"]) -> float | None:
@@ -102,17 +102,19 @@ class ABMetric:
                     f"The metric {short(text)} has {short(pair)}{did_you_mean(key, known)}; write it as "
                     f"name,baseline=0.05,effect=0.005 with the keys {', '.join(list(known)[1:])}."
                 )
-            values[key] = value if key in ("better", "covariate") else _number(value, text)
+            values[key] = value if key in ("better", "covariate") else _number(key, value, text)
         if not name:
             raise OptionError(f"The metric {short(text)} has no name; write it as name,baseline=0.05,effect=0.005.")
         return cls(name, **values)
 
 
-def _number(value: str, text: str) -> float | str:
-    if value.endswith("%"):
+def _number(key: str, value: str, text: str) -> float | str:
+    """A number; a percentage of the baseline stays a text, and any other is the number that it is."""
+    if key in ("effect", "margin") and value.endswith("%"):
         return value
+    part = value.removesuffix("%") if key in ("baseline", "correlation", "icc") else value
     try:
-        return float(value)
+        return float(part) / (1 if part == value else 100)
     except ValueError:
         raise OptionError(f"The metric {short(text)} has {short(value)} where a number is expected.") from None
 

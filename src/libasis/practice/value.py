@@ -21,6 +21,7 @@ from .sentences import chance
 
 STANDARD = "years * (events * avoided * saving - alarms * alarm_cost - running) - once"
 DEFAULTS = {"years": 1.0, "alarms": 0.0, "alarm_cost": 0.0, "running": 0.0, "once": 0.0}
+COUNTS = ("years", "events", "alarms")
 Shape = Literal["pert", "triangular", "lognormal", "normal"]
 Given = float | Sequence[float] | Mapping[str, float | str]
 LOG2 = 14
@@ -147,11 +148,14 @@ def value(
         seed: of the draws.
 
     Raises:
-        OptionError: a name has no value or is not in the formula, a range is not in its order, or the formula is none.
+        OptionError: a name has no value or is not in the formula, a range is not in its order, a share of events is
+            above 1 or their number below 0, or the formula is none.
     """
     made = Formula(formula)
     given = {**DEFAULTS, **inputs} if formula == STANDARD else dict(inputs)
     read = {name: _read(name, one, shape) for name, one in given.items()}
+    if formula == STANDARD:
+        _check_standard(read)
     if odd := [name for name in inputs if name not in made.names]:
         raise OptionError(f"inputs has {short(odd[0])}, which the formula {short(formula)} does not use; take it out.")
     open_ones = [one for one in read.values() if one.shape != "known"]
@@ -189,8 +193,22 @@ def _read(name: str, given: Any, shape: str) -> ValueInput:
     middle = math.sqrt(low * high) if shape == "lognormal" else (low + high) / 2
     likely = float(numbers[1]) if len(numbers) == 3 else middle
     if not low <= likely <= high:
-        raise OptionError(f"{short(name)} is {short(list(numbers))}, which is not in the order low, likely, high.")
+        raise OptionError(
+            f"{short(name)} is {', '.join(f'{n:.12g}' for n in numbers)}, which is not in the order low, likely, high."
+        )
     return ValueInput(name, low, likely, high, "known" if low == high else shape)
+
+
+def _check_standard(read: Mapping[str, ValueInput]) -> None:
+    """Refuse numbers that the names of the standard formula cannot have."""
+    for name in COUNTS:
+        if name in read and read[name].low < 0:
+            raise OptionError(f"{name!r} is {read[name].low:.12g}; give 0 or more.")
+    if "avoided" in read and (high := read["avoided"].high) > 1:
+        raise OptionError(
+            f"'avoided' is {high:.12g} ({100 * high:.12g}%); it is the share of the events that is avoided: give "
+            "at most 1 (100%), where 50% is 0.5."
+        )
 
 
 def _is_number(one: Any) -> bool:

@@ -168,7 +168,8 @@ def _change(value: float | None, found: Diagnosis) -> str:
 
 
 def _verdict(row: Mapping[str, Any], words: Words) -> Cell:
-    why = say(row["why_kind"], words.lang, units=row["units"], least=row.get("least")) if row["why_kind"] else ""
+    blanks = {"units": row["units"], "beside": row["p_specific"], "least": row.get("least"), "tests": row.get("tests")}
+    why = say(row["why_kind"], words.lang, **blanks) if row["why_kind"] else ""
     word = words.named("verdict", row["verdict"])
     return Cell(word, note=why)
 

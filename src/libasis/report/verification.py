@@ -36,6 +36,9 @@ REASONS = {
     r"(?P<tried>\d+) kind of intervention was tried, and (?P<least>\d+) are needed": "why_kinds",
     r"there are (?P<units>\d+) units, and (?P<least>\d+) are needed for an interval": "why_units",
     r"random directions of the same variance do as much.*": "why_random",
+    r"(?P<share>[\d.]+%) of random directions of the same variance do as much, too many beside (?P<tests>\d+) .*": (
+        "why_corrected"
+    ),
     r"the effect is not told from 0": "why_not_told",
     r"could not be tested here, because (?P<why>.*)": "why_untested",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from .config import PracticeSection, read_practice
 from .errors import RunError
 
 PAGE, RESULT = "plan.html", "plan"
+THOUSANDS, THREE = re.compile(r"(?<![\d.])\d{1,3},\d{3}(?!\d)"), re.compile(r"\d{3},\d{3},\d{3}")
+"""A comma as in 1,200; and as in the usual range of three numbers, 100,180,250."""
 TEXTS = {"en": "plan.md", "ja": "plan.ja.md"}
 
 
@@ -100,22 +103,29 @@ def observed(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def ranges(texts: Sequence[str]) -> dict[str, float | tuple[float, ...]]:
-    """NAME=NUMBER, NAME=LOW,HIGH and NAME=LOW,LIKELY,HIGH, where a number may be a percentage.
+    """NAME=NUMBER, NAME=LOW,HIGH and NAME=LOW,LIKELY,HIGH, where a number may be a percentage and ".." be the comma.
 
     Raises:
-        OptionError: a text is none of these.
+        OptionError: a text is none of these, or a comma in it may be one between thousands.
     """
     out: dict[str, float | tuple[float, ...]] = {}
     for text in texts:
         name, _, rest = text.partition("=")
+        if THOUSANDS.search(rest) and not THREE.fullmatch(rest):
+            raise OptionError(
+                f"{short(text)} may be a range or have a comma between thousands; write a number without it, as 1200, "
+                "and a range with two dots, as 1..200."
+            )
         try:
-            numbers = tuple(float(n.rstrip("%")) / (100 if n.endswith("%") else 1) for n in rest.split(","))
+            numbers = tuple(
+                float(n.rstrip("%")) / (100 if n.endswith("%") else 1) for n in rest.replace("..", ",").split(",")
+            )
         except ValueError:
             numbers = ()
         if not name or not 1 <= len(numbers) <= 3 or name in out:
             raise OptionError(
-                f"{short(text)} is no number of its own; write each once, as events=180, events=100,250 or "
-                "events=100,180,250 (least, most likely, most)."
+                f"{short(text)} is no number of its own; write each once, as events=180, events=100..250 or "
+                "events=100..180..250 (least, most likely, most)."
             )
         out[name] = numbers[0] if len(numbers) == 1 else numbers
     return out

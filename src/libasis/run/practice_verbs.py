@@ -175,11 +175,13 @@ def effect(  # noqa: PLR0913 - options of the command line
     _show("effect", found, out, (page, lang), force=force, as_json=as_json)
 
 
-@app.command(epilog="Example: libasis value events=100,180,250 avoided=20%,50%,70% saving=1200 once=30000 --unit EUR")
+@app.command(
+    epilog="Example: libasis value events=100..180..250 avoided=20%..50%..70% saving=1200 once=30000 --unit EUR"
+)
 def value(
     given: Annotated[
         list[str],
-        typer.Argument(metavar="NAME=NUMBER", help="What is known: a number, or LOW,HIGH or LOW,LIKELY,HIGH."),
+        typer.Argument(metavar="NAME=NUMBER", help="What is known: a number, or LOW..HIGH or LOW..LIKELY..HIGH."),
     ],
     formula: Annotated[
         str | None, typer.Option("--formula", metavar="TEXT", help="By default of events that a change avoids.")

@@ -295,12 +295,11 @@ def _decided(claim: Claimed, ps: Sequence[float], alpha: float, tests: int) -> V
         return Verdict("opposite", p, True, "the effect falls on the other side", needed)
     if claim.delta and all(-delta < one.inner[0] and one.inner[1] < delta for one in kinds):
         return Verdict("no effect above delta", p, True, f"the 90% interval lies within {delta:g} of 0", needed)
-    corrected = p / claim.p  # for the number of claims
-    return Verdict("undecided", p, True, _why(claim, falls, alpha / corrected), needed)
+    return Verdict("undecided", p, True, _why(claim, falls, (alpha, alpha * claim.p / p), tests), needed)
 
 
-def _why(claim: Claimed, falls: bool, alpha: float) -> str:
-    """Why nothing was decided, at the level of this claim alone."""
+def _why(claim: Claimed, falls: bool, levels: tuple[float, float], tests: int) -> str:
+    """Why nothing was decided; the levels are that of all claims and that of this one alone."""
     kinds = claim.kinds
     if falls:
         return f"{len(kinds)} kind of intervention was tried, and {claim.least} are needed"
@@ -308,8 +307,13 @@ def _why(claim: Claimed, falls: bool, alpha: float) -> str:
     if units < LEAST:
         return f"there are {units} units, and {LEAST} are needed for an interval"
     beside = max((one.p_specific or 0.0) for one in kinds)
-    if max(one.p for one in kinds) <= alpha < beside:
-        return f"random directions of the same variance do as much (p = {beside:.2g})"
+    if max(one.p for one in kinds) <= levels[1] < beside:
+        if beside > levels[0]:
+            return f"random directions of the same variance do as much (p = {beside:.2g})"
+        return (
+            f"{beside:.2%} of random directions of the same variance do as much, too many beside {tests} claims that "
+            "are tested together; plan fewer claims or more controls, on other samples"
+        )
     return "the effect is not told from 0"
 
 

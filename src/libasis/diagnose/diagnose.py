@@ -100,6 +100,8 @@ def diagnose(  # noqa: PLR0913 - keyword options of the public face
     rates = alarm.threshold is not None
     if delta is not None and not 0 < delta < np.inf:
         raise OptionError(f"delta is {delta!r}; give a number above 0, or None.")
+    if delta is not None and rates and delta >= 1:
+        raise OptionError(f"delta is {delta!r}, but it is a change of the share of rows with an alarm; 0.05 is 5%.")
     delta = DELTA if delta is None and rates else delta
     exchange = Exchange(groups, alarm, seed)
     effects = Effects(exchange, of_units(units, groups))

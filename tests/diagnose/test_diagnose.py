@@ -1,5 +1,6 @@
 """Planted causes are found and tested, decoys are not, and nothing is found where there is nothing."""
 
+import math
 import re
 
 import numpy as np
@@ -338,6 +339,9 @@ def test_the_model_is_as_before():
         (rows(), {"columns": ["a"]}, "1 names"),
         (rows(), {"columns": COLUMNS, "metric": "f1"}, "metric is 'f1'"),
         (rows(), {"columns": COLUMNS, "delta": -1.0}, "delta is -1"),
+        (rows(), {"columns": COLUMNS, "delta": 5.0}, "delta is 5.0, but an alarm rate is between 0 and 1"),
+        (rows(), {"columns": COLUMNS, "threshold": math.nan}, "threshold is nan; give a finite number"),
+        (rows(), {"columns": COLUMNS, "threshold": 0.5}, "threshold is 0.5, but the alarm is the most likely class"),
         (rows(), {"columns": COLUMNS, "units": [1, 2]}, "units has"),
         (rows(), {"columns": COLUMNS, "normal_class": 7}, "2 classes"),
     ],
@@ -345,6 +349,11 @@ def test_the_model_is_as_before():
 def test_what_cannot_be_is_one_sentence(normal, options, said):
     with pytest.raises((BatchError, OptionError), match=said):
         libasis.diagnose(one(), normal, rows(seed=1), **options)
+
+
+def test_one_number_is_no_class():
+    with pytest.raises(OptionError, match='metric is "class", but the model returns 1 number'):
+        libasis.diagnose(torch.nn.Linear(6, 1).double().eval(), rows(), rows(seed=1), metric="class")
 
 
 def test_a_model_in_training_mode_is_refused():

@@ -161,7 +161,7 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
         OptionError: the metric or the threshold does not go with the model.
     """
     if threshold is not None and not math.isfinite(threshold):
-        raise OptionError(f"threshold is {threshold!r}; give a finite number.")
+        raise OptionError(f"threshold is {threshold}; give a finite number, or None.")
     runs = ModelRuns(model, groups.normal[:2], groups.shape)
     outputs = runs(groups.normal)
     if callable(metric) or metric in NAMED:
@@ -181,11 +181,24 @@ def alarm_of(model: nn.Module, groups: Groups, metric: Any, threshold: float | N
         runs = ModelRuns(wrapped, groups.normal[:2], groups.shape)
         return _of_score(wrapped, runs, groups, threshold, "reconstruction")
     flat = outputs.reshape(len(outputs), -1)
-    if metric == "score" or flat.shape[1] == 1:
-        if flat.shape[1] != 1:
-            raise OptionError(f'metric is "score", but the model returns {flat.shape[1]} numbers for each row.')
+    count = flat.shape[1]
+    kind = "score" if count == 1 else "class"
+    if metric not in (None, kind):
+        numbers = "1 number" if count == 1 else f"{count} numbers"
+        raise OptionError(f'metric is "{metric}", but the model returns {numbers} for each row; give "{kind}".')
+    if kind == "score":
         return _of_score(model, runs, groups, threshold, "score")
+    _check_threshold(threshold)
     return _of_classes(model, runs, flat, groups, normal_class)
+
+
+def _check_threshold(threshold: float | None) -> None:
+    """Refuse a threshold where the alarm is a class."""
+    if threshold is not None:
+        raise OptionError(
+            f"threshold is {threshold}, but the alarm is the most likely class, which has none; leave it out, or give "
+            "a function as metric whose values it divides."
+        )
 
 
 def _reconstructs(runs: ModelRuns, outputs: Tensor, groups: Groups) -> bool:

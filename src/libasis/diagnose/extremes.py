@@ -40,7 +40,8 @@ def extremes_of(groups: Groups) -> list[Plain]:
         found = {value: away for rows in parts[::-1] for value, away in _odd(rows[:, j])}
         for value, away in found.items():
             count = int((both[:, j] == value).sum())
-            out.append(finding("extreme", name=short(name), value=value, rows=count, all=len(both), away=away))
+            far = f"{away:,.0f}" if away < 1e6 else f"{away:.0e}"
+            out.append(finding("extreme", name=short(name), value=value, rows=count, all=len(both), away=far))
     return out[:NAMED]
 
 

@@ -15,23 +15,12 @@ import sys
 from pathlib import Path
 
 import torch
+from blocks import Block
 from torch import nn
 
 import libasis
 
 LAYERS, SAMPLES, POSITIONS, ERROR = 4, 8, 32, 0.2
-
-
-class Block(nn.Module):
-    """LayerNorm, MLP, and the residual stream."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``[batch, position, width]``."""
-        return x + self.down(nn.functional.gelu(self.up(self.norm(x))))
 
 
 class Drawn:

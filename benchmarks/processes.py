@@ -15,21 +15,10 @@ import sys
 import time
 
 import torch
+from blocks import Block
 from torch import nn
 
 import libasis
-
-
-class Block(nn.Module):
-    """LayerNorm, MLP, and the residual stream."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``[batch, position, width]``."""
-        return x + self.down(nn.functional.gelu(self.up(self.norm(x))))
 
 
 def work(width: int, layers: int, batches: int) -> None:

@@ -29,7 +29,13 @@ ENOUGH, DEPENDENT, MOVED = 100, 2.0, 1.5
 
 def checked(model: nn.Module, groups: Groups, alarm: Alarm) -> list[Plain]:
     """See `libasis.check`."""
-    found = [*groups.findings, *order_of(model, groups), *_apart(model, groups, alarm), *_rows(groups)]
+    found = [
+        *groups.findings,
+        *unfit(model, groups),
+        *order_of(model, groups),
+        *_apart(model, groups, alarm),
+        *_rows(groups),
+    ]
     return [*found, *columns_of(groups), *extremes_of(groups), *series_of(groups)] if not groups.image else found
 
 
@@ -55,11 +61,7 @@ def _rates(groups: Groups, alarm: Alarm) -> tuple[float, float]:
 
 
 def order_of(model: nn.Module, groups: Groups) -> list[Plain]:
-    """Whether the targets fit the outputs, and names or means that the model holds the order of the columns."""
-    return [*unfit(model, groups), *_order(model, groups)]
-
-
-def _order(model: nn.Module, groups: Groups) -> list[Plain]:
+    """Whether names or means that the model holds fit the columns in another order than they come in."""
     for name, held in vars(uncompiled(model)).items():
         own = [str(one) for one in held] if isinstance(held, list | tuple | np.ndarray) else []
         if sorted(own) == sorted(groups.names) and own != groups.names:

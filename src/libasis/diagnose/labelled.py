@@ -16,6 +16,7 @@ from .alarm import ModelRuns
 from .extremes import extremes_of
 from .first_look import ENOUGH, PER_COLUMN, columns_of, order_of, series_of
 from .groups import LEAST, Groups, filled, read_rows, standardised
+from .outputs import unfit
 from .sentences import finding
 
 MOST = 4096
@@ -42,7 +43,7 @@ def checked_rows(model: nn.Module, given: Any, columns: Any = None) -> list[Plai
     """
     rows, names, targets = read_rows(model, given, columns)
     groups = Groups(rows, rows[:0], names, [], tuple(rows.shape[1:]), (targets, None))
-    out = [*filled(given), *order_of(model, groups), *_scored(model, groups)]
+    out = [*filled(given), *unfit(model, groups), *order_of(model, groups), *_scored(model, groups)]
     n, d = rows.shape
     out += [finding("few_rows", rows=n)] if n < ENOUGH else []
     out += [finding("wide_rows", rows=n, inputs=d, least=PER_COLUMN * d)] if ENOUGH <= n < PER_COLUMN * d else []

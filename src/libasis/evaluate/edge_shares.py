@@ -80,7 +80,7 @@ def shares_of(edges: Matrix, source: Array, target: Array, errors: Tensor | None
 
 
 def _errors(graph: InteractionGraph, l: int) -> Tensor | None:
-    return graph.errors(l, graph.entries(l)[0])
+    return graph.errors(l, graph.entries(l)[0]) if graph.sites[l] in graph.stderr else None
 
 
 class Compared:

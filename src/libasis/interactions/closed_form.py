@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -136,16 +136,9 @@ class ClosedEffects:
                 same = self._same(seen, columns, which)
                 # One of several blocks serves these rows alone, and fewer rows than features do not pay for making it.
                 few = several and len(seen.amounts) < which.stop - which.start
-                pairs = None if few else self._paired(columns, which)
-                if pairs is not None:
-                    pairs[0] = same.flatten()
+                gains = self._gains(same, columns, which, few=few)
                 for some in slices(len(seen.amounts), sizes.rows):
-                    gain, amount = same, seen.amounts[some, None, which]
-                    if self.units.rows and pairs is not None:
-                        gain = (slopes[some] @ pairs).unflatten(1, same.shape)
-                    elif self.units.rows:
-                        G = self.G[self.varied][:, columns].T
-                        gain = (slopes[some, None, 1:] * G) @ self.through[self.varied][:, which] + same
+                    gain, amount = gains(slopes[some]) if self.units.rows else same, seen.amounts[some, None, which]
                     if seen.y is not None and seen.chi is not None:
                         gain.baddbmm_(seen.y[some, columns], seen.chi[some, :, which], alpha=-1)
                     if change is not None and self.heads is not None:
@@ -173,6 +166,19 @@ class ClosedEffects:
         G = self.G[steady][:, columns].T * seen.slopes[:1, steady].sum(0)
         return self.skip[columns, which] + G @ self.through[steady][:, which]
 
+    def _gains(self, same: Matrix, columns: slice, which: slice, *, few: bool) -> Callable[[Tensor], Tensor]:
+        """What all units make of slopes ``[m, 1 + units]``: ``[m, j, i]``, by a block of all pairs or row by row."""
+        if few:
+            G, through = self._factors(columns, which)
+            return lambda slopes: (slopes[:, None, 1:] * G.T) @ through + same
+        pairs = self._paired(columns, which)
+        pairs[0] = same.flatten()
+        return lambda slopes: (slopes @ pairs).unflatten(1, same.shape)
+
+    def _factors(self, columns: slice, which: slice) -> tuple[Matrix, Matrix]:
+        """Of each varying unit what it gives to output features ``[units, j]`` and takes from input ones."""
+        return self.G[self.varied][:, columns], self.through[self.varied][:, which]
+
     def _paired(self, columns: slice, which: slice) -> Tensor:
         """What each varying unit contributes to each pair of features, ``[1 + units, j i]``; the last block is kept.
 
@@ -180,9 +186,9 @@ class ClosedEffects:
         """
         key = (columns.start, columns.stop, which.start, which.stop)
         if key not in self.pairs:
-            G, through = self.G[self.varied][:, columns, None], self.through[self.varied][:, None, which]
-            pairs = G.new_empty(1 + len(G), G.shape[1] * through.shape[2])
-            torch.mul(G, through, out=pairs[1:].view(len(G), G.shape[1], through.shape[2]))
+            G, through = self._factors(columns, which)
+            pairs = G.new_empty(1 + len(G), G.shape[1] * through.shape[1])
+            torch.mul(G[:, :, None], through[:, None], out=pairs[1:].view(len(G), G.shape[1], through.shape[1]))
             self.pairs = {key: pairs}
         return self.pairs[key]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..basis import Basis
 from ..data import FileBatches
+from ..data.files import TABLES, kind_of
 from ..data.separated import Written
 from ..data.tables import read_columns
 from ..errors import SourceError
@@ -29,7 +30,6 @@ from .objects import load_object
 from .opened import Opened
 from .pipeline import Output, check, made, settings_of
 
-TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".gz")
 ADVICE = "put that back, run libasis fit --force, or name another output"
 
 
@@ -157,7 +157,7 @@ def _column(config: Config, name: str, batches: Any) -> Sequence[Any]:
     """A column of a table, of each sample of a part of it."""
     data = config.data
     source = data.source if data.test_source is None else data.test_source
-    if not isinstance(batches, FileBatches) or not source.lower().endswith(TABLES):
+    if not isinstance(batches, FileBatches) or kind_of(source) not in TABLES:
         raise SourceError(
             f'verify.units is {name!r}, and {source!r} is no table with such a column; write "target", "input[3]" or '
             '"package.module:function" of (inputs, targets).'

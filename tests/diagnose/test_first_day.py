@@ -280,6 +280,18 @@ def test_semicolons_and_decimal_commas(place, capsys):
     assert "valve" in out
 
 
+def test_how_tables_are_written_can_be_said(place, capsys):
+    folder, name = place
+    for file in ("normal.csv", "fault.csv"):
+        quoted = [",".join(f'"{v}"' for v in line.split(",")) for line in (folder / file).read_text().splitlines()]
+        commas = [quoted[0], *(line.replace(".", ",") for line in quoted[1:])]
+        (folder / file).write_text("\n".join(commas) + "\n", encoding="cp932")
+    refused(capsys, name, "give decimal = ','", verb="check")
+    assert run(capsys, name, "--decimal", ",", "--encoding", "cp932", verb="check")[0] == 0
+    refused(capsys, name, "separator is 'ab'", "--separator", "ab")
+    refused(capsys, name, "cannot be split at", "--separator", r"\t")
+
+
 def test_three_rows_are_too_few(place, capsys):
     folder, name = place
     write(folder / "fault.csv", rows(3, FAULT))

@@ -50,6 +50,8 @@ def test_version(command):
 
 
 def test_wrong_options(command):
+    refused(command("diagnose", "--delta", "5%"), "--delta is '5%', which is no number", "0.05")
+    refused(command("diagnose", "--seed=1.5"), "--seed is '1.5', which is no whole number")
     refused(command("fit", "--metod"), "No such option: --metod", "see libasis --help")
     refused(command("fot"), "No such command 'fot'")
     refused(command("fit", "a.toml", "b.toml"), "unexpected extra argument")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
@@ -19,6 +20,7 @@ BLOCK = 2**16
 """Cells turned into numbers at once."""
 
 
+THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.' \u00a0\u202f\u2019]\d{3})+([.,]\d+)?", re.ASCII)
 TIME = re.compile(r"\d[-/.]\d\d?[-/.]\d|\d:\d\d")
 LEAVE = "turn the column into numbers or leave it out (exclude)"
 
@@ -38,6 +40,7 @@ class Cells:
     ) -> None:
         self.columns, self.place, self.decimal, self.gaps = columns, place, decimal, gaps
         self._without: list[tuple[int, str]] = []
+        self._first: Sequence[str] = ()
         self._waiting: list[str] = []
         self._blocks: list[np.ndarray] = []
         self._done = 0
@@ -49,6 +52,7 @@ class Cells:
         Raises:
             SourceError: a cell is empty, no number, or one that float64 does not hold.
         """
+        self._first = self._first or row
         self._waiting += row
         if len(self._waiting) >= BLOCK:
             self._flush()
@@ -114,13 +118,26 @@ class Cells:
             raise self._refusal(at, "is infinite; repair or remove the row first")
         plain = self._plain(text)
         if not NUMBER.fullmatch(plain):
-            other = {".": ",", ",": "."}[self.decimal]
-            hint = (
-                f" (give decimal = {other!r} if that is its mark)" if NUMBER.fullmatch(text.replace(",", ".")) else ""
-            )
-            way = "it looks like a time: leave it out (exclude), or name it (time)" if TIME.search(text) else LEAVE
-            raise self._refusal(at, f"holds {short(cell)}, which is no number{hint}; {way}")
+            raise self._refusal(at, f"holds {short(cell)}, which is no number; {self._way(at, text)}")
         return float(plain)
+
+    def _way(self, at: int, text: str) -> str:
+        """What to do with a cell that is no number."""
+        if TIME.search(text):
+            return "it looks like a time: leave it out (exclude), or name it (time)"
+        if NUMBER.fullmatch(text.replace(",", ".")):
+            other = {".": ",", ",": "."}[self.decimal]
+            return f"give decimal = {other!r} if that is its mark, or write numbers without marks between thousands"
+        if THOUSANDS.fullmatch(text):
+            return "write numbers without marks between thousands"
+        if not text.isascii() and NUMBER.fullmatch(unicodedata.normalize("NFKC", text)):
+            return "write it in the characters 0 to 9, not in their full-width forms"
+        others = (self._plain(cell.strip()) for cell in self._first)
+        if self.columns > 1 and at < self.columns and not any(map(NUMBER.fullmatch, others)):
+            return "nothing in this row is: if it holds units, or names again, remove it"
+        if NUMBER.match(text):
+            return "write the number alone, with its unit in the column's name, or leave the column out (exclude)"
+        return LEAVE
 
     def _plain(self, text: str) -> str:
         """The number with a point; with a decimal comma a point is none."""

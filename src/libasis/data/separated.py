@@ -28,6 +28,7 @@ MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
 SAMPLE = 200
 """Rows by which separator and decimal mark are recognised, and of how many characters together."""
 LONGEST = 2**20
+NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,7 @@ def rows_of(data: bytes, how: Written, path: Path) -> tuple[list[str], Iterator[
     if not head:
         raise SourceError(f"{path} cannot be split at {separator!r} from its first line on; repair it.")
     names = [name.strip() for name in head[0]]
+    _check_title(sample, [separator] if how.separator else [separator, *SEPARATORS], path)
     how = replace(how, separator=separator, decimal=how.decimal or _decimal(head[1:], separator, path))
     rows = _rows(data, how, 1 if hint else 0, len(names), path)
     next(rows)  # the names
@@ -213,6 +215,21 @@ def _split(lines: list[str], separator: str) -> list[list[str]]:
         for row in _reader(lines, separator):
             rows += [row] if row else []
     return rows
+
+
+def _check_title(sample: list[str], marks: Sequence[str], path: Path) -> None:
+    """Refuse lines above the names: the first has fewer values than most, and the first of these holds names."""
+    for mark in marks:
+        rows = [[cell.strip() for cell in row] for row in _split(sample, mark)] or [[]]
+        width, count = Counter(map(len, rows)).most_common(1)[0]
+        if len(rows[0]) == width > 1 and any(rows[0][1:]):
+            return
+        names = next((row for row in rows[1:] if len(row) == width and any(row[1:])), [])
+        if width > 1 and 2 * count > len(rows) and names and not any(map(NUMBER.fullmatch, names)):
+            raise SourceError(
+                f"{path}: its first line is {short(sample[0].strip())}, but most lines have {width} values; remove "
+                "what stands above the line of names."
+            )
 
 
 def _separator(sample: list[str], path: Path) -> str:
@@ -266,7 +283,7 @@ def check_names(names: list[str], chosen: Sequence[str] | None, path: Path) -> N
 
 def _are_numbers(names: list[str]) -> bool:
     """Whether names look like a row of values; the numbers 0, 1, 2, ... or 1, 2, 3, ... are names."""
-    if not all(re.fullmatch(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", name, re.ASCII) for name in names):
+    if not all(map(NUMBER.fullmatch, names)):
         return False
     count = len(names)
     return names not in ([str(i) for i in range(count)], [str(i) for i in range(1, count + 1)]) or count == 1

@@ -178,7 +178,7 @@ def _sentence(error: Any) -> str | None:
     if isinstance(error, LibasisError):
         return str(error)
     if isinstance(error, CLICK_ERROR):
-        return f"{error.format_message().rstrip('.')}; see libasis --help."
+        return _no_number(error) or f"{error.format_message().rstrip('.')}; see libasis --help."
     if isinstance(error, ModuleNotFoundError):
         extra = EXTRAS.get((error.name or "").split(".")[0])
         return extra and f"This command needs {error.name}: pip install 'libasis[{extra}]'"
@@ -188,7 +188,19 @@ def _sentence(error: Any) -> str | None:
     return None
 
 
+def _no_number(error: Any) -> str | None:
+    """For an option that takes a number and was given something else, where typer says what it was given."""
+    try:
+        (wrong,) = error.__cause__.errors()
+        option = " / ".join(error.param.opts)
+    except (AttributeError, ValueError):
+        return None
+    kind = NUMBERS.get(wrong["type"].partition("_")[0])
+    return kind and f"{option} is {short(wrong['input'])}, which is no {kind}."
+
+
 CLICK_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+NUMBERS = {"float": "number; give one such as 0.05, without a unit", "int": "whole number; give one such as 3"}
 EXTRAS = {
     "matplotlib": "figures",
     "networkx": "graph",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..data.separated import Written
 from . import show
 from .commands import Force, Json, app
 from .errors import RunError
+
+if TYPE_CHECKING:
+    from .diagnosis import Source
 
 MODEL = typer.Option("--model", metavar="SOURCE", help='"package.module:factory", a FILE.pt2 or "hf:DIRECTORY".')
 NORMAL = typer.Option("--normal", metavar="FILE", help="A table of normal rows, in the order of time.")
@@ -20,6 +24,9 @@ NORMAL_LABEL = typer.Option("--normal-label", metavar="VALUE", help="What --labe
 COLUMNS = typer.Option("--columns", metavar="A,B,C", help="The inputs, in the model's order; by default all columns.")
 EXCLUDE = typer.Option("--exclude", metavar="A,B", help="Columns that are no inputs, such as a time.")
 IMPUTE = typer.Option("--impute", metavar="HOW", help='Fill empty cells: "median", "mean" or "previous".')
+DECIMAL = typer.Option("--decimal", metavar="MARK", help='Of the tables: "." or ",", where it is not recognised.')
+SEPARATOR = typer.Option("--separator", metavar="MARK", help=r'Of the tables: such as ";" or "\t" (a tab).')
+ENCODING = typer.Option("--encoding", metavar="NAME", help='Of the tables: such as "cp932" (Shift-JIS).')
 METRIC = typer.Option("--metric", metavar="KIND", help='"class", "score" or "reconstruction"; by default recognised.')
 THRESHOLD = typer.Option("--threshold", metavar="X", help="The score above which there is an alarm.")
 
@@ -37,6 +44,9 @@ def diagnose(  # noqa: PLR0913 - options of the command line
     columns: Annotated[str | None, COLUMNS] = None,
     exclude: Annotated[str | None, EXCLUDE] = None,
     impute: Annotated[str | None, IMPUTE] = None,
+    decimal: Annotated[str | None, DECIMAL] = None,
+    separator: Annotated[str | None, SEPARATOR] = None,
+    encoding: Annotated[str | None, ENCODING] = None,
     units: Annotated[
         str | None, typer.Option("--units", metavar="COLUMN", help="The column of the run or device of each row.")
     ] = None,
@@ -65,7 +75,8 @@ def diagnose(  # noqa: PLR0913 - options of the command line
     """Say which inputs mediate a model's alarm: set to normal, tested, beside plain methods."""
     from . import diagnosis
 
-    source = _groups(normal, anomalous, data, label, normal_label, columns, exclude, units, impute)
+    chosen = {"columns": columns, "exclude": exclude, "units": units, "impute": impute}
+    source = _groups(normal, anomalous, data, label, normal_label, _written(separator, encoding, decimal), **chosen)
     options = {"metric": metric, "threshold": threshold, "delta": delta, "seed": seed}
     options["sites"] = [] if quick else site or None
     found = diagnosis.run_diagnosis(model, source, out, lang, force=force, **options)
@@ -87,6 +98,9 @@ def check(  # noqa: PLR0913 - options of the command line
     columns: Annotated[str | None, COLUMNS] = None,
     exclude: Annotated[str | None, EXCLUDE] = None,
     impute: Annotated[str | None, IMPUTE] = None,
+    decimal: Annotated[str | None, DECIMAL] = None,
+    separator: Annotated[str | None, SEPARATOR] = None,
+    encoding: Annotated[str | None, ENCODING] = None,
     metric: Annotated[str | None, METRIC] = None,
     threshold: Annotated[float | None, THRESHOLD] = None,
     as_json: Json = False,
@@ -94,7 +108,8 @@ def check(  # noqa: PLR0913 - options of the command line
     """Say what is wrong with a model and two groups of rows, before anything is measured."""
     from . import diagnosis
 
-    source = _groups(normal, anomalous, data, label, normal_label, columns, exclude, None, impute)
+    chosen = {"columns": columns, "exclude": exclude, "impute": impute}
+    source = _groups(normal, anomalous, data, label, normal_label, _written(separator, encoding, decimal), **chosen)
     findings = diagnosis.run_check(model, source, metric=metric, threshold=threshold)
     if as_json:
         show.as_json({"command": "check", "findings": findings})
@@ -102,21 +117,30 @@ def check(  # noqa: PLR0913 - options of the command line
         print("\n".join(f"- {one}" for one in findings) or "Nothing wrong was found. Next: libasis diagnose")
 
 
-def _groups(
+def _written(separator: str | None, encoding: str | None, decimal: str | None) -> Written:
+    return Written("\t" if separator == r"\t" else separator, encoding, decimal)
+
+
+def _groups(  # noqa: PLR0913 - options of the command line
     normal: Path | None,
     anomalous: Path | None,
     data: Path | None,
     label: str | None,
     normal_label: str | None,
-    *rest: str | None,
-) -> Any:
-    from .diagnosis import Source
-
+    written: Written,
+    *,
+    columns: str | None,
+    exclude: str | None,
+    impute: str | None,
+    units: str | None = None,
+) -> Source:
     if (data is None) == (normal is None) or (data is not None and (label is None or normal_label is None)):
         raise RunError("Give --normal and --anomalous, or --data with --label and --normal-label.")
     if data is None and anomalous is None:
         raise RunError("--normal is given without --anomalous; give the anomalous rows too.")
-    columns, exclude, units, impute = rest
     listed = [[name.strip() for name in one.split(",")] if one else None for one in (columns, exclude)]
     first = data or normal or Path()
-    return Source(first, None if data else anomalous, listed[0], listed[1] or (), units, label, normal_label, impute)
+    from .diagnosis import Source
+
+    other = None if data else anomalous
+    return Source(first, other, listed[0], listed[1] or (), units, label, normal_label, impute, written)

@@ -15,7 +15,7 @@ from ..cut import Traced
 from ..data import FileBatches, column_names, from_seed, read
 from ..data.files import TABLES, check_options, kind_of
 from ..data.gaps import NOTHING, check_impute
-from ..data.separated import check_names
+from ..data.separated import Written, check_names
 from ..data.tables import AsTable, read_table
 from ..diagnose import Diagnosis, check, diagnose
 from ..errors import OptionError, SourceError, did_you_mean, short
@@ -48,6 +48,7 @@ class Source:
         label: of one file, the column that says which rows are normal.
         normal_label: what it says of them.
         impute: what cells without a value are filled with.
+        written: how tables of text are written; what is None is recognised.
     """
 
     normal: Path
@@ -58,6 +59,7 @@ class Source:
     label: str | None = None
     normal_label: str | None = None
     impute: str | None = None
+    written: Written = Written()  # noqa: RUF009 - frozen
 
     def groups(self) -> tuple[FileBatches, FileBatches, Any]:
         """Both groups and their units, or None.
@@ -105,7 +107,7 @@ class Source:
             raise SourceError(missing(path))
         if kind not in TABLES:
             return read(path)
-        names = column_names(path)
+        names = column_names(path, self.written)
         check_names(names, self.columns, path)
         other = [*self.exclude, *filter(None, (self.units, self.label))]
         for name in [*other, *(self.columns or ())]:
@@ -117,7 +119,7 @@ class Source:
         check_impute(self.impute)
         check_options(self.columns, {})
         beside = AsTable(tuple(self.exclude), None, self.units, self.impute, None, self.label)
-        found = read_table(path, None, self.columns, None, beside)
+        found = read_table(path, None, self.columns, self.written, beside)
         for remark in replace(found, filled=None).remarks:  # what was filled in is a finding
             print(f"{path} {remark}.", file=sys.stderr)
         return found

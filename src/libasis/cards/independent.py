@@ -13,6 +13,7 @@ from torch import Tensor
 from ..intervene.scores import BySample
 from ..numerics import Sums
 from ..numerics.dependence import FACTOR, coded, time_of, within
+from ..numerics.estimates import unit_error
 from ..types import Matrix, Plain, Vector
 
 SERIES = 4096
@@ -77,11 +78,9 @@ class Independent:
 def error_of(sums: Matrix) -> Vector:
     """The standard error of `Independent.error`, of the sizes and sums of units ``[units, 1 + width]``."""
     sums = sums[sums[:, 0] > 0]
-    count, n = len(sums), sums[:, 0].sum()
-    if count < 2:
+    if len(sums) < 2:
         return torch.full((sums.shape[1] - 1,), math.inf, dtype=torch.float64)
-    rest = sums[:, 1:] - sums[:, :1] * (sums[:, 1:].sum(0) / n)
-    return (rest.square().sum(0) * count / (count - 1)).sqrt() / n
+    return torch.from_numpy(unit_error(sums[:, 1:].numpy(), sums[:, :1].numpy()))
 
 
 class FirstRows(Sums):

@@ -108,6 +108,22 @@ def paired_sums(
     return _estimate(_Units.turned(sums[order], sizes[order]), Bootstrap(replicates, confidence, seed), 0)
 
 
+def beyond(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """What the sum of each unit has beyond the mean over all samples, times its samples."""
+    return sums - sums.sum(0) / sizes.sum() * sizes
+
+
+def unit_error(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The standard error of the mean over samples, from the sums of each unit and its samples, at least two units.
+
+    Args:
+        sums: ``[G]`` or ``[G, width]``.
+        sizes: ``[G]`` or ``[G, 1]``.
+    """
+    count = len(sums)
+    return np.sqrt(count / (count - 1) * (beyond(sums, sizes) ** 2).sum(0)) / sizes.sum()
+
+
 def _estimate(data: _Units, bootstrap: Bootstrap, missing: int) -> Estimate:
     low, high, method, warning = _interval(data, bootstrap)
     p, n = sign_flips(data.sums, bootstrap.seed), int(data.sizes.sum())
@@ -169,12 +185,12 @@ class _Units:
     @cached_property
     def rest(self) -> np.ndarray:
         """What each sum has beyond the mean of all."""
-        return self.sums - self.mean * self.sizes
+        return beyond(self.sums, self.sizes)
 
     @property
     def error(self) -> float:
         """The standard error of the mean."""
-        return math.sqrt(self.count / (self.count - 1) * (self.rest**2).sum()) / self.sizes.sum()
+        return float(unit_error(self.sums, self.sizes))
 
     @cached_property
     def means(self) -> np.ndarray:

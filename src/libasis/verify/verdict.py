@@ -26,7 +26,7 @@ from ..numerics import (
     two_sided_normal,
     units_needed,
 )
-from ..numerics.estimates import LEAST, SAME
+from ..numerics.estimates import LEAST, SAME, beyond, unit_error
 
 Word = Literal["supported", "supported, below delta", "opposite", "no effect above delta", "undecided"]
 POWER = 0.9
@@ -107,19 +107,12 @@ def unit_sums(changes: np.ndarray, units: Sequence[Hashable] | None) -> tuple[np
 
 
 def _deviation(sums: np.ndarray, sizes: np.ndarray) -> float:
-    count = len(sums)
-    if count < 2:
-        return 0.0
-    return float(np.sqrt(count**2 / (count - 1) * (_rest(sums, sizes) ** 2).sum()) / sizes.sum())
-
-
-def _rest(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """What the sum of each unit has beyond the mean of all."""
-    return sums - sums.sum() / sizes.sum() * sizes
+    """That of one unit, whose error of the mean it is times the root of their number."""
+    return math.sqrt(len(sums)) * float(unit_error(sums, sizes)) if len(sums) > 1 else 0.0
 
 
 def _unsure(sums: np.ndarray, sizes: np.ndarray) -> float:
-    rest = _rest(sums, sizes) if len(sums) else np.zeros(1)
+    rest = beyond(sums, sizes) if len(sums) else np.zeros(1)
     square = float((rest**2).mean())
     if not square > 0:
         return 1.0

@@ -363,7 +363,7 @@ def diff(
         Path,
         typer.Option("--out", metavar="FILE", help="The page to write; with the ending .json, the numbers instead."),
     ] = Path("libasis-diff.html"),
-    lang: Annotated[str, typer.Option("--lang", help='"en" or "ja".')] = "en",
+    lang: Annotated[str, typer.Option("--lang", help='Of the page: "en" or "ja".')] = "en",
     least: Annotated[float, typer.Option("--least", help="Similarity from which features match.")] = 0.8,
     threshold: Annotated[
         float, typer.Option("--threshold", help="Share of the input from which an edge counts.")

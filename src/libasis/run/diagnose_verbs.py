@@ -68,7 +68,7 @@ def diagnose(  # noqa: PLR0913 - options of the command line
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder for page and tables.")] = Path(
         "libasis-diagnosis"
     ),
-    lang: Annotated[str, typer.Option("--lang", help='"en" or "ja".')] = "en",
+    lang: Annotated[str, typer.Option("--lang", help='Of the page: "en" or "ja".')] = "en",
     force: Force = False,
     as_json: Json = False,
 ) -> None:

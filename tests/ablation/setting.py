@@ -117,6 +117,7 @@ class Setting:
         self.targets = self.output + chains.random(*self.output.shape, scale=0.3, seed=9)
         self.classes = self.output.argmax(-1)
         self.classes[::3] = 0  # some answers are wrong
+        self.scored = self.counted if self.output.shape[1] > 1 else torch.ones_like(self.counted[:, :1])
         self.basis = libasis.fit(self.traced, [self.x], method, truncation="absolute:1e-12", progress=False)
 
     @torch.no_grad()

@@ -36,8 +36,9 @@ def one_score(outputs, targets):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("metric", ["accuracy", "cross_entropy", one_score])
 def test_scores_belong_to_their_samples(metric, masked):
-    """Also where targets of -100 don't count, and where a metric gives one score for each sample all the same."""
+    """Where targets are -100 or masked nothing counts; a function gives one score for each sample all the same."""
     model, ids, targets, traced, basis = tokens(masked)
+    counts = (targets >= 0) & (ids > 0) if masked else targets >= 0
     batches = list(zip(ids.split(7), targets.split(7), strict=True))
     found = intervene(traced, basis, batches, [Intervention("1:in", [0])], metric, progress=False)
     with torch.no_grad():
@@ -51,7 +52,7 @@ def test_scores_belong_to_their_samples(metric, masked):
             if metric is one_score:
                 assert scores[n] == pytest.approx(float(output[n, 0, 0]))
                 continue
-            counted = targets[n] >= 0
+            counted = counts[n]
             if not counted.any():
                 assert scores[n].isnan()
                 continue
@@ -59,7 +60,7 @@ def test_scores_belong_to_their_samples(metric, masked):
             each = (logits.argmax(1) == labels).double() if metric == "accuracy" else None
             each = nn.functional.cross_entropy(logits, labels, reduction="none") if each is None else each
             assert scores[n] == pytest.approx(float(each.mean()), rel=1e-9)
-    expected = torch.ones(20) if metric is one_score else (targets >= 0).sum(1)
+    expected = torch.ones(20) if metric is one_score else counts.sum(1)
     assert found.counts.tolist() == expected.tolist()
     assert found.effects[0].n == int((expected > 0).sum())
     changed = (found.scores[0] - found.base)[expected > 0]

@@ -347,6 +347,56 @@ def test_the_change_beside_the_model_itself_counts_only_what_the_mask_and_the_ta
     assert curve.base_score == 0
 
 
+class OneNumber(Tokens):
+    """The same to a number for each position [batch, position]."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = torch.nn.Linear(3, 1)
+
+    def forward(self, tokens, mask):
+        return self.one(super().forward(tokens, mask))[..., 0]
+
+
+PADDED = {  # the model, and what targets are made of class numbers
+    "accuracy": (Tokens, lambda t: t),
+    "cross_entropy": (Tokens, lambda t: t),
+    "cross_entropy of uint8": (Tokens, lambda t: t.clamp(min=0).to(torch.uint8)),
+    "mse": (Tokens, lambda t: torch.stack([t, t + 1.0, 2.0 * t], 2)),
+    "mse of flat targets": (Tokens, lambda t: torch.stack([t, t + 1.0, 2.0 * t], 2).flatten(1)),
+    "mse of one number": (OneNumber, lambda t: t.double()),
+    "output_mse": (Tokens, None),
+    "output_mse of one number": (OneNumber, None),
+    "kl": (Tokens, None),
+}
+
+
+@pytest.mark.parametrize("case", PADDED)
+def test_padding_never_counts_whatever_its_targets_are(case):
+    """Sequences padded with other tokens and targets score as those do that are as long as they are."""
+    make, told = PADDED[case]
+    model = make().double().eval()
+    sites = ["out:in", "output" if make is Tokens else "one:out"]
+    short = torch.randint(7, (6, 3), generator=torch.Generator().manual_seed(1))
+    targets = short % 3
+    long, padded, mask = torch.cat([short, short.flip(0)], 1), torch.cat([targets, targets - 9], 1), torch.ones(6, 6)
+    mask[:, 3:] = 0
+
+    def ablated(tokens, mask, targets):
+        inputs = {"tokens": tokens, "mask": mask.long()}
+        data, metric = [(inputs, told(targets)) if told else inputs], case.split()[0]
+        traced = libasis.trace(model, inputs, sites, mask="mask")
+        basis = libasis.fit(traced, data, "pca")
+        graph = libasis.interactions(traced, basis, data)
+        nodes = libasis.ablate_nodes(traced, basis, data, metric=metric, schedule=[0, 1])
+        return nodes, libasis.ablate_edges(traced, graph, data, metric=metric, max_drop=1)
+
+    plain, other = ablated(short, torch.ones(6, 3), targets), ablated(long, mask, padded)
+    for a, b in zip(plain, other, strict=True):
+        assert b.base_score == pytest.approx(a.base_score, rel=1e-9, abs=1e-12)
+        assert b.curves["out:in"] == pytest.approx(a.curves["out:in"], rel=1e-9, abs=1e-12)
+
+
 @pytest.mark.parametrize("outputs", [torch.zeros(3, 1), torch.zeros(3), torch.zeros(2, 3, 4, 4)])
 def test_divergence_needs_probabilities(outputs):
     metric = parse_metric("kl")

@@ -142,8 +142,7 @@ def test_what_cannot_be():
         libasis.without_outliers(libasis.trace(Stream(), x[:4, 0], SITES), [x[:, 0]])
 
 
-def test_in_bfloat16_all_directions_are_kept_without_them():
-    """Where the rounding of massive tokens exceeds what others vary by, the fit says what to do, and it helps."""
+def test_in_bfloat16_importances_without_them_are_those_of_float32():
     x = data(1000.0, 1.0)
 
     def fitted(dtype, *, all_of_them=False):

@@ -54,7 +54,8 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         traced: from `trace` or `Chain`.
         graph: whose edges to ablate.
         batches: pairs (inputs, targets), best not those of the fit.
-        metric: ``"accuracy"``, ``"cross_entropy"``, ``"mse"`` or a function ``(outputs, targets) -> scores [batch]``.
+        metric: ``"accuracy"``, ``"cross_entropy"``, ``"mse"``, ``"kl"``, ``"output_mse"`` or a function
+            ``(outputs, targets) -> scores [batch]``. Of the first five, positions that the mask leaves out never count.
         max_drop: the worsening of the score that is allowed.
         sections: names of input sites of the sections to ablate; all by default.
         search: ``"bisect"``: the number of ablated edges between 0 and (d_in + 1)(d_out + 1), as published;

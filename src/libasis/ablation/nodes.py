@@ -63,7 +63,8 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         traced: from `trace` or `Chain`.
         graph_or_basis: whose features to ablate.
         batches: pairs (inputs, targets), best not those of the fit.
-        metric: ``"accuracy"``, ``"cross_entropy"``, ``"mse"`` or a function ``(outputs, targets) -> scores [batch]``.
+        metric: ``"accuracy"``, ``"cross_entropy"``, ``"mse"``, ``"kl"``, ``"output_mse"`` or a function
+            ``(outputs, targets) -> scores [batch]``. Of the first five, positions that the mask leaves out never count.
         sites: names of the sites to ablate; all but the last by default.
         schedule: ``"auto"``, ``"linear"``, ``"exponential"``, ``"bisect"`` (only what is needed to find the smallest
             count within ``max_drop``) or a list of counts; the constant is not counted.

@@ -23,6 +23,7 @@ from .outliers import outlier, say
 from .spanned import SpannedMoments
 from .spans import spans
 from .statistics import SiteStatistics
+from .uneven import Weighed, coarse, weighing
 from .whiten import interaction_basis, own_coordinates, principal_basis, whiten
 
 METHODS = ("lib", "pca", "neuron", "global")
@@ -108,8 +109,9 @@ def _bases(
             job.look(name, None)
     if method == "neuron":
         return [own_coordinates(name, stats) for name, stats in job.stats.items()]
+    judged = job.judged() if truncation.kind == "auto" else {}
     white = {
-        name: whiten(name, stats, truncation, job.dtype, confined.get(name))
+        name: whiten(name, stats, truncation, job.dtype, confined.get(name), judged=judged.get(name))
         for name, stats in list(job.stats.items())[:-1]
     }
     found = [job.last(truncation if rotate_final else None)]
@@ -185,6 +187,17 @@ class Recursion:
         if truncation is None:
             return own_coordinates(name, stats)
         return principal_basis(name, whiten(name, stats, truncation, self.dtype), self.dtype)
+
+    def judged(self) -> dict[str, StreamingMoments]:
+        """What decides the rank at sites where in half precision few vectors outweigh the others."""
+        norms, widths = self.statistics.norms, [len(self.stats[name].mean) for name in self.names]
+        if norms is None or not coarse(self.dtype):
+            return {}
+        rows = {l: weighing(row, self.stats[self.names[l]].n) for l, row in enumerate(norms)}
+        if not any(rows.values()):
+            return {}
+        weighed = Weighed({l: row for l, row in rows.items() if row}, widths)
+        return {self.names[int(l)]: m for l, m in measure(self.records, weighed, "usual vectors").items()}
 
     def look(self, name: str, pulled: Matrix | None) -> None:
         """Whether few positions carry what varies at a site; ``pulled`` is M' there."""

@@ -12,6 +12,7 @@ from ..files import sentences
 from ..numerics import StreamingMoments
 from ..numerics.eigen import leading
 from ..types import Matrix, Plain
+from .uneven import coarse
 
 FEW = 0.1
 """Outliers are told where so small a share of the positions could carry all, at equal norms."""
@@ -20,21 +21,24 @@ LEAST, TIMES, MOST = 0.2, 10, 0.5
 
 
 def sums_of(record: Record) -> Tensor:
-    """By site but the last the sums of squared norms, of their squares, and of those at first positions.
+    """By site but the last the sums of squared norms, of their squares, of those at first positions, of eighth roots.
 
-    ``[sites - 1, 3]``, zeros at sites of one position.
+    ``[sites - 1, 4]``; at sites of one position the second and third are 0, and all are except in half precision.
     """
     found = []
     for x, counted in zip(record.activations[:-1], record.counted[:-1], strict=True):
-        if x.shape[1] == 1:
-            found += [x.new_zeros((), dtype=torch.float64)] * 3
+        none = x.new_zeros((), dtype=torch.float64)
+        alone = x.shape[1] == 1
+        if alone and not coarse(x.dtype):
+            found += [none] * 4
             continue
         s = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64).square()
         if counted is not None:
             s = s * counted
         first = s[:, 0] if counted is None else s * (counted.cumsum(1) == 1)
-        found += [s.sum(), s.flatten() @ s.flatten(), first.sum()]
-    return torch.stack(found).view(-1, 3)
+        told = [none, none] if alone else [s.flatten() @ s.flatten(), first.sum()]
+        found += [s.sum(), *told, s.pow(1 / 16).sum()]
+    return torch.stack(found).view(-1, 4)
 
 
 def outlier(name: str, norms: Tensor, samples: int, moments: StreamingMoments, pulled: Matrix | None) -> Plain | None:
@@ -43,8 +47,8 @@ def outlier(name: str, norms: Tensor, samples: int, moments: StreamingMoments, p
     ``positions`` is :math:`(\sum s)^2 / (n \sum s^2)` of squared norms s, ``first`` the share of :math:`\sum s` at
     first positions; ``variance`` and ``sensitivity`` (None without M') are shares of the direction that varies most.
     """
-    total, squares, at_first = norms.tolist()
-    if not total > 0:
+    total, squares, at_first, _ = norms.tolist()
+    if not squares > 0:
         return None
     few, first = total**2 / (moments.n * squares), at_first / total
     if few >= FEW and first < min(MOST, max(LEAST, TIMES * samples / moments.n)):

@@ -51,7 +51,7 @@ class SpannedMoments(Sums):
             self.inner.update(part @ self.directions)
 
     @property
-    def n(self) -> int:
+    def n(self) -> float:
         """Number of vectors seen."""
         return self.inner.n
 

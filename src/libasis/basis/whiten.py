@@ -33,7 +33,13 @@ class Whitening:
 
 
 def whiten(
-    name: str, moments: StreamingMoments, truncation: Truncation, dtype: torch.dtype, within: Matrix | None = None
+    name: str,
+    moments: StreamingMoments,
+    truncation: Truncation,
+    dtype: torch.dtype,
+    within: Matrix | None = None,
+    *,
+    judged: StreamingMoments | None = None,
 ) -> Whitening:
     r"""Decompose the covariance, or that of the part in a span.
 
@@ -47,14 +53,16 @@ def whiten(
         truncation: where the spectrum is cut.
         dtype: what the activations were computed in.
         within: orthonormal basis ``[d, r]`` of the span, or None for everything.
+        judged: what decides which directions are kept; None for ``moments``, which say how much they vary.
 
     Raises:
         ActivationError: the activation does not vary on the data.
     """
-    covariance, rounding = moments.covariance, coordinate_noise(moments, dtype)
+    whole, judge = moments.covariance, moments if judged is None else judged
+    covariance, rounding = whole if judged is None else judge.covariance, coordinate_noise(judge, dtype)
     if within is not None:
         within = within.to(covariance)
-        covariance = symmetric(within.T @ covariance @ within)
+        covariance, whole = (symmetric(within.T @ part @ within) for part in (covariance, whole))
         rounding = within.square().T @ rounding
     scale = _noise_scale(covariance, rounding) if truncation.kind == "auto" else torch.ones_like(rounding)
     values, vectors = eigh_descending(covariance * scale[:, None] * scale)
@@ -64,7 +72,11 @@ def whiten(
             f"The activation at site {name!r} does not vary on the {moments.n} vectors of the data (largest variance "
             f"{float(covariance.diagonal().max()):.3g}, {decision.rule}); give more varied data or another site."
         )
-    root, kept = values[: decision.kept].sqrt(), vectors[:, : decision.kept]
+    values, kept = values[: decision.kept], vectors[:, : decision.kept]
+    if judged is not None:
+        values, turn = eigh_descending(kept.T @ (whole * scale[:, None] * scale) @ kept)
+        kept = kept @ turn
+    root = values.sqrt()
     back = torch.where(scale > 0, 1 / scale, 0.0)  # what is noise and nothing else has no part in any direction
     encode, decode = scale[:, None] * kept / root, (root * kept).T * back
     if within is not None:

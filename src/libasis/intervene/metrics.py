@@ -6,6 +6,7 @@ import contextlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ OUTPUT_CHANGE, DIVERGENCE = "output_mse", "kl"
 SampleSums = tuple[Vector, Vector]
 """Sum and number of the scores of each sample of a batch, float64, each ``[batch]``."""
 
+_Scorer = Callable[[Tensor, Tensor, Tensor | None], SampleSums]
+"""Of outputs, targets and where they count, bool ``[batch, position]``."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -36,8 +40,8 @@ class Metric:
     Attributes:
         name: for the record.
         higher_is_better: whether a drop of the score is a loss.
-        scores: ``scores(outputs, targets)`` gives the sum and the number of the scores of each sample. A sample whose
-            targets are all -100 has none.
+        scores: ``scores(outputs, targets)`` gives the sum and the number of the scores of each sample, with targets as
+            `targets` gives them. A sample whose targets are all -100, or left out by the mask, has none.
         plain: whether it is one of libasis' own, which scores each sample alone, whatever the batch.
     """
 
@@ -47,8 +51,27 @@ class Metric:
     plain: bool = False
 
     def targets(self, record: Record) -> Any:
-        """What a batch's outputs are compared with: its targets, or the model's own output where it counts."""
-        return Untouched.of(record) if self.name in _BESIDE_ITSELF else record.targets
+        """What a batch's outputs are compared with: its targets, or the model's own output, and where.
+
+        A user's function gets the targets as they are.
+        """
+        if self.name in _BESIDE_ITSELF:
+            return Untouched.of(record)
+        counted = None if record.targets is None or not self.plain else _counted(record)
+        return record.targets if counted is None else Told(record.targets, counted)
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """Targets of which some positions do not count.
+
+    Attributes:
+        values: as the user gave them, whatever they are where nothing counts.
+        counted: bool ``[batch, position]``: where the mask is set.
+    """
+
+    values: Any
+    counted: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +92,20 @@ class Untouched:
         """Of a batch."""
         output, targets = record.output, record.targets
         places = tuple(output.shape[:2]) if output.ndim == 3 else ()
-        told = [c for c in record.counted[-1:] if c is not None and tuple(c.shape) == places]
+        told = [c for c in (_counted(record, output),) if c is not None]
         if isinstance(targets, Tensor) and tuple(targets.shape) == places and not targets.is_floating_point():
             told.append(targets != IGNORED)
         return cls(output, torch.stack(told).all(0) if told else None)
+
+
+def _counted(record: Record, output: Tensor | None = None) -> Tensor | None:
+    """Where a batch's output counts, bool ``[batch, position]``; None where it has no positions or no mask."""
+    counted = record.counted[-1]
+    if counted is None:
+        return None
+    output = record.output if output is None else output
+    own = output.ndim > 2 or record.activations[-1].shape[2] == 1  # a number for each position, not for each class
+    return counted if own and output.shape[:2] == counted.shape else None
 
 
 def parse_metric(metric: MetricSpec) -> Metric:
@@ -82,6 +115,8 @@ def parse_metric(metric: MetricSpec) -> Metric:
     Kullback-Leibler divergence of its softmax from that of the model as it is, in nats,
     :math:`\sum_c p_c (\log p_c - \log q_c)`, for each position. Both leave out positions that the mask leaves out
     or whose target is -100.
+
+    Those with targets leave out the same positions, of -100 among class numbers; a function decides for itself.
 
     Targets of ``"accuracy"`` and ``"cross_entropy"`` are class numbers in any dtype; floats count where they are whole
     (1.0 is class 1), and bool is 0 and 1. Those of ``"mse"`` are numbers. A callable's scores are better when higher,
@@ -103,8 +138,9 @@ def parse_metric(metric: MetricSpec) -> Metric:
     )
 
 
-def _with_targets(name: str, function: Callable[[Tensor, Tensor], SampleSums]) -> Callable[[Tensor, Any], SampleSums]:
+def _with_targets(name: str, function: _Scorer) -> Callable[[Tensor, Any], SampleSums]:
     def scores(outputs: Tensor, targets: Any) -> SampleSums:
+        counted, targets = (targets.counted, targets.values) if isinstance(targets, Told) else (None, targets)
         if targets is None:
             raise BatchError(f'metric "{name}" needs targets; give batches as pairs (inputs, targets).')
         if isinstance(targets, (list, tuple, np.ndarray)):
@@ -117,8 +153,12 @@ def _with_targets(name: str, function: Callable[[Tensor, Tensor], SampleSums]) -
             raise BatchError(f'metric "{name}" got targets that are no plain array; give an ordinary tensor.')
         if outputs.dtype.itemsize < torch.float32.itemsize:  # scores are no less exact than the outputs
             outputs = outputs.float()
+        if counted is not None:
+            if targets.shape == outputs.flatten(1).shape:
+                targets = targets.reshape(outputs.shape)
+            targets = _filled(targets, counted) if targets.shape[:2] == counted.shape else targets
         _refuse_not_finite(targets, f'metric "{name}" got targets of which', "remove that sample or repair its target")
-        sums, counts = function(outputs, targets)
+        sums, counts = function(outputs, targets, counted)
         if sums.isnan().any():
             _refuse_not_finite(outputs, "The model's output of", "clean the data or compute in float64")
         _refuse_not_finite(sums, f'metric "{name}": the score of', "compute in float64, or repair that sample")
@@ -127,19 +167,23 @@ def _with_targets(name: str, function: Callable[[Tensor, Tensor], SampleSums]) -
     return scores
 
 
-def _beside(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Untouched], SampleSums]:
+def _beside(name: str, function: Callable[..., Tensor]) -> Callable[[Tensor, Untouched], SampleSums]:
     """A function of the outputs and the model's own that gives a number for each position ``[batch, position]``."""
 
     def scores(outputs: Tensor, untouched: Untouched) -> SampleSums:
         exact = torch.promote_types(outputs.dtype, torch.float32)
-        found = function(outputs.to(exact), untouched.output.to(exact)).to(torch.float64)
+        found = function(outputs.to(exact), untouched.output.to(exact), untouched.counted).to(torch.float64)
         _refuse_not_finite(found, f'metric "{name}": the score of', "compute in float64, or repair that sample")
         if untouched.counted is None:
             return _all_of(found)
-        found = found.masked_fill(~untouched.counted, 0)
-        return found.sum(1), untouched.counted.sum(1).to(torch.float64)
+        return _some_of(found, untouched.counted)
 
     return scores
+
+
+def _filled(x: Tensor, counted: Tensor) -> Tensor:
+    """Zeros in place of what stands ``[batch, position, ...]`` where nothing counts, be it no number at all."""
+    return x.masked_fill(~counted.reshape(*counted.shape, *(1,) * (x.ndim - 2)), 0)
 
 
 def _refuse_not_finite(numbers: Tensor, what: str, advice: str) -> None:
@@ -199,8 +243,13 @@ def _all_of(scores: Tensor) -> SampleSums:
     return scores.sum(1), torch.full_like(scores[:, 0], scores.shape[1])
 
 
+def _some_of(scores: Tensor, counted: Tensor) -> SampleSums:
+    """Of scores ``[batch, position]`` of which some count."""
+    return _filled(scores, counted).sum(1), counted.sum(1).to(torch.float64)
+
+
 def _of_targets(
-    outputs: Tensor, targets: Tensor, name: str, function: Callable[[Tensor, Tensor], Tensor]
+    outputs: Tensor, targets: Tensor, told: Tensor | None, name: str, function: Callable[[Tensor, Tensor], Tensor]
 ) -> SampleSums:
     """Of a function of logits ``[n, classes]`` and class numbers ``[n]``, those of -100 left out."""
     _check_classes(outputs, targets, name)
@@ -208,7 +257,7 @@ def _of_targets(
     lost = labels.to(targets.dtype) != targets if targets.is_floating_point() else labels < 0
     if targets.is_floating_point() or not targets.dtype.is_signed:  # a fraction, or a number above those of int64
         _refuse_no_class(targets, lost, name)
-    counted = labels != IGNORED
+    counted = labels != IGNORED if told is None else (labels != IGNORED) & told
     everywhere = bool(counted.all())
     logits, labels = (outputs.flatten(0, -2), labels.flatten()) if everywhere else (outputs[counted], labels[counted])
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < logits.shape[1]):
@@ -258,8 +307,8 @@ def _check_classes(outputs: Tensor, targets: Tensor, name: str) -> None:
         )
 
 
-def _accuracy(outputs: Tensor, targets: Tensor) -> SampleSums:
-    return _of_targets(outputs, targets, "accuracy", _correct)
+def _accuracy(outputs: Tensor, targets: Tensor, told: Tensor | None) -> SampleSums:
+    return _of_targets(outputs, targets, told, "accuracy", _correct)
 
 
 def _correct(logits: Tensor, labels: Tensor) -> Tensor:
@@ -268,12 +317,11 @@ def _correct(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.where(largest.isnan(), largest, (found == labels).to(largest))
 
 
-def _cross_entropy(outputs: Tensor, targets: Tensor) -> SampleSums:
-    loss = F.cross_entropy
-    return _of_targets(outputs, targets, "cross_entropy", lambda logits, labels: loss(logits, labels, reduction="none"))
+def _cross_entropy(outputs: Tensor, targets: Tensor, told: Tensor | None) -> SampleSums:
+    return _of_targets(outputs, targets, told, "cross_entropy", partial(F.cross_entropy, reduction="none"))
 
 
-def _mse(outputs: Tensor, targets: Tensor) -> SampleSums:
+def _mse(outputs: Tensor, targets: Tensor, told: Tensor | None) -> SampleSums:
     without_ones = [[n for n in x.shape[1:] if n > 1] for x in (outputs, targets)]
     flat = min(map(len, without_ones)) < 2  # one of them may be flattened, as images are
     if (
@@ -287,23 +335,26 @@ def _mse(outputs: Tensor, targets: Tensor) -> SampleSums:
         )
     if not targets.is_floating_point():
         targets = targets.double()
-    return _all_of((outputs - targets.reshape(outputs.shape)).square().reshape(len(outputs), -1).mean(1))
+    squares = (outputs - targets.reshape(outputs.shape)).square()
+    if told is not None:
+        return _some_of(squares.reshape(*told.shape, -1).double().mean(2), told)
+    return _all_of(squares.reshape(len(outputs), -1).mean(1))
 
 
-_NAMED: dict[str, tuple[Callable[[Tensor, Tensor], SampleSums], bool]] = {
+_NAMED: dict[str, tuple[_Scorer, bool]] = {
     "accuracy": (_accuracy, True),
     "cross_entropy": (_cross_entropy, False),
     "mse": (_mse, False),
 }
 
 
-def _change(outputs: Tensor, own: Tensor) -> Tensor:
-    squares = (outputs - own).square()
-    return squares.mean(-1) if squares.ndim == 3 else squares.reshape(len(squares), -1).mean(1)
+def _change(outputs: Tensor, own: Tensor, counted: Tensor | None) -> Tensor:
+    each = outputs.shape[:2] if counted is not None or outputs.ndim == 3 else outputs.shape[:1]
+    return (outputs - own).square().reshape(*each, -1).mean(-1)
 
 
-def _divergence(outputs: Tensor, own: Tensor) -> Tensor:
-    if own.ndim not in (2, 3) or own.shape[-1] < 2:
+def _divergence(outputs: Tensor, own: Tensor, counted: Tensor | None) -> Tensor:
+    if own.ndim != 3 and (own.ndim != 2 or counted is not None) or own.shape[-1] < 2:
         raise BatchError(
             f'metric "kl" got outputs of shape {list(own.shape)}, but compares probabilities of two or more classes, '
             '[batch, classes] or [batch, position, classes]; use "output_mse".'
@@ -312,4 +363,7 @@ def _divergence(outputs: Tensor, own: Tensor) -> Tensor:
     return (p.exp() * (p - q)).sum(-1)
 
 
-_BESIDE_ITSELF: dict[str, Callable[[Tensor, Tensor], Tensor]] = {OUTPUT_CHANGE: _change, DIVERGENCE: _divergence}
+_BESIDE_ITSELF: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    OUTPUT_CHANGE: _change,
+    DIVERGENCE: _divergence,
+}

@@ -99,7 +99,9 @@ class Scores(Accumulator["Scores"]):
             BatchError: nothing was counted.
         """
         if not self.count:
-            raise BatchError("No sample was scored: every target is -100; give targets that count.")
+            raise BatchError(
+                "No sample was scored: every target is -100 or left out by the mask; give targets that count."
+            )
         return self
 
     @property

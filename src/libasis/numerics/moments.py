@@ -17,8 +17,10 @@ class StreamingMoments(Sums):
     :math:`S = S_a + S_b + \frac{n_a n_b}{n}(\mu_b-\mu_a)(\mu_b-\mu_a)^T` (Chan, Golub and LeVeque, 1983), so a large
     mean costs no digits and the order and size of the pieces change the result only by rounding.
 
+    Vectors may be weighed: each then counts as so many.
+
     Attributes:
-        n: number of vectors seen.
+        n: number of vectors seen, or the sum of their weights.
         mean: ``[d]``.
         scatter: sum of centred outer products, ``[d, d]``, upper triangle.
     """
@@ -26,18 +28,24 @@ class StreamingMoments(Sums):
     sums = ("n", "mean", "scatter")
 
     def __init__(self, d: int) -> None:
-        self.n = 0
+        self.n: float = 0
         self.mean: Vector = torch.zeros(d, dtype=torch.float64)
         self.scatter: Matrix = torch.zeros(d, d, dtype=torch.float64)
 
-    def update(self, x: Tensor) -> None:
-        """Add vectors ``[n, d]`` of any floating dtype; the moments move to their device."""
+    def update(self, x: Tensor, weights: Vector | None = None) -> None:
+        """Add vectors ``[n, d]`` of any floating dtype, of positive weights; the moments move to their device."""
         self.mean, self.scatter = self.mean.to(x.device), self.scatter.to(x.device)
-        for part in x.split(Blocks.on(x.device).vectors) if len(x) else ():
-            part = part.to(torch.float64)
-            mean = part.mean(0)
-            add_gram(self.scatter, part - mean)
-            self._shift(len(part), mean)
+        size = Blocks.on(x.device).vectors
+        for start in range(0, len(x), size):
+            part = x[start : start + size].to(torch.float64)
+            if weights is None:
+                n, mean = len(part), part.mean(0)
+                add_gram(self.scatter, part - mean)
+            else:
+                w = weights[start : start + size]
+                n, mean = float(w.sum()), w @ part / w.sum()
+                add_gram(self.scatter, (part - mean) * w.sqrt()[:, None])
+            self._shift(n, mean)
 
     def merge(self, other: StreamingMoments) -> None:
         """Add all that another accumulator has seen."""
@@ -45,7 +53,7 @@ class StreamingMoments(Sums):
             self.scatter += other.scatter.to(self.scatter.device)
             self._shift(other.n, other.mean.to(self.mean.device))
 
-    def _shift(self, n: int, mean: Vector) -> None:
+    def _shift(self, n: float, mean: Vector) -> None:
         """Join n more vectors whose own scatter has been added."""
         total = self.n + n
         delta = mean - self.mean

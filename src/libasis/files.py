@@ -335,8 +335,14 @@ def memory() -> int:
         has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         has = 2**34
-    with suppress(OSError, ValueError):
-        has = min(has, int(Path("/sys/fs/cgroup/memory.max").read_text("ascii")))
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of control groups, version 2 and 1
+        with suppress(OSError, ValueError):
+            has = min(has, int(Path("/sys/fs/cgroup", limit).read_text("ascii")))
+    with suppress(ImportError, OSError):
+        import resource  # not everywhere
+
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        has = has if most == resource.RLIM_INFINITY else min(has, most)
     return has
 
 

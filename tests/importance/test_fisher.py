@@ -139,3 +139,26 @@ def test_it_needs_classes():
     x = torch.randn(8, 3)
     with pytest.raises(OptionError, match=r"\[8, 1\]"):
         libasis.fit(libasis.trace(model, x, ["input", "output"]), [x], readout="fisher")
+
+
+def test_probabilities_are_what_labels_are_drawn_from(model, data):
+    class Softmax(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.plain = model
+
+        def forward(self, x):
+            return self.plain(x).softmax(-1)
+
+    readout = rules.Fisher(draws=4, shrink=0)
+    plain = libasis.fit(libasis.trace(model, data, ["out:in", "output"]), [data], readout=readout)
+    given = libasis.fit(libasis.trace(Softmax().eval(), data, ["plain.out:in", "output"]), [data], readout=readout)
+    assert torch.allclose(given[0].importances, plain[0].importances, rtol=1e-9)
+
+
+def test_a_model_of_numbers_has_no_labels(model, data):
+    targets = torch.randn(40, 3, 3, dtype=torch.float64)
+    traced = libasis.trace(model, data, ["out:in", "output"])
+    with pytest.raises(OptionError, match="draws labels of classes.*no probabilities; use readout"):
+        libasis.fit(traced, [(data, targets)], readout="fisher")
+    libasis.fit(traced, [(data, targets.softmax(-1))], readout="fisher")  # soft labels

@@ -196,7 +196,7 @@ def test_missing_targets_and_no_target_that_counts_are_told():
     _, ids, targets, traced, basis = tokens()
     with pytest.raises(BatchError, match='"accuracy" needs targets'):
         intervene(traced, basis, [ids], [Intervention("1:in", [0])], progress=False)
-    with pytest.raises(BatchError, match="every target is -100"):
+    with pytest.raises(BatchError, match="the target is -100"):
         intervene(traced, basis, [(ids, torch.full_like(targets, -100))], [Intervention("1:in", [0])], progress=False)
 
 

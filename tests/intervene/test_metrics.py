@@ -397,6 +397,47 @@ def test_padding_never_counts_whatever_its_targets_are(case):
         assert b.curves["out:in"] == pytest.approx(a.curves["out:in"], rel=1e-9, abs=1e-12)
 
 
+class Probabilities(Tokens):
+    """The same to probabilities, or to logits of which one is of a class that cannot be."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.last = last
+
+    def forward(self, tokens, mask):
+        return self.last(super().forward(tokens, mask))
+
+
+def without_the_third(logits):
+    return logits.masked_fill(torch.tensor([False, False, True]), -torch.inf)
+
+
+LASTS = {
+    "softmax": (lambda z: z.softmax(-1), lambda z: z),
+    "log-softmax": (lambda z: z.log_softmax(-1), lambda z: z),
+    "a class that cannot be": (without_the_third, lambda z: z[..., :2]),
+    "the same in probabilities": (lambda z: without_the_third(z).softmax(-1), lambda z: z[..., :2]),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("last", LASTS)
+def test_probabilities_are_compared_however_the_model_gives_them(last, dtype):
+    tokens = torch.randint(7, (30, 4), generator=torch.Generator().manual_seed(1))
+    inputs, targets = {"tokens": tokens, "mask": torch.ones(30, 4).long()}, tokens % 2
+    made, plain = LASTS[last]
+
+    def scores(last):
+        model = Probabilities(last).to(dtype).eval()
+        traced = libasis.trace(model, inputs, ["out:in", "out:out"])
+        basis = libasis.fit(traced, [inputs], method="pca")
+        gone = libasis.Intervention("out:in", [0], where="all")
+        found = (libasis.intervene(traced, basis, [(inputs, targets)], gone, m) for m in ("kl", "cross_entropy"))
+        return torch.cat([torch.cat([one.base, one.scores[0]]) for one in found])
+
+    assert torch.allclose(scores(made), scores(plain), rtol=1e-4 if dtype == torch.float32 else 1e-9, atol=1e-7)
+
+
 @pytest.mark.parametrize("outputs", [torch.zeros(3, 1), torch.zeros(3), torch.zeros(2, 3, 4, 4)])
 def test_divergence_needs_probabilities(outputs):
     metric = parse_metric("kl")

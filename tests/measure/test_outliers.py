@@ -38,6 +38,24 @@ def cut(x, **options):
     return libasis.trace(Stream(), x[:4], SITES, **options)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.12, 0.3])
+def test_a_group_of_massive_tokens_is_told(share):
+    x, few = randn(40, 25, 6), torch.rand(40, 25, generator=torch.Generator().manual_seed(1)) < share
+    x[few] += 1e4 * randn(6)
+    (row, *_) = libasis.fit(cut(x), [x]).info["outliers"]
+    assert row["positions"] == pytest.approx(float(few.double().mean()), rel=0.1)
+
+
+@pytest.mark.parametrize("counted", [1, 2, 3])
+def test_the_first_of_few_positions_is_no_outlier(counted):
+    x, mask = randn(60, 12, 6), torch.zeros(60, 12, dtype=torch.long)
+    mask[:, -counted:] = 1
+    traced = libasis.trace(Stream(), {"x": x[:4], "attention_mask": mask[:4]}, SITES, mask="attention_mask")
+    assert "outliers" not in libasis.fit(traced, [{"x": x, "attention_mask": mask}]).info
+    x[:, :6] = 0  # nor are positions at which nothing is
+    assert "outliers" not in libasis.fit(cut(x), [x]).info
+
+
 def test_outliers_are_told_with_the_fit(caplog, tmp_path):
     x = data()
     with caplog.at_level(logging.WARNING, "libasis"):

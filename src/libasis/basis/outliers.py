@@ -17,7 +17,11 @@ from .uneven import coarse
 FEW = 0.1
 """Outliers are told where so small a share of the positions could carry all, at equal norms."""
 LEAST, TIMES, MOST = 0.2, 10, 0.5
-"""Or where the first position has so many times its fair share, and the first share of all, or in any case the last."""
+"""Or where the first position has so many times its fair share, and the first share of all, or twice its fair share and
+the last share of all."""
+FAR, ALONE = 100, 0.9
+"""Or where less than half of the positions could carry all, the mean square is so many times that of usual vectors (see
+`weighing`), and one direction has so much of the variance."""
 
 
 def sums_of(record: Record) -> Tensor:
@@ -47,16 +51,22 @@ def outlier(name: str, norms: Tensor, samples: int, moments: StreamingMoments, p
     ``positions`` is :math:`(\sum s)^2 / (n \sum s^2)` of squared norms s, ``first`` the share of :math:`\sum s` at
     first positions; ``variance`` and ``sensitivity`` (None without M') are shares of the direction that varies most.
     """
-    total, squares, at_first, _ = norms.tolist()
+    total, squares, at_first, roots = norms.tolist()
     if not squares > 0:
         return None
-    few, first = total**2 / (moments.n * squares), at_first / total
-    if few >= FEW and first < min(MOST, max(LEAST, TIMES * samples / moments.n)):
+    n = moments.n
+    few, first, fair = total**2 / (n * squares), at_first / total, samples / n
+    told = few < FEW or first >= max(min(MOST, max(LEAST, TIMES * fair)), 2 * fair)
+    far = few < MOST and total / n > FAR * (roots / n) ** 16
+    if not told and not far:
         return None
     G = moments.covariance
     v = leading(G)
+    variance = float(v @ G @ v / G.trace())
+    if not told and variance < ALONE:
+        return None
     sensitivity = None if pulled is None else float(v @ pulled.to(v) @ v / pulled.to(v).trace())
-    row: Plain = {"site": name, "positions": few, "first": first, "variance": float(v @ G @ v / G.trace())}
+    row: Plain = {"site": name, "positions": few, "first": first, "variance": variance}
     return row | {"sensitivity": sensitivity}
 
 

@@ -16,11 +16,14 @@ from ..numerics import StreamingMoments
 from .outliers import sums_of
 from .spanned import SpannedMoments, span_of
 
+WORK = 8
+"""Matrices of a site's width that are there for a while when it is decomposed."""
+
 
 def _check_widths(traced: Traced, spanned: int | None) -> None:
-    """Each site takes three matrices of its width: its covariance, C and its pseudo-inverse.
+    """Each site keeps three matrices of its width: its covariance, C and its pseudo-inverse.
 
-    A wide last site takes them of what is spanned there.
+    A wide last site keeps them of what is spanned there. Decomposing one takes more for a while.
 
     Raises:
         SiteError: they need more memory than the machine has.
@@ -29,11 +32,13 @@ def _check_widths(traced: Traced, spanned: int | None) -> None:
     needs = [(24 * site.features**2, site) for site in traced.sites]
     if spanned is not None:
         needs[-1] = (24 * traced.sites[-1].features * spanned, traced.sites[-1])
-    if sum(need for need, _ in needs) <= has:
+    kept, widest = max(needs, key=lambda pair: pair[0])
+    work = kept // 3 * WORK
+    if sum(one for one, _ in needs) + work <= has:
         return
-    need, widest = max(needs, key=lambda pair: pair[0])
+    takes = (kept + work) / 2**30
     raise SiteError(
-        f"Site {widest.name!r} has {widest.features} features, whose covariance and basis take {need / 2**30:.0f} GiB, "
+        f"Site {widest.name!r} has {widest.features} features, whose covariance and basis take {takes:.0f} GiB, "
         f"but this machine has {has / 2**30:.0f} GiB of memory; take a narrower site, such as the input of the layer "
         "before logits."
     )

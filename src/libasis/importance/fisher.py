@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from ..cut import Record, Traced
 from ..errors import OptionError
 from ..measure import Accumulator
-from ..numerics import eigh_descending
+from ..numerics import are_probabilities, eigh_descending, log_probabilities
 from ..types import Matrix, Plain
 from .estimate import Halves, quadratic
 from .moment import Moment
@@ -25,7 +26,8 @@ SHRINKAGES = tuple(i / 20 for i in range(20))
 class Fisher:
     r"""The readout by the Fisher information of the model's own distribution over classes (or tokens).
 
-    A label :math:`y_t` is drawn from the softmax of the model's output at each counted position t. With
+    A label :math:`y_t` is drawn from the softmax of the model's output at each counted position t (or from the output
+    itself where that is probabilities). With
     :math:`g_s = \partial \sum_t \log p(y_t) / \partial f_s`, at every site from one backward pass,
     :math:`E[\sum_s g_s g_s^T] = \sum_{t,s} J_{ts}^T F_t J_{ts}`, :math:`F_t = \mathrm{diag}(p_t) - p_t p_t^T`: twice
     the Kullback-Leibler divergence that a small change of :math:`f_s` makes (Amari 1998; labels are the model's, not
@@ -102,7 +104,7 @@ class FisherSums(Accumulator[list[Moment]]):
             path = [record.activations[0].detach().requires_grad_()]
             for context in record.contexts:
                 path.append(context(path[-1]))
-            told = _log_probabilities(record.tail(path[-1]))
+            told = _told(record.tail(path[-1]), record.targets)
         counted = record.counted[-1]
         if counted is not None and tuple(counted.shape) != tuple(told.shape[:2]):
             counted = None
@@ -138,18 +140,24 @@ class FisherSums(Accumulator[list[Moment]]):
         return Moment(total * ((1 - shrink) / each) + rest, bar.total_stderr, Fisher.name, sum(n), facts)
 
 
-def _log_probabilities(output: Tensor) -> Tensor:
-    """``[batch, position, class]`` of logits ``[batch, ..., class]``.
+def _told(output: Tensor, targets: Any) -> Tensor:
+    """Logarithms of probabilities ``[batch, position, class]`` of an output ``[batch, ..., class]``.
 
     Raises:
-        OptionError: they are no logits of several classes.
+        OptionError: it is nothing of several classes.
     """
     if output.ndim not in (2, 3) or output.shape[-1] < 2:
         raise OptionError(
             f'readout="fisher" draws labels from the model\'s own probabilities, but its output has the shape '
             f'{list(output.shape)}, not [batch, classes] or [batch, position, classes]; use readout="output".'
         )
-    told = output.to(torch.promote_types(output.dtype, torch.float32)).log_softmax(-1)
+    numbers = isinstance(targets, Tensor) and targets.is_floating_point() and targets.shape == output.shape
+    if numbers and not are_probabilities(targets):
+        raise OptionError(
+            'readout="fisher" draws labels of classes, but the targets of the batches are numbers in the shape of the '
+            f'output, {list(output.shape)}, and no probabilities; use readout="output" for a model of numbers.'
+        )
+    told = log_probabilities(output)
     return told[:, None] if told.ndim == 2 else told
 
 

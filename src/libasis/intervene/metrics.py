@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..ambient import as_outside
 from ..cut import Record
 from ..errors import BatchError, OptionError, first_line
+from ..numerics import are_probabilities, log_probabilities
 from ..types import Vector
 
 MetricSpec = str | Callable[[Tensor, Any], Tensor]
@@ -112,9 +113,10 @@ def parse_metric(metric: MetricSpec) -> Metric:
     r"""``"accuracy"``, ``"cross_entropy"``, ``"mse"``, ``"output_mse"``, ``"kl"`` or ``(outputs, targets) -> [batch]``.
 
     The last two need no targets: ``"output_mse"`` is the mean squared change of the output, and ``"kl"`` the
-    Kullback-Leibler divergence of its softmax from that of the model as it is, in nats,
+    Kullback-Leibler divergence of its probabilities from those of the model as it is, in nats,
     :math:`\sum_c p_c (\log p_c - \log q_c)`, for each position. Both leave out positions that the mask leaves out
-    or whose target is -100.
+    or whose target is -100. Probabilities are the softmax of the output, or the output itself where it is such (no
+    number below 0, and a sum of 1); so they are for ``"cross_entropy"``.
 
     Those with targets leave out the same positions, of -100 among class numbers; a function decides for itself.
 
@@ -318,7 +320,11 @@ def _correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor, told: Tensor | None) -> SampleSums:
-    return _of_targets(outputs, targets, told, "cross_entropy", partial(F.cross_entropy, reduction="none"))
+    return _of_targets(outputs, targets, told, "cross_entropy", _surprise)
+
+
+def _surprise(outputs: Tensor, labels: Tensor) -> Tensor:
+    return F.nll_loss(log_probabilities(outputs), labels, reduction="none")
 
 
 def _mse(outputs: Tensor, targets: Tensor, told: Tensor | None) -> SampleSums:
@@ -359,8 +365,9 @@ def _divergence(outputs: Tensor, own: Tensor, counted: Tensor | None) -> Tensor:
             f'metric "kl" got outputs of shape {list(own.shape)}, but compares probabilities of two or more classes, '
             '[batch, classes] or [batch, position, classes]; use "output_mse".'
         )
-    p, q = own.log_softmax(-1), outputs.log_softmax(-1)
-    return (p.exp() * (p - q)).sum(-1)
+    given = are_probabilities(own)
+    p, q = (log_probabilities(x, probabilities=given) for x in (own, outputs))
+    return torch.where(p == -math.inf, 0.0, p.exp() * (p - q)).sum(-1)  # a class that cannot be has no part
 
 
 _BESIDE_ITSELF: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {

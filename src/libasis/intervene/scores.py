@@ -100,7 +100,7 @@ class Scores(Accumulator["Scores"]):
         """
         if not self.count:
             raise BatchError(
-                "No sample was scored: every target is -100 or left out by the mask; give targets that count."
+                "No sample was scored: everywhere the target is -100 or the mask is 0; give data with positions that count."
             )
         return self
 

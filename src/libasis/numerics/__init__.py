@@ -1,6 +1,7 @@
 """Numbers without models: blocks, eigen-decompositions, moments, quadrature, significance, estimates."""
 
 from .blocks import Blocks, clamp, even, slices
+from .classes import are_probabilities, log_probabilities
 from .donated import shared_error
 from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
 from .estimates import Estimate, paired, paired_sums
@@ -33,6 +34,7 @@ __all__ = [
     "Sums",
     "Truncation",
     "add_gram",
+    "are_probabilities",
     "benjamini",
     "clamp",
     "eigh_descending",
@@ -42,6 +44,7 @@ __all__ = [
     "half_width",
     "holm",
     "hsic",
+    "log_probabilities",
     "mirrored",
     "normal_quantile",
     "paired",

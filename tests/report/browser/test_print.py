@@ -43,7 +43,8 @@ def test_the_first_screen_fits_on_page_one_and_the_rest_starts_on_the_next(print
 def test_nothing_is_wider_than_the_paper_and_no_figure_higher(printed, paper):
     assert printed.page.evaluate("document.documentElement.scrollWidth") <= paper[0]
     figures = printed.page.evaluate(
-        """[...document.querySelectorAll("figure")].map((f) => [f.getBoundingClientRect().height, getComputedStyle(f).breakInside])
+        """[...document.querySelectorAll("figure")]
+            .map((f) => [f.getBoundingClientRect().height, getComputedStyle(f).breakInside])
             .filter(([height]) => height > 0)"""
     )
     assert len(figures) > 3

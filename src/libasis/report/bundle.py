@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..cards import FeatureCards
@@ -48,13 +48,37 @@ def bundle(results: Results) -> dict[str, Any]:
 
 
 def _cards(cards: FeatureCards) -> tuple[dict[str, Any], int | None]:
-    """The cards as plain data of a bearable size, and how many examples of each end were kept if not all."""
-    plain, kept = copy.deepcopy(cards.to_plain()), None
-    while len(json.dumps(plain, ensure_ascii=False)) > CARD_BYTES and kept != 0:
-        ends = [(card, end) for card in plain["cards"].values() for end in ("top", "bottom")]
-        kept = max((len(card.get(end) or []) for card, end in ends), default=0) // 2
-        for card, end in ends:
-            card[end] = (card.get(end) or [])[:kept]
+    """The cards as plain data of a bearable size, and how many examples of each end were kept if not all.
+
+    As many as fit of all of them, half, a quarter and so on. They are taken from the fewest up, so that what would be
+    left out is not even looked at.
+    """
+    ends = [(key, end, card[end]) for key, card in cards.cards.items() for end in ("top", "bottom") if card.get(end)]
+    none: dict[str, Any] = {key: dict(card) for key, card in cards.cards.items()}
+    for key, end, _ in ends:
+        none[key][end] = []
+    plain = replace(cards, cards=none).to_plain()
+    size, kept, most = len(json.dumps(plain, ensure_ascii=False)), 0, max((len(own) for *_, own in ends), default=0)
+    for upto in sorted({most >> k for k in range(most.bit_length())}):
+        if size > CARD_BYTES:
+            break
+        more: dict[str, Any] = {}
+        for key, end, own in ends:
+            if len(own) > kept:
+                more.setdefault(key, {})[end] = own[kept:upto]
+        more = FeatureCards(cards.kind, [], more).to_plain()["cards"]
+        chunks = [chunk for card in more.values() for chunk in card.values()]
+        size += len(json.dumps(chunks, ensure_ascii=False)) - (2 if kept else 4) * len(chunks)
+        if size > CARD_BYTES:
+            break
+        for key, card in more.items():
+            for end, chunk in card.items():
+                plain["cards"][key][end] += chunk
+        kept = upto
+    if kept == most and size <= CARD_BYTES:
+        return plain, None
+    for card in plain["cards"].values():
+        card.update({end: card.get(end) or [] for end in ("top", "bottom")})
     return plain, kept
 
 

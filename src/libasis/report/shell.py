@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
@@ -18,6 +19,8 @@ from .words import LANGUAGES, Words
 
 MARK = '<meta name="generator" content="libasis">'
 """By which a page is known as ours, and may be replaced by another."""
+
+_ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
 def document(
@@ -133,6 +136,4 @@ def _policy(style: str, script: str) -> str:
 def _json(data: Mapping[str, Any]) -> str:
     """JSON that cannot leave its script element."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return "".join(f"\\u{ord(c):04x}" if 0xD800 <= ord(c) < 0xE000 else c for c in text)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

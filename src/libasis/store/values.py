@@ -73,13 +73,15 @@ def _(value: Real, name: str, tensors: Tensors) -> Any:
 @to_plain.register(list)
 @to_plain.register(tuple)
 def _(value: Sequence[Any], name: str, tensors: Tensors) -> list[Any]:
-    return [to_plain(item, _joined(name, i), tensors) for i, item in enumerate(value)]
+    return [item if _is_plain(item) else to_plain(item, _joined(name, i), tensors) for i, item in enumerate(value)]
 
 
 @to_plain.register
 def _(value: Mapping, name: str, tensors: Tensors) -> Plain:  # type: ignore[type-arg]
     if all(isinstance(key, str) and not key.startswith("$") for key in value):
-        return {key: to_plain(item, _joined(name, key), tensors) for key, item in value.items()}
+        return {
+            key: item if _is_plain(item) else to_plain(item, _joined(name, key), tensors) for key, item in value.items()
+        }
     if any(isinstance(key, (list, tuple, Mapping)) for key in value):
         raise MisfitError(f"{name} has keys that are neither texts nor numbers, which are not stored")
     return {"$map": [[to_plain(k, name, {}), to_plain(item, _joined(name, k), tensors)] for k, item in value.items()]}
@@ -105,6 +107,14 @@ def _(value: np.ndarray, name: str, tensors: Tensors) -> Plain:
     except TypeError:
         raise MisfitError(f"{name} is an array of {value.dtype}, which is not stored") from None
     return {"$array": name}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `to_plain` gives the value itself: most of all values, and neither dispatch nor name is needed there."""
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    return kind is str or value is None or kind is bool or (kind is int and -_LARGEST <= value <= _LARGEST)
 
 
 def _joined(name: str, key: Any) -> str:
@@ -135,14 +145,14 @@ def without_tensors(value: Any) -> Any:
     Fields and entries that hold tensors are left out.
     """
     if isinstance(value, list):
-        return [without_tensors(item) for item in value]
+        return [without_tensors(item) if isinstance(item, (list, dict)) else item for item in value]
     if isinstance(value, dict):
         if "$float" in value:
             return value["$float"]
         if "$map" in value:
             pairs = without_tensors(value["$map"])
             return dict(pairs) if all(isinstance(key, str) for key, _ in pairs) else pairs
-        return {key: without_tensors(item) for key, item in value.items()}
+        return {k: without_tensors(item) if isinstance(item, (list, dict)) else item for k, item in value.items()}
     return value
 
 

@@ -31,16 +31,16 @@ def sums_of(record: Record) -> Tensor:
     """
     found = []
     for x, counted in zip(record.activations[:-1], record.counted[:-1], strict=True):
-        none = x.new_zeros((), dtype=torch.float64)
         alone = x.shape[1] == 1
+        none = [x.new_zeros((), dtype=torch.float64)] if alone else []
         if alone and not coarse(x.dtype):
-            found += [none] * 4
+            found += none * 4
             continue
         s = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64).square()
         if counted is not None:
             s = s * counted
         first = s[:, 0] if counted is None else s * (counted.cumsum(1) == 1)
-        told = [none, none] if alone else [s.flatten() @ s.flatten(), first.sum()]
+        told = none * 2 if alone else [s.flatten() @ s.flatten(), first.sum()]
         found += [s.sum(), *told, s.pow(1 / 16).sum()]
     return torch.stack(found).view(-1, 4)
 

@@ -1,4 +1,4 @@
-"""Tables of docs/results.md from the divergences that experiments/language_branches.py has measured."""
+"""Tables of docs/results.md from the divergences that language_branches.py and language_edges.py have measured."""
 
 from __future__ import annotations
 
@@ -191,6 +191,44 @@ def outliers(results: Path, name: str) -> str:
         rows.append([f"{KINDS[kind]}, block {block}", *cells, *kept])
     heads = ["Site", "Norm, first", "Norm, others", "Variance", "Sensitivity", "Kept", "Shrinkage", "First feature"]
     return _table(heads, rows)
+
+
+SECTIONS = {"branch": "what the MLP reads → what it adds", "stream": "stream before the MLP → after it"}
+
+
+def edges(results: Path, name: str) -> str:
+    """How many edges each section needs, and on the shares of the protocol by bisection and for good."""
+    protocol = json.loads((results / name / "protocol.json").read_text(encoding="utf-8"))["protocol"]
+    bootstrap = Bootstrap(protocol["replicates"], protocol["confidence"], protocol["seed"])
+    found: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+    for row in map(json.loads, (results / name / "edges.jsonl").read_text(encoding="utf-8").splitlines()):
+        found.setdefault((row["section"], row["block"]), {})[row["method"]] = row
+    heads = ["Site", "Edges in all", "LIB needs", "PCA needs", "Of PCA's", "LIB, shares", "PCA, shares", "Verdict"]
+    places = [(section, block) for section in SECTIONS for block in sorted(protocol["blocks"])]
+    return _table(heads, [_edges(*place, found.get(place, {}), protocol["allowed"], bootstrap) for place in places])
+
+
+def _edges(
+    section: str, block: int, rows: dict[str, dict[str, Any]], allowed: float, bootstrap: Bootstrap
+) -> list[str]:
+    site = f"block {block}, {SECTIONS[section]}"
+    if not {"lib", "pca"} <= rows.keys():
+        return [site, *[""] * 6, "not measured"]
+    lib, pca = (_edges_needed(rows[method], allowed, bootstrap) for method in ("lib", "pca"))
+    share, ends = lib.value / pca.value, bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
+    words = "fewer" if ends[1] < 1 else "more" if ends[0] > 1 else "no difference found"
+    cells = [f"{one.value:,.0f} ({' to '.join(f'{x:,.0f}' for x in one.ends(bootstrap))})" for one in (lib, pca)]
+    both = [f"{rows[m]['required']:,} / {rows[m]['stable']:,}" for m in ("lib", "pca")]
+    totals = " / ".join(f"{total:,}" for total in dict.fromkeys(rows[m]["total"] for m in ("lib", "pca")))
+    return [site, totals, *cells, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})", *both, words]
+
+
+def _edges_needed(row: dict[str, Any], allowed: float, bootstrap: Bootstrap) -> Needed:
+    table = torch.tensor(list(row["kl"].values()), dtype=torch.float64)
+    counts = [*map(int, row["kl"])]
+    resampled = bootstrap.means(table, torch.ones(table.shape[1])).numpy()
+    replicates = np.array([crossing(counts, column, allowed) for column in resampled.T])
+    return Needed(crossing(counts, table.mean(1).tolist(), allowed), replicates)
 
 
 def _with_ends(estimate: Estimate) -> str:

@@ -372,6 +372,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--text", type=Path, default=Path(language.CORPUS))
     chosen = parser.parse_args(arguments)
     protocol = tomllib.loads(PROTOCOL.read_text(encoding="utf-8"))
+    del protocol["edges"]  # which language_edges.py measures
     try:
         ids = sequences(chosen, protocol["data"])
         model = language.unpacked()
@@ -415,15 +416,16 @@ def sequences(chosen: argparse.Namespace, data: dict[str, int]) -> dict[str, Ten
     """Token numbers ``[n, position]`` of the fit, of the held-out text and of the other one."""
     tokens, found = language.tokenizer(), language.texts(chosen.text)
     ids = {"fit": language.sequences(found[::2], tokens, data["tokens"], data["fit"])}
-    ids["text"] = _spread(
+    ids["text"] = spread(
         language.sequences(found[1::2], tokens, data["tokens"], 2 * (len(found) // 2))[1::2], data["held_out"]
     )
     reference = language.sequences(list(topics.values()), tokens, data["tokens"], len(topics) * data["most"])
-    ids["other"] = _spread(reference, data["held_out"])
+    ids["other"] = spread(reference, data["held_out"])
     return ids
 
 
-def _spread(rows: Tensor, count: int) -> Tensor:
+def spread(rows: Tensor, count: int) -> Tensor:
+    """So many rows, at equal distances."""
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()] if len(rows) > count else rows
 
 

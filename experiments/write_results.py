@@ -1,6 +1,6 @@
 """Write the tables and figures of docs/results.md from the results of the experiments.
 
-Those are of `libasis compare`, `libasis sensitivity` and experiments/language_branches.py.
+Those are of `libasis compare`, `libasis sensitivity`, experiments/language_branches.py and language_edges.py.
 
 Run: python experiments/write_results.py [--results build/results] [--docs docs]
 
@@ -221,6 +221,7 @@ TABLES: dict[str, Callable[[Path, str], str]] = {
     "equal": branch_tables.equal,
     "other": branch_tables.other,
     "outliers": branch_tables.outliers,
+    "half": branch_tables.edges,
 }
 
 

@@ -84,9 +84,7 @@ class Edges:
 
     def _measured(self, traced: libasis.Traced, basis: libasis.Basis) -> Plain:
         name, chosen = basis[0].name, self.settings
-        graph = libasis.interactions(
-            traced, basis, self.fit, relative_error=chosen["relative_error"], seed=chosen["seed"], progress=False
-        )
+        graph = libasis.interactions(traced, basis, self.fit, relative_error=0, progress=False)
         total = basis[0].k * basis[1].k
         found = libasis.ablate_edges(
             traced,
@@ -101,12 +99,10 @@ class Edges:
         each = found.per_sample
         assert each is not None
         kl = {count: (sums / each.counts).tolist() for count, sums in sorted(each.sums[name].items())}
-        estimate = graph.info.get("estimate", {"sections": {name: {}}})["sections"][name]
         return {
             "total": total,
             "required": found.edges_required[name],
             "stable": found.edges_required_stable[name],
-            **{key: estimate.get(key) for key in ("drawn", "reached")},
             "kl": {count: [float(f"{x:.6g}") for x in values] for count, values in kl.items()},
         }
 

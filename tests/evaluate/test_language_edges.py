@@ -17,7 +17,6 @@ SETTINGS = {
     "replicates": 50,
     "seed": 0,
     "blocks": [0],
-    "relative_error": 0.1,
     "shares": [0.0, 0.25, 0.5, 0.75, 1.0],
     "sequences": {"edges": 16, "held_out": 8},
 }

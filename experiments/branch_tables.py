@@ -9,11 +9,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from experiments.language_branches import SMALLER
 
 from libasis.numerics import Estimate, paired, ratio
 from libasis.numerics.resampling import Bootstrap
@@ -39,15 +41,15 @@ class Needed:
 
 
 class Measured:
-    """The divergences of a run, by site."""
+    """The divergences of a run, by site; ``also`` those of another file beside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, also: str | None = None) -> None:
         self.made = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
         self.protocol = self.made["protocol"]
         self.sites = json.loads((folder / "sites.json").read_text(encoding="utf-8"))
         self.found: dict[tuple[str, str, str], Curve] = {}
-        for line in (folder / "divergences.jsonl").read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+        files = [folder / f"{name}.jsonl" for name in ("divergences", also) if name]
+        for row in (json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()):
             key = row["text"], f"{row['block']}|{row['kind']}", row["method"]
             self.found.setdefault(key, {})[row["features"]] = row["kl"]
         self.bootstrap = Bootstrap(self.protocol["replicates"], self.protocol["confidence"], self.protocol["seed"])
@@ -73,17 +75,17 @@ class Measured:
         failing = [n for n, mean in rows if mean > self.protocol["allowed"]]
         return min(n for n, _ in rows if not failing or n > failing[-1])
 
-    def needed(self, site: str, method: str) -> Needed:
+    def needed(self, site: str, method: str, allowed: float | None = None) -> Needed:
         """By linear interpolation in the logarithm; with all features there is no divergence."""
         curve = self.curve(site, method)
         counts = sorted(n for n in curve if n < self.sites[site]["width"])
         table = torch.tensor([curve[n] for n in counts], dtype=torch.float64)
         resampled = self.bootstrap.means(table, torch.ones(table.shape[1])).numpy()
         ends = [*counts, self.sites[site]["width"]]
-        allowed = self.protocol["allowed"]
+        most = allowed or self.protocol["allowed"]
         return Needed(
-            crossing(ends, [*table.mean(1).tolist(), 0.0], allowed),
-            np.array([crossing(ends, [*column, 0.0], allowed) for column in resampled.T]),
+            crossing(ends, [*table.mean(1).tolist(), 0.0], most),
+            np.array([crossing(ends, [*column, 0.0], most) for column in resampled.T]),
         )
 
     def lower(self, site: str) -> tuple[bool, float]:
@@ -122,12 +124,32 @@ def _needed(run: Measured, site: str, p: float) -> list[str]:
     if alone <= run.protocol["allowed"]:
         return [*cells, "0", "0", "", "", "the mean alone is enough"]
     lib, pca = (run.needed(site, method) for method in ("lib", "pca"))
-    share, ends = lib.value / pca.value, run.bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
-    words = verdict(share, ends, run.protocol["sites"][kind]["at_most"], better=run.lower(site)[0] and p <= LEVEL)
+    counts, ends = _compared(lib, pca, run.bootstrap)
+    words = verdict(
+        lib.value / pca.value, ends, run.protocol["sites"][kind]["at_most"], better=run.lower(site)[0] and p <= LEVEL
+    )
     if run.passing(site, "pca") == run.sites[site]["width"]:  # no count is left at which LIB could be lower
         words = "not decided: PCA passes at the end of the grid only"
-    counts = [f"{one.value:.0f} ({' to '.join(f'{x:.0f}' for x in one.ends(run.bootstrap))})" for one in (lib, pca)]
-    return [*cells, *counts, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})", f"{p:.1g}", words]
+    return [*cells, *counts, f"{p:.1g}", words]
+
+
+def _compared(lib: Needed, pca: Needed, bootstrap: Bootstrap) -> tuple[list[str], tuple[float, float]]:
+    """Cells of both counts and of LIB's share of PCA's, each with its interval; and that of the share."""
+    share, ends = lib.value / pca.value, bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
+    cells = [f"{one.value:,.0f} ({' to '.join(f'{x:,.0f}' for x in one.ends(bootstrap))})" for one in (lib, pca)]
+    return [*cells, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})"], ends
+
+
+def smaller(results: Path, name: str) -> str:
+    """Features of the heads' output needed for the smaller divergences measured beside the protocol."""
+    if not (results / name / "smaller.jsonl").exists():
+        return "*Not measured yet.*"
+    run, rows = Measured(results / name, "smaller"), []
+    for site, allowed in product([site for site in run.done if site.endswith("heads")], SMALLER):
+        lib, pca = (run.needed(site, method, allowed) for method in ("lib", "pca"))
+        cells, _ = _compared(lib, pca, run.bootstrap)
+        rows.append([f"heads' output, block {site.split('|')[0]}", f"{allowed:g}", *cells])
+    return _table(["Site", "Nats", "LIB needs", "PCA needs", "Of PCA's"], rows)
 
 
 def verdict(share: float, ends: tuple[float, float], at_most: float, *, better: bool) -> str:
@@ -215,12 +237,11 @@ def _edges(
     if not {"lib", "pca"} <= rows.keys():
         return [site, *[""] * 6, "not measured"]
     lib, pca = (_edges_needed(rows[method], allowed, bootstrap) for method in ("lib", "pca"))
-    share, ends = lib.value / pca.value, bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
+    cells, ends = _compared(lib, pca, bootstrap)
     words = "fewer" if ends[1] < 1 else "more" if ends[0] > 1 else "no difference found"
-    cells = [f"{one.value:,.0f} ({' to '.join(f'{x:,.0f}' for x in one.ends(bootstrap))})" for one in (lib, pca)]
     both = [f"{rows[m]['required']:,} / {rows[m]['stable']:,}" for m in ("lib", "pca")]
     totals = " / ".join(f"{total:,}" for total in dict.fromkeys(rows[m]["total"] for m in ("lib", "pca")))
-    return [site, totals, *cells, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})", *both, words]
+    return [site, totals, *cells, *both, words]
 
 
 def _edges_needed(row: dict[str, Any], allowed: float, bootstrap: Bootstrap) -> Needed:

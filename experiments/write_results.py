@@ -221,6 +221,7 @@ TABLES: dict[str, Callable[[Path, str], str]] = {
     "equal": branch_tables.equal,
     "other": branch_tables.other,
     "outliers": branch_tables.outliers,
+    "smaller": branch_tables.smaller,
     "half": branch_tables.edges,
 }
 

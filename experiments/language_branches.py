@@ -240,6 +240,7 @@ class Divergences:
         self.found, self.texts, self.spent = read_lines(self.file), {}, []
         if also is not None:
             self.file = folder / f"{also}.jsonl"
+            self.file.touch()
             self.found |= read_lines(self.file)
         self.left = 0
 

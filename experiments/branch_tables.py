@@ -1,4 +1,4 @@
-"""Tables of docs/results.md from the divergences that language_branches.py and language_edges.py have measured."""
+"""Tables of docs/results.md from the divergences that experiments/language_branches.py has measured."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ LEVEL = 0.05
 Curve = dict[int, list[float]]
 
 
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    """Of a file of lines."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
 @dataclass(frozen=True)
 class Needed:
     """Features for the allowed divergence: on the samples, and on resampled ones ``[B]``."""
@@ -49,7 +54,9 @@ class Measured:
         self.sites = json.loads((folder / "sites.json").read_text(encoding="utf-8"))
         self.found: dict[tuple[str, str, str], Curve] = {}
         files = [folder / f"{name}.jsonl" for name in ("divergences", also) if name]
-        for row in (json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()):
+        for row in [
+            json.loads(line) for file in files if file.exists() for line in file.read_text("utf-8").splitlines()
+        ]:
             key = row["text"], f"{row['block']}|{row['kind']}", row["method"]
             self.found.setdefault(key, {})[row["features"]] = row["kl"]
         self.bootstrap = Bootstrap(self.protocol["replicates"], self.protocol["confidence"], self.protocol["seed"])
@@ -112,7 +119,7 @@ def needed(results: Path, name: str) -> str:
     run = Measured(results / name)
     corrected = holm([run.lower(site)[1] if site in run.done else 1.0 for site in run.planned])
     rows = [_needed(run, site, p) for site, p in zip(run.planned, corrected, strict=True)]
-    return _table(["Site", "Width", "Mean alone, nats", "LIB needs", "PCA needs", "Of PCA's", "p", "Verdict"], rows)
+    return table(["Site", "Width", "Mean alone, nats", "LIB needs", "PCA needs", "Of PCA's", "p", "Verdict"], rows)
 
 
 def _needed(run: Measured, site: str, p: float) -> list[str]:
@@ -124,7 +131,7 @@ def _needed(run: Measured, site: str, p: float) -> list[str]:
     if alone <= run.protocol["allowed"]:
         return [*cells, "0", "0", "", "", "the mean alone is enough"]
     lib, pca = (run.needed(site, method) for method in ("lib", "pca"))
-    counts, ends = _compared(lib, pca, run.bootstrap)
+    counts, ends = compared(lib, pca, run.bootstrap)
     words = verdict(
         lib.value / pca.value, ends, run.protocol["sites"][kind]["at_most"], better=run.lower(site)[0] and p <= LEVEL
     )
@@ -133,7 +140,7 @@ def _needed(run: Measured, site: str, p: float) -> list[str]:
     return [*cells, *counts, f"{p:.1g}", words]
 
 
-def _compared(lib: Needed, pca: Needed, bootstrap: Bootstrap) -> tuple[list[str], tuple[float, float]]:
+def compared(lib: Needed, pca: Needed, bootstrap: Bootstrap) -> tuple[list[str], tuple[float, float]]:
     """Cells of both counts and of LIB's share of PCA's, each with its interval; and that of the share."""
     share, ends = lib.value / pca.value, bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
     cells = [f"{one.value:,.0f} ({' to '.join(f'{x:,.0f}' for x in one.ends(bootstrap))})" for one in (lib, pca)]
@@ -147,9 +154,9 @@ def smaller(results: Path, name: str) -> str:
     run, rows = Measured(results / name, "smaller"), []
     for site, allowed in product([site for site in run.done if site.endswith("heads")], SMALLER):
         lib, pca = (run.needed(site, method, allowed) for method in ("lib", "pca"))
-        cells, _ = _compared(lib, pca, run.bootstrap)
+        cells, _ = compared(lib, pca, run.bootstrap)
         rows.append([f"heads' output, block {site.split('|')[0]}", f"{allowed:g}", *cells])
-    return _table(["Site", "Nats", "LIB needs", "PCA needs", "Of PCA's"], rows)
+    return table(["Site", "Nats", "LIB needs", "PCA needs", "Of PCA's"], rows)
 
 
 def verdict(share: float, ends: tuple[float, float], at_most: float, *, better: bool) -> str:
@@ -183,7 +190,7 @@ def equal(results: Path, name: str) -> str:
         "PCA, nats",
         *(f"{METHODS[m]} / PCA" for m in ("lib", "unshrunk", "next", "random")),
     ]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def other(results: Path, name: str) -> str:
@@ -198,7 +205,7 @@ def other(results: Path, name: str) -> str:
             values = [f"{np.mean(one):.4f}" for one in (lib, pca)]
             rows.append([f"{KINDS[kind]}, block {block}", str(n), *values, _with_ends(ratio(lib, pca))])
     heads = ["Site", "Features", "LIB, nats", "PCA, nats", "LIB / PCA"]
-    return _table(heads, rows) if rows else "*Not measured yet.*"
+    return table(heads, rows) if rows else "*Not measured yet.*"
 
 
 def outliers(results: Path, name: str) -> str:
@@ -212,66 +219,39 @@ def outliers(results: Path, name: str) -> str:
         kept = [f"{facts['kept']}", f"{facts['shrink']:g}", f"{facts['largest']:.1%}"] if "kept" in facts else [""] * 3
         rows.append([f"{KINDS[kind]}, block {block}", *cells, *kept])
     heads = ["Site", "Norm, first", "Norm, others", "Variance", "Sensitivity", "Kept", "Shrinkage", "First feature"]
-    return _table(heads, rows)
-
-
-SECTIONS = {"branch": "what the MLP reads → what it adds", "stream": "stream before the MLP → after it"}
-
-
-def edges(results: Path, name: str) -> str:
-    """How many edges each section needs, and on the shares of the protocol by bisection and for good."""
-    protocol = json.loads((results / name / "protocol.json").read_text(encoding="utf-8"))["protocol"]
-    bootstrap = Bootstrap(protocol["replicates"], protocol["confidence"], protocol["seed"])
-    found: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
-    for row in map(json.loads, (results / name / "edges.jsonl").read_text(encoding="utf-8").splitlines()):
-        found.setdefault((row["section"], row["block"]), {})[row["method"]] = row
-    heads = ["Site", "Edges in all", "LIB needs", "PCA needs", "Of PCA's", "LIB, shares", "PCA, shares", "Verdict"]
-    places = [(section, block) for section in SECTIONS for block in sorted(protocol["blocks"])]
-    return _table(heads, [_edges(*place, found.get(place, {}), protocol["allowed"], bootstrap) for place in places])
-
-
-def _edges(
-    section: str, block: int, rows: dict[str, dict[str, Any]], allowed: float, bootstrap: Bootstrap
-) -> list[str]:
-    site = f"block {block}, {SECTIONS[section]}"
-    if not {"lib", "pca"} <= rows.keys():
-        return [site, *[""] * 6, "not measured"]
-    lib, pca = (_edges_needed(rows[method], allowed, bootstrap) for method in ("lib", "pca"))
-    cells, ends = _compared(lib, pca, bootstrap)
-    words = "fewer" if ends[1] < 1 else "more" if ends[0] > 1 else "no difference found"
-    both = [f"{rows[m]['required']:,} / {rows[m]['stable']:,}" for m in ("lib", "pca")]
-    totals = " / ".join(f"{total:,}" for total in dict.fromkeys(rows[m]["total"] for m in ("lib", "pca")))
-    return [site, totals, *cells, *both, words]
-
-
-def _edges_needed(row: dict[str, Any], allowed: float, bootstrap: Bootstrap) -> Needed:
-    table = torch.tensor(list(row["kl"].values()), dtype=torch.float64)
-    counts = [*map(int, row["kl"])]
-    resampled = bootstrap.means(table, torch.ones(table.shape[1])).numpy()
-    replicates = np.array([crossing(counts, column, allowed) for column in resampled.T])
-    return Needed(crossing(counts, table.mean(1).tolist(), allowed), replicates)
+    return table(heads, rows)
 
 
 def _with_ends(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown."""
     rules = ["---" if head in ("Site", "Verdict") else "--:" for head in heads]
     return "\n".join(f"| {' | '.join(row)} |" for row in ([*heads], rules, *rows))
 
 
 def curves(results: Path, name: str) -> str:
     """Every mean divergence with its interval, as CSV."""
-    run, text = Measured(results / name), io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["text", "block", "site", "method", "features", "nats", "low", "high", "sequences"])
-    writer.writerows(_points(run))
-    return text.getvalue()
+    heads = ["text", "block", "site", "method", "features", "nats", "low", "high", "sequences"]
+    return as_csv([heads, *_points(Measured(results / name, "smaller"))])
 
 
 def _points(run: Measured) -> Iterator[list[Any]]:
     for (text, site, method), curve in sorted(run.found.items()):
         for n, kl in sorted(curve.items()):
-            one = paired(kl)
-            yield [text, *site.split("|"), method, n, *(f"{x:.5g}" for x in (one.value, one.low, one.high)), len(kl)]
+            yield [text, *site.split("|"), method, n, *with_interval(kl)]
+
+
+def with_interval(kl: list[float]) -> list[Any]:
+    """The mean over sequences, its interval and their number."""
+    one = paired(kl)
+    return [*(f"{x:.5g}" for x in (one.value, one.low, one.high)), len(kl)]
+
+
+def as_csv(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as text."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -5,7 +5,7 @@ Run: python experiments/language_edges.py [--out build/results/language_edges] [
 What is measured stands in the table "edges" of experiments/protocols/language_branches.toml, which was written before.
 Model, text and bases are made as in experiments/language_branches.py; edges are those of `libasis.interactions`,
 ablated by `libasis.ablate_edges`. Sums of the fit are kept every few batches and each section as it comes, so that a
-run that was stopped goes on; about an hour and a half of one core.
+run that was stopped goes on; under an hour of one core.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments import branch_tables
+from experiments import branch_tables, edge_tables
 
 from libasis.files import write_bytes
 
@@ -69,6 +69,8 @@ def write(results: Path, docs: Path) -> None:
             shutil.copyfile(results / name / "figures" / f"{kind}.svg", docs / figure)
     for path in sorted(results.glob("*/divergences.jsonl")):
         write_bytes(docs / "results-branches.csv", branch_tables.curves(results, path.parent.name).encode())
+    for path in sorted(results.glob("*/edges.jsonl")):
+        write_bytes(docs / "results-edges.csv", edge_tables.curves(results, path.parent.name).encode())
 
 
 def _with_rows_of(old: str, new: str) -> str:
@@ -222,7 +224,7 @@ TABLES: dict[str, Callable[[Path, str], str]] = {
     "other": branch_tables.other,
     "outliers": branch_tables.outliers,
     "smaller": branch_tables.smaller,
-    "half": branch_tables.edges,
+    "half": edge_tables.edges,
 }
 
 

@@ -117,7 +117,8 @@ def test_what_was_measured_is_not_measured_again_and_becomes_tables(subject, ids
     write_results.write(tmp_path / "results", page.parent)
     assert page.read_text().count("| MLP hidden layer, block 1 |") == 4
     assert page.read_text().count("| heads' output, block 1 | 0.00") == 2
-    assert len((page.parent / "results-branches.csv").read_text().splitlines()) == len(whole.splitlines()) + 1
+    measured = len(whole.splitlines()) + len((folder / "smaller.jsonl").read_text().splitlines())
+    assert len((page.parent / "results-branches.csv").read_text().splitlines()) == measured + 1
     with pytest.raises(SystemExit, match="other settings"):
         branches.same_settings(folder / "protocol.json", {**protocol, "allowed": 1}, {"text": ids[:16]})
 

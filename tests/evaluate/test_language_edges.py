@@ -62,3 +62,5 @@ def test_edges_of_both_sections(tmp_path, capsys):
     write_results.write(tmp_path / "results", page.parent)
     assert page.read_text().count("| block 0, ") == 2
     assert "not measured" not in page.read_text()
+    points = (page.parent / "results-edges.csv").read_text().splitlines()
+    assert len(points) == 1 + sum(len(row["kl"]) for row in rows)

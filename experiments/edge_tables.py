@@ -25,7 +25,8 @@ def edges(results: Path, name: str) -> str:
     found: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
     for row in rows_of(results / name / "edges.jsonl"):
         found.setdefault((row["section"], row["block"]), {})[row["method"]] = row
-    heads = ["Site", "Edges in all", "LIB needs", "PCA needs", "Of PCA's", "LIB, counts", "PCA, counts", "Verdict"]
+    heads = ["Site", "Edges in all", "LIB needs", "PCA needs", "Of PCA's"]
+    heads += ["LIB, count", "PCA, count", "LIB, nats", "Turned, nats", "Verdict"]
     places = [(section, block) for section in SECTIONS for block in sorted(protocol["blocks"])]
     return table(heads, [_edges(*place, found.get(place, {}), protocol["allowed"], bootstrap) for place in places])
 
@@ -45,13 +46,19 @@ def _edges(
 ) -> list[str]:
     site = f"block {block}, {SECTIONS[section]}"
     if not {"lib", "pca"} <= rows.keys():
-        return [site, *[""] * 6, "not measured"]
+        return [site, *[""] * 8, "not measured"]
     lib, pca = (_edges_needed(rows[method], allowed, bootstrap) for method in ("lib", "pca"))
     cells, ends = compared(lib, pca, bootstrap)
     words = "fewer" if ends[1] < 1 else "more" if ends[0] > 1 else "no difference found"
     total = _alike(rows[method]["total"] for method in ("lib", "pca"))
     both = [_alike(rows[method][key] for key in ("required", "stable")) for method in ("lib", "pca")]
-    return [site, total, *cells, *both, words]
+    nats = [_mean(rows.get(method), rows["lib"]["required"]) for method in ("lib", "random")]
+    return [site, total, *cells, *both, *nats, words]
+
+
+def _mean(row: dict[str, Any] | None, count: int | None) -> str:
+    kl = None if row is None else row["kl"].get(str(count))
+    return "" if kl is None else f"{np.mean(kl):.4f}"
 
 
 def _alike(counts: Iterable[int | None]) -> str:

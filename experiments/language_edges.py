@@ -27,10 +27,13 @@ from torch import Tensor, nn
 
 import libasis
 from libasis.data import without_first
+from libasis.evaluate import random_rotation
 from libasis.run.errors import MissingDataError
 
 Plain = dict[str, Any]
 ENDS = {"stream": ("before", "after"), "branch": ("reads", "adds")}
+BESIDE = "random"
+"""LIB turned at random, at LIB's own count: beside the protocol, decided when the counts of LIB and PCA were known."""
 NAMES = {
     "before": "model.layers.{}.post_attention_layernorm:in",
     "after": "model.layers.{}:out",
@@ -62,7 +65,7 @@ class Edges:
         self.bases, self.settings, self.file = bases, settings, folder / "edges.jsonl"
         self.fit = batches(language_branches.spread(ids["fit"], settings["sequences"]["edges"]))
         self.held_out = batches(language_branches.spread(ids["text"], settings["sequences"]["held_out"]))
-        self.done = {(row["block"], row["section"], row["method"]) for row in read_lines(self.file)}
+        self.done = {(row["block"], row["section"], row["method"]): row for row in read_lines(self.file)}
 
     def measure(self, block: int, section: str, methods: Sequence[str]) -> None:
         """One section with each method."""
@@ -74,15 +77,31 @@ class Edges:
         traced = libasis.trace(self.bases.subject.model, self.fit[0], list(names.values()), mask=mask, around="hold")
         for method in left:
             start = time.process_time()
-            ends = [replace(self.bases.basis(f"{block}|{end}", method), name=name) for end, name in names.items()]
-            row = self._measured(traced, libasis.Basis(tuple(ends), method, {}))
-            row = {"block": block, "section": section, "method": method, **row}
+            basis = self._basis(block, names, method)
+            row = {"block": block, "section": section, "method": method}
+            row |= self._measured(traced, basis, self._counts(block, section, method))
             row["cpu_seconds"] = round(time.process_time() - start)
             with self.file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
+            self.done[block, section, method] = row
             print(*(f"{key} {row[key]}" for key in row if key != "kl"), flush=True)
 
-    def _measured(self, traced: libasis.Traced, basis: libasis.Basis) -> Plain:
+    def _basis(self, block: int, names: dict[str, str], method: str) -> libasis.Basis:
+        """Of both ends; turned at random, each end by a rotation of its own."""
+        own = "lib" if method == BESIDE else method
+        ends = [replace(self.bases.basis(f"{block}|{end}", own), name=name) for end, name in names.items()]
+        if method == BESIDE:
+            ends = random_rotation(libasis.Basis((*ends, ends[-1]), own, {}), seed=self.settings["seed"]).sites[:-1]
+        return libasis.Basis(tuple(ends), method, {})
+
+    def _counts(self, block: int, section: str, method: str) -> list[int] | None:
+        """Those of the protocol (None), or for what stands beside it the count at which LIB passes."""
+        if method in self.settings["methods"]:
+            return None
+        lib = self.done[block, section, "lib"]
+        return [lib["total"] if lib["required"] is None else lib["required"]]
+
+    def _measured(self, traced: libasis.Traced, basis: libasis.Basis, counts: list[int] | None) -> Plain:
         name, chosen = basis[0].name, self.settings
         graph = libasis.interactions(traced, basis, self.fit, relative_error=0, progress=False)
         total = basis[0].k * basis[1].k
@@ -92,7 +111,7 @@ class Edges:
             self.held_out,
             "kl",
             max_drop=chosen["allowed"],
-            search=[round(total * share) for share in chosen["shares"]],
+            search=counts or [round(total * share) for share in chosen["shares"]],
             per_sample=True,
             progress=False,
         )
@@ -143,6 +162,9 @@ def main(arguments: list[str] | None = None) -> None:
     for block in settings["blocks"]:
         for section in ENDS:
             edges.measure(block, section, settings["methods"])
+    for section in reversed(ENDS):
+        for block in settings["blocks"]:
+            edges.measure(block, section, [BESIDE])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ SETTINGS = {
     "replicates": 50,
     "seed": 0,
     "blocks": [0],
+    "methods": ["lib", "pca"],
     "shares": [0.0, 0.25, 0.5, 0.75, 1.0],
     "sequences": {"edges": 16, "held_out": 8},
 }
@@ -38,13 +39,17 @@ def test_edges_of_both_sections(tmp_path, capsys):
         edges = language_edges.Edges(bases, {"fit": ids, "text": ids[:16]}, SETTINGS, folder)
         for section in language_edges.ENDS:
             edges.measure(0, section, ["lib", "pca"])
+            edges.measure(0, section, [language_edges.BESIDE])
         return capsys.readouterr().out.count("required")
 
-    assert run() == 4
+    assert run() == 6
     assert run() == 0
     rows = language_edges.read_lines(folder / "edges.jsonl")
     for row in rows:
         means = {int(count): sum(kl) / len(kl) for count, kl in row["kl"].items()}
+        if row["method"] == language_edges.BESIDE:
+            assert len(means) == 1
+            continue
         assert all((mean <= 0.02) == (count >= row["stable"]) for count, mean in means.items())
         assert row["required"] in means
     with torch.no_grad():

@@ -9,11 +9,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from experiments.language_branches import SMALLER
 
 from libasis.numerics import Estimate, paired, ratio
 from libasis.numerics.resampling import Bootstrap
@@ -24,6 +26,11 @@ METHODS = {"lib": "LIB", "pca": "PCA", "unshrunk": "LIB, unshrunk", "next": "LIB
 LEAST = 1e-4
 LEVEL = 0.05
 Curve = dict[int, list[float]]
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    """Of a file of lines."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 @dataclass(frozen=True)
@@ -39,15 +46,17 @@ class Needed:
 
 
 class Measured:
-    """The divergences of a run, by site."""
+    """The divergences of a run, by site; ``also`` those of another file beside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, also: str | None = None) -> None:
         self.made = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))
         self.protocol = self.made["protocol"]
         self.sites = json.loads((folder / "sites.json").read_text(encoding="utf-8"))
         self.found: dict[tuple[str, str, str], Curve] = {}
-        for line in (folder / "divergences.jsonl").read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+        files = [folder / f"{name}.jsonl" for name in ("divergences", also) if name]
+        for row in [
+            json.loads(line) for file in files if file.exists() for line in file.read_text("utf-8").splitlines()
+        ]:
             key = row["text"], f"{row['block']}|{row['kind']}", row["method"]
             self.found.setdefault(key, {})[row["features"]] = row["kl"]
         self.bootstrap = Bootstrap(self.protocol["replicates"], self.protocol["confidence"], self.protocol["seed"])
@@ -73,17 +82,17 @@ class Measured:
         failing = [n for n, mean in rows if mean > self.protocol["allowed"]]
         return min(n for n, _ in rows if not failing or n > failing[-1])
 
-    def needed(self, site: str, method: str) -> Needed:
+    def needed(self, site: str, method: str, allowed: float | None = None) -> Needed:
         """By linear interpolation in the logarithm; with all features there is no divergence."""
         curve = self.curve(site, method)
         counts = sorted(n for n in curve if n < self.sites[site]["width"])
         table = torch.tensor([curve[n] for n in counts], dtype=torch.float64)
         resampled = self.bootstrap.means(table, torch.ones(table.shape[1])).numpy()
         ends = [*counts, self.sites[site]["width"]]
-        allowed = self.protocol["allowed"]
+        most = allowed or self.protocol["allowed"]
         return Needed(
-            crossing(ends, [*table.mean(1).tolist(), 0.0], allowed),
-            np.array([crossing(ends, [*column, 0.0], allowed) for column in resampled.T]),
+            crossing(ends, [*table.mean(1).tolist(), 0.0], most),
+            np.array([crossing(ends, [*column, 0.0], most) for column in resampled.T]),
         )
 
     def lower(self, site: str) -> tuple[bool, float]:
@@ -110,7 +119,7 @@ def needed(results: Path, name: str) -> str:
     run = Measured(results / name)
     corrected = holm([run.lower(site)[1] if site in run.done else 1.0 for site in run.planned])
     rows = [_needed(run, site, p) for site, p in zip(run.planned, corrected, strict=True)]
-    return _table(["Site", "Width", "Mean alone, nats", "LIB needs", "PCA needs", "Of PCA's", "p", "Verdict"], rows)
+    return table(["Site", "Width", "Mean alone, nats", "LIB needs", "PCA needs", "Of PCA's", "p", "Verdict"], rows)
 
 
 def _needed(run: Measured, site: str, p: float) -> list[str]:
@@ -122,12 +131,32 @@ def _needed(run: Measured, site: str, p: float) -> list[str]:
     if alone <= run.protocol["allowed"]:
         return [*cells, "0", "0", "", "", "the mean alone is enough"]
     lib, pca = (run.needed(site, method) for method in ("lib", "pca"))
-    share, ends = lib.value / pca.value, run.bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
-    words = verdict(share, ends, run.protocol["sites"][kind]["at_most"], better=run.lower(site)[0] and p <= LEVEL)
+    counts, ends = compared(lib, pca, run.bootstrap)
+    words = verdict(
+        lib.value / pca.value, ends, run.protocol["sites"][kind]["at_most"], better=run.lower(site)[0] and p <= LEVEL
+    )
     if run.passing(site, "pca") == run.sites[site]["width"]:  # no count is left at which LIB could be lower
         words = "not decided: PCA passes at the end of the grid only"
-    counts = [f"{one.value:.0f} ({' to '.join(f'{x:.0f}' for x in one.ends(run.bootstrap))})" for one in (lib, pca)]
-    return [*cells, *counts, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})", f"{p:.1g}", words]
+    return [*cells, *counts, f"{p:.1g}", words]
+
+
+def compared(lib: Needed, pca: Needed, bootstrap: Bootstrap) -> tuple[list[str], tuple[float, float]]:
+    """Cells of both counts and of LIB's share of PCA's, each with its interval; and that of the share."""
+    share, ends = lib.value / pca.value, bootstrap.interval(lib.replicates / np.maximum(pca.replicates, 1))
+    cells = [f"{one.value:,.0f} ({' to '.join(f'{x:,.0f}' for x in one.ends(bootstrap))})" for one in (lib, pca)]
+    return [*cells, f"{share:.2f} ({ends[0]:.2f} to {ends[1]:.2f})"], ends
+
+
+def smaller(results: Path, name: str) -> str:
+    """Features of the heads' output needed for the smaller divergences measured beside the protocol."""
+    if not (results / name / "smaller.jsonl").exists():
+        return "*Not measured yet.*"
+    run, rows = Measured(results / name, "smaller"), []
+    for site, allowed in product([site for site in run.done if site.endswith("heads")], SMALLER):
+        lib, pca = (run.needed(site, method, allowed) for method in ("lib", "pca"))
+        cells, _ = compared(lib, pca, run.bootstrap)
+        rows.append([f"heads' output, block {site.split('|')[0]}", f"{allowed:g}", *cells])
+    return table(["Site", "Nats", "LIB needs", "PCA needs", "Of PCA's"], rows)
 
 
 def verdict(share: float, ends: tuple[float, float], at_most: float, *, better: bool) -> str:
@@ -161,7 +190,7 @@ def equal(results: Path, name: str) -> str:
         "PCA, nats",
         *(f"{METHODS[m]} / PCA" for m in ("lib", "unshrunk", "next", "random")),
     ]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def other(results: Path, name: str) -> str:
@@ -176,7 +205,7 @@ def other(results: Path, name: str) -> str:
             values = [f"{np.mean(one):.4f}" for one in (lib, pca)]
             rows.append([f"{KINDS[kind]}, block {block}", str(n), *values, _with_ends(ratio(lib, pca))])
     heads = ["Site", "Features", "LIB, nats", "PCA, nats", "LIB / PCA"]
-    return _table(heads, rows) if rows else "*Not measured yet.*"
+    return table(heads, rows) if rows else "*Not measured yet.*"
 
 
 def outliers(results: Path, name: str) -> str:
@@ -190,29 +219,39 @@ def outliers(results: Path, name: str) -> str:
         kept = [f"{facts['kept']}", f"{facts['shrink']:g}", f"{facts['largest']:.1%}"] if "kept" in facts else [""] * 3
         rows.append([f"{KINDS[kind]}, block {block}", *cells, *kept])
     heads = ["Site", "Norm, first", "Norm, others", "Variance", "Sensitivity", "Kept", "Shrinkage", "First feature"]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _with_ends(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown."""
     rules = ["---" if head in ("Site", "Verdict") else "--:" for head in heads]
     return "\n".join(f"| {' | '.join(row)} |" for row in ([*heads], rules, *rows))
 
 
 def curves(results: Path, name: str) -> str:
     """Every mean divergence with its interval, as CSV."""
-    run, text = Measured(results / name), io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["text", "block", "site", "method", "features", "nats", "low", "high", "sequences"])
-    writer.writerows(_points(run))
-    return text.getvalue()
+    heads = ["text", "block", "site", "method", "features", "nats", "low", "high", "sequences"]
+    return as_csv([heads, *_points(Measured(results / name, "smaller"))])
 
 
 def _points(run: Measured) -> Iterator[list[Any]]:
     for (text, site, method), curve in sorted(run.found.items()):
         for n, kl in sorted(curve.items()):
-            one = paired(kl)
-            yield [text, *site.split("|"), method, n, *(f"{x:.5g}" for x in (one.value, one.low, one.high)), len(kl)]
+            yield [text, *site.split("|"), method, n, *with_interval(kl)]
+
+
+def with_interval(kl: list[float]) -> list[Any]:
+    """The mean over sequences, its interval and their number."""
+    one = paired(kl)
+    return [*(f"{x:.5g}" for x in (one.value, one.low, one.high)), len(kl)]
+
+
+def as_csv(rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as text."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -22,6 +22,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -45,6 +46,8 @@ from libasis.run.errors import MissingDataError
 PROTOCOL = Path(__file__).parent / "protocols" / "language_branches.toml"
 AUTO = Truncation.parse("auto")
 BATCH, SAVED = 32, 10
+SMALLER = (0.005, 0.002)
+"""Divergences allowed in the heads' output beside that of the protocol: looked at when its results were known."""
 Editor = Callable[[Tensor], Tensor]
 Key = tuple[str, int, str, str, int]
 """Text, block, kind of site, method, number of features."""
@@ -230,11 +233,15 @@ class Bases:
 
 
 class Divergences:
-    """Divergences by sequence, measured when they are asked for and kept in a file of lines."""
+    """Divergences by sequence, measured when they are asked for and kept in a file of lines; ``also`` in one beside."""
 
-    def __init__(self, subject: Subject, bases: Bases, folder: Path) -> None:
+    def __init__(self, subject: Subject, bases: Bases, folder: Path, also: str | None = None) -> None:
         self.subject, self.bases, self.file = subject, bases, folder / "divergences.jsonl"
         self.found, self.texts, self.spent = read_lines(self.file), {}, []
+        if also is not None:
+            self.file = folder / f"{also}.jsonl"
+            self.file.touch()
+            self.found |= read_lines(self.file)
         self.left = 0
 
     def text(self, name: str, ids: Tensor) -> None:
@@ -365,6 +372,15 @@ def measure(divergences: Divergences, protocol: dict[str, Any], folder: Path) ->
                 divergences.of("text", site, method, count)
 
 
+def explore(divergences: Divergences) -> None:
+    """The heads' output at smaller divergences, which is not in the protocol."""
+    for site in sorted(divergences.subject.sites, key=lambda site: -int(site.split("|")[0])):
+        if site.endswith("heads"):
+            d = divergences.subject.sizes()[site][0]
+            for allowed, method in product(SMALLER, ("lib", "pca")):
+                search(divergences, site, method, d, allowed)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description="LIB against PCA inside the blocks of a language model.")
@@ -372,6 +388,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--text", type=Path, default=Path(language.CORPUS))
     chosen = parser.parse_args(arguments)
     protocol = tomllib.loads(PROTOCOL.read_text(encoding="utf-8"))
+    del protocol["edges"]  # which language_edges.py measures
     try:
         ids = sequences(chosen, protocol["data"])
         model = language.unpacked()
@@ -387,6 +404,9 @@ def main(arguments: list[str] | None = None) -> None:
         for name in [name for name in ids if name != "fit"]:
             divergences.text(name, ids[name])
         measure(divergences, protocol, chosen.out)
+        smaller = Divergences(subject, divergences.bases, chosen.out, "smaller")
+        smaller.texts = divergences.texts
+        explore(smaller)
 
 
 def first_position(sums: Sums, site: str) -> dict[str, float]:
@@ -415,15 +435,16 @@ def sequences(chosen: argparse.Namespace, data: dict[str, int]) -> dict[str, Ten
     """Token numbers ``[n, position]`` of the fit, of the held-out text and of the other one."""
     tokens, found = language.tokenizer(), language.texts(chosen.text)
     ids = {"fit": language.sequences(found[::2], tokens, data["tokens"], data["fit"])}
-    ids["text"] = _spread(
+    ids["text"] = spread(
         language.sequences(found[1::2], tokens, data["tokens"], 2 * (len(found) // 2))[1::2], data["held_out"]
     )
     reference = language.sequences(list(topics.values()), tokens, data["tokens"], len(topics) * data["most"])
-    ids["other"] = _spread(reference, data["held_out"])
+    ids["other"] = spread(reference, data["held_out"])
     return ids
 
 
-def _spread(rows: Tensor, count: int) -> Tensor:
+def spread(rows: Tensor, count: int) -> Tensor:
+    """So many rows, at equal distances."""
     return rows[torch.linspace(0, len(rows) - 1, count).round().long()] if len(rows) > count else rows
 
 

@@ -1,6 +1,6 @@
 """Write the tables and figures of docs/results.md from the results of the experiments.
 
-Those are of `libasis compare`, `libasis sensitivity` and experiments/language_branches.py.
+Those are of `libasis compare`, `libasis sensitivity`, experiments/language_branches.py and language_edges.py.
 
 Run: python experiments/write_results.py [--results build/results] [--docs docs]
 
@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments import branch_tables
+from experiments import branch_tables, edge_tables
 
 from libasis.files import write_bytes
 
@@ -69,6 +69,8 @@ def write(results: Path, docs: Path) -> None:
             shutil.copyfile(results / name / "figures" / f"{kind}.svg", docs / figure)
     for path in sorted(results.glob("*/divergences.jsonl")):
         write_bytes(docs / "results-branches.csv", branch_tables.curves(results, path.parent.name).encode())
+    for path in sorted(results.glob("*/edges.jsonl")):
+        write_bytes(docs / "results-edges.csv", edge_tables.curves(results, path.parent.name).encode())
 
 
 def _with_rows_of(old: str, new: str) -> str:
@@ -221,6 +223,8 @@ TABLES: dict[str, Callable[[Path, str], str]] = {
     "equal": branch_tables.equal,
     "other": branch_tables.other,
     "outliers": branch_tables.outliers,
+    "smaller": branch_tables.smaller,
+    "half": edge_tables.edges,
 }
 
 

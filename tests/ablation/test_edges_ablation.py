@@ -324,6 +324,26 @@ def test_the_search_asks_what_it_says(search):
         assert set(short.curves[site]) == {*asked, expected}
 
 
+def test_a_list_of_counts_is_all_that_is_asked():
+    setting = Setting("mlp", "lib")
+    graph = graph_of(setting)
+    full, counts = ablate(setting, graph, "accuracy", max_drop=0.02), [10**6, *range(0, 40, 3), 7, 7]
+    found = ablate(setting, graph, "accuracy", max_drop=0.02, search=counts)
+    for site, total in found.edges_total.items():
+        listed = sorted({min(count, total) for count in counts})
+        passing = [c for c in listed if full.base_score - found.curves[site].get(c, -1.0) <= 0.02 + 1e-12]
+        assert set(found.curves[site]) <= set(listed)
+        assert all(full.curves[site].get(c, score) == score for c, score in found.curves[site].items())
+        below = listed[: listed.index(found.edges_required[site])]
+        assert found.edges_required[site] in passing
+        assert not below or below[-1] in found.curves[site].keys() - passing  # it ends beside a count that fails
+        stable = listed.index(found.edges_required_stable[site])
+        assert passing[-len(listed[stable:]) :] == listed[stable:]
+        assert not stable or listed[stable - 1] in found.curves[site].keys() - passing
+    assert ablate(setting, graph, "accuracy", search=[0], stable=False).edges_required["s1"] is None
+    assert found.info["search"] == sorted({*counts})
+
+
 def test_a_loss_of_exactly_max_drop_is_allowed():
     """Eight samples in ten without ablation, seven with any; 0.8 - 0.7 is a little more than 0.1 in floats."""
     setting = Setting("mlp")
@@ -373,6 +393,8 @@ REQUIRED = ("edges_required", "edges_required_stable")
     ("options", "told"),
     [
         ({"search": "binary"}, "search is 'binary'"),
+        ({"search": []}, "use .* or a list of counts from 0"),
+        ({"search": [3, -1]}, "use .* or a list of counts from 0"),
         ({"metric": "f1"}, "metric is 'f1'"),
         ({"sections": ["s7"]}, r"sections names \['s7'\]"),
         ({"sections": ["output"]}, r"sections names \['output'\]"),

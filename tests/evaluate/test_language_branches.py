@@ -99,6 +99,9 @@ def test_what_was_measured_is_not_measured_again_and_becomes_tables(subject, ids
             divergences.text("text", ids[:16])
             divergences.text("other", ids[16:32])
             branches.measure(divergences, protocol, folder)
+            smaller = branches.Divergences(subject, bases, folder, "smaller")
+            smaller.texts = divergences.texts
+            branches.explore(smaller)
 
     run()
     assert "nats" in capsys.readouterr().out
@@ -109,11 +112,13 @@ def test_what_was_measured_is_not_measured_again_and_becomes_tables(subject, ids
     assert (folder / "divergences.jsonl").read_text() == whole
     page = tmp_path / "docs" / "results.md"
     page.parent.mkdir()
-    kinds = ("needed", "equal", "other", "outliers")
+    kinds = ("needed", "equal", "other", "outliers", "smaller")
     page.write_text("".join(f"<!-- results: tiny {kind} -->\n<!-- /results -->\n" for kind in kinds))
     write_results.write(tmp_path / "results", page.parent)
     assert page.read_text().count("| MLP hidden layer, block 1 |") == 4
-    assert len((page.parent / "results-branches.csv").read_text().splitlines()) == len(whole.splitlines()) + 1
+    assert page.read_text().count("| heads' output, block 1 | 0.00") == 2
+    measured = len(whole.splitlines()) + len((folder / "smaller.jsonl").read_text().splitlines())
+    assert len((page.parent / "results-branches.csv").read_text().splitlines()) == measured + 1
     with pytest.raises(SystemExit, match="other settings"):
         branches.same_settings(folder / "protocol.json", {**protocol, "allowed": 1}, {"text": ids[:16]})
 

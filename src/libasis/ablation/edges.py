@@ -11,7 +11,7 @@ from ..ambient import neutral
 from ..arguments import typed
 from ..basis import check_fits
 from ..cut import Record, Traced
-from ..errors import ON_TRACE, OptionError, renamed
+from ..errors import ON_TRACE, OptionError, renamed, short
 from ..graphs import InteractionGraph
 from ..intervene import Allowance, Metric, MetricSpec, Scores, parse_metric
 from ..measure import Records, measure, shares
@@ -34,7 +34,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     *,
     max_drop: float = 0.001,
     sections: Sequence[str] | None = None,
-    search: str = "bisect",
+    search: str | Sequence[int] = "bisect",
     stable: bool = True,
     progress: bool | None = None,
     memory: int | str = "auto",
@@ -59,21 +59,24 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         max_drop: the worsening of the score that is allowed.
         sections: names of input sites of the sections to ablate; all by default.
         search: ``"bisect"``: the number of ablated edges between 0 and (d_in + 1)(d_out + 1), as published;
-            ``"bisect-kept"``: the number kept between 0 and all edges.
-        stable: also find the stable count, on a grid of at least 64 counts refined around the edge.
+            ``"bisect-kept"``: the number kept between 0 and all edges; or a list of counts: bisected among these, for
+            sections where each count is dear and one edge more or less says nothing.
+        stable: also find the stable count, on a grid of at least 64 counts refined around the edge; of a list, among
+            its counts.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for each of three: what one batch's products may hold, the activations kept between
             passes, and what is prepared of them (of batches that do not fit it is prepared again in each pass);
             ``"auto"`` as in `fit`.
         per_sample: also give each sample's scores, to resample them; they need 8 bytes per sample and count. More
-            counts are then measured below the stable one, where those of a resample may end.
+            counts are then measured below the stable one, where those of a resample may end (but for a list).
 
     Raises:
         OptionError: an option is unknown.
         BatchError: the batches are empty or have no targets where the metric needs them.
     """
-    if search not in ("bisect", "bisect-kept"):
-        raise OptionError(f'search is {search!r}; use "bisect" or "bisect-kept".')
+    asked = search if isinstance(search, str) else sorted(set(search))
+    if asked not in ("bisect", "bisect-kept") and (isinstance(asked, str) or not asked or asked[0] < 0):
+        raise OptionError(f'search is {short(search)}; use "bisect", "bisect-kept" or a list of counts from 0.')
     scored = parse_metric(metric)
     allowance = Allowance(max_drop, scored.higher_is_better)
     names = list(graph.sites[:-1])
@@ -91,12 +94,12 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         if sections is None or name in sections:
             found = _SectionSearch(records, graph, l, scored, base.means[0], allowance, memory, per_sample=per_sample)
             searches[name] = found
-            required[name] = found.required(search)
-            stable_counts[name] = found.stable() if stable else None
+            required[name] = found.required(asked)
+            stable_counts[name] = found.stable(asked) if stable else None
             found.section.close()
     info = {
         "basis": graph.basis.method,
-        "search": search,
+        "search": asked,
         "candidates": _candidates(graph),
         **({"ranking": _ranking(graph, required)} if graph.stderr else {}),
         "data": records.facts(),
@@ -174,18 +177,28 @@ class _SectionSearch:
         self.measure([count])
         return self.passed(count)
 
-    def required(self, search: str) -> int | None:
+    def required(self, search: str | Sequence[int]) -> int | None:
+        if not isinstance(search, str):
+            place = bisect_kept(lambda i: self.passes(search[i]), len(search) - 1)
+            return None if place is None else min(search[place], self.total)
         if search == "bisect-kept":
             return bisect_kept(self.passes, self.total)
         found = min(bisect_ablated(self.passes, (self.source.d + 1) * (self.target.d + 1)), self.total)
         self.measure([found])
         return found if self.passed(found) else None
 
-    def stable(self) -> int | None:
+    def stable(self, search: str | Sequence[int]) -> int | None:
+        if not isinstance(search, str):
+            counts = {min(count, self.total) for count in search}
+            self.measure([count for count in counts if count > self._failed()])
+            return min((count for count in counts if count > self._failed()), default=None)
         found = stable_count(self.measure, self.passed, lambda: sorted(self.scores), self.total)
         if self.per_sample and found:
             self.measure(geometric(max(1, found // 2), found, points=24))
         return found
+
+    def _failed(self) -> int:
+        return max((count for count in self.scores if not self.passed(count)), default=-1)
 
     def measure(self, counts: Iterable[int]) -> None:
         """Score some counts in one pass over the data; neighbouring counts share the output features not changed."""

@@ -151,8 +151,8 @@ def _before(
     effects = weights[-1].flatten()
     strongest = effects.abs().topk(min(most, int(effects.count_nonzero()))).indices
     positions, numbers = (strongest // sites[l].k).cpu(), (strongest % sites[l].k).cpu()
-    found = (amounts.flatten()[strongest].cpu() for amounts in (features, effects))
-    here = _Chosen(positions, numbers, *found, sites[l].C.T[numbers])
+    amounts, found = features.flatten()[strongest].cpu(), effects[strongest].cpu()
+    here = _Chosen(positions, numbers, amounts, found, sites[l].C.T[numbers])
     return here, weights[:-1].flatten(1)[:, strongest].cpu(), back[-1:]
 
 

@@ -33,7 +33,7 @@ def _with(value: Any, key: Any, new: Any) -> Any:
     if isinstance(value, tuple):
         made = (*value[:key], new, *value[key + 1 :])
         return type(value)(*made) if hasattr(value, "_fields") else made
-    if dataclasses.is_dataclass(value) and not isinstance(value, Mapping):
+    if dataclasses.is_dataclass(value):  # also one that is a mapping, as transformers' outputs are
         return dataclasses.replace(value, **{key: new})  # pyright: ignore
     made = copy.copy(value)
     made[key] = new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from types import CellType, CodeType, ModuleType
 from typing import Any
@@ -19,6 +19,14 @@ def versions() -> dict[str, str]:
     except PackageNotFoundError:
         own = "unknown"
     return {"libasis": own, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def readout_of(info: Mapping[str, Any]) -> str:
+    """What importance is for, of the record of a fit, with what M' was shrunk by; nothing for the next site."""
+    readout = info.get("readout") or "next"
+    shrunk = sorted({f"{rule['shrink']:.2g}" for rule in info.get("rules") or () if "shrink" in rule}, key=float)
+    ends = " to ".join(dict.fromkeys([*shrunk[:1], *shrunk[-1:]]))
+    return "" if readout == "next" else f"{readout}, shrinkage {ends}" if ends else str(readout)
 
 
 def code_of(function: Any, kind: type = object, seen: set[Any] | None = None) -> Iterator[str]:

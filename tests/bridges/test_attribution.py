@@ -103,6 +103,53 @@ def test_of_a_linear_model_links_into_the_output_add_up(tmp_path):
     assert {n["ctx_idx"] for n in plain["nodes"]} == {1}
 
 
+def of_last(plain):
+    return next(node for node in plain["nodes"] if node["is_target_logit"])
+
+
+@pytest.mark.parametrize("width", [3, 2**14 + 1])
+def test_of_a_last_site_with_features_of_its_own_the_output_is_explained(width, tmp_path):
+    """Rotated, or too wide for coordinates of its own: the number is the output's, and so are name and probability."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, D), nn.Linear(D, width)).eval()
+    x = torch.randn(50, 4)
+    traced = libasis.trace(model, x, ["input", "0", "output"], dtype="float64")
+    basis = libasis.fit(traced, [x], rotate_final=width == 3, progress=False)
+    y, mean = model.double()(x.double()), model.double()(x.double()).mean(0)
+    model.float()
+    for asked in ({}, {"output": 2}):
+        number = asked.get("output", int(y[0].argmax()))
+        plain = drawn(tmp_path, traced, basis, x[:1], **asked)
+        node = of_last(plain)
+        assert (node["node_id"], node["clerp"].split(" (p=")[0]) == (f"2_{number}_1", f'Output "output {number}"')
+        assert node["token_prob"] == pytest.approx(float(y[0].softmax(0)[number]), rel=1e-4)
+        into = sum(link["weight"] for link in plain["links"] if link["target"] == node["node_id"])
+        assert node["activation"] == pytest.approx(float((y[0] - mean)[number]), rel=1e-4, abs=1e-5)
+        assert into == pytest.approx(node["activation"], rel=1e-4, abs=1e-5)  # the model is linear
+    labels = {"labels": {"output:1": {"label": "mine"}}}
+    graph = libasis.interactions(traced, basis, [x], progress=False).with_labels(labels)
+    plain = drawn(tmp_path, traced, graph, x[:1], feature=1)
+    node, value = of_last(plain), float(basis[-1].encode(y[0])[1])
+    assert (node["clerp"], node["token_prob"]) == ('Output "mine" (p=1.000)', 1.0)
+    into = sum(link["weight"] for link in plain["links"] if link["target"] == node["node_id"])
+    assert (node["activation"], into) == (pytest.approx(value, rel=1e-4), pytest.approx(value, rel=1e-4))
+    assert "mine" not in of_last(drawn(tmp_path, traced, graph, x[:1], output=1))["clerp"]
+    for wrong, words in (
+        ({"output": width}, f"output is {width}, but the last site 'output' has {width}"),
+        ({"feature": basis[-1].k}, f"feature is {basis[-1].k}, but the last site 'output' has {basis[-1].k}"),
+        ({"output": 0, "feature": 0}, "give one of them"),
+    ):
+        with pytest.raises(OptionError, match=words):
+            drawn(tmp_path, traced, graph, x[:1], **wrong)
+
+
+def test_an_input_of_which_no_position_counts_is_refused(made, tmp_path):
+    traced, graph, x = made
+    blind = traced.to(mask=lambda inputs: torch.zeros_like(inputs[0]))
+    with pytest.raises(OptionError, match="No position of this input counts"):
+        bridges.attribution_graph(tmp_path / "one.json", blind, graph, x)
+
+
 def test_circuit_tracer_reads_it(made, tmp_path):
     models = pytest.importorskip("circuit_tracer.frontend.graph_models", reason="pip install --no-deps circuit-tracer")
     traced, graph, x = made

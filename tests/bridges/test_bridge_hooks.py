@@ -1,12 +1,15 @@
 """An intervention does the same as a hook of torch, TransformerLens and nnsight as it does in `libasis.intervene`."""
 
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
 
 import libasis
 from libasis import Intervention, bridges
-from libasis.errors import OptionError
+from libasis.errors import OptionError, SiteError
 
 X = torch.randn(40, 4, generator=torch.Generator().manual_seed(3))
 KINDS = [
@@ -91,6 +94,154 @@ def test_what_a_hook_cannot_know_is_refused(fitted):
         edit(torch.zeros(2, 5))
     with pytest.raises(OptionError, match="type tuple"):
         edit((torch.zeros(2, 6),))
+
+
+class Block(nn.Module):
+    """A norm as transformers writes it: what it converts to its own dtype is the stream itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.mix, self.late, self.fc = nn.LayerNorm(6), nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 6)
+
+    def forward(self, *, x):
+        x = x + self.mix(self.norm(x.to(torch.float64)))
+        return x + torch.relu(self.fc(self.late(x)))
+
+
+class Stream(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model, self.b, self.out = nn.Linear(4, 6), Block(), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(self.b(x=self.model(x)))
+
+
+@pytest.mark.parametrize(
+    ("site", "where"), [("b.norm:in", "b:in"), ("b.late:in", ""), ("b:in", "b:in"), ("b.late:out", "b.late:out")]
+)
+def test_an_edit_says_where_a_hook_changes_the_tensor_for_all_that_read_it(site, where, tmp_path):
+    torch.manual_seed(0)
+    model, x = Stream().eval().double(), X.double()
+    around = "hold" if site == "b.late:out" else "refuse"
+    traced = libasis.trace(
+        model, x, ["input", site, "output"] if around == "refuse" else [site, "output"], around=around
+    )
+    fitted = libasis.fit(traced, [x], method="pca", progress=False)
+    basis = libasis.Basis.load(fitted.save(tmp_path / "basis"))
+    asked, y = Intervention(site, features=[0, 1]), model(x)
+    edit = bridges.edit(basis, asked)
+    others = "" if where == site else f"; others read the tensor too: {f'hook at {where}' if where else 'no hook'}"
+    assert (edit.hook_at, repr(edit).startswith(f"Edit({asked.label}{others}")) == (where, True)
+    truth = libasis.intervene(traced, basis, [x], asked, metric="output_mse", progress=False).rows()[0]["value"]
+    for name in {site, where} - {""}:
+        path, end = name.split(":")
+        module = model.get_submodule(path)
+        if end == "in":
+            handle = module.register_forward_pre_hook(edit.before, with_kwargs=True)
+        else:
+            handle = module.register_forward_hook(edit.after)
+        changed = (model(x) - y).square().mean().item()
+        handle.remove()
+        assert (changed == pytest.approx(truth, rel=1e-6)) == (name == where)
+
+
+Named = namedtuple("Named", "count y")
+
+
+@dataclass
+class Output(OrderedDict):
+    """As transformers' outputs: a mapping with attributes."""
+
+    y: torch.Tensor
+
+    def __post_init__(self):
+        self["y"] = self.y
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        super().__setattr__(key, value)
+
+
+@dataclass
+class Plain:
+    y: torch.Tensor
+    count: int = 3
+
+
+WRAPS = {
+    "mapping with attributes": (lambda y: Output(y=y), lambda out: out.y),
+    "named": (lambda y: Named(torch.arange(2), y), lambda out: out.y),
+    "dataclass": (Plain, lambda out: out.y),
+    "dict": (lambda y: {"none": None, "y": y}, lambda out: out["y"]),
+    "nested": (lambda y: [1, (y,)], lambda out: out[1][0]),
+}
+
+
+class Odd(nn.Module):
+    """Called by keyword, with whole numbers first; returns what it is told to."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.fc, self.wrap = nn.Linear(4, 6), wrap
+
+    def forward(self, *, ids, x):
+        return self.wrap(self.fc(x))
+
+
+class Around(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        wrap, self.read = WRAPS[kind]
+        self.odd, self.out = Odd(wrap), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(self.read(self.odd(ids=torch.arange(2), x=x)))
+
+
+@pytest.mark.parametrize("kind", WRAPS)
+def test_modules_that_are_called_by_keyword_and_return_anything(kind):
+    torch.manual_seed(0)
+    model, x = Around(kind).eval(), X
+    traced = libasis.trace(model, x, ["odd:in", "odd:out", "output"], dtype="float64")
+    basis, y = libasis.fit(traced, [x], method="pca", progress=False), model(x)
+    for site in ("odd:in", "odd:out"):
+        asked = Intervention(site, features=[0])
+        edit = bridges.edit(basis, asked)
+        truth = libasis.intervene(traced, basis, [x], asked, metric="output_mse", progress=False)
+        if site == "odd:in":
+            handle = model.odd.register_forward_pre_hook(edit.before, with_kwargs=True)
+        else:
+            handle = model.odd.register_forward_hook(edit.after)
+        changed = (model(x) - y).square().mean()
+        handle.remove()
+        assert changed.item() == pytest.approx(truth.rows()[0]["value"], rel=1e-4)
+    draw = lambda *shape: torch.randn(*shape)  # noqa: E731
+    owns = {
+        site: bridges.Autoencoder({"W_enc": draw(d, 5), "W_dec": draw(5, d), "b_enc": draw(5), "b_dec": draw(d)})
+        for site, d in (("odd:in", 4), ("odd", 6))
+    }
+    copied, sites = bridges.spliced(model, owns)
+    torch.testing.assert_close(copied(x), y, rtol=1e-4, atol=1e-5)
+    cut = libasis.trace(copied, x, [*sites.values(), "output"])
+    assert [site.features for site in cut.sites] == [9, 11, 3]
+
+
+def test_a_module_without_a_tensor_to_change_is_told_in_a_sentence(fitted):
+    edit = bridges.edit(fitted[1], Intervention("2:in", features=[0]))
+    with pytest.raises(OptionError, match=r"Odd was given no tensor .* by position; called by keyword, .*with_kwargs"):
+        edit.before(Odd(None), ())
+    with pytest.raises(OptionError, match="Odd returned no tensor of floating-point numbers"):
+        edit.after(Odd(None), (), {"count": 3})
+    with pytest.raises(OptionError, match=r"shape \[2, 6\] and the dtype torch.int64, but at '2:in'"):
+        edit(torch.ones(2, 6, dtype=torch.int64))
+    own = bridges.Autoencoder(
+        {"W_enc": torch.ones(4, 5), "W_dec": torch.ones(5, 4), "b_enc": torch.ones(5), "b_dec": torch.ones(4)}
+    )
+    copied, _ = bridges.spliced(nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 2)).eval(), {"0:in": own})
+    for run in (copied, lambda ids: libasis.trace(copied, ids, ["0", "output"])):
+        with pytest.raises(SiteError, match="No dictionary can stand at '0:in': the module is given no tensor"):
+            run(torch.arange(6)[:, None])
 
 
 SHAPE = {"n_layers": 2, "d_model": 8, "n_ctx": 5, "d_head": 4, "n_heads": 2, "d_vocab": 11, "act_fn": "gelu", "seed": 0}

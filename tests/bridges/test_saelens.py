@@ -117,13 +117,44 @@ def test_heads_are_one_activation(tmp_path):
         ({"metadata": {"hook_head_index": 3}}, "names one head"),
         ({"architecture": "topk", "k": 11}, "k is '11'; a topk dictionary has a whole number from 1 to 10"),
         ({"architecture": "gated"}, "b_gate is missing"),
-        ({"metadata": None}, "holds no dictionary"),
+        ({"metadata": None}, "metadata is 'None', but it is a mapping"),
+        ({"architecture": ["standard"]}, "architecture is .*standard.*; for dictionaries here it is one of"),
+        ({"architecture": "topk", "k": True}, "k is 'True'; a topk dictionary has a whole number"),
+        ({"apply_b_dec_to_input": "false"}, r"apply_b_dec_to_input is 'false'; .* one of \[True, False\]"),
+        ({"apply_b_dec_to_input": None}, "apply_b_dec_to_input is 'None'"),
+        ({"rescale_acts_by_decoder_norm": "no"}, "rescale_acts_by_decoder_norm is 'no'"),
+        ({"reshape_activations": "heads"}, "reshape_activations is 'heads'; .*'hook_z'"),
+        ({"d_in": 5}, r"d_in is '5', but the weights say 6: W_enc is \[6, 10\]"),
+        ({"d_sae": 99}, "d_sae is '99', but the weights say 10"),
     ],
 )
 def test_what_is_not_known_is_refused_in_a_sentence(changes, words, tmp_path):
     with pytest.raises(StoreError, match=words) as error:
         bridges.from_saelens(write(tmp_path, **changes))
     assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.int64])
+def test_weights_are_floating_point_numbers(kind, tmp_path):
+    weights = {**weights_of("standard"), "W_enc": torch.ones(D, K, dtype=kind)}
+    told = f"W_enc is of {str(kind)[6:]}; in a standard dictionary it is floating-point numbers of the shape"
+    with pytest.raises(StoreError, match=told):
+        bridges.from_saelens(write(tmp_path, weights=weights))
+    with pytest.raises(libasis.LibasisError, match=told):
+        bridges.Autoencoder(weights)
+
+
+def test_missing_and_empty_encoders_and_latents_of_another_width(tmp_path):
+    rest = {name: one for name, one in weights_of("standard").items() if name != "W_enc"}
+    for i, change in enumerate(({}, {"W_enc": torch.zeros(0, K)}, {"W_enc": torch.zeros(1, D, K)})):
+        with pytest.raises(StoreError, match=r"W_enc .*floating-point numbers of the shape \[d, k\]"):
+            bridges.from_saelens(write(tmp_path / str(i), weights={**rest, **change}))
+    own = bridges.Autoencoder(weights_of("standard"))
+    for one, width in ((own, K), (own.only([1, 2]), 2)):
+        with pytest.raises(
+            libasis.LibasisError, match=rf"latents of the shape \[2, 5\], but .* has \[\.\.\., {width}\]"
+        ):
+            one.decode(torch.zeros(2, 5))
 
 
 @pytest.mark.parametrize("name", ["W_enc", "W_dec", "b_dec", "b_enc"])

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import huggingface_hub
 import pytest
+import torch
+from torch import nn
 
 import libasis
 from libasis.errors import StoreError
@@ -33,6 +35,22 @@ def test_a_shared_folder_comes_back_and_its_card_is_one_of_the_hub(graph, tmp_pa
         for told in (r"A\|B\\n\<i\>", "f" * 64, "list of 1 batches", "| Samples | 20 |", "| Seed | 0 |", "0.1.0"):
             assert told in card.text
         assert {file.name for file in folder.iterdir()} == {"README.md", "manifest.json", "tensors.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("readout", "told"),
+    [("next", ""), ("output", "readout output"), (libasis.rules.Fisher(shrink=0.1), "readout fisher, shrinkage 0.1")],
+)
+def test_a_basis_and_cards_say_for_what_importance_is(readout, told, tmp_path):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).eval(), torch.randn(30, 4)
+    traced = libasis.trace(model, x, ["input", "2:in", "output"])
+    basis = libasis.fit(traced, [x], readout=readout, progress=False)
+    assert repr(basis).splitlines()[0] == f"Basis(method='lib', 3 sites{told and ', '}{told})"
+    for result in (basis, libasis.interactions(traced, basis, [x], progress=False)):
+        card = (result.save_pretrained(tmp_path / result.stored_as) / "README.md").read_text()
+        assert (f"| Readout | {told.removeprefix('readout ')} |" in card) == bool(told)
+        assert ("eadout" in card) == bool(told)
 
 
 def test_words_in_a_card_stay_and_facts_are_new(graph, tmp_path):

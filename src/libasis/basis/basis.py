@@ -15,7 +15,7 @@ from ..cut import Traced, digest_of_tensors
 from ..errors import ON_TRACE, OptionError, SiteError, renamed
 from ..importance import Moments
 from ..measure import Records, shares
-from ..provenance import versions
+from ..provenance import readout_of, versions
 from ..store import Shared, all_finite, listed
 from ..types import Matrix, Plain, Vector
 from .outliers import say
@@ -136,7 +136,8 @@ class Basis(Shared, kind="basis"):
 
     def __repr__(self) -> str:
         rows = [f"  {s.name}: {s.k} of {s.d} directions kept" for s in self.sites]
-        head = f"Basis(method={self.method!r}, {len(self.sites)} sites)"
+        readout = f", readout {told}" if (told := readout_of(self.info)) else ""
+        head = f"Basis(method={self.method!r}, {len(self.sites)} sites{readout})"
         return listed("\n".join(filter(None, [head, say(self.info.get("outliers", []))])), rows)
 
     def flaw(self) -> str | None:

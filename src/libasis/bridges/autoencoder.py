@@ -16,6 +16,7 @@ from ..arguments import typed
 from ..cut.state import uncompiled
 from ..errors import OptionError, SiteError, did_you_mean, short
 from ..types import Plain
+from .first import change_first
 
 EPS = 1e-5
 """What SAELens' layer norm adds to the standard deviation."""
@@ -82,7 +83,10 @@ class Autoencoder(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """What these latents reconstruct ``[..., d]``; where the dictionary normalises what it takes, normalised."""
-        return z @ (self.W_dec if self.kept is None else self.W_dec[self.kept]) + self.b_dec
+        W = self.W_dec if self.kept is None else self.W_dec[self.kept]
+        if z.shape[-1:] != W.shape[:1]:
+            raise OptionError(f"These are latents of the shape {list(z.shape)}, but {self} has [..., {len(W)}].")
+        return z @ W + self.b_dec
 
     def forward(self, x: Tensor) -> Tensor:
         """The activation itself, by way of the latents and the error."""
@@ -138,36 +142,55 @@ ARCHITECTURES: dict[str, tuple[Callable[[Any, Tensor], Tensor], tuple[str, ...]]
 """By name: the latents of an activation times W_enc, and the weights ``[k]`` that this takes."""
 
 
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "architecture": tuple(ARCHITECTURES),
+    "apply_b_dec_to_input": (True, False),
+    "normalize_activations": (*NORMS, None),
+    "reshape_activations": ("none", "hook_z", None),
+    "rescale_acts_by_decoder_norm": (True, False, None),
+}
+"""By name: what a setting can be."""
+
+
 def _checked(weights: Mapping[str, Tensor], settings: Plain) -> dict[str, Tensor]:
-    kind, norm = settings["architecture"], settings.get("normalize_activations", "none")
-    if kind not in ARCHITECTURES:
-        raise OptionError(f"architecture is {short(kind)}; dictionaries here are one of {list(ARCHITECTURES)}.")
-    if norm not in NORMS:
-        raise OptionError(
-            f"normalize_activations is {short(norm)}, which needs numbers that are not in these files; use one of "
-            f"{list(NORMS)} (SAELens folds others into the weights)."
-        )
-    wide = weights.get("W_enc")
-    d, k = wide.shape if wide is not None and wide.ndim == 2 else (0, 0)
+    for name, known in CHOICES.items():
+        if (given := settings.get(name)) not in known:
+            norm = " (another needs numbers that are not in these files; SAELens folds it into the weights)"
+            more = norm if name == "normalize_activations" else ""
+            raise OptionError(f"{name} is {short(given)}; for dictionaries here it is one of {list(known)}{more}.")
+    kind, wide = settings["architecture"], weights.get("W_enc")
+    d, k = wide.shape if wide is not None and wide.ndim == 2 and wide.numel() else ("d", "k")
     shapes = {"W_enc": (d, k), "W_dec": (k, d), "b_dec": (d,), **dict.fromkeys(ARCHITECTURES[kind][1], (k,))}
     for name, shape in shapes.items():
-        found = weights.get(name)
-        if found is None or tuple(found.shape) != shape or not found.numel() or not bool(found.isfinite().all()):
-            told = (
-                "is missing" if found is None else f"has the shape {list(found.shape)} or numbers that are not finite"
-            )
-            raise OptionError(f"{name} {told}; a {kind} dictionary has {name} of the shape {list(shape)}.")
-    if kind == "topk" and not (isinstance(settings.get("k"), int) and 0 < settings["k"] <= k):
-        raise OptionError(f"k is {short(settings.get('k'))}; a topk dictionary has a whole number from 1 to {k}.")
+        if told := _wrong(weights.get(name), shape):
+            expected = f"floating-point numbers of the shape [{', '.join(map(str, shape))}]"
+            raise OptionError(f"{name} {told}; in a {kind} dictionary it is {expected}.")
+    for name, size in {"d_in": d, "d_sae": k}.items():
+        if settings.get(name) not in (None, size):
+            raise OptionError(f"{name} is {short(settings[name])}, but the weights say {size}: W_enc is [{d}, {k}].")
+    most = settings.get("k")
+    if kind == "topk" and not (isinstance(most, int) and not isinstance(most, bool) and 0 < most <= int(k)):
+        raise OptionError(f"k is {short(most)}; a topk dictionary has a whole number from 1 to {k}.")
     return {name: weights[name].detach() for name in shapes}
+
+
+def _wrong(weight: Tensor | None, shape: tuple[Any, ...]) -> str:
+    """What is wrong with a weight, completing its name; nothing for none."""
+    if weight is None:
+        return "is missing"
+    if tuple(weight.shape) != shape or not weight.numel():
+        return f"has the shape {list(weight.shape)}"
+    if not weight.is_floating_point():
+        return f"is of {str(weight.dtype).removeprefix('torch.')}"
+    return "" if bool(weight.isfinite().all()) else "has numbers that are not finite"
 
 
 class _Spliced(nn.Module):
     """A module before or behind which activations go through a dictionary."""
 
-    def __init__(self, module: nn.Module, dictionary: Autoencoder, before: bool) -> None:
+    def __init__(self, module: nn.Module, dictionary: Autoencoder, site: str) -> None:
         super().__init__()
-        self.module, self.dictionary, self.before = module, dictionary, before
+        self.module, self.dictionary, self._site = module, dictionary, site
 
     def __getattr__(self, name: str) -> Any:
         """What else the model asks of the module."""
@@ -175,10 +198,18 @@ class _Spliced(nn.Module):
         return own[name] if name in own else getattr(own["module"], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if self.before:
-            return self.module(self.dictionary(args[0]), *args[1:], **kwargs)
-        out = self.module(*args, **kwargs)
-        return (self.dictionary(out[0]), *out[1:]) if isinstance(out, tuple) else self.dictionary(out)
+        if self._site.endswith(":in"):
+            args, kwargs = self._through((args, kwargs), "is given")
+            return self.module(*args, **kwargs)
+        return self._through(self.module(*args, **kwargs), "returns")
+
+    def _through(self, value: Any, told: str) -> Any:
+        changed = change_first(value, self.dictionary)
+        if changed is None:
+            raise SiteError(
+                f"No dictionary can stand at {self._site!r}: the module {told} no tensor of floating-point numbers."
+            )
+        return changed
 
 
 @typed
@@ -192,7 +223,8 @@ def spliced(model: nn.Module, dictionaries: Mapping[str, Autoencoder]) -> tuple[
 
     Args:
         model: any torch model; it is not changed, and the copy shares its weights.
-        dictionaries: by site, ``"module.path:out"`` (the default) or ``"module.path:in"`` (the first positional input).
+        dictionaries: by site, ``"module.path:out"`` (the default) or ``"module.path:in"``: the first tensor of
+            floating-point numbers that the module returns or is given.
 
     Returns:
         The copy, and for each site given the two sites that stand for it in ``trace(copy, example, sites=[...])``.
@@ -211,7 +243,7 @@ def spliced(model: nn.Module, dictionaries: Mapping[str, Autoencoder]) -> tuple[
         there = copied.get_submodule(path)
         owners = [(one._modules, name) for one in copied.modules() for name, m in one._modules.items() if m is there]
         made[site] = dictionary._showing(dictionary.kept)
-        through = _Spliced(there, made[site], end == "in").eval()
+        through = _Spliced(there, made[site], site).eval()
         for children, name in owners:  # a module can stand in several places
             children[name] = through
     where = {id(module): name for name, module in copied.named_modules()}

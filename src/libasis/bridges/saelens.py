@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
+from torch import Tensor
 
 from ..arguments import typed
 from ..errors import OptionError, StoreError, first_line, short
@@ -36,7 +37,7 @@ def from_saelens(folder: str | Path) -> Autoencoder:
     settings = parse_json(read_bytes(folder / SETTINGS, DESCRIPTION), folder / SETTINGS)
     data = read_bytes(folder / WEIGHTS)
     try:
-        weights = {name: one.float() if one.dtype != torch.float64 else one for name, one in load(data).items()}
+        weights = {name: _single(one) for name, one in load(data).items()}
     except SafetensorError as error:
         raise StoreError(f"{folder / WEIGHTS} is damaged: {first_line(error)}.") from None
     if not isinstance(settings, dict):
@@ -54,6 +55,11 @@ def from_saelens(folder: str | Path) -> Autoencoder:
         raise StoreError(f"{folder} holds no dictionary that libasis reads: {first_line(error)}.") from error
 
 
+def _single(weight: Tensor) -> Tensor:
+    """In float32 where it is of fewer bits."""
+    return weight.float() if weight.is_floating_point() and weight.dtype != torch.float64 else weight
+
+
 def _today(settings: Plain) -> Plain:
     """Settings as SAELens writes them since 6.0.
 
@@ -61,7 +67,11 @@ def _today(settings: Plain) -> Plain:
         OptionError: they ask for something that is not known here.
     """
     new = {OLD.get(key, key): value for key, value in settings.items()}
-    hook = new.setdefault("metadata", {"hook_name": new.get("hook_name")}).get("hook_name")
+    new.setdefault("metadata", {"hook_name": new.get("hook_name")})
+    for name in ("metadata", "activation_fn_kwargs"):
+        if name in new and not isinstance(new[name], dict):
+            raise OptionError(f"{name} is {short(new[name])}, but it is a mapping from names to values")
+    hook = new["metadata"].get("hook_name")
     if isinstance(new.get("normalize_activations"), bool):
         new["normalize_activations"] = "expected_average_only_in" if new["normalize_activations"] else "none"
     if new.get("normalize_activations") is None:
@@ -69,7 +79,7 @@ def _today(settings: Plain) -> Plain:
     if "reshape_activations" not in new and "hook_z" in str(hook):
         new["reshape_activations"] = "hook_z"
     if new.get("activation_fn") == "topk":
-        new |= {"architecture": "topk", "k": (new.get("activation_fn_kwargs") or {}).get("k", new.get("k"))}
+        new |= {"architecture": "topk", "k": new.get("activation_fn_kwargs", {}).get("k", new.get("k"))}
     elif new.get("activation_fn", "relu") != "relu":
         raise OptionError(f"activation_fn is {short(new['activation_fn'])}; known are relu and topk")
     if new.get("hook_head_index") is not None or new["metadata"].get("hook_head_index") is not None:

@@ -21,6 +21,7 @@ from .check import SiteSpec, site_name
 from .export import export_program
 from .functions import Functions
 from .program import Program, digest_of_tensors
+from .readers import hook_at
 from .record import Record
 from .sections import Cut
 from .self_check import answers_of, check_not_random, check_own_operations, check_reproduces
@@ -293,13 +294,16 @@ class GraphTrace(Traced):
         """Model class, fingerprint, sites, dtype, and a digest of what is computed for the example, for the record."""
         key, program = next(iter(self._programs.items()))
         dtype = self.dtype or next((p.dtype for p in self.model.parameters()), torch.float32)
+        names = [site.name for site in self.sites]
+        elsewhere = {name: at for name in names if (at := hook_at(program, name)) is not None}
         return {
             "model": type(self.model).__name__,
             "fingerprint": fingerprint(self.model),
             "shapes": hashlib.sha256(repr(key).encode()).hexdigest(),
             "computation": program.digest,
-            "sites": [site.name for site in self.sites],
+            "sites": names,
             "dtype": str(dtype).removeprefix("torch."),
+            **({"hook_at": elsewhere} if elsewhere else {}),
             **({"held": self.held} if self.held else {}),
             **({"outliers": self.limits.facts()} if self.limits else {}),
         }

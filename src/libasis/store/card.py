@@ -9,6 +9,7 @@ from typing import Any, Self
 from ..arguments import typed
 from ..errors import StoreError, printable, short
 from ..files import read_bytes, write_bytes
+from ..provenance import readout_of
 from ..types import Plain
 from .result import Stored, load
 
@@ -86,6 +87,7 @@ def _rows(info: Plain) -> list[tuple[str, Any]]:
         ("SHA-256 of its weights", model.get("fingerprint")),
         ("Sites", ", ".join(model.get("sites") or ())),
         ("Basis", info.get("method")),
+        ("Readout", readout_of(info.get("fit") or info)),
         ("Edges", info.get("interactions")),
         ("Data", data.get("source")),
         ("Samples", data.get("samples")),

@@ -100,7 +100,7 @@ class Scores(Accumulator["Scores"]):
         """
         if not self.count:
             raise BatchError(
-                "No sample was scored: everywhere the target is -100 or the mask is 0; give data with positions that count."
+                "No sample was scored: everywhere the target is -100 or the mask 0; give data of which some count."
             )
         return self
 

@@ -62,11 +62,7 @@ def _cards(cards: FeatureCards) -> tuple[dict[str, Any], int | None]:
     for upto in sorted({most >> k for k in range(most.bit_length())}):
         if size > CARD_BYTES:
             break
-        more: dict[str, Any] = {}
-        for key, end, own in ends:
-            if len(own) > kept:
-                more.setdefault(key, {})[end] = own[kept:upto]
-        more = FeatureCards(cards.kind, [], more).to_plain()["cards"]
+        more = _examples(cards.kind, ends, kept, upto)
         chunks = [chunk for card in more.values() for chunk in card.values()]
         size += len(json.dumps(chunks, ensure_ascii=False)) - (2 if kept else 4) * len(chunks)
         if size > CARD_BYTES:
@@ -80,6 +76,15 @@ def _cards(cards: FeatureCards) -> tuple[dict[str, Any], int | None]:
     for card in plain["cards"].values():
         card.update({end: card.get(end) or [] for end in ("top", "bottom")})
     return plain, kept
+
+
+def _examples(kind: Any, ends: list[tuple[str, str, Any]], kept: int, upto: int) -> dict[str, Any]:
+    """Those of each end from ``kept`` to ``upto`` as plain data, by card."""
+    more: dict[str, Any] = {}
+    for key, end, own in ends:
+        if len(own) > kept:
+            more.setdefault(key, {})[end] = own[kept:upto]
+    return FeatureCards(kind, [], more).to_plain()["cards"]
 
 
 def _groups(communities: Communities, view: Mapping[str, Any]) -> dict[str, Any]:

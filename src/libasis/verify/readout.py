@@ -25,10 +25,14 @@ def outputs_of(output: Tensor) -> Activations:
 
 
 def per_sample(values: Activations, record: Record, site: int = -1) -> Matrix:
-    """The mean over the counted positions of each sample, float64 ``[batch, number]``; 0 where none counts."""
+    """The mean over the counted positions of each sample, float64 ``[batch, number]``; 0 where none counts.
+
+    The values may be those of several runs of the batch, one after the other.
+    """
     counted = record.counted[site]
-    if counted is None or tuple(counted.shape) != tuple(values.shape[:2]):
+    if counted is None or counted.shape[1] != values.shape[1]:
         return values.mean(1, dtype=torch.float64)
+    counted = counted.repeat(len(values) // len(counted), 1)
     total = values.masked_fill(~counted[..., None], 0).sum(1, dtype=torch.float64)
     return total / counted.sum(1, keepdim=True).clamp(min=1)
 
@@ -81,8 +85,7 @@ class Readout:
                 raise OptionError(f"metric is {self.name!r}, but the model has {outputs.shape[2]} outputs, from 0.")
             values = outputs[..., self.number, None]
         place = -1 if self.site is None else self.site
-        parts = [per_sample(part, record, place)[:, 0] for part in values.chunk(times)]
-        return torch.stack(parts).cpu()
+        return per_sample(values, record, place).view(times, -1).cpu()
 
 
 def parse_readout(spec: MetricSpec, basis: Basis) -> Readout:

@@ -67,7 +67,7 @@ class Edit:
         """
         kind = type(module).__name__
         if kwargs is None:
-            more = "called by keyword, the hook is register_forward_pre_hook(edit.before, with_kwargs=True)"
+            more = "if it is called by keyword, use register_forward_pre_hook(edit.before, with_kwargs=True)"
             return self._changed(args, f"{kind} was given no tensor of floating-point numbers by position; {more}")
         return self._changed((args, kwargs), f"{kind} was given no tensor of floating-point numbers")
 

@@ -105,8 +105,8 @@ def topk(k: int) -> dict[str, Any]:
 def active_jacobian(mlp: GatedMLP, source: Dictionary, target: Dictionary, x: Tensor, y: Tensor) -> Tensor:
     """Derivatives ``[n, k, k]`` of the latents active at y by those active at x, at what these reconstruct.
 
-    x and y are in units of the spread. Rows and columns are of the latents in the order of `Dictionary.forward`; where a
-    latent is 0 in spite of being among the largest, the derivative is 0.
+    x and y are in units of the spread. Rows and columns are of the latents in the order of `Dictionary.forward`; where
+    a latent is 0 in spite of being among the largest, the derivative is 0.
     """
     which_in, z_in, back = source(x)
     which_out, z_out, _ = target(y)

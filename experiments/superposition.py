@@ -17,6 +17,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,19 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from experiments import language, language_branches
+from experiments.masked_mlp import Dense, Inside, Latents, Linear
 from experiments.sparse_dictionary import GatedMLP, Trainer, mean_jacobian, topk, unexplained
+from experiments.superposition_measure import (
+    Ends,
+    HeldOut,
+    Length,
+    bases,
+    codecs,
+    contexts,
+    edges,
+    gradients,
+    reconstruction,
+)
 
 from libasis.bridges import Autoencoder
 from libasis.run.errors import MissingDataError
@@ -92,9 +105,9 @@ def train(stages: Stages, mlp: GatedMLP, data: dict[str, Tensor], protocol: dict
         left = [unexplained(*each) for each in zip(trainer.finished(), kept, middle, strict=True)]
         return trainer, {"coefficient": coefficient, "unexplained": left, "lines": lines}
 
-    def pair(label: str, coefficient: Callable[[], float]) -> Pair:
+    def pair(label: str, coefficient: float) -> Pair:
         def make() -> dict[str, Tensor]:
-            trainer, told = made(label, settings["steps"], coefficient())
+            trainer, told = made(label, settings["steps"], coefficient)
             told["J"] = mean_jacobian(mlp, trainer.pair, (kept[0][:1024], kept[1][:1024]))
             stages.keep(f"train-{label}", told)
             return {
@@ -104,21 +117,156 @@ def train(stages: Stages, mlp: GatedMLP, data: dict[str, Tensor], protocol: dict
         found = stages.tensors(f"dictionaries-{label}", make)
         return Pair(*(_loaded(found, site, settings["k"]) for site in "xy"))
 
-    def unit() -> float:
-        return stages.read("train-plain")["J"]
-
     def trials() -> list[dict[str, Any]]:
-        rows = [made(f"trial {c}", settings["trial"], c / unit())[1] for c in (0.0, *settings["coefficients"])]
-        return [{**row, "asked": c} for row, c in zip(rows, (0.0, *settings["coefficients"]), strict=True)]
+        unit, asked = stages.read("train-plain")["J"], [0.0, *settings["coefficients"]]
+        return [{**made(f"trial {c}", settings["trial"], c / unit)[1], "asked": c} for c in asked]
 
-    def coefficient() -> float:
-        rows = stages.values("trials", trials)
-        worst = settings["worse"] * sum(rows[0]["unexplained"])
-        return max(
-            [row["coefficient"] for row in rows[1:] if sum(row["unexplained"]) <= worst], default=rows[1]["coefficient"]
+    plain = pair("plain", 0.0)
+    first, *rows = stages.values("trials", trials)
+    worst = settings["worse"] * sum(first["unexplained"])
+    allowed = [row["coefficient"] for row in rows if sum(row["unexplained"]) <= worst]
+    return {"plain": plain, "jacobian": pair("jacobian", max(allowed, default=rows[0]["coefficient"]))}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured on.
+
+    Attributes:
+        model: the language model.
+        mlp: its MLP.
+        data: what that reads and adds ``[sequence, position - 1, d]``, of the fit.
+        ids: token numbers of the fit and of the held-out text.
+        protocol: the settings.
+        words: the text of token numbers.
+    """
+
+    model: Any
+    mlp: GatedMLP
+    data: dict[str, Tensor]
+    ids: dict[str, Tensor]
+    protocol: dict[str, Any]
+    words: Callable[[Tensor], str]
+
+    def held(self, ids: Tensor) -> HeldOut:
+        """These sequences, to be tried."""
+        return HeldOut(self.model, self.protocol["block"], ids, self.protocol["data"]["scored"], watched)
+
+    @property
+    def some(self) -> Tensor:
+        """What the MLP reads in the sequences that give gradients ``[n, d]``."""
+        return self.data["x"][self.eighth].flatten(0, 1)
+
+    @property
+    def eighth(self) -> slice:
+        """Those sequences."""
+        return slice(0, 8 * self.protocol["data"]["fisher"], 8)
+
+    @property
+    def fewer(self) -> Tensor:
+        """Token numbers of the sequences for edges and lengths, every third of the held-out ones."""
+        return self.ids["text"][::3][: self.protocol["data"]["edges"]]
+
+
+def measure(stages: Stages, subject: Subject, pairs: dict[str, Pair]) -> None:
+    """Everything of the protocol, each part kept when it is done."""
+    protocol, mlp = subject.protocol, subject.mlp
+    made = made_bases(stages, subject, pairs["plain"])
+    held = subject.held(subject.ids["text"])
+    for name, pair in pairs.items():
+        stages.values(
+            f"reconstruction-{name}",
+            lambda pair=pair: reconstruction(held, mlp, pair, subject.some, made["neurons"].x.mean),
         )
+    held = subject.held(subject.fewer)
+    less = subject.held(subject.fewer[::2][: protocol["data"]["inside"]])
+    for name, section in sections(mlp, made, pairs, subject.some):
+        fit = subject.some[:: max(1, len(subject.some) // protocol["graph"][kind_of(section)])].float()
+        on = less if name == "inside" else held
+        stages.values(f"edges-{name}", lambda s=section, f=fit, o=on, n=name: edges(s, f, o, protocol["allowed"], n))
+    for site in "xy":
+        stages.values(f"length-{site}", lambda site=site: lengths(subject, made, pairs, held, site))
+    stages.values("contexts", lambda: told(subject, made, pairs))
 
-    return {"plain": pair("plain", lambda: 0.0), "jacobian": pair("jacobian", coefficient)}
+
+def made_bases(stages: Stages, subject: Subject, plain: Pair) -> dict[str, Ends]:
+    """The bases of every method, fitted once."""
+    block, fit = subject.protocol["block"], subject.ids["fit"][subject.eighth]
+    g = stages.tensors(
+        "gradients", lambda: {"g": gradients(subject.model, block, fit, subject.protocol["seed"]).contiguous()}
+    )["g"]
+
+    def fitted() -> dict[str, Tensor]:
+        x = subject.data["x"].flatten(0, 1)
+        made = bases(subject.mlp, x, subject.some.float(), g.flatten(0, 1), plain)
+        stages.keep("bases", made.pop("facts"))
+        each = [(method, site, getattr(ends, site)) for method, ends in made.items() for site in "xy"]
+        return {f"{m}|{s}|{name}": getattr(one, name) for m, s, one in each for name in ("mean", "C", "C_pinv")}
+
+    found = stages.tensors("bases", fitted)
+    methods = dict.fromkeys(key.split("|")[0] for key in found)
+    return {
+        m: Ends(*(Linear(*(found[f"{m}|{s}|{name}"] for name in ("mean", "C", "C_pinv"))) for s in "xy"))
+        for m in methods
+    }
+
+
+def sections(
+    mlp: GatedMLP, made: dict[str, Ends], pairs: dict[str, Pair], x: Tensor
+) -> Iterator[tuple[str, Dense | Latents | Inside]]:
+    """The MLP between features of every kind, the cheap ones first."""
+    means = {
+        name: torch.stack([pair.x.encode(p.float()).mean(0) for p in x.split(1024)]).mean(0)
+        for name, pair in pairs.items()
+    }
+    for name, pair in pairs.items():
+        yield name, Latents(mlp, pair, means[name])
+    for name in ("lib", "pca", "neurons"):
+        yield name, Dense(mlp, made[name].x, made[name].y)
+    yield "inside", Inside(Latents(mlp, pairs["plain"], means["plain"]), made["inside"].x, made["inside"].y)
+    for name, pair in pairs.items():
+        yield f"{name}-errors", Latents(mlp, pair, means[name], errors=True)
+
+
+def kind_of(section: Dense | Latents | Inside) -> str:
+    """Whose number of vectors for derivatives the protocol gives."""
+    return "sparse" if isinstance(section, Latents) else "dense"
+
+
+def lengths(
+    subject: Subject, made: dict[str, Ends], pairs: dict[str, Pair], held: HeldOut, site: str
+) -> dict[str, Any]:
+    """Divergences and bits by width of the steps, of every method at one site."""
+    own = held.x if site == "x" else subject.mlp(held.x)
+    behind = subject.mlp if site == "x" else lambda y: y
+    fit = subject.some if site == "x" else torch.cat([subject.mlp(p.float()) for p in subject.some.split(4096)])
+    equal, found, target = subject.protocol["equal"], {}, {}
+    for name, pair in pairs.items():
+        one = getattr(pair, site)
+        kl = held.divergence(behind(one.decode(one.encode(own))))
+        target[name], found[f"target {name}"] = equal * sum(kl) / len(kl), kl
+    for method, codec in codecs(made, pairs, site):
+        length = Length(codec, fit, held, behind, own)
+        step = 0.5 * float(codec[0](fit[:2048].float()).square().mean().sqrt())
+        for goal in sorted({target["plain"], target.get(method, target["plain"])}):
+            length.around(goal, step, f"{site} {method}")
+        found[method] = [{"step": step, **row} for step, row in sorted(length.rows.items())]
+    return found
+
+
+def told(subject: Subject, made: dict[str, Ends], pairs: dict[str, Pair]) -> dict[str, Any]:
+    """Contexts of features at both sites; of those shown the words."""
+    ids = subject.ids["fit"][subject.eighth]
+    settings, found = subject.protocol["contexts"], {}
+    for site in "xy":
+        x = subject.some if site == "x" else torch.cat([subject.mlp(p.float()) for p in subject.some.split(4096)])
+        found[site] = contexts(codecs(made, pairs, site), x, ids, settings, subject.protocol["seed"])
+        for rows in found[site].values():
+            for row in rows[: settings["shown"]] if isinstance(rows, list) else ():
+                places = [divmod(at, ids.shape[1] - 1) for at in row["top"]]
+                row["words"] = [subject.words(ids[n, max(0, t - 3) : t + 2]) for n, t in places]
+                row["tokens"] = [subject.words(ids[n, t + 1 : t + 2]) for n, t in places]
+    return found
 
 
 class Stages:
@@ -191,11 +339,19 @@ def main(arguments: list[str] | None = None) -> None:
     del ids["other"]
     chosen.out.mkdir(parents=True, exist_ok=True)
     language_branches.same_settings(chosen.out / "protocol.json", protocol, ids)
-    stages = Stages(chosen.out)
     with torch.no_grad():
-        data = stages.tensors("activations", lambda: collect(model, protocol["block"], ids["fit"]))
-        mlp = GatedMLP.of(model.model.layers[protocol["block"]].mlp)
-        trained = train(stages, mlp, data, protocol)
+        run(model, ids, protocol, language.tokenizer().decode, chosen.out)
+
+
+def run(
+    model: Any, ids: dict[str, Tensor], protocol: dict[str, Any], words: Callable[[Tensor], str], folder: Path
+) -> None:
+    """Collect, train and measure, as far as that is not done."""
+    stages = Stages(folder)
+    data = stages.tensors("activations", lambda: collect(model, protocol["block"], ids["fit"]))
+    mlp = GatedMLP.of(model.model.layers[protocol["block"]].mlp)
+    pairs = train(stages, mlp, data, protocol)
+    measure(stages, Subject(model, mlp, data, ids, protocol, words), pairs)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
 """The experiment with sparse dictionaries, on a tiny MLP: its parts against autograd, the model and the package."""
 
+import json
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import torch
 
+import libasis
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from experiments import masked_mlp, superposition  # noqa: E402
 from experiments import sparse_dictionary as sparse  # noqa: E402
 
 D, HIDDEN, LATENTS, K = 6, 10, 24, 4
@@ -75,3 +80,169 @@ def test_the_jacobian_is_that_of_autograd(mlp, data, trained):
         J = torch.func.jacrev(section)(z[0])
         J = J * (z_out[0] > 0)[:, None] * (z[0] > 0)
         assert torch.allclose(found[n], J, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def sections(mlp, data, trained):
+    """Of each kind one, with the bases of both ends in its own features."""
+    pair = tuple(trained[0.0][0].finished())
+    generator = torch.Generator().manual_seed(2)
+    ends = []
+    for x in data:
+        C = torch.randn(D, D, generator=generator)
+        ends.append(masked_mlp.Linear(x.mean(0), C, torch.linalg.inv(C)))
+    z = pair[0].encode(data[0])
+    latents = {errors: masked_mlp.Latents(mlp, pair, z.mean(0), errors=errors) for errors in (False, True)}
+    return {
+        "dense": masked_mlp.Dense(mlp, *ends),
+        "latents": latents[False],
+        "errors": latents[True],
+        "inside": masked_mlp.Inside(latents[False], *ends),
+    }
+
+
+@pytest.mark.parametrize("kind", ["dense", "latents", "errors", "inside"])
+def test_with_all_edges_a_section_is_whole_and_with_none_it_sees_the_mean(mlp, data, sections, kind):
+    section, x = sections[kind], data[0][:40]
+    with torch.no_grad():
+        everything = torch.ones(section.shape, dtype=torch.bool)
+        assert torch.allclose(section.run(x, everything), section.run(x, None), atol=1e-4)
+        if kind in ("dense", "errors"):
+            assert torch.allclose(section.run(x, None), mlp(x), atol=1e-4)
+        none = section.run(x, ~everything)
+        if kind == "dense":
+            assert torch.allclose(none, mlp(section.source.mean).expand_as(none), atol=1e-4)
+        if kind in ("latents", "inside"):
+            mean = section.mean if kind == "latents" else section.source.mean
+            back = section.source.decode(mean) if kind == "latents" else mean
+            own = section if kind == "latents" else section.latents
+            told = own.target.encode(mlp(back))
+            if kind == "latents":  # those active with all edges, as far as the mean calls for them
+                own.free = True
+                none = section.run(x, ~everything)
+                own.free = False
+            assert torch.allclose(none, own.target.decode(told).expand_as(none), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["dense", "latents", "inside"])
+def test_masked_output_features_are_those_of_masked_inputs(mlp, data, sections, kind):
+    section, x = sections[kind], data[0][:20]
+    mask = torch.rand(section.shape, generator=torch.Generator().manual_seed(3)) < 0.5
+    with torch.no_grad():
+        found = section.run(x, mask)
+        if kind == "latents":
+            z, pair = section.source.encode(x), (section.source, section.target)
+            held = pair[1].encode(mlp(pair[0].decode(z)))
+            value = torch.zeros_like(held)
+            for j, row in enumerate(mask):
+                y = mlp(pair[0].decode(torch.where(row, z, section.mean)))
+                pre = (y - pair[1].b_dec) @ pair[1].W_enc[:, j] + pair[1].b_enc[j]
+                active = (held.topk(K, 1).indices == j).any(1)
+                value[:, j] = torch.where(active, pre.relu(), 0)
+            assert torch.allclose(found, pair[1].decode(value), atol=1e-4)
+            active = (held.topk(K, 1).indices[:, :, None] >= 0) * mask[held.topk(K, 1).indices] * (z > 0)[:, None]
+            assert section.kept == pytest.approx(float(active.sum(-1).sum(-1).float().mean()), rel=1e-4)
+            return
+        at = x if kind == "dense" else section.latents.reconstructed(x)
+        f = section.source.encode(at)
+        for j, row in enumerate(mask):
+            y = mlp(section.source.decode(f * row))
+            if kind == "inside":
+                y = section.latents.target.decode(section.latents.target.encode(y))
+            assert torch.allclose(section.target.encode(found)[:, j], section.target.encode(y)[:, j], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["dense", "latents", "inside"])
+def test_strengths_are_those_of_autograd(mlp, data, sections, kind):
+    section, x = sections[kind], data[0][:12]
+    with torch.no_grad():
+        found = section.strengths(x)
+    total = torch.zeros(section.shape)
+    own = section if kind == "latents" else getattr(section, "latents", None)
+    for row in x:
+        if kind == "latents":
+            z = section.source.encode(row)
+            f, function = z - section.mean, lambda z: section.target.encode(mlp(section.source.decode(z)))
+        else:
+            at = row if own is None else own.reconstructed(row[None])[0]
+            f, z = section.source.encode(at), section.source.encode(at)
+
+            def function(z):
+                y = mlp(section.source.decode(z))
+                y = y if own is None else own.target.decode(own.target.encode(y))
+                return section.target.encode(y)
+
+        total += (torch.func.jacrev(function)(z) * f).square()
+    assert torch.allclose(found.float(), (total / len(x)).sqrt(), atol=1e-4, rtol=1e-3)
+
+
+def test_edges_of_a_basis_are_those_of_the_package(mlp, data, sections):
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.start, self.end = torch.nn.Identity(), torch.nn.Identity()
+            self.gate, self.up, self.down = (
+                torch.nn.Linear(*w.shape, bias=False) for w in (mlp.gate, mlp.up, mlp.down)
+            )
+
+        def forward(self, x):
+            x = self.start(x)
+            return self.end(self.down(torch.nn.functional.silu(self.gate(x)) * self.up(x)))
+
+    model, x = Module().eval().requires_grad_(False), data[0][:60]
+    for name in ("gate", "up", "down"):
+        getattr(model, name).weight.copy_(getattr(mlp, name).T)
+    traced = libasis.trace(model, x, ["start", "end"])
+    basis = (
+        libasis.fit(traced, [x], method="pca", rotate_last=True) if False else libasis.fit(traced, [x], method="pca")
+    )
+    graph = libasis.interactions(traced, basis, [x])
+    section = masked_mlp.Dense(mlp, *map(masked_mlp.Linear.of, basis))
+    with torch.no_grad():
+        strengths = section.strengths(x)
+        assert torch.allclose(strengths.square(), graph.edges[0].double(), rtol=1e-3, atol=1e-6)
+        ranking = strengths.flatten().argsort(descending=True)
+        mask = torch.zeros(strengths.numel(), dtype=torch.bool)
+        mask[ranking[:9]] = True
+        made = section.run(x, mask.view(section.shape))
+    found = libasis.ablate_edges(traced, graph, [(x, mlp(x))], "mse", max_drop=1e9, stable=True)
+    counts = found.curves["start"]
+    assert 9 in counts or len(counts)
+    if 9 in counts:
+        assert float((made - mlp(x)).square().mean()) == pytest.approx(counts[9], rel=1e-3)
+
+
+def test_a_tiny_language_model_is_measured_once_and_becomes_tables(tmp_path, capsys):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=20,
+        hidden_size=8,
+        intermediate_size=12,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        initializer_range=0.6,
+    )
+    model = transformers.LlamaForCausalLM(config).eval().requires_grad_(False)
+    protocol = tomllib.loads(superposition.PROTOCOL.read_text(encoding="utf-8"))
+    protocol |= {"block": 1, "replicates": 50}
+    protocol["data"] |= {"tokens": 6, "fit": 400, "fisher": 50, "held_out": 24, "edges": 8, "inside": 4, "scored": 2}
+    protocol["train"] |= {"latents": 24, "k": 4, "batch": 64, "steps": 20, "trial": 10, "jacobian": 8}
+    protocol["graph"], protocol["contexts"] = {"dense": 64, "sparse": 64}, {"features": 5, "shown": 2, "top": 4}
+    ids = {"fit": torch.randint(20, (400, 6)), "text": torch.randint(20, (24, 6))}
+    folder = tmp_path / "results" / "superposition"
+    folder.mkdir(parents=True)
+
+    def run():
+        with torch.no_grad():
+            superposition.run(model, ids, protocol, lambda tokens: " ".join(map(str, tokens.tolist())), folder)
+
+    run()
+    assert "edges plain" in capsys.readouterr().out
+    run()
+    assert capsys.readouterr().out == ""
+    whole = json.loads((folder / "reconstruction-plain.json").read_text())
+    assert whole["kl"]["both"] != whole["kl"]["x"]
+    rows = json.loads((folder / "edges-lib.json").read_text())
+    assert max(rows["whole"]) < 1e-6

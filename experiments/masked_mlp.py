@@ -1,7 +1,8 @@
 """One gated MLP with only some of its edges, between features of a basis, of a dictionary, or of both.
 
 A section has ``strengths(x)``, the root mean square ``[k_out, k_in]`` of derivative times feature, and
-``run(x, mask)``: what it gives where each output feature sees only the input features of its row of the mask, the others at their mean.
+``run(x, mask)``: what it gives where each output feature sees only the input features of its row of the mask, the
+others at their mean.
 ``run(x, None)`` is the section with all edges.
 """
 

@@ -338,7 +338,6 @@ def main(arguments: list[str] | None = None) -> None:
         return
     del ids["other"]
     chosen.out.mkdir(parents=True, exist_ok=True)
-    language_branches.same_settings(chosen.out / "protocol.json", protocol, ids)
     with torch.no_grad():
         run(model, ids, protocol, language.tokenizer().decode, chosen.out)
 
@@ -348,6 +347,7 @@ def run(
 ) -> None:
     """Collect, train and measure, as far as that is not done."""
     stages = Stages(folder)
+    language_branches.same_settings(folder / "protocol.json", protocol, ids)
     data = stages.tensors("activations", lambda: collect(model, protocol["block"], ids["fit"]))
     mlp = GatedMLP.of(model.model.layers[protocol["block"]].mlp)
     pairs = train(stages, mlp, data, protocol)

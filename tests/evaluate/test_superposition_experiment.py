@@ -12,7 +12,7 @@ import libasis
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from experiments import masked_mlp, superposition  # noqa: E402
+from experiments import masked_mlp, superposition, superposition_tables, write_results  # noqa: E402
 from experiments import sparse_dictionary as sparse  # noqa: E402
 
 D, HIDDEN, LATENTS, K = 6, 10, 24, 4
@@ -44,7 +44,7 @@ def trained(mlp, data):
 
 
 def test_training_explains_more_and_the_penalty_makes_derivatives_smaller(mlp, data, trained):
-    for trainer, lines in trained.values():
+    for _, lines in trained.values():
         assert lines[-1]["x"] + lines[-1]["y"] < 0.5 * (lines[0]["x"] + lines[0]["y"])
     size = [sparse.mean_jacobian(mlp, trainer.pair, data) for trainer, _ in trained.values()]
     assert size[1] < 0.8 * size[0]
@@ -228,7 +228,7 @@ def test_a_tiny_language_model_is_measured_once_and_becomes_tables(tmp_path, cap
     protocol = tomllib.loads(superposition.PROTOCOL.read_text(encoding="utf-8"))
     protocol |= {"block": 1, "replicates": 50}
     protocol["data"] |= {"tokens": 6, "fit": 400, "fisher": 50, "held_out": 24, "edges": 8, "inside": 4, "scored": 2}
-    protocol["train"] |= {"latents": 24, "k": 4, "batch": 64, "steps": 20, "trial": 10, "jacobian": 8}
+    protocol["train"] |= {"latents": 24, "k": 6, "batch": 64, "rate": 0.01, "steps": 80, "trial": 5, "jacobian": 8}
     protocol["graph"], protocol["contexts"] = {"dense": 64, "sparse": 64}, {"features": 5, "shown": 2, "top": 4}
     ids = {"fit": torch.randint(20, (400, 6)), "text": torch.randint(20, (24, 6))}
     folder = tmp_path / "results" / "superposition"
@@ -246,3 +246,13 @@ def test_a_tiny_language_model_is_measured_once_and_becomes_tables(tmp_path, cap
     assert whole["kl"]["both"] != whole["kl"]["x"]
     rows = json.loads((folder / "edges-lib.json").read_text())
     assert max(rows["whole"]) < 1e-6
+    page = tmp_path / "docs" / "results.md"
+    page.parent.mkdir()
+    page.write_text(
+        "".join(f"<!-- results: superposition {kind} -->\n<!-- /results -->\n" for kind in superposition_tables.TABLES)
+    )
+    write_results.write(tmp_path / "results", page.parent)
+    told = page.read_text()
+    assert "Not measured" not in told
+    assert told.count("| LIB inside the dictionary |") == 5
+    assert told.count("| Jacobian dictionary, errors carried along |") == 1

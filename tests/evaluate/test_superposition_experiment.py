@@ -176,40 +176,47 @@ def test_strengths_are_those_of_autograd(mlp, data, sections, kind):
     assert torch.allclose(found.float(), (total / len(x)).sqrt(), atol=1e-4, rtol=1e-3)
 
 
-def test_edges_of_a_basis_are_those_of_the_package(mlp, data, sections):
-    class Module(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.start, self.end = torch.nn.Identity(), torch.nn.Identity()
-            self.gate, self.up, self.down = (
-                torch.nn.Linear(*w.shape, bias=False) for w in (mlp.gate, mlp.up, mlp.down)
-            )
+class Module(torch.nn.Module):
+    """The MLP as a model that can be cut."""
 
-        def forward(self, x):
-            x = self.start(x)
-            return self.end(self.down(torch.nn.functional.silu(self.gate(x)) * self.up(x)))
+    def __init__(self, mlp):
+        super().__init__()
+        self.start, self.end = torch.nn.Identity(), torch.nn.Identity()
+        for name in ("gate", "up", "down"):
+            weight = getattr(mlp, name)
+            linear = torch.nn.Linear(*weight.shape, bias=False).requires_grad_(False)
+            linear.weight.copy_(weight.T)
+            setattr(self, name, linear)
 
-    model, x = Module().eval().requires_grad_(False), data[0][:60]
-    for name in ("gate", "up", "down"):
-        getattr(model, name).weight.copy_(getattr(mlp, name).T)
-    traced = libasis.trace(model, x, ["start", "end"])
-    basis = (
-        libasis.fit(traced, [x], method="pca", rotate_last=True) if False else libasis.fit(traced, [x], method="pca")
-    )
+    def forward(self, x):
+        x = self.start(x)
+        return self.end(self.down(torch.nn.functional.silu(self.gate(x)) * self.up(x)))
+
+
+def test_edges_of_a_basis_are_those_of_the_package(mlp, data):
+    x = data[0][:60]
+    traced = libasis.trace(Module(mlp).eval(), x, ["start", "end"])
+    basis = libasis.fit(traced, [x], method="pca")
     graph = libasis.interactions(traced, basis, [x])
     section = masked_mlp.Dense(mlp, *map(masked_mlp.Linear.of, basis))
     with torch.no_grad():
         strengths = section.strengths(x)
-        assert torch.allclose(strengths.square(), graph.edges[0].double(), rtol=1e-3, atol=1e-6)
-        ranking = strengths.flatten().argsort(descending=True)
         mask = torch.zeros(strengths.numel(), dtype=torch.bool)
-        mask[ranking[:9]] = True
+        mask[strengths.flatten().argsort(descending=True)[:9]] = True
         made = section.run(x, mask.view(section.shape))
-    found = libasis.ablate_edges(traced, graph, [(x, mlp(x))], "mse", max_drop=1e9, stable=True)
-    counts = found.curves["start"]
-    assert 9 in counts or len(counts)
-    if 9 in counts:
-        assert float((made - mlp(x)).square().mean()) == pytest.approx(counts[9], rel=1e-3)
+    assert torch.allclose(strengths.square(), graph.edges[0].double(), rtol=1e-3, atol=1e-6)
+    found = libasis.ablate_edges(traced, graph, [(x, mlp(x))], "mse", max_drop=0, sections=["start"])
+    assert float((made - mlp(x)).square().mean()) == pytest.approx(found.curves["start"][9], rel=1e-3)
+
+
+def test_lib_of_latents_and_error_is_lib_of_the_activation(mlp, data, trained):
+    """What comes behind sees latents through the decoder, so that more latents make no more features."""
+    x, dictionary = data[0][:200], trained[0.0][0].finished()[0]
+    copied, sites = libasis.bridges.spliced(Module(mlp).eval(), {"start": dictionary})
+    inside = libasis.fit(libasis.trace(copied, x, [sites["start"], "end"]), [x])[0]
+    beside = libasis.fit(libasis.trace(Module(mlp).eval(), x, ["start", "end"]), [x])[0]
+    assert (inside.d, inside.k) == (LATENTS + D, D)
+    assert torch.allclose(inside.importances, beside.importances, rtol=1e-3)
 
 
 def test_a_tiny_language_model_is_measured_once_and_becomes_tables(tmp_path, capsys):

@@ -38,6 +38,7 @@ results: $(VENV)/.results ## run every experiment and write docs/results.md; hou
 	@OMP_NUM_THREADS=1 $(BIN)/libasis sensitivity $(SENSITIVITY:%=experiments/%.toml) --out build/results
 	@OMP_NUM_THREADS=1 $(BIN)/python experiments/language_branches.py
 	@OMP_NUM_THREADS=1 $(BIN)/python experiments/language_edges.py
+	@OMP_NUM_THREADS=1 $(BIN)/python experiments/superposition.py
 	@$(BIN)/python experiments/write_results.py
 
 .PHONY: simulation

@@ -42,6 +42,7 @@ from experiments.superposition_measure import (
     reconstruction,
 )
 
+import libasis
 from libasis.bridges import Autoencoder
 from libasis.run.errors import MissingDataError
 
@@ -188,6 +189,7 @@ def measure(stages: Stages, subject: Subject, pairs: dict[str, Pair]) -> None:
         fit = subject.some[:: max(1, len(subject.some) // protocol["graph"][kind_of(section)])].float()
         on = less if name == "inside" else held
         stages.values(f"edges-{name}", lambda s=section, f=fit, o=on, n=name: edges(s, f, o, protocol["allowed"], n))
+    stages.values("spliced", lambda: spliced(subject, pairs["plain"]))
 
 
 def made_bases(stages: Stages, subject: Subject, plain: Pair) -> dict[str, Ends]:
@@ -252,6 +254,23 @@ def lengths(
         for goal in sorted({target["plain"], target.get(method, target["plain"])}):
             length.around(goal, step, f"{site} {method}")
         found[method] = [{"step": step, **row} for step, row in sorted(length.rows.items())]
+    return found
+
+
+def spliced(subject: Subject, plain: Pair) -> dict[str, Any]:
+    """LIB at x by the package's own calls: of latents and error of a dictionary in the model, and beside.
+
+    On the first 32 held-out sequences alone, with the same labels drawn.
+    """
+    name = f"model.layers.{subject.protocol['block']}.post_attention_layernorm:out"
+    copied, sites = libasis.bridges.spliced(subject.model, {name: plain.x})
+    batches = [{"input_ids": subject.ids["text"][:BATCH]}]
+    found = {}
+    for label, model, site in (("beside", subject.model, name), ("inside", copied, sites[name])):
+        cut = [site, "model.norm:in"]
+        traced = libasis.trace(model, batches[0], cut, mask=libasis.data.without_first(), around="hold")
+        basis = libasis.fit(traced, batches, readout=libasis.rules.Fisher(draws=2, shrink=0))[0]
+        found[label] = {"d": basis.d, "k": basis.k, "importances": basis.importances.tolist()}
     return found
 
 

@@ -39,6 +39,7 @@ COSTS = {
     "length-x": "bits at x",
     "length-y": "bits at y",
     "contexts": "contexts",
+    "spliced": "LIB inside and beside, by the package",
 }
 
 

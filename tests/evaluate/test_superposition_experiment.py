@@ -251,6 +251,9 @@ def test_a_tiny_language_model_is_measured_once_and_becomes_tables(tmp_path, cap
     assert capsys.readouterr().out == ""
     whole = json.loads((folder / "reconstruction-plain.json").read_text())
     assert whole["kl"]["both"] != whole["kl"]["x"]
+    found = json.loads((folder / "spliced.json").read_text())
+    assert (found["beside"]["d"], found["inside"]["d"], found["inside"]["k"]) == (8, 32, found["beside"]["k"])
+    assert found["inside"]["importances"] == pytest.approx(found["beside"]["importances"], rel=0.01)
     rows = json.loads((folder / "edges-lib.json").read_text())
     assert max(rows["whole"]) < 1e-6
     page = tmp_path / "docs" / "results.md"

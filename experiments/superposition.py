@@ -179,13 +179,13 @@ def measure(stages: Stages, subject: Subject, pairs: dict[str, Pair]) -> None:
             f"reconstruction-{name}",
             lambda pair=pair: reconstruction(held, mlp, pair, subject.some, made["neurons"].x.mean),
         )
+    stages.values("contexts", lambda: told(subject, made, pairs))
     held = subject.held(subject.fewer)
     less = subject.held(subject.fewer[::2][: protocol["data"]["inside"]])
     for name, section in sections(mlp, made, pairs, subject.some):
         if name == "inside":  # the costly and the secondary ones after everything else
             for site in "xy":
                 stages.values(f"length-{site}", lambda site=site: lengths(subject, made, pairs, held, site))
-            stages.values("contexts", lambda: told(subject, made, pairs))
         fit = subject.some[:: max(1, len(subject.some) // protocol["graph"][kind_of(section)])].float()
         on = less if name == "inside" else held
         stages.values(f"edges-{name}", lambda s=section, f=fit, o=on, n=name: edges(s, f, o, protocol["allowed"], n))

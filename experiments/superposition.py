@@ -18,6 +18,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,10 +35,12 @@ from experiments.superposition_measure import (
     Ends,
     HeldOut,
     Length,
+    Section,
     bases,
     codecs,
     contexts,
     edges,
+    free,
     gradients,
     reconstruction,
 )
@@ -48,6 +51,8 @@ from libasis.run.errors import MissingDataError
 
 PROTOCOL = Path(__file__).parent / "protocols" / "superposition.toml"
 BATCH = PER_TEXT = 50
+FIRST, LAST = ("plain", "jacobian", "lib", "pca", "neurons"), ("inside", "plain-errors", "jacobian-errors")
+"""Sections in the order of their edges: what is dear or secondary comes after everything else."""
 
 
 class Pair(NamedTuple):
@@ -129,7 +134,7 @@ def train(stages: Stages, mlp: GatedMLP, data: dict[str, Tensor], protocol: dict
     return {"plain": plain, "jacobian": pair("jacobian", max(allowed, default=rows[0]["coefficient"]))}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """What is measured on.
 
@@ -149,9 +154,15 @@ class Subject:
     protocol: dict[str, Any]
     words: Callable[[Tensor], str]
 
-    def held(self, ids: Tensor) -> HeldOut:
-        """These sequences, to be tried."""
-        return HeldOut(self.model, self.protocol["block"], ids, self.protocol["data"]["scored"], watched)
+    @lru_cache(maxsize=2)  # noqa: B019 - as long as the subject
+    def held(self, which: str) -> HeldOut:
+        """The held-out sequences, of ``"all"`` those for ``"edges"``, of these those for edges ``"inside"``."""
+        settings, ids = self.protocol["data"], self.ids["text"]
+        if which != "all":
+            ids = ids[::3][: settings["edges"]]
+        if which == "inside":
+            ids = ids[::2][: settings["inside"]]
+        return HeldOut(self.model, self.protocol["block"], ids, settings["scored"], watched)
 
     @property
     def some(self) -> Tensor:
@@ -163,33 +174,42 @@ class Subject:
         """Those sequences."""
         return slice(0, 8 * self.protocol["data"]["fisher"], 8)
 
-    @property
-    def fewer(self) -> Tensor:
-        """Token numbers of the sequences for edges and lengths, every third of the held-out ones."""
-        return self.ids["text"][::3][: self.protocol["data"]["edges"]]
-
 
 def measure(stages: Stages, subject: Subject, pairs: dict[str, Pair]) -> None:
     """Everything of the protocol, each part kept when it is done."""
-    protocol, mlp = subject.protocol, subject.mlp
-    made = made_bases(stages, subject, pairs["plain"])
-    held = subject.held(subject.ids["text"])
+    mlp, made = subject.mlp, made_bases(stages, subject, pairs["plain"])
     for name, pair in pairs.items():
         stages.values(
             f"reconstruction-{name}",
-            lambda pair=pair: reconstruction(held, mlp, pair, subject.some, made["neurons"].x.mean),
+            lambda pair=pair: reconstruction(subject.held("all"), mlp, pair, subject.some, made["neurons"].x.mean),
         )
     stages.values("contexts", lambda: told(subject, made, pairs))
-    held = subject.held(subject.fewer)
-    less = subject.held(subject.fewer[::2][: protocol["data"]["inside"]])
-    for name, section in sections(mlp, made, pairs, subject.some):
-        if name == "inside":  # the costly and the secondary ones after everything else
-            for site in "xy":
-                stages.values(f"length-{site}", lambda site=site: lengths(subject, made, pairs, held, site))
-        fit = subject.some[:: max(1, len(subject.some) // protocol["graph"][kind_of(section)])].float()
-        on = less if name == "inside" else held
-        stages.values(f"edges-{name}", lambda s=section, f=fit, o=on, n=name: edges(s, f, o, protocol["allowed"], n))
+    found = dict(sections(mlp, made, pairs, subject.some))
+    for name in FIRST:
+        measure_edges(stages, subject, name, found[name])
+    for site in "xy":
+        stages.values(f"length-{site}", lambda site=site: lengths(subject, made, pairs, site))
+    for name in pairs:
+        count, fit = stages.read(f"edges-{name}")["passing"], derived(subject, found[name])
+        stages.values(f"free-{name}", lambda s=found[name], f=fit, n=count: free(s, f, n, subject.held("inside")))
+        found[name].free = False
+    for name in LAST:
+        measure_edges(stages, subject, name, found[name])
     stages.values("spliced", lambda: spliced(subject, pairs["plain"]))
+
+
+def derived(subject: Subject, section: Section) -> Tensor:
+    """The vectors at which derivatives rank the edges of a section."""
+    count = subject.protocol["graph"]["sparse" if isinstance(section, Latents) else "dense"]
+    return subject.some[:: max(1, len(subject.some) // count)].float()
+
+
+def measure_edges(stages: Stages, subject: Subject, name: str, section: Section) -> None:
+    """How many edges a section needs, if that is not known."""
+    allowed, which = subject.protocol["allowed"], "inside" if name == "inside" else "edges"
+    stages.values(
+        f"edges-{name}", lambda: edges(section, derived(subject, section), subject.held(which), allowed, name)
+    )
 
 
 def made_bases(stages: Stages, subject: Subject, plain: Pair) -> dict[str, Ends]:
@@ -214,9 +234,7 @@ def made_bases(stages: Stages, subject: Subject, plain: Pair) -> dict[str, Ends]
     }
 
 
-def sections(
-    mlp: GatedMLP, made: dict[str, Ends], pairs: dict[str, Pair], x: Tensor
-) -> Iterator[tuple[str, Dense | Latents | Inside]]:
+def sections(mlp: GatedMLP, made: dict[str, Ends], pairs: dict[str, Pair], x: Tensor) -> Iterator[tuple[str, Section]]:
     """The MLP between features of every kind, the cheap ones first."""
     means = {
         name: torch.stack([pair.x.encode(p.float()).mean(0) for p in x.split(1024)]).mean(0)
@@ -231,15 +249,9 @@ def sections(
         yield f"{name}-errors", Latents(mlp, pair, means[name], errors=True)
 
 
-def kind_of(section: Dense | Latents | Inside) -> str:
-    """Whose number of vectors for derivatives the protocol gives."""
-    return "sparse" if isinstance(section, Latents) else "dense"
-
-
-def lengths(
-    subject: Subject, made: dict[str, Ends], pairs: dict[str, Pair], held: HeldOut, site: str
-) -> dict[str, Any]:
+def lengths(subject: Subject, made: dict[str, Ends], pairs: dict[str, Pair], site: str) -> dict[str, Any]:
     """Divergences and bits by width of the steps, of every method at one site."""
+    held = subject.held("edges")
     own = held.x if site == "x" else subject.mlp(held.x)
     behind = subject.mlp if site == "x" else lambda y: y
     fit = subject.some if site == "x" else torch.cat([subject.mlp(p.float()) for p in subject.some.split(4096)])

@@ -22,6 +22,7 @@ from libasis.numerics import StreamingMoments
 
 BATCH = 32
 LENGTHS = ("neurons", "pca", "lib", "plain", "jacobian", "inside")
+Section = Dense | Latents | Inside
 Codec = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 
 
@@ -146,7 +147,7 @@ def reconstruction(
     return {"shares": shares, "dead": dead, "kl": {name: held.divergence(one) for name, one in replaced.items()}}
 
 
-def edges(section: Dense | Latents | Inside, fit: Tensor, held: HeldOut, allowed: float, label: str) -> dict[str, Any]:
+def edges(section: Section, fit: Tensor, held: HeldOut, allowed: float, label: str) -> dict[str, Any]:
     """Divergences by number of edges, as far as the search for what is needed goes."""
     ranking = section.strengths(fit).flatten().argsort(descending=True, stable=True)
     total = ranking.numel()
@@ -155,10 +156,7 @@ def edges(section: Dense | Latents | Inside, fit: Tensor, held: HeldOut, allowed
     rows: dict[int, dict[str, Any]] = {}
 
     def passes(count: int) -> bool:
-        mask = torch.zeros(total, dtype=torch.bool)
-        mask[ranking[:count]] = True
-        mask = mask.view(section.shape)
-        kl = held.divergence(flat(held.x, lambda x: section.run(x, mask)))
+        kl = held.divergence(flat(held.x, lambda x: section.run(x, first(ranking, count, section))))
         rows[count] = {"kl": kl}
         if isinstance(section, Latents):
             rows[count]["active"] = section.kept
@@ -174,22 +172,21 @@ def edges(section: Dense | Latents | Inside, fit: Tensor, held: HeldOut, allowed
         i = (low + high) // 2 if low else max(high - 3, 1)
     if not low:
         passes(0)
-    found = {"total": total, "whole": whole, "rows": rows, "passing": grid[high]}
-    if isinstance(section, Latents):
-        found["free"] = _free(section, ranking, grid[high], held)
-    return found
+    return {"total": total, "whole": whole, "rows": rows, "passing": grid[high]}
 
 
-def _free(section: Latents, ranking: Tensor, count: int, held: HeldOut) -> list[float]:
-    """Divergences with this number of edges, the active latents of y chosen anew."""
+def first(ranking: Tensor, count: int, section: Section) -> Tensor:
+    """The mask of the strongest edges."""
     mask = torch.zeros(ranking.numel(), dtype=torch.bool)
     mask[ranking[:count]] = True
-    mask = mask.view(section.shape)
+    return mask.view(section.shape)
+
+
+def free(section: Latents, fit: Tensor, count: int, held: HeldOut) -> list[float]:
+    """Divergences with this number of edges, the active latents of y chosen anew."""
+    ranking = section.strengths(fit).flatten().argsort(descending=True, stable=True)
     section.free = True
-    try:
-        return held.divergence(flat(held.x, lambda x: section.run(x, mask)))
-    finally:
-        section.free = False
+    return held.divergence(flat(held.x, lambda x: section.run(x, first(ranking, count, section))))
 
 
 def codecs(made: dict[str, Any], pairs: dict[str, Any], site: str) -> Iterator[tuple[str, Codec]]:

@@ -36,6 +36,8 @@ COSTS = {
     "reconstruction-plain": "reconstruction, plain",
     "reconstruction-jacobian": "reconstruction, Jacobian",
     **{f"edges-{name}": f"edges: {told}" for name, told in NAMES.items()},
+    "free-plain": "active latents chosen anew, plain",
+    "free-jacobian": "active latents chosen anew, Jacobian",
     "length-x": "bits at x",
     "length-y": "bits at y",
     "contexts": "contexts",
@@ -131,8 +133,9 @@ def joined(results: Path, name: str) -> str:
             cells.append(run.told(value / own, replicates / others, "{:.2f}"))
         else:
             cells.append("")
-        free = found.get("free")
-        cells.append("" if free is None else f"{np.mean(free) - np.mean(found['whole']):.4f}")
+        free = np.array(run.read(f"free-{method}")) if run.there(f"free-{method}") else None
+        whole = None if free is None else np.array(found["whole"])[::2][: len(free)]
+        cells.append("" if free is None else f"{np.mean(free - whole):.4f}")
         rows.append([*cells, f"{value * (math.log2(found['total']) + 8) / 8e3:,.0f}"])
     heads = ["Features", "Sequences", "Edges", "With all, nats", "Needed", "At work in a vector", "Of LIB's"]
     return _table([*heads, "Beyond, chosen anew", "Graph, kB"], rows)

@@ -221,7 +221,7 @@ def words(results: Path, name: str) -> str:
     found = run.read("contexts")
     for method in ("pca", "lib", "plain", "jacobian"):
         for row in found["x"][method][: run.protocol["contexts"]["shown"]]:
-            told = " · ".join(_plain(text) for text in row["words"][:4])
+            told = " · ".join(_plain(" ".join(text.split()[-3:])) for text in row["words"][:4])
             rows.append([NAMES[method], str(row["feature"]), told])
     return _table(
         ["Features", "Number", "Where it is largest (the last word of each)"],

@@ -51,8 +51,7 @@ from libasis.run.errors import MissingDataError
 
 PROTOCOL = Path(__file__).parent / "protocols" / "superposition.toml"
 BATCH = PER_TEXT = 50
-FIRST, LAST = ("plain", "jacobian", "lib", "pca", "neurons"), ("inside", "plain-errors", "jacobian-errors")
-"""Sections in the order of their edges: what is dear or secondary comes after everything else."""
+PAIRS = "plain", "jacobian"
 
 
 class Pair(NamedTuple):
@@ -184,32 +183,75 @@ def measure(stages: Stages, subject: Subject, pairs: dict[str, Pair]) -> None:
             lambda pair=pair: reconstruction(subject.held("all"), mlp, pair, subject.some, made["neurons"].x.mean),
         )
     stages.values("contexts", lambda: told(subject, made, pairs))
-    found = dict(sections(mlp, made, pairs, subject.some))
-    for name in FIRST:
-        measure_edges(stages, subject, name, found[name])
+    search = Search(stages, subject, dict(sections(mlp, made, pairs, subject.some)))
+    for name in ("plain", "jacobian", "lib", "pca"):
+        search.needed(name)
+    for name in ("lib", "pca", "plain"):
+        search.equal(name)
     for site in "xy":
         stages.values(f"length-{site}", lambda site=site: lengths(subject, made, pairs, site))
+    for name in ("neurons", "inside"):
+        search.needed(name)
     for name in pairs:
-        count, fit = stages.read(f"edges-{name}")["passing"], derived(subject, found[name])
-        stages.values(f"free-{name}", lambda s=found[name], f=fit, n=count: free(s, f, n, subject.held("inside")))
-        found[name].free = False
-    for name in LAST:
-        measure_edges(stages, subject, name, found[name])
+        search.anew(name)
+        search.needed(f"{name}-errors")
     stages.values("spliced", lambda: spliced(subject, pairs["plain"]))
 
 
-def derived(subject: Subject, section: Section) -> Tensor:
-    """The vectors at which derivatives rank the edges of a section."""
-    count = subject.protocol["graph"]["sparse" if isinstance(section, Latents) else "dense"]
-    return subject.some[:: max(1, len(subject.some) // count)].float()
+@dataclass(frozen=True)
+class Search:
+    """The edges of sections, by name, each search once; what is dear or secondary is asked for last."""
+
+    stages: Stages
+    subject: Subject
+    sections: dict[str, Section]
+
+    def ranking(self, name: str) -> Tensor:
+        """The edges, the strongest first."""
+        section, some = self.sections[name], self.subject.some
+        count = self.subject.protocol["graph"]["sparse" if isinstance(section, Latents) else "dense"]
+        fit = some[:: max(1, len(some) // count)].float()
+        found = self.stages.tensors(f"strengths-{name}", lambda: {"strengths": section.strengths(fit).float()})
+        return found["strengths"].flatten().argsort(descending=True, stable=True)
+
+    def needed(self, name: str) -> None:
+        """How many edges are needed, beyond the same method with all edges."""
+        allowed, held = self.subject.protocol["allowed"], "inside" if name == "inside" else "edges"
+        self.stages.values(
+            f"edges-{name}",
+            lambda: edges(self.sections[name], self.ranking(name), self.subject.held(held), [allowed], name),
+        )
+
+    def equal(self, name: str) -> None:
+        """How many are needed for the divergences in all that are allowed to the two dictionaries."""
+
+        def make() -> dict[str, Any]:
+            goals = [limit(self.stages.read(f"edges-{pair}"), self.subject.protocol["allowed"]) for pair in PAIRS]
+            found = edges(
+                self.sections[name],
+                self.ranking(name),
+                self.subject.held("edges"),
+                goals,
+                f"equal {name}",
+                beyond=False,
+            )
+            return {**found, "goals": goals}
+
+        self.stages.values(f"equal-{name}", make)
+
+    def anew(self, name: str) -> None:
+        """Divergences where the active latents of y are chosen anew, with as many edges as were found."""
+        count = self.stages.read(f"edges-{name}")["passing"]
+        section = self.sections[name]
+        assert isinstance(section, Latents)  # noqa: S101 - for the type checker
+        self.stages.values(
+            f"free-{name}", lambda: free(section, self.ranking(name), count, self.subject.held("inside"))
+        )
 
 
-def measure_edges(stages: Stages, subject: Subject, name: str, section: Section) -> None:
-    """How many edges a section needs, if that is not known."""
-    allowed, which = subject.protocol["allowed"], "inside" if name == "inside" else "edges"
-    stages.values(
-        f"edges-{name}", lambda: edges(section, derived(subject, section), subject.held(which), allowed, name)
-    )
+def limit(found: dict[str, Any], allowed: float) -> float:
+    """The divergence in all that is allowed to a method."""
+    return sum(found["whole"]) / len(found["whole"]) + allowed
 
 
 def made_bases(stages: Stages, subject: Subject, plain: Pair) -> dict[str, Ends]:

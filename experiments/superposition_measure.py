@@ -147,31 +147,42 @@ def reconstruction(
     return {"shares": shares, "dead": dead, "kl": {name: held.divergence(one) for name, one in replaced.items()}}
 
 
-def edges(section: Section, fit: Tensor, held: HeldOut, allowed: float, label: str) -> dict[str, Any]:
-    """Divergences by number of edges, as far as the search for what is needed goes."""
-    ranking = section.strengths(fit).flatten().argsort(descending=True, stable=True)
+def edges(
+    section: Section, ranking: Tensor, held: HeldOut, goals: Sequence[float], label: str, beyond: bool = True
+) -> dict[str, Any]:
+    """Divergences by number of edges, as far as the search for what is needed goes.
+
+    Args:
+        section: of which features.
+        ranking: its edges, the strongest first.
+        held: sequences.
+        goals: divergences that are allowed, beyond that with all edges or in all.
+        label: for what is told.
+        beyond: which of the two.
+    """
     total = ranking.numel()
     whole = held.divergence(flat(held.x, lambda x: section.run(x, None)))
-    limit = sum(whole) / len(whole) + allowed
-    rows: dict[int, dict[str, Any]] = {}
+    least = sum(whole) / len(whole)
+    rows: dict[int, dict[str, Any]] = {total: {"kl": whole}}
 
-    def passes(count: int) -> bool:
-        kl = held.divergence(flat(held.x, lambda x: section.run(x, first(ranking, count, section))))
-        rows[count] = {"kl": kl}
-        if isinstance(section, Latents):
-            rows[count]["active"] = section.kept
-        print(f"edges {label}: {count:,} of {total:,}, {sum(kl) / len(kl):.4f} nats, limit {limit:.4f}", flush=True)
-        return sum(kl) / len(kl) <= limit
+    def mean(count: int) -> float:
+        if count not in rows:
+            kl = held.divergence(flat(held.x, lambda x: section.run(x, first(ranking, count, section))))
+            rows[count] = {"kl": kl}
+            if isinstance(section, Latents):
+                rows[count]["active"] = section.kept
+            print(f"edges {label}: {count:,} of {total:,}, {sum(kl) / len(kl):.4f} nats", flush=True)
+        return sum(rows[count]["kl"]) / len(rows[count]["kl"])
 
     grid = [0, *sorted({round(total / 2 ** (i / 2)) for i in range(1, 2 * int(math.log2(total)))}), total]
-    rows[total] = {"kl": whole}
-    low, high = 0, len(grid) - 1
-    i = len(grid) - 9
-    while high - low > 1:
-        low, high = (low, i) if passes(grid[i]) else (i, high)
-        i = (low + high) // 2 if low else max(high - 3, 1)
-    if not low:
-        passes(0)
+    high = 0
+    for goal in goals:
+        low, high, i = 0, len(grid) - 1, len(grid) - 9
+        while high - low > 1 and least <= goal + beyond * least:
+            low, high = (low, i) if mean(grid[i]) <= goal + beyond * least else (i, high)
+            i = (low + high) // 2 if low else max(high - 3, 1)
+        if not low:
+            mean(0)
     return {"total": total, "whole": whole, "rows": rows, "passing": grid[high]}
 
 
@@ -182,11 +193,13 @@ def first(ranking: Tensor, count: int, section: Section) -> Tensor:
     return mask.view(section.shape)
 
 
-def free(section: Latents, fit: Tensor, count: int, held: HeldOut) -> list[float]:
+def free(section: Latents, ranking: Tensor, count: int, held: HeldOut) -> list[float]:
     """Divergences with this number of edges, the active latents of y chosen anew."""
-    ranking = section.strengths(fit).flatten().argsort(descending=True, stable=True)
     section.free = True
-    return held.divergence(flat(held.x, lambda x: section.run(x, first(ranking, count, section))))
+    try:
+        return held.divergence(flat(held.x, lambda x: section.run(x, first(ranking, count, section))))
+    finally:
+        section.free = False
 
 
 def codecs(made: dict[str, Any], pairs: dict[str, Any], site: str) -> Iterator[tuple[str, Codec]]:

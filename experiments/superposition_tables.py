@@ -36,6 +36,8 @@ COSTS = {
     "reconstruction-plain": "reconstruction, plain",
     "reconstruction-jacobian": "reconstruction, Jacobian",
     **{f"edges-{name}": f"edges: {told}" for name, told in NAMES.items()},
+    **{f"strengths-{name}": f"derivatives: {told}" for name, told in NAMES.items()},
+    **{f"equal-{name}": f"edges at the same divergence: {NAMES[name]}" for name in ("lib", "pca", "plain")},
     "free-plain": "active latents chosen anew, plain",
     "free-jacobian": "active latents chosen anew, Jacobian",
     "length-x": "bits at x",
@@ -67,14 +69,26 @@ class Found:
         return self.bootstrap.means(table, torch.ones(table.shape[1])).numpy()
 
     def needed(self, name: str, some: slice = slice(None)) -> tuple[float, np.ndarray]:
-        """Edges needed, on the sequences and on resampled ones."""
+        """Edges needed beyond the same method with all edges, on the sequences and on resampled ones."""
         found = self.read(f"edges-{name}")
-        counts = sorted(map(int, found["rows"]))
-        rows = np.array([found["rows"][str(n)]["kl"][some] for n in counts]) - np.array(found["whole"][some])
-        allowed = self.protocol["allowed"]
-        resampled = self.means(rows).T
-        told = [*rows.mean(1).tolist()]
-        return crossing(counts, told, allowed), np.array([crossing(counts, [*one], allowed) for one in resampled])
+        counts, rows = self.rows(name, some)
+        return self.crossing(counts, rows - np.array(found["whole"][some]), self.protocol["allowed"])
+
+    def rows(self, name: str, some: slice = slice(None)) -> tuple[list[int], np.ndarray]:
+        """Counts measured and the divergences by sequence."""
+        found = {}
+        for kind in ("edges", "equal"):
+            if self.there(f"{kind}-{name}"):
+                found |= {int(n): row["kl"][some] for n, row in self.read(f"{kind}-{name}")["rows"].items()}
+        return sorted(found), np.array([found[n] for n in sorted(found)])
+
+    def crossing(self, counts: list[int], rows: np.ndarray, allowed: float) -> tuple[float, np.ndarray]:
+        """Where rows of divergences fall to what is allowed, on the sequences and on resampled ones."""
+
+        def one(means: np.ndarray) -> float:
+            return crossing(counts, [*means], allowed) if means[-1] <= allowed else float(counts[-1])
+
+        return one(rows.mean(1)), np.array([one(means) for means in self.means(rows.tolist()).T])
 
     def told(self, value: float, replicates: np.ndarray, form: str = "{:,.0f}") -> str:
         """A number with its interval."""
@@ -139,6 +153,27 @@ def joined(results: Path, name: str) -> str:
         rows.append([*cells, f"{value * (math.log2(found['total']) + 8) / 8e3:,.0f}"])
     heads = ["Features", "Sequences", "Edges", "With all, nats", "Needed", "At work in a vector", "Of LIB's"]
     return _table([*heads, "Beyond, chosen anew", "Graph, kB"], rows)
+
+
+def same(results: Path, name: str) -> str:
+    """How many edges for the same divergence in all."""
+    run, rows = Found(results / name), []
+    if not run.there("equal-lib"):
+        return MISSING
+    for pair, goal in zip(("plain", "jacobian"), run.read("equal-lib")["goals"], strict=True):
+        own: tuple[float, np.ndarray] | None = None
+        for method in ("lib", "pca", "plain", "jacobian"):
+            if not run.there(f"edges-{method}") or (method == "jacobian" and pair == "plain"):
+                continue
+            counts, table = run.rows(method)
+            if method != "jacobian" and not run.there(f"equal-{method}"):
+                continue
+            allowed = np.array(run.read(f"edges-{pair}")["whole"])  # paired with the dictionary's own
+            found = run.crossing(counts, table - allowed, run.protocol["allowed"])
+            own = own or found
+            of = "" if method == "lib" else run.told(found[0] / own[0], found[1] / own[1], "{:.2f}")
+            rows.append([f"{goal:.4f}", NAMES[method], run.told(*found), of])
+    return _table(["Divergence in all, nats", "Features", "Edges", "Of LIB's"], rows, ["Features"])
 
 
 def bits(results: Path, name: str) -> str:
@@ -251,6 +286,7 @@ def costs(results: Path, name: str) -> str:
 TABLES: dict[str, Callable[[Path, str], str]] = {
     "pairs": pairs,
     "joined": joined,
+    "same": same,
     "bits": bits,
     "plain": plain,
     "words": words,

@@ -186,12 +186,13 @@ def measure(stages: Stages, subject: Subject, pairs: dict[str, Pair]) -> None:
     search = Search(stages, subject, dict(sections(mlp, made, pairs, subject.some)))
     for name in ("plain", "jacobian", "lib", "pca"):
         search.needed(name)
-    for name in ("lib", "pca", "plain"):
+    for name in ("lib", "pca"):
         search.equal(name)
     for site in "xy":
         stages.values(f"length-{site}", lambda site=site: lengths(subject, made, pairs, site))
-    for name in ("neurons", "inside"):
-        search.needed(name)
+    search.needed("inside")
+    search.equal("plain")
+    search.needed("neurons")
     for name in pairs:
         search.anew(name)
         search.needed(f"{name}-errors")

@@ -109,8 +109,8 @@ class Latents:
         self.mean, self.k = mean, self.source.settings["k"]
         self.ins = self.source.W_dec @ mlp.gate, self.source.W_dec @ mlp.up
         self.outs = (mlp.down @ self.target.W_enc).T.contiguous()
-        self.shift = self.target.b_enc - self.target.b_dec @ self.target.W_enc
-        self.shape = len(self.target.b_enc), len(self.source.b_enc)
+        self.shift = self.target.get_buffer("b_enc") - self.target.b_dec @ self.target.W_enc
+        self.shape = self.target.W_enc.shape[1], self.source.W_enc.shape[1]
         self.kept = 0.0
 
     def reconstructed(self, x: Tensor) -> Tensor:

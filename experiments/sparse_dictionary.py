@@ -176,7 +176,7 @@ class Trainer:
             loss, line = losses[0] + losses[1], {"x": losses[0].item(), "y": losses[1].item()}
             if self.coefficient:
                 n = self.settings["jacobian"]
-                J = active_jacobian(self.mlp, *self.pair, scaled[0][:n], scaled[1][:n]).abs().mean()
+                J = active_jacobian(self.mlp, self.pair[0], self.pair[1], scaled[0][:n], scaled[1][:n]).abs().mean()
                 loss, line["J"] = loss + self.coefficient * J, J.item()
             self.optimizer.zero_grad()
             loss.backward()
@@ -222,4 +222,4 @@ def unexplained(dictionary: Autoencoder, x: Tensor, mean: Tensor) -> float:
 def mean_jacobian(mlp: GatedMLP, pair: Sequence[Dictionary], data: tuple[Tensor, Tensor]) -> float:
     """Mean |J| between active latents of these vectors."""
     parts = zip(*(one.scaled(x.float()).split(64) for one, x in zip(pair, data, strict=True)), strict=True)
-    return float(torch.stack([active_jacobian(mlp, *pair, x, y).abs().mean() for x, y in parts]).mean())
+    return float(torch.stack([active_jacobian(mlp, pair[0], pair[1], x, y).abs().mean() for x, y in parts]).mean())

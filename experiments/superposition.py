@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
-import resource
 import sys
 import time
 import tomllib
@@ -23,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -31,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments import language, language_branches
 from experiments.masked_mlp import Dense, Inside, Latents, Linear
 from experiments.sparse_dictionary import GatedMLP, Trainer, mean_jacobian, topk, unexplained
+from experiments.stages import Stages
 from experiments.superposition_measure import (
     Ends,
     HeldOut,
@@ -47,6 +44,7 @@ from experiments.superposition_measure import (
 
 import libasis
 from libasis.bridges import Autoencoder
+from libasis.data import without_first
 from libasis.run.errors import MissingDataError
 
 PROTOCOL = Path(__file__).parent / "protocols" / "superposition.toml"
@@ -323,7 +321,7 @@ def spliced(subject: Subject, plain: Pair) -> dict[str, Any]:
     found = {}
     for label, model, site in (("beside", subject.model, name), ("inside", copied, sites[name])):
         cut = [site, "model.norm:in"]
-        traced = libasis.trace(model, batches[0], cut, mask=libasis.data.without_first(), around="hold")
+        traced = libasis.trace(model, batches[0], cut, mask=without_first(), around="hold")
         basis = libasis.fit(traced, batches, readout=libasis.rules.Fisher(draws=2, shrink=0))[0]
         found[label] = {"d": basis.d, "k": basis.k, "importances": basis.importances.tolist()}
     return found
@@ -344,46 +342,6 @@ def told(subject: Subject, made: dict[str, Ends], pairs: dict[str, Pair]) -> dic
     return found
 
 
-class Stages:
-    """Files of a folder, each made once; what it took is kept beside them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.costs = folder, folder / "costs.json"
-
-    def tensors(self, name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Those of a safetensors file."""
-        path = self.folder / f"{name}.safetensors"
-        if not path.exists():
-            made = self._timed(name, make)
-            save_file({key: value.contiguous() for key, value in made.items()}, f"{path}.part")
-            os.replace(f"{path}.part", path)
-        return load_file(path)
-
-    def values(self, name: str, make: Callable[[], Any]) -> Any:
-        """Those of a JSON file."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
-            self.keep(name, self._timed(name, make))
-        return self.read(name)
-
-    def keep(self, name: str, made: Any) -> None:
-        """Write a JSON file."""
-        _write(self.folder / f"{name}.json", made)
-
-    def read(self, name: str) -> Any:
-        """Those of a JSON file that is there."""
-        return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
-
-    def _timed(self, name: str, make: Callable[[], Any]) -> Any:
-        start = time.process_time()
-        made = make()
-        old = json.loads(self.costs.read_text(encoding="utf-8")) if self.costs.exists() else {}
-        seconds, peak = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        _write(self.costs, {**old, name: {"seconds": round(seconds, 1), "peak_gib": round(peak, 2)}})
-        print(f"{name}: {seconds:.0f} s", flush=True)
-        return made
-
-
 def _weights(one: Autoencoder) -> list[tuple[str, Tensor]]:
     return [(name, weight) for name, weight in one.named_buffers() if name != "kept"]
 
@@ -391,11 +349,6 @@ def _weights(one: Autoencoder) -> list[tuple[str, Tensor]]:
 def _loaded(found: dict[str, Tensor], site: str, k: int) -> Autoencoder:
     own = {name[2:]: weight for name, weight in found.items() if name.startswith(site)}
     return Autoencoder(own, topk(k))
-
-
-def _write(path: Path, made: Any) -> None:
-    Path(f"{path}.part").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    os.replace(f"{path}.part", path)
 
 
 def main(arguments: list[str] | None = None) -> None:

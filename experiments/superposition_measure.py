@@ -87,7 +87,8 @@ def bases(mlp: GatedMLP, x: Tensor, inputs: Tensor, g: Tensor, pair: Sequence[Au
         for site, one in zip(moments, (part, mlp(part), back, pair[1].decode(pair[1].encode(y))), strict=True):
             moments[site].update(one)
     pulled = dict(zip("xy", _moments(mlp, inputs, g), strict=True))
-    facts, made = {"shrink": {s: one.facts["shrink"] for s, one in pulled.items()}}, {}
+    facts: dict[str, Any] = {"shrink": {s: one.facts["shrink"] for s, one in pulled.items()}}
+    made: dict[str, Any] = {}
     made["neurons"] = Ends(*(Linear.neurons(moments[s].mean) for s in "xy"))
     white = {site: whiten(site, one, AUTO, torch.float32) for site, one in moments.items()}
     made["pca"] = Ends(*(Linear.of(principal_basis(s, white[s], torch.float32)) for s in "xy"))
@@ -236,7 +237,7 @@ class Length:
         floor = self.held.divergence(self.behind(self.codec[1](self.codec[0](self.own))))
         least = sum(floor) / len(floor)
         for _ in range(6):
-            mean = self.measure(step)
+            mean = self._mean(step) if step in self.rows else self.measure(step)
             print(
                 f"bits {label}: step {step:.3g}, {mean:.4f} nats of {target:.4f}", self.rows[step]["bits"], flush=True
             )

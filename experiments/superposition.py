@@ -189,12 +189,12 @@ def measure(stages: Stages, subject: Subject, pairs: dict[str, Pair]) -> None:
     for site in "xy":
         stages.values(f"length-{site}", lambda site=site: lengths(subject, made, pairs, site))
     search.needed("inside")
+    stages.values("spliced", lambda: spliced(subject, pairs["plain"]))
     search.equal("plain")
     search.needed("neurons")
     for name in pairs:
         search.anew(name)
         search.needed(f"{name}-errors")
-    stages.values("spliced", lambda: spliced(subject, pairs["plain"]))
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def joined(results: Path, name: str) -> str:
         some = slice(None, None, 2) if method == "inside" else slice(None)
         cut = slice(0, len(found["whole"]) * (some.step or 1), some.step)
         active = found["rows"][str(found["passing"])].get("active")
-        cells = [NAMES[method], str(len(found["whole"])), f"{found['total']:,}", f"{np.mean(found['whole']):.4f}"]
+        cells = [NAMES[method], str(len(found["whole"])), f"{found['total']:,}", f"{max(np.mean(found['whole']), 0):.4f}"]
         cells += [run.told(value, replicates), f"{value:,.0f}" if active is None else f"{active:,.0f}"]
         if method != "lib" and run.there("edges-lib"):
             own, others = run.needed("lib", cut)
@@ -280,7 +280,7 @@ def costs(results: Path, name: str) -> str:
         for stage, told in COSTS.items()
         if stage in found
     ]
-    return _table(["Stage", "Minutes of one core", "Peak memory so far, GiB"], rows)
+    return _table(["Stage", "Minutes of one core", "Peak memory, GiB"], rows)
 
 
 TABLES: dict[str, Callable[[Path, str], str]] = {

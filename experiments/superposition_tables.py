@@ -140,7 +140,8 @@ def joined(results: Path, name: str) -> str:
         some = slice(None, None, 2) if method == "inside" else slice(None)
         cut = slice(0, len(found["whole"]) * (some.step or 1), some.step)
         active = found["rows"][str(found["passing"])].get("active")
-        cells = [NAMES[method], str(len(found["whole"])), f"{found['total']:,}", f"{max(np.mean(found['whole']), 0):.4f}"]
+        least = max(float(np.mean(found["whole"])), 0)
+        cells = [NAMES[method], str(len(found["whole"])), f"{found['total']:,}", f"{least:.4f}"]
         cells += [run.told(value, replicates), f"{value:,.0f}" if active is None else f"{active:,.0f}"]
         if method != "lib" and run.there("edges-lib"):
             own, others = run.needed("lib", cut)

@@ -39,7 +39,7 @@ def trained(mlp, data):
     made = {}
     for coefficient in (0.0, 1.0):
         trainer = sparse.Trainer(mlp, data, SETTINGS, coefficient)
-        made[coefficient] = trainer, trainer.run(300)
+        made[coefficient] = trainer, trainer.run(150)
     return made
 
 

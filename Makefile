@@ -32,12 +32,13 @@ test: $(VENV)/.test ## install, then check style and types and run every test
 
 .PHONY: results
 results: $(VENV)/.results ## run every experiment and write docs/results.md; hours, but goes on where it was stopped
-	@echo "About seven hours of one core and 6 GB of memory where all data are there; what is done is kept, and a run"
+	@echo "About eight hours of one core and 6 GB of memory where all data are there; what is done is kept, and a run"
 	@echo "that was stopped goes on. Experiments whose data are not there are passed over and keep their tables."
 	@OMP_NUM_THREADS=1 $(BIN)/libasis compare experiments/*.toml --out build/results
 	@OMP_NUM_THREADS=1 $(BIN)/libasis sensitivity $(SENSITIVITY:%=experiments/%.toml) --out build/results
 	@OMP_NUM_THREADS=1 $(BIN)/python experiments/language_branches.py
 	@OMP_NUM_THREADS=1 $(BIN)/python experiments/language_edges.py
+	@OMP_NUM_THREADS=1 $(BIN)/python experiments/superposition.py
 	@$(BIN)/python experiments/write_results.py
 
 .PHONY: simulation

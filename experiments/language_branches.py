@@ -310,14 +310,19 @@ def keep(basis: SiteBasis, count: int) -> Editor:
 
 
 def read_lines(file: Path) -> dict[Key, list[float]]:
-    """What a file of lines has; a last line that was cut off is left out, in the file too."""
-    found: dict[Key, list[float]] = {}
-    if file.exists():
-        whole, end, _ = file.read_text(encoding="utf-8").rpartition("\n")
-        file.write_text(whole + end, encoding="utf-8")
-        for row in map(json.loads, whole.splitlines()):
-            found[row["text"], row["block"], row["kind"], row["method"], row["features"]] = row["kl"]
-    return found
+    """The divergences that a file of lines has."""
+    return {
+        (row["text"], row["block"], row["kind"], row["method"], row["features"]): row["kl"] for row in whole_lines(file)
+    }
+
+
+def whole_lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file, if there is one; a last line that was cut off is left out, in the file too."""
+    if not file.exists():
+        return []
+    whole, end, _ = file.read_text(encoding="utf-8").rpartition("\n")
+    file.write_text(whole + end, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def grid(kind: str, d: int) -> list[int]:
@@ -381,30 +386,42 @@ def explore(divergences: Divergences) -> None:
                 search(divergences, site, method, d, allowed)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Read the command line and measure."""
-    parser = argparse.ArgumentParser(description="LIB against PCA inside the blocks of a language model.")
-    parser.add_argument("--out", type=Path, default=Path("build/results/language_branches"))
+def begun(
+    name: str, description: str, data: dict[str, int], arguments: list[str] | None
+) -> tuple[dict[str, Tensor], Any, Path] | None:
+    """Texts, model and folder as the command line says; None where a package or a text is missing, which is said."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, default=Path("build/results") / name)
     parser.add_argument("--text", type=Path, default=Path(language.CORPUS))
     chosen = parser.parse_args(arguments)
+    try:
+        found = sequences(chosen, data), language.unpacked(), chosen.out
+    except MissingDataError as error:
+        print(f"{name} is passed over: {error}")
+        return None
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line and measure."""
     protocol = tomllib.loads(PROTOCOL.read_text(encoding="utf-8"))
     del protocol["edges"]  # which language_edges.py measures
-    try:
-        ids = sequences(chosen, protocol["data"])
-        model = language.unpacked()
-    except MissingDataError as error:
-        print(f"language_branches is passed over: {error}")
+    found = begun(
+        "language_branches", "LIB against PCA inside the blocks of a language model.", protocol["data"], arguments
+    )
+    if found is None:
         return
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    same_settings(chosen.out / "protocol.json", protocol, ids)
+    ids, model, folder = found
+    same_settings(folder / "protocol.json", protocol, ids)
     subject = Subject(model, protocol["blocks"], list(protocol["sites"]), protocol["data"]["scored"])
-    sums = fit(subject, ids["fit"], chosen.out, protocol["seed"])
+    sums = fit(subject, ids["fit"], folder, protocol["seed"])
     with torch.no_grad():
-        divergences = Divergences(subject, Bases(subject, sums, protocol["seed"]), chosen.out)
+        divergences = Divergences(subject, Bases(subject, sums, protocol["seed"]), folder)
         for name in [name for name in ids if name != "fit"]:
             divergences.text(name, ids[name])
-        measure(divergences, protocol, chosen.out)
-        smaller = Divergences(subject, divergences.bases, chosen.out, "smaller")
+        measure(divergences, protocol, folder)
+        smaller = Divergences(subject, divergences.bases, folder, "smaller")
         smaller.texts = divergences.texts
         explore(smaller)
 

@@ -10,7 +10,6 @@ run that was stopped goes on; under an hour of one core.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -22,13 +21,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments import language, language_branches
+from experiments import language_branches
 from torch import Tensor, nn
 
 import libasis
 from libasis.data import without_first
 from libasis.evaluate import random_rotation
-from libasis.run.errors import MissingDataError
 
 Plain = dict[str, Any]
 ENDS = {"stream": ("before", "after"), "branch": ("reads", "adds")}
@@ -65,7 +63,9 @@ class Edges:
         self.bases, self.settings, self.file = bases, settings, folder / "edges.jsonl"
         self.fit = batches(language_branches.spread(ids["fit"], settings["sequences"]["edges"]))
         self.held_out = batches(language_branches.spread(ids["text"], settings["sequences"]["held_out"]))
-        self.done = {(row["block"], row["section"], row["method"]): row for row in read_lines(self.file)}
+        self.done = {
+            (row["block"], row["section"], row["method"]): row for row in language_branches.whole_lines(self.file)
+        }
 
     def measure(self, block: int, section: str, methods: Sequence[str]) -> None:
         """One section with each method."""
@@ -131,34 +131,19 @@ def batches(ids: Tensor) -> list[dict[str, Tensor]]:
     return [{"input_ids": part} for part in ids.split(8)]
 
 
-def read_lines(file: Path) -> list[Plain]:
-    """What was measured; a last line that was cut off is left out, in the file too."""
-    if not file.exists():
-        return []
-    whole, end, _ = file.read_text(encoding="utf-8").rpartition("\n")
-    file.write_text(whole + end, encoding="utf-8")
-    return [json.loads(line) for line in whole.splitlines()]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser(description="Edges of half blocks of a language model, with LIB and with PCA.")
-    parser.add_argument("--out", type=Path, default=Path("build/results/language_edges"))
-    parser.add_argument("--text", type=Path, default=Path(language.CORPUS))
-    chosen = parser.parse_args(arguments)
     protocol = tomllib.loads(language_branches.PROTOCOL.read_text(encoding="utf-8"))
     settings = {**{key: protocol[key] for key in ("allowed", "confidence", "replicates", "seed")}, **protocol["edges"]}
-    try:
-        ids = language_branches.sequences(chosen, protocol["data"])
-        model = language.unpacked()
-    except MissingDataError as error:
-        print(f"language_edges is passed over: {error}")
+    said = "Edges of half blocks of a language model, with LIB and with PCA."
+    found = language_branches.begun("language_edges", said, protocol["data"], arguments)
+    if found is None:
         return
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    language_branches.same_settings(chosen.out / "protocol.json", settings, ids)
+    ids, model, folder = found
+    language_branches.same_settings(folder / "protocol.json", settings, ids)
     subject = Halves(model, sorted(settings["blocks"]))
-    sums = language_branches.fit(subject, ids["fit"], chosen.out, settings["seed"])
-    edges = Edges(language_branches.Bases(subject, sums, settings["seed"]), ids, settings, chosen.out)
+    sums = language_branches.fit(subject, ids["fit"], folder, settings["seed"])
+    edges = Edges(language_branches.Bases(subject, sums, settings["seed"]), ids, settings, folder)
     for block in settings["blocks"]:
         for section in ENDS:
             edges.measure(block, section, settings["methods"])

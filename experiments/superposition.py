@@ -8,7 +8,6 @@ of experiments/language_branches.py. Every stage keeps what it made, so that a r
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 import time
@@ -45,7 +44,6 @@ from experiments.superposition_measure import (
 import libasis
 from libasis.bridges import Autoencoder
 from libasis.data import without_first
-from libasis.run.errors import MissingDataError
 
 PROTOCOL = Path(__file__).parent / "protocols" / "superposition.toml"
 BATCH = PER_TEXT = 50
@@ -353,21 +351,15 @@ def _loaded(found: dict[str, Tensor], site: str, k: int) -> Autoencoder:
 
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser(description="A sparse dictionary of one MLP, and LIB inside and beside it.")
-    parser.add_argument("--out", type=Path, default=Path("build/results/superposition"))
-    parser.add_argument("--text", type=Path, default=Path(language.CORPUS))
-    chosen = parser.parse_args(arguments)
     protocol = tomllib.loads(PROTOCOL.read_text(encoding="utf-8"))
-    try:
-        ids = language_branches.sequences(chosen, protocol["data"])
-        model = language.unpacked()
-    except MissingDataError as error:
-        print(f"superposition is passed over: {error}")
+    said = "A sparse dictionary of one MLP, and LIB inside and beside it."
+    found = language_branches.begun("superposition", said, protocol["data"], arguments)
+    if found is None:
         return
+    ids, model, folder = found
     del ids["other"]
-    chosen.out.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
-        run(model, ids, protocol, language.tokenizer().decode, chosen.out)
+        run(model, ids, protocol, language.tokenizer().decode, folder)
 
 
 def run(

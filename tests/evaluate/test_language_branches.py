@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import libasis
+from evaluate.tiny_llama import tiny_llama
 from libasis import rules
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -15,24 +16,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from experiments import branch_tables, write_results  # noqa: E402
 from experiments import language_branches as branches  # noqa: E402
 
-transformers = pytest.importorskip("transformers")
 NAMES = {"mlp": "model.layers.1.mlp.down_proj:in", "heads": "model.layers.1.self_attn.o_proj:in"}
 NAMES["stream"] = "model.layers.1.input_layernorm:in"
 
 
 @pytest.fixture(scope="module")
 def subject():
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=20,
-        hidden_size=8,
-        intermediate_size=12,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        initializer_range=0.6,
-    )
-    return branches.Subject(transformers.LlamaForCausalLM(config).eval(), [1], list(NAMES))
+    return branches.Subject(tiny_llama(), [1], list(NAMES))
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_edges_of_both_sections(tmp_path, capsys):
 
     assert run() == 6
     assert run() == 0
-    rows = language_edges.read_lines(folder / "edges.jsonl")
+    rows = language_branches.whole_lines(folder / "edges.jsonl")
     for row in rows:
         means = {int(count): sum(kl) / len(kl) for count, kl in row["kl"].items()}
         if row["method"] == language_edges.BESIDE:
@@ -59,7 +59,7 @@ def test_edges_of_both_sections(tmp_path, capsys):
 
     whole = (folder / "edges.jsonl").read_text()
     (folder / "edges.jsonl").write_text(whole[:-9])  # stopped while it wrote
-    assert language_edges.read_lines(folder / "edges.jsonl") == rows[:-1]
+    assert language_branches.whole_lines(folder / "edges.jsonl") == rows[:-1]
     (folder / "edges.jsonl").write_text(whole)
     page = tmp_path / "docs" / "results.md"
     page.parent.mkdir()

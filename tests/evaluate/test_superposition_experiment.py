@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import libasis
+from evaluate.tiny_llama import tiny_llama
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -220,18 +221,7 @@ def test_lib_of_latents_and_error_is_lib_of_the_activation(mlp, data, trained):
 
 
 def test_a_tiny_language_model_is_measured_once_and_becomes_tables(tmp_path, capsys):
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=20,
-        hidden_size=8,
-        intermediate_size=12,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        initializer_range=0.6,
-    )
-    model = transformers.LlamaForCausalLM(config).eval().requires_grad_(False)
+    model = tiny_llama().requires_grad_(False)
     protocol = tomllib.loads(superposition.PROTOCOL.read_text(encoding="utf-8"))
     protocol |= {"block": 1, "replicates": 50}
     protocol["data"] |= {"tokens": 6, "fit": 400, "fisher": 50, "held_out": 24, "edges": 8, "inside": 4, "scored": 2}

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import OptionError, SourceError, first_line, short
 from ..files import memory, open_regular, unpacked
+from .cells import NUMBER
 from .workbook import sheet_of
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -28,7 +29,6 @@ MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
 SAMPLE = 200
 """Rows by which separator and decimal mark are recognised, and of how many characters together."""
 LONGEST = 2**20
-NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def _check_title(sample: list[str], marks: Sequence[str], path: Path) -> None:
         if len(rows[0]) == width > 1 and any(rows[0][1:]):
             return
         names = next((row for row in rows[1:] if len(row) == width and any(row[1:])), [])
-        if width > 1 and 2 * count > len(rows) and names and not any(map(NUMBER.fullmatch, names)):
+        if width > 1 and 2 * count > len(rows) and names and not any(map(_is_number, names)):
             raise SourceError(
                 f"{path}: its first line is {short(sample[0].strip())}, but most lines have {width} values; remove "
                 "what stands above the line of names."
@@ -281,9 +281,14 @@ def check_names(names: list[str], chosen: Sequence[str] | None, path: Path) -> N
         )
 
 
+def _is_number(text: str) -> bool:
+    """With either decimal mark."""
+    return NUMBER.fullmatch(text.replace(",", ".")) is not None
+
+
 def _are_numbers(names: list[str]) -> bool:
     """Whether names look like a row of values; the numbers 0, 1, 2, ... or 1, 2, 3, ... are names."""
-    if not all(map(NUMBER.fullmatch, names)):
+    if not all(map(_is_number, names)):
         return False
     count = len(names)
     return names not in ([str(i) for i in range(count)], [str(i) for i in range(1, count + 1)]) or count == 1

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..intervene.metrics import IGNORED
 from ..types import Plain
 from .alarm import ModelRuns
 from .groups import Groups
 from .sentences import finding
-
-IGNORED = -100
-"""A label that torch's losses leave out."""
 
 
 def unfit(model: nn.Module, groups: Groups) -> list[Plain]:

@@ -327,7 +327,7 @@ def test_the_search_asks_what_it_says(search):
 def test_a_list_of_counts_is_all_that_is_asked():
     setting = Setting("mlp", "lib")
     graph = graph_of(setting)
-    full, counts = ablate(setting, graph, "accuracy", max_drop=0.02), [10**6, *range(0, 40, 3), 7, 7]
+    full, counts = ablate(setting, graph, "accuracy", max_drop=0.02), [*range(0, 37, 3), 7, 7]
     found = ablate(setting, graph, "accuracy", max_drop=0.02, search=counts)
     for site, total in found.edges_total.items():
         listed = sorted({min(count, total) for count in counts})
@@ -342,6 +342,18 @@ def test_a_list_of_counts_is_all_that_is_asked():
         assert not stable or listed[stable - 1] in found.curves[site].keys() - passing
     assert ablate(setting, graph, "accuracy", search=[0], stable=False).edges_required["s1"] is None
     assert found.info["search"] == sorted({*counts})
+
+
+def test_counts_above_the_edges_of_a_section_are_named_and_all_of_them_are_kept(caplog):
+    setting = Setting("mlp")
+    graph = graph_of(setting)
+    few = min(graph.edges, key=lambda edges: edges.numel()).numel()
+    name = graph.sites[[edges.numel() for edges in graph.edges].index(few)]
+    found = ablate(setting, graph, search=[0, few, few + 1], stable=False)
+    assert set(found.curves[name]) <= {0, few}
+    assert found.edges_required[name] == few
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert f"{few + 1} at {name!r}, which has {few}" in told
 
 
 def test_a_loss_of_exactly_max_drop_is_allowed():
@@ -395,6 +407,7 @@ REQUIRED = ("edges_required", "edges_required_stable")
         ({"search": "binary"}, "search is 'binary'"),
         ({"search": []}, "use .* or a list of counts from 0"),
         ({"search": [3, -1]}, "use .* or a list of counts from 0"),
+        ({"search": [3, 10**6]}, "search has 1000000, but no place here can have more than .. edges"),
         ({"metric": "f1"}, "metric is 'f1'"),
         ({"sections": ["s7"]}, r"sections names \['s7'\]"),
         ({"sections": ["output"]}, r"sections names \['output'\]"),

@@ -182,6 +182,26 @@ def test_a_graph_is_as_good_as_its_basis():
     assert dict(ablate(setting, basis=graph).curves["s1"]) == dict(ablate(setting).curves["s1"])
 
 
+def test_counts_above_what_a_site_has_are_named_and_all_its_features_are_kept(caplog):
+    """How many features a basis keeps is not known before the fit; the width is."""
+    setting = Setting("mlp")
+    x = setting.x.clone()
+    x[..., 0] = 0
+    basis = libasis.fit(setting.traced, [x], "pca", progress=False)
+    assert [(site.k, site.d) for site in basis.sites[:-1]] == [(5, 6), (6, 6)]
+    found = ablate(setting, basis=basis, schedule=[2, 6, 5, 6])
+    assert {name: curve.counts for name, curve in found.curves.items()} == {"s0": [2, 5], "s1": [2, 5, 6]}
+    assert found.curves["s0"][5] == ablate(setting, basis=basis).curves["s0"][5]
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert ": 6 at 's0', which has 5;" in told
+    assert "s1" not in told
+    caplog.clear()
+    ablate(setting, basis=basis, schedule=torch.tensor([2, 5]))
+    assert not caplog.records
+    with pytest.raises(OptionError, match="schedule has 7, but no place here can have more than 6 features"):
+        ablate(setting, basis=basis, schedule=[2, 7], sites=["s0"])
+
+
 def test_what_was_done_is_recorded():
     found = ablate(Setting("mlp"), "accuracy", schedule=[1, 3], sites=["s1"], replacement="zero", seed=4)
     assert {name: curve.counts for name, curve in found.curves.items()} == {"s1": [1, 3]}
@@ -196,6 +216,7 @@ def test_what_was_done_is_recorded():
         ({"metric": "f1"}, "metric is 'f1'"),
         ({"schedule": "cubic"}, "schedule is 'cubic'"),
         ({"schedule": [-1]}, r"schedule is \[-1\]"),
+        ({"schedule": [1, 99, 98]}, "schedule has 98, 99, but no place here can have more than . features"),
         ({"sites": ["s7"]}, r"sites names \['s7'\]"),
         ({"sites": ["output"]}, r"sites names \['output'\]"),
         ({"where": "some"}, "where is 'some'"),

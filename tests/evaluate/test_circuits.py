@@ -222,3 +222,17 @@ def test_hsic_holds_its_level_and_sees_what_no_correlation_does():
     assert np.mean(np.array(found) <= 0.05) <= 0.11
     x = rng.normal(size=150)
     assert hsic(x, x**2) == 1 / 1000
+
+
+def test_counts_of_a_curve_above_what_a_place_has_are_named_or_refused(planted, caplog):
+    traced, bases, batches = planted
+    x = torch.cat([inputs for inputs, _ in batches])
+    x[:, 0] = 0
+    narrow = libasis.fit(traced, [x], "pca", progress=False)
+    assert narrow.sites[0].k == 5
+    found = libasis.faithfulness(traced, narrow, batches, score, counts=[2, 6], progress=False)
+    assert [row[0] for row in found.curves["mid"]["keep"]] == [0, 2, 5]
+    assert "counts has counts that are not measured, since there are not so many features: 6 at 'mid'" in caplog.text
+    for basis, edges in ((bases["neuron"], False), (libasis.interactions(traced, bases["lib"], [x]), True)):
+        with pytest.raises(OptionError, match="counts has 37, but no place here can have more than"):
+            libasis.faithfulness(traced, basis, batches, score, counts=[2, 37], edges=edges, progress=False)

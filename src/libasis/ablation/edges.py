@@ -18,9 +18,9 @@ from ..measure import Records, measure, shares
 from ..provenance import versions
 from ..types import Plain, Vector
 from .masked_section import MaskedSection
-from .ranking import Ranking
+from .ranking import Ranking, sizes
 from .results import Curve, EdgeAblation, SampleScores
-from .schedules import bisect_ablated, bisect_kept, geometric, stable_count
+from .schedules import bisect_ablated, bisect_kept, check_counts, geometric, stable_count
 
 
 @renamed(**ON_TRACE, seed="nothing there is random")
@@ -60,7 +60,8 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
         sections: names of input sites of the sections to ablate; all by default.
         search: ``"bisect"``: the number of ablated edges between 0 and (d_in + 1)(d_out + 1), as published;
             ``"bisect-kept"``: the number kept between 0 and all edges; or a list of counts: bisected among these, for
-            sections where each count is dear and one edge more or less says nothing.
+            sections where each count is dear and one edge more or less says nothing. Counts above what a section has
+            are told in the log, and all its edges are kept instead.
         stable: also find the stable count, on a grid of at least 64 counts refined around the edge; of a list, among
             its counts.
         progress: show a progress bar; None shows one on a terminal only.
@@ -71,7 +72,7 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
             counts are then measured below the stable one, where those of a resample may end (but for a list).
 
     Raises:
-        OptionError: an option is unknown.
+        OptionError: an option is unknown, or the list has more edges than any of the sections can have.
         BatchError: the batches are empty or have no targets where the metric needs them.
     """
     asked = search if isinstance(search, str) else sorted(set(search))
@@ -83,6 +84,9 @@ def ablate_edges(  # noqa: PLR0913 - keyword options of the public face
     unknown = [s for s in sections or [] if s not in names]
     if unknown:
         raise OptionError(f"sections names {unknown}, but the sections start at {names}.")
+    if not isinstance(asked, str):
+        there = {name: size for name, size in sizes(graph).items() if sections is None or name in sections}
+        check_counts("search", asked, there, "edges")
     model = check_fits(traced, graph.basis)
     kept, memory = shares(memory, traced)
     records = Records.of(traced, batches, kept, progress=progress)

@@ -31,7 +31,7 @@ from ..measure import Records, measure, shares
 from ..provenance import versions
 from ..types import Vector
 from .results import Curve, NodeAblation, SampleScores
-from .schedules import Schedule, bisect_kept, node_counts
+from .schedules import Schedule, bisect_kept, check_counts, node_counts
 
 
 @renamed(**ON_TRACE)
@@ -67,7 +67,8 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
             ``(outputs, targets) -> scores [batch]``. Of the first five, positions that the mask leaves out never count.
         sites: names of the sites to ablate; all but the last by default.
         schedule: ``"auto"``, ``"linear"``, ``"exponential"``, ``"bisect"`` (only what is needed to find the smallest
-            count within ``max_drop``) or a list of counts; the constant is not counted.
+            count within ``max_drop``) or a list of counts; the constant is not counted. Of a list, counts above what
+            a site has are told in the log, and all its features are kept instead.
         replacement: ``"mean"``, ``"zero"`` (the feature's value at a zero activation) or ``"resample"`` (the
             feature's value in another sample, see `Intervention`).
         where: ``"counted"``: positions that don't count stay as they are; ``"all"``: they are replaced too.
@@ -79,7 +80,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         per_sample: also give each sample's scores, to resample them; they need 8 bytes per sample and count.
 
     Raises:
-        OptionError: an option is unknown.
+        OptionError: an option is unknown, or the schedule has more features than any of the sites is wide.
         BatchError: the batches are empty or have no targets where the metric needs them.
     """
     basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
@@ -88,8 +89,14 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
     scored = parse_metric(metric)
     allowance = Allowance(max_drop, scored.higher_is_better)
     chosen = _chosen(basis, sites)
-    for i in chosen:
-        node_counts(schedule, basis.sites[i].k)
+    node_counts(schedule, 0)
+    if not isinstance(schedule, str):
+        check_counts(
+            "schedule",
+            schedule,
+            {basis.sites[i].name: (basis.sites[i].k, basis.sites[i].d) for i in chosen},
+            "features",
+        )
     kinds = [Intervention(basis.sites[i].name, (), "keep_only", replacement, where=where, seed=seed) for i in chosen]
     model = check_fits(traced, basis)
     kept, memory = shares(memory, traced)

@@ -7,8 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..graphs import sparse
+from ..graphs import InteractionGraph, sparse
 from ..types import Matrix
+
+
+def sizes(graph: InteractionGraph) -> dict[str, tuple[int, int]]:
+    """By section how many edges there are to keep, and how many there could be between sites of these widths."""
+    pairs = zip(graph.edges, graph.basis.sites[:-1], graph.basis.sites[1:], strict=True)
+    return {a.name: (e.coalesce().values().numel() if e.is_sparse else e.numel(), a.d * b.d) for e, a, b in pairs}
 
 
 class Ranking:

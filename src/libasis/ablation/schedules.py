@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ..errors import OptionError
 
 Schedule = str | Sequence[int]
+
+_NAMED = 6
+"""Counts and places that a sentence names."""
+
+_log = logging.getLogger("libasis")
+
+
+def check_counts(option: str, counts: Iterable[int], sizes: Mapping[str, tuple[int, int]], things: str) -> None:
+    """Hold a list of counts against what there is; those beyond are named in one sentence of the log.
+
+    There all are kept in their place: a list may serve places of different sizes, and how many of a width the data
+    leave is not known beforehand.
+
+    Args:
+        option: what the list is called.
+        counts: given.
+        sizes: by place how many there are, and how many its width allows at most.
+        things: what is counted.
+
+    Raises:
+        OptionError: no place is so wide.
+    """
+    given = sorted({int(count) for count in counts})
+    most = max((width for _, width in sizes.values()), default=given[-1])
+    if impossible := [count for count in given if count > most]:
+        raise OptionError(
+            f"{option} has {_few(impossible)}, but no place here can have more than {most} {things}; leave out larger "
+            "counts."
+        )
+    beyond = {name: [count for count in given if count > has] for name, (has, _) in sizes.items()}
+    told = [f"{_few(more)} at {name!r}, which has {sizes[name][0]}" for name, more in beyond.items() if more]
+    if told:
+        _log.warning(
+            f"{option} has counts that are not measured, since there are not so many {things}: "
+            f"{'; '.join(told[:_NAMED])}{'; ...' if len(told) > _NAMED else ''}; all {things} were kept there instead."
+        )
+
+
+def _few(counts: Sequence[int]) -> str:
+    ends = counts if len(counts) <= _NAMED else [*counts[: _NAMED - 1], "...", counts[-1]]
+    return ", ".join(map(str, ends))
 
 
 def node_counts(schedule: Schedule, k: int) -> list[int]:

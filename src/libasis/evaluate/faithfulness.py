@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..ablation.masked_section import MaskedSection
-from ..ablation.ranking import Ranking
-from ..ablation.schedules import geometric
+from ..ablation.ranking import Ranking, sizes
+from ..ablation.schedules import check_counts, geometric
 from ..ambient import neutral
 from ..arguments import typed
 from ..basis import Basis, check_fits
@@ -113,7 +113,8 @@ def faithfulness(  # noqa: PLR0913 - keyword options of the public face
         metric: see `intervene`.
         places: names of sites (or input sites of sections); all but the last by default.
         edges: rank edges in place of features; needs a graph.
-        counts: how many are kept or removed; about `POINTS` by default. 0 and all are always measured.
+        counts: how many are kept or removed; about `POINTS` by default. 0 and all are always measured; counts above
+            what a place has are told in the log.
         replacement: of features: ``"mean"``, ``"zero"`` or ``"resample"``.
         units: the unit of each sample; None takes samples as independent.
         seed: of resamples, and of ``"resample"``.
@@ -121,7 +122,7 @@ def faithfulness(  # noqa: PLR0913 - keyword options of the public face
         memory: bound in bytes, see `ablate_edges`.
 
     Raises:
-        OptionError: an option is unknown, or edges are asked of a basis.
+        OptionError: an option is unknown, edges are asked of a basis, or no place is so wide as the counts say.
         BatchError: the batches are empty or have no targets where the metric needs them.
     """
     if edges and not isinstance(graph_or_basis, InteractionGraph):
@@ -134,6 +135,11 @@ def faithfulness(  # noqa: PLR0913 - keyword options of the public face
         raise OptionError(f"places names {unknown}, but there are {names}.")
     if counts is not None and (not counts or min(counts) < 0):
         raise OptionError(f"counts is {list(counts)!r}; give whole numbers from 0, at least one.")
+    if counts is not None:
+        there = {site.name: (site.k, site.d) for site in basis.sites[:-1]}
+        there = sizes(graph_or_basis) if isinstance(graph_or_basis, InteractionGraph) and edges else there
+        chosen = {name: size for name, size in there.items() if places is None or name in places}
+        check_counts("counts", counts, chosen, "edges" if edges else "features")
     scored, model = parse_metric(metric), check_fits(traced, basis)
     kept, memory = shares(memory, traced)
     records = Records.of(traced, batches, kept, progress=progress)

@@ -75,7 +75,8 @@ def fit(  # noqa: PLR0913 - keyword options of the public face
         readout: what importance is for: the features of the ``"next"`` site; those of the last site (``"output"``, as
             with ``method="global"``); or what a classifier or language model says, ``"fisher"``: the Fisher information
             of labels drawn from its own softmax, one backward pass for all sites, shrunk as held-out samples ask. Or
-            ``rules.Fisher(draws=4, shrink="auto", seed=0)``. M' is then that of the readout, ``moments`` has no part.
+            ``rules.Fisher(draws=4, shrink="auto", seed=0)``. M' is then that of the readout: leave
+            ``moments`` out.
         seed: of the random probes of rules that are given by name, and of the samples that ``sparse`` draws.
         progress: show a progress bar; None shows one on a terminal only.
         memory: bound in bytes for what one batch's products may hold, and for the activations kept between passes

@@ -128,6 +128,20 @@ def test_options_that_do_not_go_together(model, data, method, readout, told):
         libasis.fit(traced, [data], method, readout=readout)
 
 
+@pytest.mark.parametrize("moments", ["exact", "sketch", rules.Sketch(relative_error=0.1), rules.Auto()])
+def test_a_rule_beside_it_is_refused_before_the_data_are_read(model, data, moments):
+    class Unread:
+        def __iter__(self):
+            pytest.fail("the data were read before the options were checked")
+
+    traced = libasis.trace(model, data, ["inner:in", "output"])
+    for readout in ("fisher", rules.Fisher(draws=2)):
+        with pytest.raises(
+            OptionError, match="readout is .*a rule of its own.*but moments is .*; leave one of them out"
+        ):
+            libasis.fit(traced, Unread(), readout=readout, moments=moments)
+
+
 @pytest.mark.parametrize("options", [{"draws": 3}, {"draws": 0}, {"shrink": 1}, {"shrink": "some"}, {"seed": -1}])
 def test_options_of_the_readout(options):
     with pytest.raises(OptionError, match=next(iter(options))):

@@ -52,6 +52,8 @@ def test_defaults():
             ["fit.moments is {", "2.0", "between 0 and 1"],
         ),
         ({"fit": {"moments": {"relative": 0.1}}}, ["fit.moments is {'relative': 0.1}"]),
+        ({"fit": {"moments": "exact", "readout": "fisher"}}, ['fit.readout is "fisher"', "fit.moments is 'exact'"]),
+        ({"fit": {"moments": {"seed": 1}, "readout": "fisher"}}, ["a.toml: fit.readout", "fit.moments is {'seed': 1}"]),
         ({"model": {}}, ["a.toml lacks the key 'model.source'", "hf:DIRECTORY"]),
     ],
 )

@@ -58,6 +58,11 @@ def fit_basis(
     if within is not None and method == "neuron":
         raise OptionError('within is given, but method "neuron" takes the coordinates as they are; use another method.')
     told = _readout(readout, method, seed)
+    if isinstance(told, Fisher) and moments != "auto":
+        raise OptionError(
+            f"readout is {readout!r}, which has a rule of its own for importances, but moments is {moments!r}; leave "
+            "one of them out."
+        )
     one_pass = method not in ("lib", "global")
     expect(1 if one_pass else 2 if isinstance(told, Fisher) else len(records.traced.sites))
     job = Recursion(records, parse(moments, seed), memory)

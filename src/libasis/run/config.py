@@ -349,12 +349,18 @@ def parse_config(settings: dict[str, Any], *, where: str = "settings", changed: 
         ConfigError: as `read_config`.
     """
     try:
-        return Config.model_validate(settings)
+        config = Config.model_validate(settings)
     except ValidationError as error:
         problems = sorted(error.errors(), key=lambda e: not _is_unknown(e))
         keys = _keys(problems[0]["loc"])
         origin = f"--set {'.'.join(keys)}" if ".".join(keys) in (changed or set()) else where
         raise ConfigError(_sentence(problems[0], keys, origin)) from None
+    if config.fit.readout == "fisher" and config.fit.moments != "auto":
+        raise ConfigError(
+            f'{where}: fit.readout is "fisher", which has a rule of its own for importances, but fit.moments is '
+            f"{_shown(settings['fit']['moments'])}; leave one of them out."
+        )
+    return config
 
 
 def _keys(location: Sequence[str | int]) -> list[str]:

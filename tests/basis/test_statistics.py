@@ -1,5 +1,9 @@
 """Mean and covariance of every site obey the laws of accumulators."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -43,3 +47,52 @@ def test_widths_are_checked_before_anything_is_allocated():
     (record,) = Records(traced, [random(2, 1)]).stream()
     with pytest.raises(SiteError, match=r"Site 'output' has 2000000 features.*narrower site"):
         SiteStatistics(traced).add(record)
+
+
+LIMITED = """
+import json, resource, sys, torch, libasis
+from pathlib import Path
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+limit = used + 2**31
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def said(work):
+    try:
+        work()
+    except libasis.errors.LibasisError as error:
+        return str(error)
+
+
+def fit(width):
+    W = torch.randn(2, width)
+    return said(lambda: libasis.fit(libasis.Chain([lambda z: z @ W]), [torch.randn(8, 2)], "pca", progress=False))
+
+
+def read(size):
+    folder = Path(sys.argv[1])
+    (folder / "cfg.json").write_text("{}")
+    with open(folder / "sae_weights.safetensors", "wb") as file:
+        file.truncate(size)  # a hole, nothing is written
+    return said(lambda: libasis.bridges.from_saelens(folder))
+
+
+peak = lambda: 2**10 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+narrow, before = fit(50), peak()
+wide = fit(16_000)
+print(json.dumps([limit, narrow, wide, peak() - before, read(4096), read(limit + 1), peak() - before]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of this kind are Linux's")
+def test_a_limit_set_for_the_process_is_the_memory_there_is(tmp_path):
+    """A site that needs more is refused before anything large is allocated, and so is a file."""
+    done = subprocess.run([sys.executable, "-c", LIMITED, tmp_path], capture_output=True, text=True, check=True)
+    limit, narrow, wide, grown, fits, large, most = json.loads(done.stdout)
+    assert narrow is None
+    assert "Site 'output' has 16000 features, whose covariance and basis take 21 GiB" in wide
+    assert f"but this machine has {limit / 2**30:.0f} GiB of memory; take a narrower site" in wide
+    assert f"{limit + 1:,} bytes, but at most {limit:,} are read here" in large
+    assert "at most" not in fits
+    assert max(grown, most) < 2**28

@@ -20,7 +20,7 @@ from .program import digest_of_tensors
 from .record import Context, Record
 from .state import AsComputed, check_eval
 from .trace import fingerprint
-from .traced import LeadIn, Mask, Site, Traced
+from .traced import LeadIn, Mask, Site, Traced, say_flat
 
 Callables = Sequence[Callable[[Tensor], Tensor]]
 
@@ -68,6 +68,7 @@ class Chain(Traced):
         self.dtype: torch.dtype | None = None
         self.device: torch.device | None = None
         self._sites: tuple[Site, ...] | None = None
+        self._told = False
 
     @property
     def sites(self) -> tuple[Site, ...]:  # pyright: ignore
@@ -121,7 +122,19 @@ class Chain(Traced):
             run = lambda inputs: known.run_batch(replace(batch, args=inputs[0]))  # noqa: E731
             check_apart(run, ((x,), {}), record, self.names, None, placed=True)
             self._sites = sites
+        self._tell(activations)
         return record
+
+    def _with(self, mask: Mask | None) -> Chain:
+        return self._derived(mask=mask, _told=False)
+
+    def _tell(self, activations: Sequence[Activations]) -> None:
+        """Once: that the mask has no part at the last site, where that has perhaps a number for each position."""
+        if self.mask is None or self._told:
+            return
+        self._told, (*others, last) = True, (x.shape[1:] for x in activations)
+        if last[0] == 1 < last[1] and last[1] in {shape[0] for shape in others}:
+            say_flat(self.sites[-1])
 
     def lead_in(self, batch: Batch) -> tuple[list[Tensor], LeadIn]:
         """See `Traced.lead_in`."""

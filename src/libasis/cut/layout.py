@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,13 @@ _KEEP_LAST = (
     "view", "_unsafe_view", "reshape", "flatten", "unflatten", "roll", "flip", "slice", "select", "constant_pad_nd",
     "cat", "where",
 )  # fmt: skip
+
+_RESHAPE = ("squeeze", "view", "_unsafe_view", "reshape", "flatten")
+_OVER = {
+    **dict.fromkeys(("select", "sum", "mean", "max", "min", "amax", "amin", "logsumexp", "unbind"), 1),
+    "linalg_vector_norm": 2,
+}
+"""Operations that leave a dimension out, and which of their arguments says which."""
 
 
 @dataclass(frozen=True)
@@ -174,3 +182,44 @@ def _says(node: fx.Node) -> bool | None:
 def _passes(node: fx.Node) -> bool:
     name = _name(node).rstrip("_")
     return name in _PASS_THROUGH
+
+
+def by_position(node: fx.Node) -> tuple[fx.Node, bool] | None:
+    """The tensor ``[batch, position, k]`` that one ``[batch, position]`` has a number for each position of.
+
+    With it, whether they are the same numbers; None where the graph does not show that there is such a tensor.
+    """
+    same = True
+    while _ndim(node) == 2:
+        size = _sizes(node)[:2]
+        near = [n for n in node.all_input_nodes if _ndim(n) in (2, 3) and _sizes(n)[:2] == size]
+        if not near or size[1] is None or size[1] < 2:
+            return None
+        name, source = _name(node), near[0]
+        if _ndim(source) == 3:
+            same = same and name in (*_RESHAPE, "select") and _sizes(source)[2] == 1
+            turned = _name(source) in ("transpose", "permute", "mT", "swapaxes")  # the last dimension may be positions
+            return (source, same) if _leaves_last_out(node, _sizes(source)[2]) and not turned else None
+        if not (_passes(node) or name in ("contiguous", "to", "masked_fill") or node.target is operator.getitem):
+            return None
+        same, node = same and name in ("clone", "contiguous"), source
+    return None
+
+
+def _leaves_last_out(node: fx.Node, last: int | None) -> bool:
+    """Whether an operation on a tensor ``[a, b, last]`` leaves out the last dimension alone."""
+    name, args = _name(node), node.args
+    if name in _RESHAPE:
+        return last == 1
+    if name in ("matmul", "linear"):
+        return _ndim(node.all_input_nodes[1]) == 1
+    if name == "einsum":
+        read, _, made = str(args[0]).replace(" ", "").partition("->")
+        return read[:2] == made and read[3:4] == ","
+    over: Any = args[_OVER[name]] if name in _OVER and len(args) > _OVER[name] else None
+    return (list(over) if isinstance(over, (list, tuple)) else [over]) in ([2], [-1])
+
+
+def _sizes(node: fx.Node) -> list[int | None]:
+    value: Any = node.meta["val"]
+    return [known_size(size) for size in (value[0] if isinstance(value, (tuple, list)) else value).shape]

@@ -84,6 +84,7 @@ class Record:
         batch: the batch as the user gave it.
         numbers: which sample of the data each of them is, int64 ``[batch]`` on the CPU: its place in the first pass,
             however later passes order or cut the data.
+        each: whether the model's output is ``[batch, position]`` with a number for each position.
     """
 
     activations: tuple[Activations, ...]
@@ -93,6 +94,7 @@ class Record:
     targets: Any
     batch: Batch
     numbers: Tensor
+    each: bool = False
 
     @property
     def index(self) -> int:

@@ -13,14 +13,19 @@ from ..errors import LibasisError, SiteError
 from ..types import Activations
 from .check import SiteSpec, held_names, resolve, section_context, site_name
 from .functions import Functions
-from .layout import layout_of_node
+from .layout import by_position, layout_of_node
 from .program import Program, known_size
 from .record import Context
 from .subgraph import CutSite, Subgraph
 
 
 class Cut:
-    """The sections of one program, in one dtype and on one device; ``hold`` what goes around a site, or refuse it."""
+    """The sections of one program, in one dtype and on one device; ``hold`` what goes around a site, or refuse it.
+
+    Attributes:
+        each: whether the output is ``[batch, position]`` with a number for each position.
+        flat: whether the last site is so too, but its positions are read as features, so that no mask fits it.
+    """
 
     def __init__(
         self,
@@ -30,11 +35,15 @@ class Cut:
         device: torch.device | None,
         *,
         hold: bool = False,
+        masked: bool = False,
     ) -> None:
         self.program, self.hold = program, hold
         self.names = [site_name(spec) for spec in sites]
         self.sites = [_cut_site(program, spec) for spec in sites]
         self.output = self._output_node(sites[-1])
+        self.each, self.flat = by_position(self.output) is not None, False
+        if masked:
+            self._unsqueeze(self.sites[-1])
         pairs = [(name, site.nodes) for name, site in zip(self.names, self.sites, strict=True)]
         self.context_nodes = [
             section_context(program, pairs[l], pairs[l + 1], pairs[:l] if hold else None) for l in range(len(pairs) - 1)
@@ -62,6 +71,16 @@ class Cut:
         if isinstance(last, str) and last in self.program.outputs:
             return self.program.outputs[last]
         return self.program.outputs.get("output") or next(iter(self.program.outputs.values()))
+
+    def _unsqueeze(self, last: CutSite) -> None:
+        """Take the last site before its positions lost their dimension of size 1, where that is so: a mask fits it."""
+        found = by_position(last.nodes[0]) if len(last.nodes) == 1 else None
+        if found is None or last.layouts[0].features not in {site.layouts[0].positions for site in self.sites[:-1]}:
+            return
+        layout = layout_of_node(found[0]) if found[1] and self.program.batch_dim(found[0]) is not None else None
+        self.flat = layout is None
+        if layout is not None:
+            self.sites[-1] = CutSite([found[0]], [layout])
 
     @property
     def held(self) -> dict[str, list[str]]:

@@ -27,7 +27,7 @@ from .sections import Cut
 from .self_check import answers_of, check_not_random, check_own_operations, check_reproduces
 from .site_table import SiteTable, chain_of, site_table
 from .state import check_eval, hear, uncompiled
-from .traced import LeadIn, Mask, Site, Traced, parse_device, parse_dtype
+from .traced import LeadIn, Mask, Site, Traced, parse_device, parse_dtype, say_flat
 from .wildcards import expanded, is_wild
 
 
@@ -89,7 +89,8 @@ def trace(
             tensors on the feature axis. ``"layers.*.norm:in"`` stands for that site of every layer (``**`` for any
             number of parts of a name); with such names all sites are put into the model's order.
         mask: which positions count: the name of a keyword input (nonzero counts, like an attention mask) or a function
-            of the inputs that returns ``[batch, position]``.
+            of the inputs that returns ``[batch, position]``. With it a last site that is ``[batch, position, 1]`` but
+            for its last dimension is read as that.
         dtype: compute in this dtype instead of the model's own.
         device: compute on this device instead of the model's own.
         around: what to do where a value goes around a site, as the residual stream goes around a block's inside:
@@ -114,7 +115,7 @@ def trace(
         raise SiteError(f"Site {twice[0]!r} is listed twice; name each site once.")
     own, target, example = parse_dtype(dtype), parse_device(device), as_tensors(example)
     cut = GraphTrace(model, example, tuple(sites), mask, hold=around == "hold")
-    return cut._moved(own, target).ready(example)
+    return cut._moved(own, target).ready(example).told()
 
 
 class GraphTrace(Traced):
@@ -131,7 +132,7 @@ class GraphTrace(Traced):
         hold: bool = False,
     ) -> None:
         self.model = model
-        self.mask, self.hold = mask, hold
+        self.mask, self.masked, self.hold = mask, mask is not None, hold
         self.structure = structure_of_example(example)
         self.dtype: torch.dtype | None = None
         self.device = self._home = _device_of(model)
@@ -146,11 +147,14 @@ class GraphTrace(Traced):
         self.program = self._program(args, kwargs)[0]
         self.specs = expanded(self.program, specs)
         cut = self._cut(args, kwargs)
-        self.sites = tuple(
+        self.sites = self._sites(cut)
+        self._check_against_model(answers, args, kwargs)
+
+    def _sites(self, cut: Cut) -> tuple[Site, ...]:
+        return tuple(
             Site(name, (spec,) if isinstance(spec, str) else tuple(spec), sum(x.features for x in site.layouts))
             for spec, name, site in zip(self.specs, cut.names, cut.sites, strict=True)
         )
-        self._check_against_model(answers, args, kwargs)
 
     def __repr__(self) -> str:
         beside = {name: f", {' and '.join(held)} held" for name, held in self.held.items()}
@@ -176,6 +180,20 @@ class GraphTrace(Traced):
             return self
         return self._derived(dtype=dtype, device=device, _cuts={})
 
+    def _with(self, mask: Mask | None) -> GraphTrace:
+        new = self._derived(mask=mask, masked=mask is not None)
+        if new.masked != self.masked:
+            key, program = next(iter(self._programs.items()))
+            new.sites = new._sites(new._cut_of(program, key))
+            new.told()
+        return new
+
+    def told(self) -> GraphTrace:
+        """Itself; where its mask has no part at the last site, the log says so."""
+        if any(cut.flat for (_, masked), cut in self._cuts.items() if masked == self.masked):
+            say_flat(self.sites[-1])
+        return self
+
     def ready(self, example: Any) -> GraphTrace:
         """Itself, cut for an example already, so that no batch of its shape has to wait."""
         self._cut(*self.structure.split(example))
@@ -189,7 +207,7 @@ class GraphTrace(Traced):
         counted = self.counted(batch, activations)
         targets = to_device(batch.targets, activations[-1].device, None)
         numbers = torch.arange(first, first + len(activations[0]))
-        return Record(tuple(activations), tuple(contexts), tail, counted, targets, batch, numbers)
+        return Record(tuple(activations), tuple(contexts), tail, counted, targets, batch, numbers, cut.each)
 
     def lead_in(self, batch: Batch) -> tuple[list[Tensor], LeadIn]:
         """See `Traced.lead_in`."""
@@ -260,9 +278,13 @@ class GraphTrace(Traced):
         return key
 
     def _cut(self, args: tuple[Any, ...], kwargs: dict[str, Any], index: int | None = None) -> Cut:
-        program, key = self._program(args, kwargs, index)
+        return self._cut_of(*self._program(args, kwargs, index))
+
+    def _cut_of(self, program: Program, key: Any) -> Cut:
+        key = (key, self.masked)
         if key not in self._cuts:
-            self._cuts[key] = Cut(program, self.specs, self.dtype, self.device, hold=self.hold)
+            options = {"hold": self.hold, "masked": self.masked}
+            self._cuts[key] = Cut(program, self.specs, self.dtype, self.device, **options)
         return self._cuts[key]
 
     def _check_against_model(self, answers: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

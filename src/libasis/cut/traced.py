@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
@@ -18,6 +19,8 @@ from ..errors import ActivationError, BatchError, OptionError, first_line
 from ..types import Activations, Counted, Plain
 from .limits import NormLimits, norms
 from .record import Record
+
+_log = logging.getLogger("libasis")
 
 Mask = str | Callable[[Any], Tensor]
 LeadIn = Callable[[list[Tensor]], Sequence[Activations]]
@@ -103,7 +106,10 @@ class Traced(abc.ABC):
         if not isinstance(mask, EllipsisType):
             check_mask(mask)
         moved = self._moved(parse_dtype(dtype), parse_device(device))
-        return moved if isinstance(mask, EllipsisType) or mask is moved.mask else moved._derived(mask=mask)
+        return moved if isinstance(mask, EllipsisType) or mask is moved.mask else moved._with(mask)
+
+    def _with(self, mask: Mask | None) -> Traced:
+        return self._derived(mask=mask)
 
     def with_mask(self, *_: Any) -> NoReturn:
         """An old name."""
@@ -214,6 +220,14 @@ class Traced(abc.ABC):
                 "a function of the inputs."
             )
         return batch.kwargs[self.mask]
+
+
+def say_flat(site: Site) -> None:
+    """Say in the log that a mask has no part at a last site ``[batch, features]``."""
+    _log.warning(
+        f"The mask has no part at the last site {site.name!r}, which is read as one position of {site.features} "
+        f"features; where it has a number for each position, let the model return [batch, {site.features}, 1]."
+    )
 
 
 def check_mask(mask: Any) -> None:

@@ -105,7 +105,8 @@ def _counted(record: Record, output: Tensor | None = None) -> Tensor | None:
     if counted is None:
         return None
     output = record.output if output is None else output
-    own = output.ndim > 2 or record.activations[-1].shape[2] == 1  # a number for each position, not for each class
+    each = record.each or record.activations[-1].shape[2] == 1
+    own = output.ndim > 2 or each  # a number for each position, not for each class
     return counted if own and output.shape[:2] == counted.shape else None
 
 
@@ -259,7 +260,9 @@ def _of_targets(
     lost = labels.to(targets.dtype) != targets if targets.is_floating_point() else labels < 0
     if targets.is_floating_point() or not targets.dtype.is_signed:  # a fraction, or a number above those of int64
         _refuse_no_class(targets, lost, name)
-    counted = labels != IGNORED if told is None else (labels != IGNORED) & told
+    counted = labels != IGNORED
+    if told is not None and told.shape == labels.shape:  # or the positions are the classes
+        counted &= told
     everywhere = bool(counted.all())
     logits, labels = (outputs.flatten(0, -2), labels.flatten()) if everywhere else (outputs[counted], labels[counted])
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < logits.shape[1]):
@@ -360,7 +363,12 @@ def _change(outputs: Tensor, own: Tensor, counted: Tensor | None) -> Tensor:
 
 
 def _divergence(outputs: Tensor, own: Tensor, counted: Tensor | None) -> Tensor:
-    if own.ndim != 3 and (own.ndim != 2 or counted is not None) or own.shape[-1] < 2:
+    if own.ndim == 2 and counted is not None:
+        raise BatchError(
+            f'metric "kl" got outputs of shape {list(own.shape)}, one number for each position of the mask, but '
+            'compares probabilities of classes; use "output_mse", or traced.to(mask=None) if positions are the classes.'
+        )
+    if own.ndim not in (2, 3) or own.shape[-1] < 2:
         raise BatchError(
             f'metric "kl" got outputs of shape {list(own.shape)}, but compares probabilities of two or more classes, '
             '[batch, classes] or [batch, position, classes]; use "output_mse".'

@@ -15,14 +15,14 @@ from libasis.sparse.objective import Objective, orthogonal, strengths
 from libasis.sparse.responses import Response, drawn, sample, to_fit, to_judge
 from libasis.sparse.rotate import leading, turned
 
-BLOCKS, SAMPLES = 3, 400
+BLOCKS, HIDDEN, SAMPLES = 3, 9, 300
 
 
 def orthogonal_matrix(size, seed):
     return orthogonal(chains.random(size, size, seed=seed))
 
 
-def planted(seed=0, hidden=12):
+def planted(seed=0, hidden=HIDDEN):
     """Sections whose features are groups of coordinates that never meet, hidden by random changes of coordinates."""
     block = torch.block_diag(*(chains.random(hidden // BLOCKS, hidden // BLOCKS, seed=seed + b) for b in range(BLOCKS)))
     second = torch.block_diag(*(chains.random(hidden // BLOCKS, hidden // BLOCKS, seed=seed + 9 + b) for b in range(3)))
@@ -34,7 +34,7 @@ def planted(seed=0, hidden=12):
     return sections, chains.random(SAMPLES, 1, hidden, seed=seed + 3) @ A.T
 
 
-def change_of_coordinates(seed=5, hidden=12):
+def change_of_coordinates(seed=5, hidden=HIDDEN):
     return torch.eye(hidden, dtype=chains.F64) + chains.random(hidden, hidden, scale=0.2, seed=seed)
 
 
@@ -77,7 +77,7 @@ def test_the_last_site_stays(pair):
 
 def test_fewer_interactions_carry_the_strength_on_new_samples(pair):
     sections, _, lib, sparse = pair
-    traced, new = chains.chain(sections), [chains.random(SAMPLES, 1, 12, seed=41) @ change_of_coordinates().T]
+    traced, new = chains.chain(sections), [chains.random(SAMPLES, 1, HIDDEN, seed=41) @ change_of_coordinates().T]
     before, after = (libasis.interactions(traced, b, new, progress=False).edges for b in (lib, sparse))
     for l in range(2):
         assert carriers(after[l], [1e-2]) < 0.8 * carriers(before[l], [1e-2])
@@ -109,20 +109,25 @@ def purity(site, A):
     return shares(site, A).max(1).values
 
 
-def test_is_the_same_for_a_seed_and_however_the_data_are_split(pair):
+def test_is_the_same_however_the_data_are_split(pair):
     sections, x, _, sparse = pair
-    again = fit(sections, list(x.split(150)))
+    again = fit(sections, list(x.split(110)))
     for a, b in zip(sparse, again, strict=True):
         alike = torch.nn.functional.cosine_similarity(a.C, b.C, dim=0)
         assert float(alike.min()) > 1 - 1e-5  # as far as the search converges, which starts from other roundings
         torch.testing.assert_close(a.importances, b.importances, rtol=1e-3, atol=0)
-    for a, b in zip(sparse, fit(sections, x), strict=True):
-        assert torch.equal(a.C, b.C)
+
+
+def test_is_the_same_for_a_seed():
+    sections, x = [torch.tanh, lambda z: torch.tanh(z) ** 2], chains.data("attention")[..., :2]
+    one, two, other = (fit(sections, x, seed=seed) for seed in (0, 0, 1))
+    assert all(torch.equal(a.C, b.C) for a, b in zip(one, two, strict=True))
+    assert not torch.equal(one.sites[0].C, other.sites[0].C)
 
 
 def test_does_not_depend_on_the_coordinates(pair):
     sections, x, _, sparse = pair
-    A = torch.eye(12, dtype=chains.F64) + chains.random(12, 12, scale=0.1, seed=77)
+    A = torch.eye(HIDDEN, dtype=chains.F64) + chains.random(HIDDEN, HIDDEN, scale=0.1, seed=77)
     moved = [lambda z: sections[0](z) @ A.T, lambda z: sections[1](torch.linalg.solve(A, z.unsqueeze(-1))[..., 0])]
     other = fit(moved, x)
     for old, new in zip(sparse, other, strict=True):
@@ -142,7 +147,7 @@ def test_the_strengths_are_those_of_the_interactions(pair):
     edges = libasis.interactions(traced, turned(lib, [*R, None]), [x[which]], progress=False).edges
     order = [(r.square().T @ site.importances).argsort(descending=True) for r, site in zip(R, lib.sites, strict=False)]
     order.append(torch.arange(lib.sites[-1].k))
-    assert len(which) == fitted[0].rows > 100
+    assert len(which) == fitted[0].rows > 80
     for l, truth in enumerate(edges):
         torch.testing.assert_close(found[l][order[l + 1]][:, order[l]], truth, rtol=1e-8, atol=1e-12)
 
@@ -184,13 +189,14 @@ def test_is_judged_by_ablation_where_there_are_classes():
 
 
 def test_positions_not_counted_are_never_looked_at():
-    x = torch.cat([chains.data("attention"), chains.data("attention") + 0.1])
+    x = torch.cat([chains.data("attention"), chains.data("attention") + 0.1])[..., :2]
     mask = torch.ones(x.shape[:2], dtype=torch.bool)
     mask[:, -1] = False
     loud = x.clone()
     loud[:, -1] = 1e3
     traced = chains.chain([torch.tanh, lambda z: torch.tanh(z) ** 2]).to(mask=lambda _: mask)
     found = [libasis.fit(traced, [batch], sparse=True, progress=False) for batch in (x, loud)]
+    assert found[0].info["sparse"]["rotated"] == {"s0": 2, "s1": 2}
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a.C, b.C, rtol=1e-9, atol=1e-9)
 
@@ -207,8 +213,8 @@ def test_samples_to_fit_and_to_judge_never_meet():
 def classifier():
     """A model with classes, and a loader that gives another order in every pass."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
-    x = torch.randn(300, 6)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3)).eval()
+    x = torch.randn(300, 3)
     data = TensorDataset(x, model(x).argmax(-1))
     loader = DataLoader(data, 32, shuffle=True, generator=torch.Generator().manual_seed(1))
     return libasis.trace(model, x, ["1:in", "3:in", "output"]), x, loader

@@ -117,8 +117,8 @@ def test_sums_obey_the_laws():
     x[4] = 0
     traced = libasis.Chain([torch.tanh], ["input", "output"])
     batches = list(Records(traced, list(x.split(11))).stream())
-    assert_merges(lambda: Weighed({0: (6.0, 0.1)}, [6]), batches, same)
-    assert_resumes(lambda: Weighed({0: (6.0, 0.1)}, [6]), batches, same)
+    assert_merges(lambda: Weighed({0: (6.0, 0.1)}, {0: 6}), batches, same)
+    assert_resumes(lambda: Weighed({0: (6.0, 0.1)}, {0: 6}), batches, same)
 
 
 def test_a_weight_is_how_often_a_vector_counts():

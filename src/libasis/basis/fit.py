@@ -20,11 +20,12 @@ from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
 from .outliers import outlier, say
+from .rounding import Rounding, beside, share
 from .spanned import SpannedMoments
 from .spans import spans
 from .statistics import SiteStatistics
-from .uneven import Weighed, coarse, weighing
-from .whiten import interaction_basis, own_coordinates, principal_basis, whiten
+from .uneven import Weighed, Weighing, coarse, weighing
+from .whiten import NoiseFloor, interaction_basis, own_coordinates, principal_basis, whiten
 
 METHODS = ("lib", "pca", "neuron", "global")
 READOUTS = ("next", "output", "fisher")
@@ -114,12 +115,12 @@ def _bases(
             job.look(name, None)
     if method == "neuron":
         return [own_coordinates(name, stats) for name, stats in job.stats.items()]
-    judged = job.judged() if truncation.kind == "auto" else {}
+    floors = job.floors(rotate_final=rotate_final) if truncation.kind == "auto" else {}
     white = {
-        name: whiten(name, stats, truncation, job.dtype, confined.get(name), judged=judged.get(name))
+        name: whiten(name, stats, truncation, job.dtype, confined.get(name), floor=floors.get(name))
         for name, stats in list(job.stats.items())[:-1]
     }
-    found = [job.last(truncation if rotate_final else None)]
+    found = [job.last(truncation if rotate_final else None, floors.get(job.names[-1]))]
     if method == "pca":
         return [*(principal_basis(name, part, job.dtype) for name, part in white.items()), *found]
     moments = None
@@ -151,6 +152,7 @@ class Recursion:
         self.records, self.traced, self.choice, self.memory = records, records.traced, choice, memory
         self.rules: list[Plain] = []
         self.outliers: list[Plain] = []
+        self.rounding: Plain = {}
         self.error = 0.0
         self.statistics = SiteStatistics(self.traced)
         found = measure(records, self.statistics, "statistics")
@@ -181,7 +183,7 @@ class Recursion:
             and not why_not_affine(self.first.contexts[-1])
         )
 
-    def last(self, truncation: Truncation | None) -> SiteBasis:
+    def last(self, truncation: Truncation | None, floor: NoiseFloor | None = None) -> SiteBasis:
         """The basis of the last site: its own coordinates, or with a truncation PCA.
 
         Of one that is too wide for both, principal directions.
@@ -191,18 +193,35 @@ class Recursion:
             return stats.basis(truncation, self.dtype)
         if truncation is None:
             return own_coordinates(name, stats)
-        return principal_basis(name, whiten(name, stats, truncation, self.dtype), self.dtype)
+        return principal_basis(name, whiten(name, stats, truncation, self.dtype, floor=floor), self.dtype)
 
-    def judged(self) -> dict[str, StreamingMoments]:
-        """What decides the rank at sites where in half precision few vectors outweigh the others."""
-        norms, widths = self.statistics.norms, [len(self.stats[name].mean) for name in self.names]
-        if norms is None or not coarse(self.dtype):
+    def floors(self, *, rotate_final: bool) -> dict[str, NoiseFloor]:
+        """What decides the rank in half precision, where few vectors may outweigh the others: the rounding itself."""
+        if not coarse(self.dtype) and not self.traced.coarse:
             return {}
-        rows = {l: weighing(row, self.stats[self.names[l]].n) for l, row in enumerate(norms)}
-        if not any(rows.values()):
+        sites = {l: len(s.mean) for l, s in enumerate(self.stats.values()) if isinstance(s, StreamingMoments)}
+        if not rotate_final:
+            sites.pop(len(self.names) - 1, None)
+        norms = [] if self.statistics.norms is None else self.statistics.norms
+        found = {l: weighing(row, self.stats[self.names[l]].n) for l, row in enumerate(norms)}
+        rows = {l: row for l, row in found.items() if row}
+        moments = {str(l): self.stats[self.names[l]] for l in sites}
+        if rows:
+            moments |= measure(self.records, Weighed(rows, {l: sites[l] for l in rows}), "usual vectors")
+        rounding = self._rounding(rows, sites)
+        return {self.names[l]: NoiseFloor(moments[str(l)], rounding.get(str(l))) for l in sites}
+
+    def _rounding(self, weighings: dict[int, Weighing], sites: dict[int, int]) -> dict[str, StreamingMoments]:
+        """What half precision adds at each site, where float32 can be run beside it."""
+        run = beside(self.records)
+        if isinstance(run, str):
+            self.rounding = {"not measured": run}
             return {}
-        weighed = Weighed({l: row for l, row in rows.items() if row}, widths)
-        return {self.names[int(l)]: m for l, m in measure(self.records, weighed, "usual vectors").items()}
+        part = share([*sites.values()], [self.records.positions[l] for l in sites], self.records.samples)
+        found = measure(self.records, rounding := Rounding(run, weighings, sites, part), "rounding")
+        failed = {"not measured": "float32 failed on a batch"}
+        self.rounding = {"measured on samples": rounding.samples} if found else failed
+        return found
 
     def look(self, name: str, pulled: Matrix | None) -> None:
         """Whether few positions carry what varies at a site; ``pulled`` is M' there."""
@@ -220,6 +239,7 @@ class Recursion:
             "activations": self.records.how,
             "vectors": {name: stats.n for name, stats in self.stats.items()},
             "data": self.records.facts(),
+            **({"rounding": self.rounding} if self.rounding else {}),
             "compute_dtype": str(self.dtype).removeprefix("torch."),
             "accumulation_dtype": "float64",
             "traced": self.traced.facts(),

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..cut import Record
 from ..measure import Accumulator
 from ..numerics import StreamingMoments
+from ..types import Vector
 
 UNEVEN = 4.0
 """Vectors are weighed where their mean square is so many times that of usual ones."""
@@ -34,6 +35,12 @@ def weighing(norms: Tensor, n: float) -> Weighing | None:
     return (usual, usual / mean) if mean > UNEVEN * usual else None
 
 
+def weights(x: Tensor, weighing: Weighing) -> Vector:
+    """What each of the vectors ``[n, d]`` counts."""
+    usual, least = weighing
+    return (usual / torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64).square()).clamp_max(1) + least
+
+
 class Weighed(Accumulator[dict[str, StreamingMoments]]):
     r"""Moments in which each vector counts :math:`\min(1, s/|f_t|^2) + s/E|f|^2`, by site.
 
@@ -44,16 +51,15 @@ class Weighed(Accumulator[dict[str, StreamingMoments]]):
 
     sums = ("moments",)
 
-    def __init__(self, weighings: dict[int, Weighing], widths: list[int]) -> None:
+    def __init__(self, weighings: dict[int, Weighing], widths: dict[int, int]) -> None:
         self.weighings = weighings
         self.moments = {str(l): StreamingMoments(widths[l]) for l in weighings}
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""
-        for l, (usual, least) in self.weighings.items():
+        for l, weighing in self.weighings.items():
             x = record.vectors(l)
-            squares = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64).square()
-            self.moments[str(l)].update(x, (usual / squares).clamp_max(1) + least)
+            self.moments[str(l)].update(x, weights(x, weighing))
 
     def finish(self) -> dict[str, StreamingMoments]:
         """The moments by the number of the site."""

@@ -9,10 +9,12 @@ import torch
 from ..errors import ActivationError
 from ..importance import Moment
 from ..numerics import RankDecision, StreamingMoments, Truncation, eigh_descending, fix_signs
-from ..numerics.eigen import accumulation_noise, coordinate_noise, largest_eigenvalue, symmetric
+from ..numerics.eigen import accumulation_noise, coordinate_noise, largest_eigenvalue, measured_noise, symmetric
 from ..types import Matrix, Plain, Vector
 from .basis import SiteBasis
 from .ties import same_size, ties, turned
+
+MEASURED = "rounding that was measured beside float32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,19 @@ class Whitening:
     decision: RankDecision
 
 
+@dataclass(frozen=True, eq=False)
+class NoiseFloor:
+    """What decides which directions are more than rounding.
+
+    Attributes:
+        moments: of the activations, in which vectors may be weighed otherwise than where it is said how much they vary.
+        rounding: of what rounding adds to them, weighed in the same way; None where only its bound is known.
+    """
+
+    moments: StreamingMoments
+    rounding: StreamingMoments | None = None
+
+
 def whiten(
     name: str,
     moments: StreamingMoments,
@@ -39,13 +54,14 @@ def whiten(
     dtype: torch.dtype,
     within: Matrix | None = None,
     *,
-    judged: StreamingMoments | None = None,
+    floor: NoiseFloor | None = None,
 ) -> Whitening:
     r"""Decompose the covariance, or that of the part in a span.
 
     With a threshold in numbers the eigenvalues of :math:`G` itself are cut. With ``"auto"`` those of
     :math:`N^{-1/2} R N^{-1/2}`, R the correlation matrix and N the noise of each coordinate in its own spread, are kept
-    above 1: directions that vary more than rounding can make them. No unit of any coordinate matters to it.
+    above 1: directions that vary more than rounding can make them. No unit of any coordinate matters to it. Where the
+    rounding was measured, each eigenvector is judged by what it owes to it.
 
     Args:
         name: of the site, for messages.
@@ -53,27 +69,33 @@ def whiten(
         truncation: where the spectrum is cut.
         dtype: what the activations were computed in.
         within: orthonormal basis ``[d, r]`` of the span, or None for everything.
-        judged: what decides which directions are kept; None for ``moments``, which say how much they vary.
+        floor: what decides which directions are kept; None for ``moments``, which say how much they vary.
 
     Raises:
         ActivationError: the activation does not vary on the data.
     """
-    whole, judge = moments.covariance, moments if judged is None else judged
-    covariance, rounding = whole if judged is None else judge.covariance, coordinate_noise(judge, dtype)
+    floor, whole = floor or NoiseFloor(moments), moments.covariance
+    covariance = whole if floor.moments is moments else floor.moments.covariance
+    rounding, measured = coordinate_noise(floor.moments, dtype), None
+    if floor.rounding is not None:
+        measured = measured_noise(floor.rounding, rounding)
+        rounding = measured.diagonal()
     if within is not None:
         within = within.to(covariance)
         covariance, whole = (symmetric(within.T @ part @ within) for part in (covariance, whole))
-        rounding = within.square().T @ rounding
+        measured = None if measured is None else symmetric(within.T @ measured @ within)
+        rounding = within.square().T @ rounding if measured is None else measured.diagonal()
     scale = _noise_scale(covariance, rounding) if truncation.kind == "auto" else torch.ones_like(rounding)
     values, vectors = eigh_descending(covariance * scale[:, None] * scale)
-    decision = truncation.decide(values, noise=1.0)
+    signal, order = _signal(values, vectors, scale, measured).sort(descending=True, stable=True)
+    decision = truncation.decide(signal, noise=1.0, **({} if measured is None else {"floor": MEASURED}))
     if decision.kept == 0:
         raise ActivationError(
             f"The activation at site {name!r} does not vary on the {moments.n} vectors of the data (largest variance "
             f"{float(covariance.diagonal().max()):.3g}, {decision.rule}); give more varied data or another site."
         )
-    values, kept = values[: decision.kept], vectors[:, : decision.kept]
-    if judged is not None:
+    values, kept = values[order[: decision.kept]], vectors[:, order[: decision.kept]]
+    if floor.moments is not moments:
         values, turn = eigh_descending(kept.T @ (whole * scale[:, None] * scale) @ kept)
         kept = kept @ turn
     root = values.sqrt()
@@ -82,6 +104,15 @@ def whiten(
     if within is not None:
         encode, decode = within @ encode, decode @ within.T
     return Whitening(moments.mean, encode, decode, decision)
+
+
+def _signal(values: Vector, vectors: Matrix, scale: Vector, measured: Matrix | None) -> Vector:
+    """Eigenvalues in units of the noise in their direction, which is 1 where only that of each coordinate is known."""
+    if measured is None:
+        return values
+    noise = measured * scale[:, None] * scale
+    sums = (1 - noise.diagonal()).clamp_min(0)  # what float64 sums add to each coordinate
+    return values / (vectors * (noise @ vectors + sums[:, None] * vectors)).sum(0)
 
 
 def _noise_scale(covariance: Matrix, rounding: Vector) -> Vector:

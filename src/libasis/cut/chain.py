@@ -160,6 +160,11 @@ class Chain(Traced):
             f"that take and return one tensor of real numbers, of which the first dimension is the batch ({size} here)."
         )
 
+    @property
+    def weights(self) -> int:
+        """See `Traced.weights`."""
+        return sum(p.numel() for f in self.functions if isinstance(f, nn.Module) for p in f.parameters())
+
     def facts(self) -> Plain:
         """Classes, fingerprint and sites, for the record."""
         modules = nn.ModuleList([f for f in self.functions if isinstance(f, nn.Module)])

@@ -312,6 +312,18 @@ class GraphTrace(Traced):
         alone = self._derived(mask=None) if dtype == self.dtype else self._derived(mask=None, dtype=dtype, _cuts={})
         return lambda inputs: alone.run_batch(Batch(inputs[0], inputs[1], None, 0))
 
+    @property
+    def coarse(self) -> bool:  # pyright: ignore
+        """See `Traced`."""
+        values = (node.meta.get("val") for node in self.program.graph.nodes if node.op == "call_function")
+        halves = (v.is_floating_point() and v.dtype.itemsize < 4 for v in values if isinstance(v, Tensor))
+        return self.dtype is None and any(halves)
+
+    @property
+    def weights(self) -> int:
+        """See `Traced.weights`."""
+        return sum(p.numel() for p in self.model.parameters())
+
     def facts(self) -> Plain:
         """Model class, fingerprint, sites, dtype, and a digest of what is computed for the example, for the record."""
         key, program = next(iter(self._programs.items()))

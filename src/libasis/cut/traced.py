@@ -69,10 +69,12 @@ class Traced(abc.ABC):
         sections: one fewer.
         structure: the structure every batch must have.
         mask: which positions count, see `trace`.
+        coarse: whether something is computed in half precision on the way, whatever the sites are in.
         limits: the largest norms that count, see `libasis.without_outliers`; None for any.
     """
 
     limits: NormLimits | None = None
+    coarse: bool = False
     sites: tuple[Site, ...]
     structure: Structure
     mask: Mask | None
@@ -130,6 +132,11 @@ class Traced(abc.ABC):
 
         It can be differentiated by those inputs that are floating.
         """
+
+    @property
+    @abc.abstractmethod
+    def weights(self) -> int:
+        """How many numbers the model's own weights are."""
 
     @abc.abstractmethod
     def facts(self) -> Plain:

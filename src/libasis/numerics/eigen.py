@@ -92,12 +92,12 @@ class Truncation:
             raise OptionError(f'truncation is {text!r}; write "auto", "relative:1e-10" or "absolute:1e-6".')
         return cls(kind, value)
 
-    def decide(self, values: Vector, *, noise: float) -> RankDecision:
-        """Cut a descending spectrum ``[d]``; ``noise`` is the floor that ``auto`` uses, in the units of ``values``."""
+    def decide(self, values: Vector, *, noise: float, floor: str = "noise floor of the arithmetic") -> RankDecision:
+        """Cut a descending spectrum ``[d]``; ``noise`` is what ``auto`` cuts at, and ``floor`` its name."""
         top = max(float(values[0]), 0.0) if len(values) else 0.0
         factor = "" if self.value == 1 else f"{self.value:g} times the "
         threshold, rule = {
-            "auto": (self.value * noise, f"{factor}noise floor of the arithmetic"),
+            "auto": (self.value * noise, f"{factor}{floor}"),
             "relative": (self.value * top, f"{self.value:g} of the largest eigenvalue"),
             "absolute": (self.value, f"absolute threshold {self.value:g}"),
         }[self.kind]
@@ -135,6 +135,17 @@ def coordinate_noise(moments: StreamingMoments, dtype: torch.dtype) -> Vector:
     r"""Variance that rounding gives each coordinate, by its own size: :math:`16\,\epsilon^2 E f_i^2` ``[d]``."""
     square = moments.scatter.diagonal() / max(moments.n, 1) + moments.mean.square()
     return 16 * torch.finfo(dtype).eps ** 2 * square
+
+
+def measured_noise(rounding: StreamingMoments, bound: Vector) -> Matrix:
+    r"""Twice the covariance of what rounding was seen to add ``[d, d]``: what varies more is mostly signal.
+
+    A coordinate that differs by less than storing it rounds, :math:`\epsilon^2 E f_i^2 / 100`, was given as it is, by
+    arithmetic that was not seen; for it the ``bound``, :math:`16\,\epsilon^2 E f_i^2` ``[d]``, holds.
+    """
+    seen = rounding.covariance
+    given = seen.diagonal() < bound / 1600
+    return 2 * seen + torch.diag(bound * given)
 
 
 def symmetric(A: Tensor) -> Tensor:

@@ -1,0 +1,192 @@
+"""In half precision a direction is kept where it varies more than the rounding that is measured beside float32."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import libasis
+from chains import random
+from libasis.basis.rounding import Beside, Rounding
+from libasis.measure import Records
+from measure.laws import assert_merges, assert_resumes
+
+HALVES = [torch.bfloat16, torch.float16]
+
+
+def linear(W, dtype):
+    """x W."""
+    made = nn.Linear(*W.shape, bias=False)
+    made.weight = nn.Parameter(W.T.contiguous().float(), requires_grad=False)
+    return made.to(dtype).eval()
+
+
+class Planted(nn.Module):
+    """A site of 8 coordinates, made by arithmetic that each test says, and something that reads it."""
+
+    def __init__(self, before, after=None):
+        super().__init__()
+        self.before, self.after = before, after or nn.Tanh()
+
+    def forward(self, x):
+        return self.after(self.before(x))
+
+
+class Around(nn.Module):
+    """A large number is added and taken away again."""
+
+    def __init__(self, first, by):
+        super().__init__()
+        self.first, self.by = first, by
+
+    def forward(self, x):
+        return (self.first(x) + self.by) - self.by
+
+
+class Cast(nn.Module):
+    """Half precision inside of a float32 model."""
+
+    def __init__(self, first, dtype):
+        super().__init__()
+        self.first, self.dtype = first.to(dtype), dtype
+
+    def forward(self, x):
+        return self.first(x.to(self.dtype)).float()
+
+
+def kept(model, x, method="lib", batch=None):
+    before = copy.deepcopy(model.state_dict())
+    traced = libasis.trace(model.eval(), x[:4], ["before:out", "output"])
+    basis = libasis.fit(traced, list(x.split(batch or len(x))), method=method, progress=False)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    return basis["before:out"].k, basis
+
+
+def with_weak_direction(d, weak):
+    """``[d, d]`` of which all singular values but one are 1."""
+    Q = torch.linalg.qr(random(d, d, seed=7))[0]
+    return (Q * torch.tensor([1.0] * (d - 1) + [weak])) @ Q.T
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("method", ["lib", "pca"])
+def test_a_direction_below_the_bound_and_above_its_rounding_is_kept(dtype, method):
+    """Its variance is a quarter of 16 eps^2 of the coordinates', and 40 times the rounding."""
+    x = random(3000, 8, seed=1).to(dtype)
+    weak = with_weak_direction(8, 2 * torch.finfo(dtype).eps)
+    k, basis = kept(Planted(linear(weak, dtype)), x, method)
+    assert k == 8
+    assert 1000 < basis.info["rounding"]["measured on samples"] < 1050  # of 3,000
+    assert "measured beside float32" in basis["before:out"].rank_report["variance"]["rule"]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_direction_below_its_rounding_is_not(dtype):
+    x = (random(3000, 8, seed=1) @ with_weak_direction(8, 0.02 * torch.finfo(dtype).eps)).to(dtype)
+    assert kept(Planted(linear(torch.eye(8), dtype)), x)[0] == 7
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("method", ["lib", "pca"])
+@pytest.mark.parametrize("n", [200, 5000])
+@pytest.mark.parametrize(
+    "between", [nn.Identity(), nn.Sequential(nn.Tanh(), nn.LayerNorm(3))], ids=["plain", "nonlinear"]
+)
+def test_planted_rank_stays(dtype, method, n, between):
+    """Rank 3 of 8, or 2 behind a norm: rounding in every coordinate makes no direction."""
+    down, up = (linear(random(*shape, seed=2) / 2, dtype) for shape in ((16, 3), (3, 8)))
+    x = random(n, 16, seed=3).to(dtype)
+    k, _ = kept(Planted(nn.Sequential(down, between.to(dtype), up)), x, method)
+    assert k == (3 if isinstance(between, nn.Identity) else 2)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("n", [300, 5000])
+def test_rank_stays_where_the_input_was_rounded(dtype, n):
+    """Five of eight directions of the site are the rounding of the model's own input, which float32 is given too."""
+    x = (random(n, 3, seed=4) @ random(3, 16, seed=5)).to(dtype)
+    mixed = linear(torch.linalg.qr(random(16, 16, seed=6))[0][:, :8], dtype)
+    assert kept(Planted(mixed), x)[0] == 3
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_what_cancels_leaves_its_rounding(dtype):
+    """Beside it the bound by the site's own size is far too small: it kept all 8."""
+    made = Around(nn.Sequential(linear(random(16, 3, seed=2), dtype), linear(random(3, 8, seed=3), dtype)), 60.0)
+    assert kept(Planted(made), random(4000, 16, seed=3).to(dtype))[0] == 3
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_rounding_that_lies_in_few_directions(dtype):
+    """A wide hidden layer is constant but for its rounding, which one product brings into one direction of the site."""
+    spread = linear(torch.ones(64, 1).double() @ random(1, 8, seed=5), dtype)
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = linear(random(16, 3, seed=2), dtype), linear(random(3, 8, seed=3), dtype)
+            self.wide, self.spread = linear(random(16, 64, seed=4), dtype), spread
+
+        def forward(self, x):
+            h = self.wide(x)
+            return self.b(self.a(x)) + self.spread((h + 30) - h - 30)
+
+    assert kept(Planted(Layer()), random(4000, 16, seed=3).to(dtype))[0] == 3
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_inside_a_float32_model(dtype):
+    made = Cast(nn.Sequential(linear(random(16, 3, seed=2), dtype), linear(random(3, 8, seed=3), dtype)), dtype)
+    x = random(4000, 16, seed=3)
+    k, basis = kept(Planted(made), x)
+    assert k == 3
+    assert basis["before:out"].C.isfinite().all()
+    traced = libasis.trace(Planted(made).eval(), x[:4], ["before:out", "output"], dtype="float32")
+    assert "rounding" not in libasis.fit(traced, [x], progress=False).info  # computed in float32 throughout
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_however_the_data_are_split_and_sorted(dtype):
+    """Later samples are a thousand times as large; only a part of the samples is looked at."""
+    down, up = linear(random(16, 3, seed=2), dtype), linear(random(3, 8, seed=3), dtype)
+    x = (random(9000, 16, seed=3) * torch.logspace(-2, 1, 9000)[:, None]).to(dtype)
+    found = [kept(Planted(nn.Sequential(down, up)), x, batch=size) for size in (9000, 1000, 37)]
+    assert [k for k, _ in found] == [3, 3, 3]
+    for _, basis in found[1:]:
+        torch.testing.assert_close(
+            basis["before:out"].importances, found[0][1]["before:out"].importances, rtol=1e-2, atol=0
+        )
+
+
+def test_sections_that_cannot_run_in_float32_keep_the_bound():
+    W = random(8, 8, seed=1).bfloat16()
+    basis = libasis.fit(
+        libasis.Chain([lambda z: z @ W, torch.tanh]), [random(500, 8, seed=2).bfloat16()], progress=False
+    )
+    assert "not measured" in basis.info["rounding"]
+    assert "noise floor of the arithmetic" in basis["site1"].rank_report["variance"]["rule"]
+
+
+def test_a_chain_of_modules_is_measured_too():
+    weak = with_weak_direction(8, 2 * torch.finfo(torch.bfloat16).eps)
+    chain = libasis.Chain([linear(weak, torch.bfloat16), torch.tanh])
+    basis = libasis.fit(chain, [random(3000, 8, seed=1).bfloat16()], progress=False)
+    assert basis["site1"].k == 8
+
+
+def test_sums_obey_the_laws():
+    def same(found, truth):
+        torch.testing.assert_close(found["0"].mean, truth["0"].mean, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(found["0"].covariance, truth["0"].covariance, rtol=1e-12, atol=1e-12)
+
+    x = random(44, 6, seed=3).bfloat16()
+    traced = libasis.Chain([linear(random(6, 6, seed=1), torch.bfloat16), torch.tanh], ["input", "hidden", "output"])
+    records = Records(traced, list(x.split(11)))
+    batches = list(records.stream())
+
+    def make():
+        return Rounding(Beside(traced), {0: (6.0, 0.1)}, {0: 6, 1: 6}, 3)
+
+    assert_merges(make, batches, same)
+    assert_resumes(make, batches, same)

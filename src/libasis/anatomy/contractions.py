@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, fx
 
 from ..cut.program import aten, attention_weights
-from .normal_form import given
+from .writer import given
 
 Letters = tuple[Any, ...]
 """One for each dimension of a tensor; None where the size is 1 and says nothing."""

@@ -14,9 +14,9 @@ from torch import Tensor, fx
 from ..cut.program import aten, attention_weights, walk
 from .contractions import Contraction, Letters, product_of
 from .extract import Port
-from .normal_form import given
 from .places import after
 from .roles import Atom, Dim, NoMatch, Roles, Standing, joined, kinds, positions, said_of, sizes
+from .writer import given
 
 if TYPE_CHECKING:
     from .reader import Reader

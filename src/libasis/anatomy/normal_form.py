@@ -7,7 +7,6 @@ The normalised graph computes the same values. What remains to be understood are
 from __future__ import annotations
 
 import contextlib
-import math
 import operator
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,11 +15,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from ..cut.program import Program, aten, draws, known_size
 from .composites import inline, is_composite
 from .experts import SORTS, unsort
+from .softmaxes import log_normalised, quotient, softmax, sunk
+from .writer import Writer, given
 
 _DONE: WeakKeyDictionary[fx.Graph, tuple[Program, dict[fx.Node, fx.Node]]] = WeakKeyDictionary()
 
@@ -101,37 +102,6 @@ def _followed(node: fx.Node, moved: dict[fx.Node, fx.Node]) -> fx.Node:
     while node in moved:
         node = moved[node]
     return node
-
-
-def given(node: fx.Node) -> dict[str, Any]:
-    """An operation's arguments by name, defaults included."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return {}
-    found = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
-    return found | dict(zip((a.name for a in schema.arguments), node.args, strict=False)) | node.kwargs
-
-
-class Writer:
-    """Writes operations into a graph, with what is known of their values."""
-
-    def __init__(self, graph: fx.Graph) -> None:
-        self.graph = graph
-
-    def __call__(self, operation: Any, *args: Any, **kwargs: Any) -> fx.Node:
-        """One operation more."""
-        node = self.graph.call_function(operation, args, kwargs)
-        values = fx.map_arg((args, kwargs), lambda n: n.meta["val"])
-        node.meta["val"] = operation(*values[0], **values[1])
-        return node
-
-    def times(self, x: Any, factor: Any) -> Any:
-        """A product, or the value itself for 1."""
-        return x if isinstance(factor, (int, float)) and factor == 1 else self(aten.mul.Tensor, x, factor)
-
-    def along(self, x: fx.Node, dim: int, start: int, end: int, step: int = 1) -> fx.Node:
-        """A slice."""
-        return self(aten.slice.Tensor, x, dim, start, end, step)
 
 
 Rule = Callable[[Writer, fx.Node, dict[str, Any]], "fx.Node | None"]
@@ -326,10 +296,6 @@ def _unary_prelu(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | 
     return write(aten.where.self, write(aten.gt.Scalar, x, 0), x, write(aten.mul.Tensor, x, weight))
 
 
-def _softmax_of(write: Writer, x: fx.Node, dim: int) -> fx.Node:
-    return write(aten.softmax.int, x, dim)
-
-
 def _by_pairs(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """A product of three or more as products of two, and of one that only changes the order of dimensions as that."""
     left, arrow, out = of["equation"].replace(" ", "").partition("->")
@@ -346,134 +312,12 @@ def _by_pairs(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | Non
     return write(aten.einsum.default, f"{parts[0]},{parts[1]}->{out}", tensors)
 
 
-def _exponential(write: Writer, node: Any) -> tuple[Any, fx.Node | None] | None:
-    """An exponential or a softmax, and a factor."""
-    if not isinstance(node, fx.Node):
-        return None
-    if node.target in (aten.tril.default, aten.triu.default) and (found := _exponential(write, node.args[0])):
-        ones = write(aten.ones_like.default, found[0], dtype=torch.bool)
-        return None if found[1] else (found[0], write(node.target, ones, *node.args[1:]))
-    if node.target in (aten.exp.default, aten.softmax.int):
-        return node, None
-    if node.target is aten.mul.Tensor:
-        for one, other in (node.args, node.args[::-1]):
-            plain = isinstance(one, fx.Node) and one.target in (aten.exp.default, aten.softmax.int)
-            if plain and isinstance(other, fx.Node) and _is_zero_or_one(other):
-                return one, other
-    return None
-
-
-def _is_zero_or_one(node: fx.Node) -> bool:
-    """Whether a value is a boolean, or one that was."""
-    while node.target in (aten.to.dtype, aten._to_copy.default):
-        node = node.args[0]  # pyright: ignore
-    return isinstance(node.meta.get("val"), Tensor) and node.meta["val"].dtype == torch.bool
-
-
-def _quotient(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """exp(x) / (c + sum(exp(x))), weighted by zeros and ones or not, as a softmax, which c adds a column to."""
-    above, below = of["self"], of["other"]
-    more: Any = None
-    if isinstance(below, fx.Node) and below.target is aten.add.Tensor and isinstance(below.args[1], (int, float)):
-        below, more = below.args[:2]
-    if not isinstance(below, fx.Node) or below.target is not aten.sum.dim_IntList or below.args[0] is not above:
-        return None
-    summed, found = given(below), _exponential(write, above)
-    if found is None or len(summed["dim"]) != 1 or not summed["keepdim"]:
-        return None
-    (raised, factor), dim = found, summed["dim"][0]
-    x, n = raised.args[0], raised.meta["val"].ndim
-    if raised.target is aten.softmax.int and (more is not None or raised.args[1] % n != dim % n):
-        return None
-    if more is not None and more <= 0:
-        return None
-    exponent = _shifted(x, dim) if more is None else x
-    if factor is not None:
-        lowest = write(aten.logical_not.default, factor)
-        exponent = write(aten.masked_fill.Scalar, exponent, lowest, float("-inf"))
-    if more is None:
-        return _softmax_of(write, exponent, dim)
-    column = write(aten.full_like.default, write.along(exponent, dim, 0, 1), math.log(more))
-    both = write(aten.cat.default, [exponent, column], dim)
-    return write.along(_softmax_of(write, both, dim), dim, 0, int(exponent.meta["val"].shape[dim]))
-
-
-def _shifted(x: fx.Node, dim: int) -> fx.Node:
-    """A value before a subtraction of what is the same along a dimension: for a softmax it makes no difference."""
-    while x.target is aten.sub.Tensor and given(x)["alpha"] == 1:
-        first, second = x.args[:2]
-        if not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
-            break
-        a, b = first.meta["val"], second.meta["val"]
-        dim = dim % a.ndim
-        if a.shape != x.meta["val"].shape or b.ndim != a.ndim or known_size(b.shape[dim]) != 1:
-            break
-        x = first
-    return x
-
-
-def _log_normalised(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """exp(log_softmax(x)) and exp(x - logsumexp(x))."""
-    x = of["self"]
-    if x.target is aten.log_softmax.int:
-        return _softmax_of(write, x.args[0], x.args[1])
-    if x.target is aten.sub.Tensor and isinstance(x.args[1], fx.Node) and x.args[1].target is aten.logsumexp.default:
-        sums = given(x.args[1])
-        if sums["self"] is x.args[0] and sums["keepdim"] and len(sums["dim"]) == 1:
-            return _softmax_of(write, x.args[0], sums["dim"][0])  # pyright: ignore
-    return None
-
-
-def _sunk(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """softmax(s) v sigmoid(logsumexp(s) - c) as a softmax with one more column c, which nothing reads."""
-    for read, gate in (node.args[:2], node.args[1::-1]):
-        product, opened = _uncast(read), _uncast(gate, aten.unsqueeze.default)
-        if product is None or opened is None or (product.target, opened.target) != _SINK:
-            continue
-        weights, z = _uncast(product.args[0]), _uncast(opened.args[0])
-        total = _uncast(z.args[0]) if z is not None and z.target is aten.sub.Tensor else None
-        if total is None or total.target is not aten.logsumexp.default or weights is None:
-            continue
-        scores, lead = total.args[0], total.meta["val"].ndim
-        along = weights.target is aten.softmax.int and weights.args[1] in (-1, lead) and _uncast(weights.args[0])
-        if along is not _uncast(scores) or total.args[1] not in ([-1], [lead]) or given(total)["keepdim"]:
-            continue
-        if product.meta["val"].ndim != lead + 1 or opened.meta["val"].ndim != lead:
-            continue
-        column = write(aten.full_like.default, write.along(weights.args[0], -1, 0, 1), 0.0)  # pyright: ignore
-        column = write(aten.add.Tensor, column, write(aten.unsqueeze.default, z.args[1], -1))  # pyright: ignore
-        both = _softmax_of(write, write(aten.cat.default, [weights.args[0], column], -1), -1)
-        n = int(weights.meta["val"].shape[-1])
-        return write(aten.matmul.default, write.along(both, -1, 0, n), product.args[1])
-    return None
-
-
-_SINK = (aten.matmul.default, aten.sigmoid.default)
-
-
-def _uncast(x: Any, *also: Any) -> fx.Node | None:
-    """A value before changes of its dtype."""
-    while isinstance(x, fx.Node) and x.target in (aten.to.dtype, aten._to_copy.default, *also):
-        x = x.args[0]
-    return x if isinstance(x, fx.Node) else None
-
-
 def _together(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
     """Side by side without what is empty."""
     parts = [x for x in of["tensors"] if 0 not in map(known_size, x.meta["val"].shape)]
     if len(parts) == len(of["tensors"]) or not parts:
         return None
     return parts[0] if len(parts) == 1 else write(aten.cat.default, parts, of["dim"])
-
-
-def _softmax(write: Writer, node: fx.Node, of: dict[str, Any]) -> fx.Node | None:
-    """Without a shift that is the same for all, and with its change of dtype as an operation of its own."""
-    x = of["self"]
-    plain = _shifted(x, of["dim"])
-    if node.target is aten._softmax.default or of.get("dtype") is not None:
-        dtype = node.meta["val"].dtype
-        return _softmax_of(write, write(aten.to.dtype, plain, dtype), of["dim"])
-    return None if plain is x else _softmax_of(write, plain, of["dim"])
 
 
 _RULES: dict[Any, Rule] = {
@@ -490,7 +334,7 @@ _RULES: dict[Any, Rule] = {
     aten.type_as.default: _cast,
     aten.expand_as.default: _grown,
     aten.repeat.default: _tiled,
-    aten.mul.Tensor: _sunk,
+    aten.mul.Tensor: sunk,
     aten.cat.default: _together,
     **dict.fromkeys([aten.slice_scatter.default, aten.select_scatter.default], _overwritten),
     aten.copy.default: _copied,
@@ -498,9 +342,9 @@ _RULES: dict[Any, Rule] = {
     aten.glu.default: _gate,
     operator.getitem: _part,
     aten.prelu.default: _unary_prelu,
-    aten.div.Tensor: _quotient,
-    aten.exp.default: _log_normalised,
+    aten.div.Tensor: quotient,
+    aten.exp.default: log_normalised,
     aten.einsum.default: _by_pairs,
-    **dict.fromkeys([aten.softmax.int, aten._softmax.default], _softmax),
+    **dict.fromkeys([aten.softmax.int, aten._softmax.default], softmax),
 }  # fmt: skip
 """By operation: the same value in other words, or None where there are none."""

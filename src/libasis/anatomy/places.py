@@ -12,8 +12,8 @@ from torch import fx
 from ..cut.program import aten, attention_weights
 from .contractions import Contraction, contraction
 from .experts import of_expert
-from .normal_form import given
 from .roles import CHOICES, COPIES, Atom, Dim, NoMatch, Roles, Standing, at, joined, kinds, name, positions, sizes
+from .writer import given
 
 Given = dict[str, Any]
 """An operation's arguments by name."""

@@ -11,11 +11,12 @@ from typing import Any
 from ..arguments import typed
 from ..errors import OptionError, SourceError, short
 from ..files import missing
+from .arrays import read_arrays
 from .file_batches import FileBatches
 from .gaps import check_impute
 from .images import read_images
 from .separated import Written
-from .tables import AsTable, read_arrays, read_table
+from .tables import AsTable, read_table
 from .text import read_text
 
 ARRAYS = (".npz", ".safetensors")

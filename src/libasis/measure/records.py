@@ -7,26 +7,22 @@ import copy
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from ..arguments import typed
 from ..cut import Record, Traced
-from ..data import Batch, Replayed, Roll, check_reiterable, describe, read_batches, replayed, sample_digests, size_of
+from ..data import Batch, Replayed, check_reiterable, describe, read_batches, replayed, sample_digests, size_of
 from ..data.identity import Call
-from ..data.replay import State, plain_state, random_state, state_of
-from ..errors import BatchError, OptionError, StoreError, first_line
-from ..files import scratch
+from ..data.replay import plain_state, random_state, state_of
+from ..errors import BatchError, OptionError
 from ..types import Plain
 from .allocator import reuse_freed_memory
+from .kept import AGAIN, FILES, Kept, OnDisk, apart, temporary
 from .processes import Team, team
 from .progress import watched
 from .sizes import RecordSizes, input_bytes, nbytes
@@ -34,35 +30,6 @@ from .sizes import RecordSizes, input_bytes, nbytes
 _log = logging.getLogger("libasis")
 
 DEFAULT_MEMORY = 2**30
-AGAIN, FILES = "run again for every section", "written to files"
-
-
-@dataclass
-class _Kept:
-    """What is known of the data and kept between passes.
-
-    Attributes:
-        records: by number of the batch, after the first complete pass; None where they are run again.
-        how: how they are kept, in words.
-        roll: the samples.
-        positions: at each site, in the longest batch.
-        folder: for files.
-        samples: of a part of the data, how many they are; None for all.
-        sizes: of the batches; None where nobody asked.
-        steady: whether the batches come in the same order in every pass, where somebody asked.
-        said: how they would be kept by one process, where passes are shared.
-    """
-
-    random: State
-    records: dict[int, Record] | None = None
-    how: str = "kept in memory"
-    roll: Roll = field(default_factory=Roll)
-    positions: tuple[int, ...] = ()
-    folder: TemporaryDirectory[str] | None = None
-    samples: int | None = None
-    sizes: list[int] | None = None
-    steady: bool = True
-    said: str = ""
 
 
 class Records:
@@ -104,7 +71,7 @@ class Records:
         self.batches = batches
         self.progress = progress
         self._owns = True  # what is kept; a call that is given what `keep` returned does not
-        self._kept = _Kept(random_state(), folder=None if spill is None else _temporary(spill))
+        self._kept = Kept(random_state(), folder=None if spill is None else temporary(spill))
 
     def __iter__(self) -> Iterator[Any]:
         """The batches as they were given."""
@@ -189,7 +156,7 @@ class Records:
         kept: dict[int, Record] | None = None if self._kept.how == AGAIN else dict(self._kept.records or {})
         lasting = self._lasting_inputs
         size = sum(
-            self._bytes(record) for record in (kept or {}).values() if not isinstance(record.activations, _OnDisk)
+            self._bytes(record) for record in (kept or {}).values() if not isinstance(record.activations, OnDisk)
         )
         call, positions = self._kept.roll.call(), [0] * len(self.traced.sites)
         for record in self._recorded(call, some):
@@ -201,8 +168,8 @@ class Records:
             if size > self.memory:
                 kept = self._over(kept, size)
             if kept is not None:
-                whole = record if lasting else _apart(record)
-                kept[record.index] = whole if size <= self.memory else self._write(record, record.index)
+                whole = record if lasting else apart(record)
+                kept[record.index] = whole if size <= self.memory else self._kept.written(record, record.index)
         call.over()
         self._kept.records = kept
         if some is None:
@@ -289,7 +256,7 @@ class Records:
         """What to do with the records so far when they take more than ``memory``."""
         if self._kept.folder is not None:
             self._kept.how = FILES
-            return {i: r if isinstance(r.activations, _OnDisk) else self._write(r, i) for i, r in kept.items()}
+            return {i: r if isinstance(r.activations, OnDisk) else self._kept.written(r, i) for i, r in kept.items()}
         self._kept.how = AGAIN
         _log.info(
             "the activations take more than memory=%d bytes (%d so far): the model runs again for every section; "
@@ -299,28 +266,7 @@ class Records:
         )
         return None
 
-    def _write(self, record: Record, index: int) -> Record:
-        assert self._kept.folder is not None  # noqa: S101 - `_over` asked
-        file = Path(self._kept.folder.name) / f"{index}.safetensors"
-        device = record.activations[0].device
-        leaves, spec = pytree.tree_flatten((record.batch.args, record.batch.kwargs))
-        inputs = {
-            f"input.{i}": x.detach().clone(memory_format=torch.contiguous_format)
-            for i, x in enumerate(leaves)
-            if _spillable(x)
-        }  # may be a site
-        activations = {str(i): x.contiguous() for i, x in enumerate(record.activations)}
-        try:
-            save_file({**activations, **inputs}, file)
-            mapped = load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"The activations cannot be kept in files: {first_line(error)}; see spill.") from error
-        args, kwargs = pytree.tree_unflatten([mapped.pop(f"input.{i}", x) for i, x in enumerate(leaves)], spec)
-        return replace(
-            record, activations=_OnDisk(mapped, device), batch=replace(record.batch, args=args, kwargs=kwargs)
-        )
-
-    def _complete(self) -> _Kept:
+    def _complete(self) -> Kept:
         """After a pass over all data, if there was none yet."""
         if self._kept.roll.digests is None:
             for _ in self.stream(label="samples"):
@@ -387,29 +333,6 @@ def keep(
     return Records(traced, batches, memory, spill)
 
 
-class _OnDisk(Sequence[Tensor]):
-    """Activations in a file, mapped into memory: only what is looked at is read."""
-
-    def __init__(self, tensors: dict[str, Tensor], device: torch.device) -> None:
-        self._tensors = tensors
-        self._device = device
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-    def __getitem__(self, i: Any) -> Any:
-        return self._tensors[str(range(len(self))[i])].to(self._device)
-
-
-def _temporary(spill: str | Path) -> TemporaryDirectory[str]:
-    if not Path(spill).is_dir():
-        raise OptionError(f"spill is {str(spill)!r}, which is no folder; give one that exists and has room.")
-    try:
-        return scratch(spill)
-    except OSError as error:
-        raise OptionError(f"spill is {str(spill)!r}, which cannot be written to: {error.strerror}.") from error
-
-
 def shares(memory: int | str, traced: Traced) -> tuple[int, int]:
     """Bytes for what is kept between passes, and for what one batch's products may hold.
 
@@ -443,29 +366,3 @@ def check_memory(memory: Any) -> None:
     """
     if not isinstance(memory, (int, float)) or not memory > 0:
         raise OptionError(f"memory is {memory!r}; give a number of bytes above 0.")
-
-
-def _apart(record: Record) -> Record:
-    """The record with memory of its own: a loader may fill its buffers anew for the next batch."""
-    batch = record.batch
-    leaves = pytree.tree_leaves((batch.args, batch.kwargs, batch.targets))
-    theirs = {x.untyped_storage().data_ptr() for x in leaves if _spillable(x)}
-
-    def own(x: Any) -> Any:
-        return x.detach().clone() if _spillable(x) and x.untyped_storage().data_ptr() in theirs else x
-
-    args, kwargs, targets = pytree.tree_map(own, (batch.args, batch.kwargs, batch.targets))
-    *contexts, tail = (replace(c, values=tuple(map(own, c.values))) for c in (*record.contexts, record.tail))
-    return replace(
-        record,
-        activations=tuple(map(own, record.activations)),
-        contexts=tuple(contexts),
-        tail=tail,
-        counted=tuple(map(own, record.counted)),
-        targets=pytree.tree_map(own, record.targets),
-        batch=replace(batch, args=args, kwargs=kwargs, targets=targets),
-    )
-
-
-def _spillable(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.device.type == "cpu" and leaf.layout == torch.strided and leaf.ndim > 0

@@ -31,7 +31,7 @@ class Beside:
     """The same cut in float32, given the same inputs with the rounding that half precision may have given them."""
 
     def __init__(self, traced: Traced) -> None:
-        self.traced = traced.to(dtype="float32", mask=None)
+        self.traced = traced.to(dtype="float32")
 
     def __call__(self, record: Record) -> list[Tensor]:
         """The activations of all sites for a batch.

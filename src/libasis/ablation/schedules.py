@@ -26,14 +26,14 @@ def check_counts(option: str, counts: Iterable[int], sizes: Mapping[str, tuple[i
     Args:
         option: what the list is called.
         counts: given.
-        sizes: by place how many there are, and how many its width allows at most.
+        sizes: by place how many there are, and how many there may be at its width.
         things: what is counted.
 
     Raises:
         OptionError: no place is so wide.
     """
     given = sorted({int(count) for count in counts})
-    most = max((width for _, width in sizes.values()), default=given[-1])
+    most = max((max(pair) for pair in sizes.values()), default=given[-1])
     if impossible := [count for count in given if count > most]:
         raise OptionError(
             f"{option} has {_few(impossible)}, but no place here can have more than {most} {things}; leave out larger "

@@ -6,8 +6,9 @@ import pytest
 
 import libasis
 from libasis.run import toml
-from libasis.run.config import LISTED, SECTIONS, Config, parse_config, read_config
+from libasis.run.config import parse_config, read_config
 from libasis.run.errors import ConfigError
+from libasis.run.settings import LISTED, SECTIONS, Config
 
 BASE = {"model": {"source": "m:f"}, "data": {"source": "d:f"}}
 

@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 
 import libasis
 from libasis.run import cli
-from libasis.run.config import SECTIONS, Config, parse_config
+from libasis.run.config import parse_config
 from libasis.run.made_of import FREE, STAGES, MadeOf, deciding
+from libasis.run.settings import SECTIONS, Config
 from run.answers import ok, refused, written
 
 MODEL = """

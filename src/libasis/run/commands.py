@@ -18,7 +18,7 @@ from . import show, toml
 from .errors import MissingDataError, RunError
 
 if TYPE_CHECKING:
-    from .config import Config
+    from .settings import Config
 
 app = typer.Typer(
     name="libasis",

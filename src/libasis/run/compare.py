@@ -21,12 +21,12 @@ from ..provenance import versions
 from ..report import draw_needed, draw_recovered, to_svg
 from ..store import check_target, tidy
 from ..types import Plain
-from .config import Config
 from .errors import RunError
 from .made_of import MadeOf
 from .objects import load_object
 from .opened import Opened
 from .pipeline import rule_of
+from .settings import Config
 from .show import finite
 
 FORMAT = "libasis-comparison"

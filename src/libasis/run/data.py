@@ -20,7 +20,7 @@ from .models import open_tokenizer
 from .objects import call_factory
 
 if TYPE_CHECKING:
-    from .config import Config, DataSection
+    from .settings import Config, DataSection
 
 TEST_FRACTION = 0.25
 NAMED, WRITTEN = ("target", "time", "unit"), ("separator", "encoding", "decimal")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..types import Plain
 
 if TYPE_CHECKING:
-    from .config import Config
+    from .settings import Config
 
 FREE = {
     "data.batch_size", "trace.device", "fit.progress", "fit.memory", "fit.spill", "interactions.progress",

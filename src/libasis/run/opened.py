@@ -20,11 +20,11 @@ from ..diagnose import findings_of
 from ..measure import without_outliers
 from ..provenance import code_of, is_plain
 from ..types import Plain
-from .config import Config
 from .data import Data, open_data
 from .errors import ConfigError
 from .made_of import STAGES, MadeOf, deciding
 from .models import open_model
+from .settings import Config
 
 
 class Opened:

@@ -20,10 +20,10 @@ from ..report import MARK, Results, suggested_groups, write_page
 from ..store import check_target
 from ..types import Plain
 from .cards import cards_of
-from .config import Config
 from .errors import RunError
 from .opened import Opened
 from .pipeline import Output, check, saved_ablations
+from .settings import Config
 
 WRITERS = {"csv": "to_csv", "graphml": "to_graphml", "json": "to_json", "attribution": "to_attribution_json"}
 ENDINGS = {".csv": "csv", ".graphml": "graphml", ".json": "json"}

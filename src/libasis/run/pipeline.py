@@ -29,11 +29,11 @@ from ..provenance import versions
 from ..scan import Scan, find_sites
 from ..scan import scan as scan_sites
 from ..store import Stored, check_target, digest_of, load, tidy
-from .config import Config, RuleTable
 from .errors import ConfigError, RunError
 from .made_of import MadeOf, deciding
 from .objects import load_object
 from .opened import Opened
+from .settings import Config, RuleTable
 
 SETTINGS = "# The settings of the last command, written by libasis; every default is spelled out.\n"
 

@@ -19,8 +19,9 @@ from ..practice.plan import MARK as TEXT_MARK
 from ..practice.value import STANDARD
 from ..report import MARK
 from ..store import check_target, load
-from .config import PracticeSection, read_practice
+from .config import read_practice
 from .errors import RunError
+from .settings import PracticeSection
 
 PAGE, RESULT = "plan.html", "plan"
 THOUSANDS, THREE = re.compile(r"(?<![\d.])\d{1,3},\d{3}(?!\d)"), re.compile(r"\d{3},\d{3},\d{3}")

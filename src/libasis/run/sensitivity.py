@@ -16,8 +16,8 @@ from ..files import alone, check_file, csv_mark, write_csv, write_text
 from ..report import draw_sensitivity, to_svg
 from ..types import Plain
 from .compare import SVG, json_mark, kept, read_made, study_of, with_seed, write_json
-from .config import Config
 from .opened import Opened
+from .settings import Config
 
 FORMAT = "libasis-sensitivity"
 COLUMNS = (

@@ -19,10 +19,10 @@ from ..measure import Records
 from ..provenance import versions
 from ..types import Plain
 from .cards import groups_of
-from .config import Config
 from .made_of import MadeOf, deciding
 from .opened import Opened
 from .pipeline import Output
+from .settings import Config
 
 MISSING, SAME, CHANGED, DAMAGED = "missing", "same", "changed", "damaged"
 KINDS = {"basis": Basis, "graph": InteractionGraph, "nodes": Ablations, "edges": Ablations, "cards": FeatureCards}

@@ -24,11 +24,11 @@ from ..store import check_target, tidy
 from ..verify import Exploration, Hypothesis, Plan, Verification, explore, units_in, verify
 from ..verify import plan as plan_hypotheses
 from ..verify.parts import DataPart, in_parts
-from .config import Config
 from .errors import ConfigError, RunError
 from .objects import load_object
 from .opened import Opened
 from .pipeline import Output, check, made, settings_of
+from .settings import Config
 
 ADVICE = "put that back, run libasis fit --force, or name another output"
 

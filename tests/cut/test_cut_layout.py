@@ -107,8 +107,18 @@ def test_flattened_channels_become_features():
 
 def test_square_outputs_of_the_batch_are_no_site():
     model = calls(lambda m, x: m.a(x) @ m.a(x).T, a=nn.Linear(6, 5))
-    with pytest.raises(SiteError, match="no batch dimension"):
+    with pytest.raises(SiteError, match=r"its shape \[batch, batch\] has no batch dimension"):
         libasis.trace(model, randn(4, 6), ["a", "output"])
+
+
+@pytest.mark.parametrize(
+    ("merged", "shape"),
+    [(lambda x: x.flatten(0, 1), r"\[3\*batch, 8\]"), (lambda x: x[x > 0], r"\[\?\]"), (torch.sum, r"\[\]")],
+)
+def test_a_shape_that_is_no_site_is_said_in_words(merged, shape):
+    model = calls(lambda m, x: merged(m.a(x)), a=nn.Linear(6, 8))
+    with pytest.raises(SiteError, match=f"its shape {shape} has no batch dimension"):
+        libasis.trace(model, randn(4, 3, 6), ["a", "output"])
 
 
 @pytest.mark.parametrize(

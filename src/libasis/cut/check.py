@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 
 from torch import fx
@@ -12,6 +13,8 @@ from .layout import layout_of_node
 from .program import Program, is_complex, is_size, module_of
 
 SiteSpec = str | Sequence[str]
+
+_SYMBOL = r"\b[su]\d+\b"  # that an export has for a size
 
 
 def site_name(spec: SiteSpec) -> str:
@@ -59,10 +62,17 @@ def _resolve_part(program: Program, name: str) -> fx.Node:
         raise SiteError(f"Site {name!r} cannot be a cut: its value {reason}; choose another site.")
     if layout_of_node(node) is None or program.batch_dim(node) is None:
         raise SiteError(
-            f"Site {name!r} cannot be a cut: its shape {list(node.meta['val'].shape)} has no batch dimension of its "
-            "own; choose a site before batch and positions are merged."
+            f"Site {name!r} cannot be a cut: its shape {_shape(program, node)} has no batch dimension of its own; "
+            "choose a site before samples are mixed, or merged with positions."
         )
     return node
+
+
+def _shape(program: Program, node: fx.Node) -> str:
+    """As a reader knows it: ``[3*batch, 8]``, and a question mark for what the values decide."""
+    batch = str(program.batch_symbol)
+    sizes = ", ".join(re.sub(rf"\b{batch}\b", "batch", str(size)) for size in node.meta["val"].shape)
+    return f"[{re.sub(_SYMBOL, '?', sizes)}]"
 
 
 def _no_value(program: Program, node: fx.Node) -> str:

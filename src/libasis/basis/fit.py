@@ -20,7 +20,7 @@ from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
 from .outliers import outlier, say
-from .rounding import Rounding, beside, share
+from .rounding import LEAST, Rounded, Rounding, beside, share
 from .spanned import SpannedMoments
 from .spans import spans
 from .statistics import SiteStatistics
@@ -211,16 +211,18 @@ class Recursion:
         rounding = self._rounding(rows, sites)
         return {self.names[l]: NoiseFloor(moments[str(l)], rounding.get(str(l))) for l in sites}
 
-    def _rounding(self, weighings: dict[int, Weighing], sites: dict[int, int]) -> dict[str, StreamingMoments]:
+    def _rounding(self, weighings: dict[int, Weighing], sites: dict[int, int]) -> dict[str, Rounded]:
         """What half precision adds at each site, where float32 can be run beside it."""
-        run = beside(self.records)
-        if isinstance(run, str):
-            self.rounding = {"not measured": run}
-            return {}
-        part = share([*sites.values()], [self.records.positions[l] for l in sites], self.records.samples)
-        found = measure(self.records, rounding := Rounding(run, weighings, sites, part), "rounding")
-        failed = {"not measured": "float32 failed on a batch"}
-        self.rounding = {"measured on samples": rounding.samples} if found else failed
+        run, reason = beside(self.records)
+        wanted, samples = [(d, self.stats[self.names[l]].n) for l, d in sites.items()], self.records.samples
+        found: dict[str, Rounded] = {}
+        for part in [] if reason else sorted({share(wanted, samples), 1.0}):
+            found = measure(self.records, seen := Rounding(run, weighings, sites, part), "rounding")
+            self.rounding = {"measured on samples": seen.samples}
+            if found and all(found[str(l)].n >= min(LEAST, n) / 2 for l, (_, n) in zip(sites, wanted, strict=True)):
+                return found
+        if not found:
+            self.rounding = {"not measured": reason or "float32 fails on a batch"}
         return found
 
     def look(self, name: str, pulled: Matrix | None) -> None:

@@ -2,101 +2,170 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..cut import Record, Traced
 from ..data.batches import by_sample
 from ..errors import first_line
 from ..files import memory
 from ..measure import Accumulator, Records
+from ..measure.processes import team
 from ..numerics import StreamingMoments
+from ..types import Matrix
 from .uneven import Weighing, coarse, weights
 
-LEAST, TIMES, SAMPLES = 1024, 4, 16
+LEAST, TIMES, SAMPLES = 1024, 4, 128
 """The rounding is measured on so many vectors of a site, so many times its width, and so many samples."""
+
+MOVED = 0.125
+"""Inputs in half precision are moved by up to half of this, in eps of their dtype and relative to their size."""
+GIVEN = 1.0
+"""The variance, in squares of eps, of the rounding that inputs are taken to bring with them: that of a dozen roundings,
+since nobody knows how many there were."""
 
 _MIX = 2654435761, 2**32
 """Sample i is looked at where i times the one, modulo the other, is small (Knuth's multiplicative hash)."""
 
-_log = logging.getLogger("libasis")
-
 
 class Beside:
-    """The same cut in float32, given the same inputs with the rounding that half precision may have given them."""
+    """The same cut in float32."""
 
     def __init__(self, traced: Traced) -> None:
         self.traced = traced.to(dtype="float32")
 
-    def __call__(self, record: Record) -> list[Tensor]:
-        """The activations of all sites for a batch.
+    def __call__(self, record: Record, *, moved: bool = False) -> list[Tensor]:
+        """The activations of all sites for a batch, or for its inputs in half precision moved at random.
 
         Raises:
-            TypeError: a section does not compute in float32.
+            ValueError: they are of other shapes than in half precision.
         """
-
-        def unrounded(x: Tensor) -> Tensor:
-            if not (x.is_floating_point() and coarse(x.dtype)):
-                return x
-            numbers = record.numbers.tolist() if by_sample(x, record.size) else [0]
-            shape = x.shape if len(numbers) == 1 else x.shape[1:]
-            noise = torch.stack([_uniform(number, shape) for number in numbers]).view(x.shape).to(x.device)
-            top = torch.finfo(x.dtype).max
-            return (x.float() * (1 + torch.finfo(x.dtype).eps * noise)).clamp(-top, top)
-
-        args, kwargs = pytree.tree_map_only(Tensor, unrounded, (record.batch.args, record.batch.kwargs))
-        found = self.traced.run_batch(replace(record.batch, args=args, kwargs=kwargs)).activations
-        if kinds := {x.dtype for x in found} - {torch.float32}:
-            raise TypeError(f"a section given float32 returns {str(kinds.pop()).removeprefix('torch.')}")
-        return list(found)
+        batch = record.batch
+        leaves, spec = pytree.tree_flatten((batch.args, batch.kwargs))
+        if moved:
+            leaves = [_moved(x, record, place) if _rounded(x) else x for place, x in enumerate(leaves)]
+        args, kwargs = pytree.tree_unflatten(leaves, spec)
+        found = list(self.traced.run_batch(replace(batch, args=args, kwargs=kwargs)).activations)
+        if [x.shape for x in found] != [x.shape for x in record.activations]:
+            raise ValueError("in float32 the sites have other shapes")
+        return found
 
 
-def _uniform(number: int, shape: Any) -> Tensor:
-    """Uniform between -1/2 and 1/2, of a sample: the same however the data are split."""
-    return torch.rand(shape, generator=torch.Generator().manual_seed(number)) - 0.5
+def _has_rounded_inputs(record: Record) -> bool:
+    return any(map(_rounded, pytree.tree_leaves((record.batch.args, record.batch.kwargs))))
 
 
-def beside(records: Records) -> Beside | str:
-    """What runs in float32 beside the model, or why it cannot."""
+def _rounded(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point() and coarse(x.dtype)
+
+
+def _moved(x: Tensor, record: Record, place: int) -> Tensor:
+    """Each number by a draw of its own, the same however the data are split; whole numbers may be codes, and stay."""
+    if by_sample(x, record.size):
+        draws = torch.stack([_uniform(number, place, x.shape[1:]) for number in record.numbers.tolist()])
+    else:
+        draws = _uniform(0, place, x.shape)
+    known, x = torch.finfo(x.dtype), x.float()
+    codes = (x == x.round()) & (x.abs() <= 2 / known.eps) | x.isinf()
+    return torch.where(codes, x, x + MOVED * known.eps * draws.to(x.device) * x.abs().clamp_min(known.tiny))
+
+
+def _uniform(number: int, place: int, shape: Sequence[int]) -> Tensor:
+    generator = torch.Generator().manual_seed(number * 1000 + place)
+    return torch.rand(list(shape), generator=generator) - 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """What rounding adds to a site.
+
+    Attributes:
+        n: on how many vectors that was seen, or the sum of their weights.
+        own: covariance ``[d, d]`` of what was rounded on the way.
+        given: of what the rounding of the inputs comes to.
+    """
+
+    n: float
+    own: Matrix
+    given: Matrix
+
+
+class _Halves(TorchDispatchMode):
+    """Notes whether anything in float32 is made one in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        full = any(isinstance(x, Tensor) and x.dtype == torch.float32 for x in pytree.tree_leaves(args))
+        self.found |= full and any(map(_rounded, pytree.tree_leaves(result)))
+        return result
+
+
+def beside(records: Records) -> tuple[Beside | None, str]:
+    """What runs in float32 beside the model, and why it cannot where it cannot: the same in all processes."""
+    run, reason = _beside(records)
+    if (all_of_them := team()) is not None:
+        reason = all_of_them.share(reason=reason)[1]["reason"]
+    return run, reason
+
+
+def _beside(records: Records) -> tuple[Beside | None, str]:
     traced, first = records.traced, records.first()
     device = first.activations[0].device
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory() // 2
-    if (takes := 6 * traced.weights) > free:  # a copy, and something to work in
-        return f"a float32 copy of the weights needs {takes / 2**30:.1f} GiB of memory, {free / 2**30:.1f} are free"
+    has = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else memory()
+    if (takes := 6 * traced.weights) > has // 2:  # a copy, and something to work in
+        return None, f"a float32 copy of the weights needs {takes / 2**30:.1f} of {has / 2**30:.1f} GiB of memory"
+    one = first.select(torch.tensor([0]))
     try:
-        with torch.no_grad():
-            (found := Beside(traced))(first.select(torch.tensor([0])))
+        with torch.no_grad(), _Halves() as halves:
+            (run := Beside(traced))(one)
     except Exception as error:  # it is the user's own code, and the fit does without
-        return f"{type(error).__name__}: {first_line(error)}"
-    return found
+        cause = error.__cause__ or error
+        return None, f"in float32 it fails ({type(cause).__name__}: {first_line(cause)})"
+    if halves.found:
+        return None, "something is computed in half precision, whatever it is given"
+    return run, ""
 
 
-def share(widths: list[int], positions: list[int], samples: int) -> float:
-    """Which part of the samples is looked at, so that there are enough vectors of every site."""
-    wanted = max(max(LEAST, TIMES * d) / max(p, 1) for d, p in zip(widths, positions, strict=True))
-    return min(1.0, max(wanted, SAMPLES) / samples)
-
-
-class Rounding(Accumulator[dict[str, StreamingMoments]]):
-    r"""Moments of :math:`f^{half} - f^{float32}` by site, on the same inputs.
+def share(wanted: Sequence[tuple[int, float]], samples: int) -> float:
+    """Which part of the samples is looked at, so that there are enough of them, and of the vectors of every site.
 
     Args:
-        run: float32 beside the model.
+        wanted: of each site its width and how many vectors there are.
+        samples: how many there are.
+    """
+    return min(1.0, max([SAMPLES / samples, *(max(LEAST, TIMES * d) / n for d, n in wanted)]))
+
+
+class Rounding(Accumulator[dict[str, Rounded]]):
+    r"""Moments of what rounding adds to each site, :math:`f^{half} - f^{float32}` and what inputs bring with them.
+
+    The second is what :math:`f^{float32}` does when the inputs are moved a little.
+
+    Args:
+        run: float32 beside the model; None where this process cannot.
         weighings: how the vectors of a site are weighed, by its number.
         widths: of the sites to look at, by their number.
         share: which part of the samples is looked at, chosen by their numbers in the data.
     """
 
-    sums = ("moments", "samples", "failures")
+    sums = ("own", "given", "samples", "failures")
 
-    def __init__(self, run: Beside, weighings: dict[int, Weighing], widths: dict[int, int], share: float) -> None:
+    def __init__(
+        self, run: Beside | None, weighings: dict[int, Weighing], widths: dict[int, int], share: float
+    ) -> None:
         self.run, self.weighings, self.share = run, weighings, share
-        self.moments = {str(l): StreamingMoments(d) for l, d in widths.items()}
+        self.own = {str(l): StreamingMoments(d) for l, d in widths.items()}
+        self.given = {str(l): StreamingMoments(d) for l, d in widths.items()}
         self.samples = self.failures = 0
 
     def add(self, record: Record) -> None:
@@ -107,17 +176,37 @@ class Rounding(Accumulator[dict[str, StreamingMoments]]):
             return
         part = record.select(chosen)
         try:
-            precise = self.run(part)
-        except Exception as error:  # as memory that runs out; the fit does without
-            _log.info("no rounding measured beside float32: %s", first_line(error))
+            precise = self._run(part, moved=False)
+            moved = self._run(part, moved=True) if _has_rounded_inputs(part) else precise
+        except Exception:  # as memory that runs out; the fit does without
             self.failures += 1
             return
         self.samples += part.size
-        for l, moments in ((int(l), moments) for l, moments in self.moments.items()):
-            x, y = part.vectors(l), replace(part, activations=tuple(precise)).vectors(l)
-            row = self.weighings.get(l)
-            moments.update(x.double() - y.double(), weights(x, row) if row else None)
+        for name in self.own:
+            x, y, z = (found.vectors(int(name)) for found in (part, precise, moved))
+            row = self.weighings.get(int(name))
+            weight = weights(x, row) if row else None
+            self.own[name].update(x.double() - y, weight)
+            if moved is not precise:
+                self.given[name].update(z.double() - y, weight)
 
-    def finish(self) -> dict[str, StreamingMoments]:
-        """The moments by the number of the site; none where float32 failed on a batch, or no position counted."""
-        return {} if self.failures else {l: moments for l, moments in self.moments.items() if moments.n}
+    def _run(self, part: Record, *, moved: bool) -> Record:
+        """The record in float32.
+
+        Raises:
+            ValueError: it cannot be run, or something that is finite in half precision is not.
+        """
+        if self.run is None:
+            raise ValueError("float32 cannot be run")
+        found = replace(part, activations=tuple(self.run(part, moved=moved)))
+        if not all(torch.isfinite(found.vectors(int(name)).sum()) for name in self.own):
+            raise ValueError("not finite in float32")
+        return found
+
+    def finish(self) -> dict[str, Rounded]:
+        """By the number of the site; none where float32 failed on a batch."""
+        if self.failures:
+            return {}
+        scale = 12 * GIVEN / MOVED**2
+        both = ((name, own, self.given[name]) for name, own in self.own.items())
+        return {name: Rounded(own.n, own.covariance, scale * given.covariance) for name, own, given in both}

@@ -12,6 +12,7 @@ from ..numerics import RankDecision, StreamingMoments, Truncation, eigh_descendi
 from ..numerics.eigen import accumulation_noise, coordinate_noise, largest_eigenvalue, measured_noise, symmetric
 from ..types import Matrix, Plain, Vector
 from .basis import SiteBasis
+from .rounding import Rounded
 from .ties import same_size, ties, turned
 
 MEASURED = "rounding that was measured beside float32"
@@ -44,7 +45,7 @@ class NoiseFloor:
     """
 
     moments: StreamingMoments
-    rounding: StreamingMoments | None = None
+    rounding: Rounded | None = None
 
 
 def whiten(
@@ -78,7 +79,7 @@ def whiten(
     covariance = whole if floor.moments is moments else floor.moments.covariance
     rounding, measured = coordinate_noise(floor.moments, dtype), None
     if floor.rounding is not None:
-        measured = measured_noise(floor.rounding, rounding)
+        measured = measured_noise(floor.rounding.own, floor.rounding.given, rounding)
         rounding = measured.diagonal()
     if within is not None:
         within = within.to(covariance)
@@ -94,7 +95,8 @@ def whiten(
             f"The activation at site {name!r} does not vary on the {moments.n} vectors of the data (largest variance "
             f"{float(covariance.diagonal().max()):.3g}, {decision.rule}); give more varied data or another site."
         )
-    values, kept = values[order[: decision.kept]], vectors[:, order[: decision.kept]]
+    first = slice(decision.kept) if measured is None else order[: decision.kept]
+    values, kept = values[first], vectors[:, first]
     if floor.moments is not moments:
         values, turn = eigh_descending(kept.T @ (whole * scale[:, None] * scale) @ kept)
         kept = kept @ turn

@@ -137,15 +137,17 @@ def coordinate_noise(moments: StreamingMoments, dtype: torch.dtype) -> Vector:
     return 16 * torch.finfo(dtype).eps ** 2 * square
 
 
-def measured_noise(rounding: StreamingMoments, bound: Vector) -> Matrix:
-    r"""Twice the covariance of what rounding was seen to add ``[d, d]``: what varies more is mostly signal.
+def measured_noise(own: Matrix, given: Matrix, bound: Vector) -> Matrix:
+    """Twice the covariance of what rounding was seen to add ``[d, d]``: what varies more is mostly signal.
 
-    A coordinate that differs by less than storing it rounds, :math:`\epsilon^2 E f_i^2 / 100`, was given as it is, by
-    arithmetic that was not seen; for it the ``bound``, :math:`16\,\epsilon^2 E f_i^2` ``[d]``, holds.
+    Args:
+        own: what was rounded on the way.
+        given: what the rounding of the inputs comes to; no more than the bound, for what changes its mind at a small
+            change of its inputs is no rounding.
+        bound: of each coordinate ``[d]``, see `coordinate_noise`.
     """
-    seen = rounding.covariance
-    given = seen.diagonal() < bound / 1600
-    return 2 * seen + torch.diag(bound * given)
+    most = (bound / (2 * given.diagonal()).clamp_min(torch.finfo(bound.dtype).tiny)).clamp_max(1).sqrt()
+    return 2 * (own + given * most[:, None] * most)
 
 
 def symmetric(A: Tensor) -> Tensor:

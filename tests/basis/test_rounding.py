@@ -187,7 +187,7 @@ def test_sums_obey_the_laws():
     batches = list(records.stream())
 
     def make():
-        return Rounding(Beside(traced), {0: (6.0, 0.1)}, {0: 6, 1: 6}, 3)
+        return Rounding(Beside(traced), 0.3, {0: (6.0, 0.1)}, {0: 6, 1: 6})
 
     assert_merges(make, batches, same)
     assert_resumes(make, batches, same)

@@ -20,7 +20,8 @@ from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
 from .outliers import outlier, say
-from .rounding import LEAST, Rounded, Rounding, beside, share
+from .pulled_rounding import LabelRounding, SpanRounding
+from .rounding import LEAST, Beside, Rounded, Rounding, beside, share
 from .spanned import SpannedMoments
 from .spans import spans
 from .statistics import SiteStatistics
@@ -123,16 +124,18 @@ def _bases(
     found = [job.last(truncation if rotate_final else None, floors.get(job.names[-1]))]
     if method == "pca":
         return [*(principal_basis(name, part, job.dtype) for name, part in white.items()), *found]
-    moments = None
+    moments = roundings = None
     if isinstance(readout, Fisher):
         moments = job.of_labels(readout, [part.decode.T for part in white.values()])
+        roundings = job.label_rounding(readout) or [None] * len(white)
     for l, (name, part) in reversed(list(enumerate(white.items()))):
         target, goal = (l + 1, found[0]) if readout != "output" else (len(white), found[-1])
         if readout == "output" and l + 1 < len(white) and truncation.kind == "auto" and not confined and job.factored:
             target, goal = len(white) - 1, found[-2]  # whose C C' is that of all logits, and which is nearer
         moment = moments[l] if moments else job.pulled(l, target, part.decode.T, goal)
+        rounding = roundings[l] if roundings else job.pulled_rounding(l, target, goal)
         job.look(name, moment.value)
-        found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype, job.error))
+        found.insert(0, interaction_basis(name, part, moment, truncation, job.dtype, job.error, rounding))
     return found
 
 
@@ -153,6 +156,8 @@ class Recursion:
         self.rules: list[Plain] = []
         self.outliers: list[Plain] = []
         self.rounding: Plain = {}
+        self.beside: Beside | None = None
+        self.part = 0.0  # of the samples, on which rounding is measured
         self.error = 0.0
         self.statistics = SiteStatistics(self.traced)
         found = measure(records, self.statistics, "statistics")
@@ -213,17 +218,31 @@ class Recursion:
 
     def _rounding(self, weighings: dict[int, Weighing], sites: dict[int, int]) -> dict[str, Rounded]:
         """What half precision adds at each site, where float32 can be run beside it."""
-        run, reason = beside(self.records)
+        self.beside, reason = beside(self.records)
         wanted, samples = [(d, self.stats[self.names[l]].n) for l, d in sites.items()], self.records.samples
-        found: dict[str, Rounded] = {}
         for part in [] if reason else sorted({share(wanted, samples), 1.0}):
-            found = measure(self.records, seen := Rounding(run, weighings, sites, part), "rounding")
-            self.rounding = {"measured on samples": seen.samples}
+            found = measure(self.records, seen := Rounding(self.beside, part, weighings, sites), "rounding")
             if found and all(found[str(l)].n >= min(LEAST, n) / 2 for l, (_, n) in zip(sites, wanted, strict=True)):
+                self.rounding, self.part = {"measured on samples": seen.samples}, part
                 return found
-        if not found:
-            self.rounding = {"not measured": reason or "float32 fails on a batch"}
-        return found
+        self.rounding = {"not measured": reason or "float32 fails on a batch"}
+        return {}
+
+    def pulled_rounding(self, source: int, target: int, readout: SiteBasis) -> Matrix | None:
+        """What half precision adds to M' of a span, where it was measured of the activations."""
+        if not self.part:
+            return None
+        span = Span.of(self.first, self.traced, source, target, self.records.positions[target])
+        found = measure(self.records, SpanRounding(self.beside, self.part, span, readout.C), "rounding of derivatives")
+        return None if found is None else found[0]
+
+    def label_rounding(self, readout: Fisher) -> list[Matrix] | None:
+        """The same of all sites but the last for the model's own labels."""
+        if not self.part:
+            return None
+        widths = [site.features for site in self.traced.sites[:-1]]
+        seen = LabelRounding(self.beside, self.part, readout, widths, self.memory)
+        return measure(self.records, seen, "rounding of derivatives")
 
     def look(self, name: str, pulled: Matrix | None) -> None:
         """Whether few positions carry what varies at a site; ``pulled`` is M' there."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ from ..measure.processes import team
 from ..numerics import StreamingMoments
 from ..types import Matrix
 from .uneven import Weighing, coarse, weights
+
+Result = TypeVar("Result")
 
 LEAST, TIMES, SAMPLES = 1024, 4, 128
 """The rounding is measured on so many vectors of a site, so many times its width, and so many samples."""
@@ -40,20 +43,23 @@ class Beside:
     def __init__(self, traced: Traced) -> None:
         self.traced = traced.to(dtype="float32")
 
-    def __call__(self, record: Record, *, moved: bool = False) -> list[Tensor]:
-        """The activations of all sites for a batch, or for its inputs in half precision moved at random.
+    def record(self, record: Record, *, moved: bool = False) -> Record:
+        """That of a batch in float32, or for its inputs in half precision moved at random; the same positions count.
 
         Raises:
-            ValueError: they are of other shapes than in half precision.
+            ValueError: the activations are of other shapes than in half precision, or not finite where they count.
         """
         batch = record.batch
         leaves, spec = pytree.tree_flatten((batch.args, batch.kwargs))
         if moved:
             leaves = [_moved(x, record, place) if _rounded(x) else x for place, x in enumerate(leaves)]
         args, kwargs = pytree.tree_unflatten(leaves, spec)
-        found = list(self.traced.run_batch(replace(batch, args=args, kwargs=kwargs)).activations)
-        if [x.shape for x in found] != [x.shape for x in record.activations]:
+        found = self.traced.run_batch(replace(batch, args=args, kwargs=kwargs))
+        found = replace(found, counted=record.counted, numbers=record.numbers)
+        if [x.shape for x in found.activations] != [x.shape for x in record.activations]:
             raise ValueError("in float32 the sites have other shapes")
+        if not all(torch.isfinite(found.vectors(l).sum()) for l in range(len(found.activations))):
+            raise ValueError("in float32 something is not finite")
         return found
 
 
@@ -96,7 +102,7 @@ class Rounded:
     given: Matrix
 
 
-class _Halves(TorchDispatchMode):
+class _Downcasts(TorchDispatchMode):
     """Notes whether anything in float32 is made one in half precision."""
 
     def __init__(self) -> None:
@@ -126,8 +132,8 @@ def _beside(records: Records) -> tuple[Beside | None, str]:
         return None, f"a float32 copy of the weights needs {takes / 2**30:.1f} of {has / 2**30:.1f} GiB of memory"
     one = first.select(torch.tensor([0]))
     try:
-        with torch.no_grad(), _Halves() as halves:
-            (run := Beside(traced))(one)
+        with torch.no_grad(), _Downcasts() as halves:
+            (run := Beside(traced)).record(one)
     except Exception as error:  # it is the user's own code, and the fit does without
         cause = error.__cause__ or error
         return None, f"in float32 it fails ({type(cause).__name__}: {first_line(cause)})"
@@ -146,26 +152,18 @@ def share(wanted: Sequence[tuple[int, float]], samples: int) -> float:
     return min(1.0, max([SAMPLES / samples, *(max(LEAST, TIMES * d) / n for d, n in wanted)]))
 
 
-class Rounding(Accumulator[dict[str, Rounded]]):
-    r"""Moments of what rounding adds to each site, :math:`f^{half} - f^{float32}` and what inputs bring with them.
-
-    The second is what :math:`f^{float32}` does when the inputs are moved a little.
+class InBoth(Accumulator[Result]):
+    """What is compared on a part of the samples, in half precision and in float32.
 
     Args:
         run: float32 beside the model; None where this process cannot.
-        weighings: how the vectors of a site are weighed, by its number.
-        widths: of the sites to look at, by their number.
         share: which part of the samples is looked at, chosen by their numbers in the data.
     """
 
-    sums = ("own", "given", "samples", "failures")
+    sums = ("samples", "failures")
 
-    def __init__(
-        self, run: Beside | None, weighings: dict[int, Weighing], widths: dict[int, int], share: float
-    ) -> None:
-        self.run, self.weighings, self.share = run, weighings, share
-        self.own = {str(l): StreamingMoments(d) for l, d in widths.items()}
-        self.given = {str(l): StreamingMoments(d) for l, d in widths.items()}
+    def __init__(self, run: Beside | None, share: float) -> None:
+        self.run, self.share = run, share
         self.samples = self.failures = 0
 
     def add(self, record: Record) -> None:
@@ -176,12 +174,45 @@ class Rounding(Accumulator[dict[str, Rounded]]):
             return
         part = record.select(chosen)
         try:
-            precise = self._run(part, moved=False)
-            moved = self._run(part, moved=True) if _has_rounded_inputs(part) else precise
-        except Exception:  # as memory that runs out; the fit does without
+            if self.run is None:
+                raise ValueError("float32 cannot be run here")
+            self.compare(part, self.run)
+        except Exception:  # as memory that runs out, or the user's own code; the fit does without
             self.failures += 1
-            return
-        self.samples += part.size
+        else:
+            self.samples += part.size
+
+    @abc.abstractmethod
+    def compare(self, part: Record, run: Beside) -> None:
+        """Add the samples of a part."""
+
+
+class Rounding(InBoth[dict[str, Rounded]]):
+    r"""Moments of what rounding adds to each site, :math:`f^{half} - f^{float32}`, and what inputs bring with them.
+
+    The second is what :math:`f^{float32}` does when the inputs are moved a little.
+
+    Args:
+        run: see `InBoth`.
+        share: see `InBoth`.
+        weighings: how the vectors of a site are weighed, by its number.
+        widths: of the sites to look at, by their number.
+    """
+
+    sums = ("own", "given", *InBoth.sums)
+
+    def __init__(
+        self, run: Beside | None, share: float, weighings: dict[int, Weighing], widths: dict[int, int]
+    ) -> None:
+        super().__init__(run, share)
+        self.weighings = weighings
+        self.own = {str(l): StreamingMoments(d) for l, d in widths.items()}
+        self.given = {str(l): StreamingMoments(d) for l, d in widths.items()}
+
+    def compare(self, part: Record, run: Beside) -> None:
+        """See `InBoth`."""
+        precise = run.record(part)
+        moved = run.record(part, moved=True) if _has_rounded_inputs(part) else precise
         for name in self.own:
             x, y, z = (found.vectors(int(name)) for found in (part, precise, moved))
             row = self.weighings.get(int(name))
@@ -189,19 +220,6 @@ class Rounding(Accumulator[dict[str, Rounded]]):
             self.own[name].update(x.double() - y, weight)
             if moved is not precise:
                 self.given[name].update(z.double() - y, weight)
-
-    def _run(self, part: Record, *, moved: bool) -> Record:
-        """The record in float32.
-
-        Raises:
-            ValueError: it cannot be run, or something that is finite in half precision is not.
-        """
-        if self.run is None:
-            raise ValueError("float32 cannot be run")
-        found = replace(part, activations=tuple(self.run(part, moved=moved)))
-        if not all(torch.isfinite(found.vectors(int(name)).sum()) for name in self.own):
-            raise ValueError("not finite in float32")
-        return found
 
     def finish(self) -> dict[str, Rounded]:
         """By the number of the site; none where float32 failed on a batch."""

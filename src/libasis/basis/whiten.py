@@ -128,14 +128,21 @@ def _noise_scale(covariance: Matrix, rounding: Vector) -> Vector:
     return torch.where(lives, inverse * noise.rsqrt(), 0.0)
 
 
-def interaction_basis(
-    name: str, white: Whitening, pulled: Moment, truncation: Truncation, dtype: torch.dtype, error: float = 0.0
+def interaction_basis(  # noqa: PLR0913 - what is known of one site
+    name: str,
+    white: Whitening,
+    pulled: Moment,
+    truncation: Truncation,
+    dtype: torch.dtype,
+    error: float = 0.0,
+    rounding: Matrix | None = None,
 ) -> SiteBasis:
     r"""The basis of a site from its whitening and :math:`M'`.
 
     :math:`M = g^{1/2} U^T M' U g^{1/2} = V\,\mathrm{diag}(\Lambda)\,V^T`,
     :math:`C = U g^{-1/2} V \Lambda^{1/2}`, :math:`C^+ = \Lambda^{-1/2} V^T g^{1/2} U^T` (Bushnaq et al. 2024).
-    Of equal importances the directions are chosen towards the coordinates; ``error`` is the relative error of all.
+    Of equal importances the directions are chosen towards the coordinates; ``error`` is the relative error of all, and
+    ``rounding`` the part of :math:`M'` that rounding was seen to add, if that was measured.
 
     Raises:
         ActivationError: the derivative of what follows is zero.
@@ -143,9 +150,9 @@ def interaction_basis(
     values, V = _importances(white.decode.T, pulled)
     noise = torch.ones_like(values)
     if truncation.kind == "auto":
-        noise = _importance_noise(V.T @ white.decode, values, pulled, dtype)
+        noise = _importance_noise(V.T @ white.decode, values, pulled, dtype, rounding)
     signal, order = torch.where(noise > 0, values / noise, 0.0).sort(descending=True, stable=True)
-    decision = truncation.decide(signal, noise=1.0)
+    decision = truncation.decide(signal, noise=1.0, **({} if rounding is None else {"floor": MEASURED}))
     if decision.kept == 0:
         raise ActivationError(
             f"The derivative of what follows by site {name!r} is zero on this data (largest importance "
@@ -164,15 +171,21 @@ def interaction_basis(
     return replace(found, ties=ties(importances, dtype, errors))
 
 
-def _importance_noise(directions: Matrix, values: Vector, pulled: Moment, dtype: torch.dtype) -> Vector:
+def _importance_noise(
+    directions: Matrix, values: Vector, pulled: Moment, dtype: torch.dtype, measured: Matrix | None
+) -> Vector:
     r"""What rounding can make of each importance ``[r]``, :math:`64\,\epsilon^2 \sum_i v_{ri}^2 M'_{ii}` and more.
 
     A derivative is rounded by its own size, coordinate by coordinate, so that noise too grows with the spread of a
     direction; float64 sums and the eigen-solver add theirs. It is four times that of a variance: where the derivative
-    is the same for every sample, so is its rounding, which then lies in few directions.
+    is the same for every sample, so is its rounding, which then lies in few directions. Where it was measured, twice
+    that.
     """
-    square = pulled.value.diagonal() if pulled.root is None else pulled.root.square().sum(1)
-    rounding = 64 * torch.finfo(dtype).eps ** 2 * directions.square() @ square.to(directions)
+    if measured is None:
+        square = pulled.value.diagonal() if pulled.root is None else pulled.root.square().sum(1)
+        rounding = 64 * torch.finfo(dtype).eps ** 2 * directions.square() @ square.to(directions)
+    else:
+        rounding = 2 * (directions @ measured.to(directions) * directions).sum(1)
     own = torch.nn.functional.pad(rounding, (0, len(values) - len(rounding)))
     return own + 4 * accumulation_noise(float(values[0]), len(values))
 

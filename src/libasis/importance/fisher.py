@@ -85,41 +85,17 @@ class FisherSums(Accumulator[list[Moment]]):
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""
-        for part in self._parts(record):
+        for part in parts(record, self.memory):
             self._add(part)
 
-    def _parts(self, record: Record) -> Iterator[Record]:
-        """As many samples at a time as memory has room for."""
-        each = 8 * (record.workspace(0, len(record.contexts)) + 6 * record.output.numel()) / record.size
-        at_once = max(1, int(self.memory // max(each, 1)))
-        fixed = any(context.fixed_batch is not None for context in (*record.contexts, record.tail))
-        if fixed or at_once >= record.size:
-            yield record
-            return
-        for numbers in torch.arange(record.size).split(at_once):
-            yield record.select(numbers)
-
     def _add(self, record: Record) -> None:
-        with torch.enable_grad():
-            path = [record.activations[0].detach().requires_grad_()]
-            for context in record.contexts:
-                path.append(context(path[-1]))
-            told = _told(record.tail(path[-1]), record.targets)
-        counted = record.counted[-1]
-        if counted is not None and tuple(counted.shape) != tuple(told.shape[:2]):
-            counted = None
-        edges = told.detach().to(torch.float64).exp().cumsum(-1)
-        numbers = record.numbers.to(told.device)
+        told = LabelGradients(record)
         for draw in range(self.readout.draws):
-            labels = _labels(edges, numbers, (self.readout.seed % 2**63, draw))
-            with torch.enable_grad():
-                chosen = told.gather(-1, labels[..., None])[..., 0]
-                likelihood = (chosen if counted is None else chosen * counted.to(chosen)).sum()
-                grads = torch.autograd.grad(likelihood, path[:-1], retain_graph=draw + 1 < self.readout.draws)
+            grads = told.gradients(told.labels(self.readout, draw), keep=draw + 1 < self.readout.draws)
             for l, (halves, g) in enumerate(zip(self.halves, grads, strict=True)):
                 here = record.counted[l]
                 vectors = (g if here is None else g * here[..., None].to(g)).to(torch.float64)
-                halves.add(vectors, vectors, halves.seats(numbers), half=draw % 2, draw=0)
+                halves.add(vectors, vectors, halves.seats(record.numbers.to(g.device)), half=draw % 2, draw=0)
         for l in range(len(self.halves)):
             each = torch.full((record.size,), record.activations[l].shape[1])
             each = each if (here := record.counted[l]) is None else here.sum(1).cpu()
@@ -138,6 +114,47 @@ class FisherSums(Accumulator[list[Moment]]):
         facts: Plain = {"relative_error": bar.largest, "importance_stderr": bar.relative.tolist()}
         facts |= {"draws": self.readout.draws, "shrink": float(shrink), "seed": self.readout.seed}
         return Moment(total * ((1 - shrink) / each) + rest, bar.total_stderr, Fisher.name, sum(n), facts)
+
+
+def parts(record: Record, memory: int) -> Iterator[Record]:
+    """As many samples at a time as there is memory for."""
+    each = 8 * (record.workspace(0, len(record.contexts)) + 6 * record.output.numel()) / record.size
+    at_once = max(1, int(memory // max(each, 1)))
+    fixed = any(context.fixed_batch is not None for context in (*record.contexts, record.tail))
+    if fixed or at_once >= record.size:
+        yield record
+        return
+    for numbers in torch.arange(record.size).split(at_once):
+        yield record.select(numbers)
+
+
+class LabelGradients:
+    """What the model says of a batch, to be differentiated by the activations of all sites but the last."""
+
+    def __init__(self, record: Record) -> None:
+        self.numbers = record.numbers
+        with torch.enable_grad():
+            self.path = [record.activations[0].detach().requires_grad_()]
+            for context in record.contexts:
+                self.path.append(context(self.path[-1]))
+            self.log_p = _told(record.tail(self.path[-1]), record.targets)
+        counted = record.counted[-1]
+        fits = counted is not None and tuple(counted.shape) == tuple(self.log_p.shape[:2])
+        self.counted = counted if fits else None
+        self._edges: Tensor | None = None
+
+    def labels(self, readout: Fisher, draw: int) -> Tensor:
+        """Labels ``[batch, position]`` drawn from what it says."""
+        if self._edges is None:
+            self._edges = self.log_p.detach().to(torch.float64).exp().cumsum(-1)
+        return _labels(self._edges, self.numbers.to(self._edges.device), (readout.seed % 2**63, draw))
+
+    def gradients(self, labels: Tensor, *, keep: bool) -> Sequence[Tensor]:
+        """Of the logarithm of the labels' probability, by site; ``keep`` for more labels."""
+        with torch.enable_grad():
+            chosen = self.log_p.gather(-1, labels[..., None])[..., 0]
+            likelihood = (chosen if self.counted is None else chosen * self.counted.to(chosen)).sum()
+            return torch.autograd.grad(likelihood, self.path[:-1], retain_graph=keep)
 
 
 def _told(output: Tensor, targets: Any) -> Tensor:

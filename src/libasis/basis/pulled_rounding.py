@@ -1,0 +1,110 @@
+"""What half precision adds to the derivatives behind importances: measured beside float32, on the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..cut import Record, pull_back
+from ..importance import Fisher, Span
+from ..importance.fisher import LabelGradients, parts
+from ..types import Matrix
+from .rounding import Beside, InBoth
+
+PROBES = 2
+"""Random cotangents, or labels, for each sample."""
+
+
+class PulledRounding(InBoth[list[Matrix] | None]):
+    r"""What rounding adds to M' at each of some sites, :math:`\frac1n \sum E^T E` ``[d, d]``.
+
+    E is the derivative in half precision less that in float32, of the importance's own readout. A direction that
+    nothing depends on has this importance and no other; errors of both signs have no part in it on average.
+
+    Args:
+        run: see `InBoth`.
+        share: see `InBoth`.
+        widths: of the sites.
+    """
+
+    sums = ("grams", "n", *InBoth.sums)
+
+    def __init__(self, run: Beside | None, share: float, widths: Sequence[int]) -> None:
+        super().__init__(run, share)
+        self.grams = [torch.zeros(d, d, dtype=torch.float64) for d in widths]
+        self.n = torch.zeros(len(widths), dtype=torch.float64)
+
+    def error(self, i: int, half: Tensor, precise: Tensor, counted: Tensor | None, count: int) -> None:
+        """Add derivatives ``[probe, batch, position, d]`` of one site in both, at so many positions for each probe."""
+        both = half.double() - precise.double()
+        error = (both if counted is None else both[:, counted]).flatten(0, -2)
+        self.grams[i] = self.grams[i].to(error.device) + error.T @ error
+        self.n[i] += len(half) * count
+
+    def finish(self) -> list[Matrix] | None:
+        """By site; None where float32 failed on a batch, or nothing counted."""
+        if self.failures or not bool((self.n > 0).all()) or not all(g.isfinite().all() for g in self.grams):
+            return None
+        return [gram / float(n) for gram, n in zip(self.grams, self.n, strict=True)]
+
+
+class SpanRounding(PulledRounding):
+    """That of one span of sections; see `PulledRounding`.
+
+    Args:
+        run: see `InBoth`.
+        share: see `InBoth`.
+        span: the sections.
+        readout: C of the target ``[d, k]``.
+    """
+
+    def __init__(self, run: Beside | None, share: float, span: Span, readout: Matrix) -> None:
+        super().__init__(run, share, [span.traced.sites[span.source].features])
+        self.span, self.readout = span, readout
+
+    def compare(self, part: Record, run: Beside) -> None:
+        """See `InBoth`."""
+        source, target = self.span.source, self.span.target
+        shape, counted = part.activations[target].shape[1:2] + self.readout.shape[1:], part.counted[target]
+        signs = torch.stack([_signs(number, shape) for number in part.numbers.tolist()], 1)
+
+        def pulled(record: Record) -> Tensor:
+            x, y = record.activations[source], record.activations[target]
+            readout, through = self.readout.to(y), record.contexts[source:target]
+            _, pull = pull_back(lambda z: record.forward(z, source, target) @ readout, x, through)
+            return pull(signs.to(y) if counted is None else signs.to(y) * counted[..., None].to(y))
+
+        self.error(0, pulled(part), pulled(run.record(part)), part.counted[source], part.count(source))
+
+
+class LabelRounding(PulledRounding):
+    """That of the model's own labels at all sites but the last; see `PulledRounding`.
+
+    Args:
+        run: see `InBoth`.
+        share: see `InBoth`.
+        readout: whose labels are drawn.
+        widths: of the sites.
+        memory: bound in bytes for what goes through the model together.
+    """
+
+    def __init__(self, run: Beside | None, share: float, readout: Fisher, widths: Sequence[int], memory: int) -> None:
+        super().__init__(run, share, widths)
+        self.readout, self.memory = readout, memory
+
+    def compare(self, part: Record, run: Beside) -> None:
+        """See `InBoth`."""
+        for piece in parts(part, self.memory):
+            half, precise = LabelGradients(piece), LabelGradients(run.record(piece))
+            for draw in range(PROBES):
+                labels = half.labels(self.readout, draw)
+                both = (told.gradients(labels, keep=draw + 1 < PROBES) for told in (half, precise))
+                for l, (a, b) in enumerate(zip(*both, strict=True)):
+                    self.error(l, a[None], b[None], piece.counted[l], piece.count(l))
+
+
+def _signs(number: int, shape: Sequence[int]) -> Tensor:
+    """Random signs ``[PROBES, position, column]`` of a sample."""
+    return 2.0 * torch.randint(2, (PROBES, *shape), generator=torch.Generator().manual_seed(number)) - 1

@@ -8,7 +8,9 @@ from torch import nn
 
 import libasis
 from chains import random
+from libasis.basis.pulled_rounding import LabelRounding, SpanRounding
 from libasis.basis.rounding import Beside, Rounding
+from libasis.importance import Span
 from libasis.measure import Records
 from measure.laws import assert_merges, assert_resumes
 
@@ -135,6 +137,52 @@ def test_rounding_that_lies_in_few_directions(dtype):
     assert kept(Planted(Layer()), random(4000, 16, seed=3).to(dtype))[0] == 3
 
 
+class Detour(nn.Module):
+    """Most of what is read has gone out by three ways and come back, so that its rounding is left, and four numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.write, self.out, self.read = (
+            linear(random(*shape, seed=seed) / 4, torch.float32)
+            for seed, shape in enumerate([(12, 12), (12, 64), (64, 5)])
+        )
+
+    def forward(self, x):
+        there = self.out(self.write(x))
+        one, two = (there[..., 4:] * factor for factor in (1.3, 0.7))
+        return self.read(torch.cat([there[..., :4], one + two - 2 * there[..., 4:]], -1))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("readout", ["next", "output", "fisher"])
+def test_rounding_of_derivatives_makes_no_direction(dtype, readout):
+    x, model = random(600, 12, seed=9), Detour().to(dtype).eval()
+    traced = libasis.trace(model, x[:7].to(dtype), ["write:in", "output"])
+    basis = libasis.fit(traced, [x.to(dtype)], readout=readout, progress=False)
+    assert basis["write:in"].k == 4
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("readout", ["next", "output", "fisher"])
+def test_importances_below_the_bound_are_kept_as_the_float32_copy_keeps_them(dtype, readout):
+    """The weakest importances are far below 64 eps^2 of the others', as those of trained models are."""
+    model = nn.Sequential(
+        linear(random(12, 12, seed=1) * torch.logspace(0, -2, 12)[:, None], dtype), nn.Tanh(),
+        linear(random(12, 12, seed=2), dtype), nn.Tanh(), linear(random(12, 5, seed=3) / 4, dtype),
+    ).eval()  # fmt: skip
+    x = random(2000, 12, seed=4).to(dtype)
+    found, precise = (
+        libasis.fit(
+            libasis.trace(m, y[:7], ["0:in", "2:in", "output"]),
+            [y], readout=libasis.rules.Fisher(shrink=0) if readout == "fisher" else readout, progress=False,
+        )
+        for m, y in ((model, x), (copy.deepcopy(model).float(), x.float()))
+    )  # fmt: skip
+    assert [site.k for site in found] == [site.k for site in precise] == [12, 12, 5]
+    for a, b in zip(found, precise, strict=True):
+        torch.testing.assert_close(a.importances, b.importances, rtol=0.1, atol=0)
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 def test_half_precision_inside_a_float32_model(dtype):
     made = Cast(nn.Sequential(linear(random(16, 3, seed=2), dtype), linear(random(3, 8, seed=3), dtype)), dtype)
@@ -175,19 +223,56 @@ def test_a_chain_of_modules_is_measured_too():
     assert basis["site1"].k == 8
 
 
-def test_sums_obey_the_laws():
+def stack():
+    """Two sections in bfloat16, and batches of them."""
+    x = random(44, 6, seed=3).bfloat16()
+    modules = [linear(random(6, 6, seed=seed), torch.bfloat16) for seed in (1, 2)]
+    traced = libasis.Chain([nn.Sequential(modules[0], nn.Tanh()).eval(), modules[1]], ["input", "hidden", "output"])
+    records = Records(traced, list(x.split(11)))
+    return traced, records, list(records.stream())
+
+
+def assert_laws(make, batches, same):
+    assert_merges(make, batches, same)
+    assert_resumes(make, batches, same)
+
+
+def test_sums_of_activations_obey_the_laws():
     def same(found, truth):
         assert found["0"].n == pytest.approx(truth["0"].n)
         torch.testing.assert_close(found["1"].own, truth["1"].own, rtol=1e-9, atol=1e-15)
         torch.testing.assert_close(found["1"].given, truth["1"].given, rtol=1e-9, atol=1e-15)
 
-    x = random(44, 6, seed=3).bfloat16()
-    traced = libasis.Chain([linear(random(6, 6, seed=1), torch.bfloat16), torch.tanh], ["input", "hidden", "output"])
-    records = Records(traced, list(x.split(11)))
-    batches = list(records.stream())
+    traced, _, batches = stack()
+    assert_laws(lambda: Rounding(Beside(traced), 0.3, {0: (6.0, 0.1)}, {0: 6, 1: 6}), batches, same)
 
-    def make():
-        return Rounding(Beside(traced), 0.3, {0: (6.0, 0.1)}, {0: 6, 1: 6})
 
-    assert_merges(make, batches, same)
-    assert_resumes(make, batches, same)
+def test_sums_of_derivatives_obey_the_laws():
+    def same(found, truth):
+        torch.testing.assert_close(found, truth, rtol=1e-9, atol=1e-15)
+
+    traced, records, batches = stack()
+    span, C = Span.of(batches[0], traced, 0, 2, records.positions[2]), random(6, 4, seed=5)
+    assert_laws(lambda: SpanRounding(Beside(traced), 0.5, span, C), batches, same)
+    assert_laws(lambda: LabelRounding(Beside(traced), 0.5, libasis.rules.Fisher(), [6, 6], 2**20), batches, same)
+
+
+def test_the_rounding_of_derivatives_is_that_of_brute_force():
+    """With all samples and the derivatives of all outputs one by one."""
+    traced, records, batches = stack()
+    span, C = Span.of(batches[0], traced, 0, 2, records.positions[2]), random(6, 4, seed=5)
+    whole = SpanRounding(Beside(traced), 1.0, span, C)
+    for batch in batches:
+        whole.add(batch)
+    errors = []
+    for record in batches:
+        for sample in record.activations[0]:
+            jacobians = []
+            for dtype in (torch.bfloat16, torch.float32):
+                chain = copy.deepcopy(nn.Sequential(*traced.functions)).to(dtype)
+                jacobians.append(torch.func.jacrev(lambda z, f=chain, d=dtype: f(z) @ C.to(d))(sample[0].to(dtype)))
+            errors.append(jacobians[0].double() - jacobians[1].double())
+    E = torch.stack(errors)
+    truth, found = torch.einsum("nki,nkj->ij", E, E) / len(E), whole.finish()[0]
+    assert float((found - truth).norm() / truth.norm()) < 0.5
+    assert float(found.trace() / truth.trace()) == pytest.approx(1, abs=0.2)

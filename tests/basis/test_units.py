@@ -152,7 +152,7 @@ def test_one_outlier_token_drops_no_direction_of_a_model_in_half_precision(dtype
         torch.testing.assert_close(a.importances, b.importances, rtol=0.1, atol=0)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, F32, F64])
+@pytest.mark.parametrize("dtype", [F32, F64])
 @pytest.mark.parametrize("outlier", [1, 200])
 @pytest.mark.parametrize("rule", ["auto", "exact"])
 def test_what_rounding_alone_makes_of_an_importance_is_dropped(dtype, outlier, rule):

@@ -145,9 +145,14 @@ def interaction_basis(  # noqa: PLR0913 - what is known of one site
     ``rounding`` the part of :math:`M'` that rounding was seen to add, if that was measured.
 
     Raises:
-        ActivationError: the derivative of what follows is zero.
+        ActivationError: the derivative of what follows is zero, or not finite.
     """
     values, V = _importances(white.decode.T, pulled)
+    if not bool(values.isfinite().all()):
+        raise ActivationError(
+            f"The derivative of what follows by site {name!r} is not finite on this data, computed in "
+            f'{str(dtype).removeprefix("torch.")}; compute in more digits: libasis.trace(..., dtype="float32").'
+        )
     noise = torch.ones_like(values)
     if truncation.kind == "auto":
         noise = _importance_noise(V.T @ white.decode, values, pulled, dtype, rounding)

@@ -14,14 +14,15 @@ from ..types import Matrix
 from .rounding import Beside, InBoth
 
 PROBES = 2
-"""Random cotangents, or labels, for each sample."""
+"""Random cotangents, or drawn labels, for each sample."""
 
 
 class PulledRounding(InBoth[list[Matrix] | None]):
-    r"""What rounding adds to M' at each of some sites, :math:`\frac1n \sum E^T E` ``[d, d]``.
+    r"""What rounding adds to M' at each of some sites: M' in half precision less that in float32, ``[d, d]``.
 
-    E is the derivative in half precision less that in float32, of the importance's own readout. A direction that
-    nothing depends on has this importance and no other; errors of both signs have no part in it on average.
+    Both on the same samples, by the same random cotangents, so that what they have in common is not noise here. Where
+    nothing depends on a direction, its importance in half precision is all rounding. Where steps are taken at slightly
+    different points, as in deep models, the derivatives differ but their squares do not on average.
 
     Args:
         run: see `InBoth`.
@@ -36,11 +37,11 @@ class PulledRounding(InBoth[list[Matrix] | None]):
         self.grams = [torch.zeros(d, d, dtype=torch.float64) for d in widths]
         self.n = torch.zeros(len(widths), dtype=torch.float64)
 
-    def error(self, i: int, half: Tensor, precise: Tensor, counted: Tensor | None, count: int) -> None:
+    def put(self, i: int, half: Tensor, precise: Tensor, counted: Tensor | None, count: int) -> None:
         """Add derivatives ``[probe, batch, position, d]`` of one site in both, at so many positions for each probe."""
-        both = half.double() - precise.double()
-        error = (both if counted is None else both[:, counted]).flatten(0, -2)
-        self.grams[i] = self.grams[i].to(error.device) + error.T @ error
+        for sign, vectors in ((1, half), (-1, precise)):
+            g = (vectors if counted is None else vectors[:, counted]).flatten(0, -2).double()
+            self.grams[i] = self.grams[i].to(g.device).addmm(g.T, g, alpha=sign)
         self.n[i] += len(half) * count
 
     def finish(self) -> list[Matrix] | None:
@@ -76,7 +77,7 @@ class SpanRounding(PulledRounding):
             _, pull = pull_back(lambda z: record.forward(z, source, target) @ readout, x, through)
             return pull(signs.to(y) if counted is None else signs.to(y) * counted[..., None].to(y))
 
-        self.error(0, pulled(part), pulled(run.record(part)), part.counted[source], part.count(source))
+        self.put(0, pulled(part), pulled(run.record(part)), part.counted[source], part.count(source))
 
 
 class LabelRounding(PulledRounding):
@@ -102,7 +103,7 @@ class LabelRounding(PulledRounding):
                 labels = half.labels(self.readout, draw)
                 both = (told.gradients(labels, keep=draw + 1 < PROBES) for told in (half, precise))
                 for l, (a, b) in enumerate(zip(*both, strict=True)):
-                    self.error(l, a[None], b[None], piece.counted[l], piece.count(l))
+                    self.put(l, a[None], b[None], piece.counted[l], piece.count(l))
 
 
 def _signs(number: int, shape: Sequence[int]) -> Tensor:

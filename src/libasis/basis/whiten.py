@@ -190,7 +190,7 @@ def _importance_noise(
         square = pulled.value.diagonal() if pulled.root is None else pulled.root.square().sum(1)
         rounding = 64 * torch.finfo(dtype).eps ** 2 * directions.square() @ square.to(directions)
     else:
-        rounding = 2 * (directions @ measured.to(directions) * directions).sum(1)
+        rounding = 2 * (directions @ measured.to(directions) * directions).sum(1).clamp_min(0)
     own = torch.nn.functional.pad(rounding, (0, len(values) - len(rounding)))
     return own + 4 * accumulation_noise(float(values[0]), len(values))
 

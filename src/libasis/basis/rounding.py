@@ -226,5 +226,5 @@ class Rounding(InBoth[dict[str, Rounded]]):
         if self.failures:
             return {}
         scale = 12 * GIVEN / MOVED**2
-        both = ((name, own, self.given[name]) for name, own in self.own.items())
-        return {name: Rounded(own.n, own.covariance, scale * given.covariance) for name, own, given in both}
+        both = ((name, own, self.given[name].covariance) for name, own in self.own.items())
+        return {name: Rounded(own.n, own.covariance, scale * given.to(own.mean.device)) for name, own, given in both}

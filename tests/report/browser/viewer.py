@@ -5,6 +5,10 @@ import re
 from pathlib import Path
 
 READY = "html[data-ready=true] .node"
+ARRIVED = (
+    "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done))))"
+)
+"""A frame is drawn after the events that wait for it, however slow the machine is."""
 
 
 class Viewer:
@@ -37,8 +41,9 @@ class Viewer:
         assert others == []
 
     def rest(self):
-        """Wait until the picture is drawn and the address written."""
-        self.page.wait_for_timeout(220)
+        """Wait until what was pressed has arrived, the picture is drawn and the address written."""
+        self.page.evaluate(ARRIVED)
+        self.page.wait_for_timeout(200)
 
     def do(self, script):
         return self.page.evaluate(script)

@@ -14,6 +14,7 @@ from ..anatomy import why_not_affine
 from ..cut import Record
 from ..errors import BatchError, OptionError
 from ..importance import Choice, Fisher, FisherSums, Moment, Moments, Span, choose, parse
+from ..importance.totals import ShapeTotals
 from ..measure import DEFAULT_MEMORY, Records, expect, measure
 from ..numerics import StreamingMoments, Truncation
 from ..provenance import versions
@@ -158,6 +159,7 @@ class Recursion:
         self.rounding: Plain = {}
         self.beside: Beside | None = None
         self.part = 0.0  # of the samples, on which rounding is measured
+        self.full = False  # whether the last M' was computed in float32 at least
         self.error = 0.0
         self.statistics = SiteStatistics(self.traced)
         found = measure(records, self.statistics, "statistics")
@@ -233,7 +235,8 @@ class Recursion:
         if not self.part:
             return None
         span = Span.of(self.first, self.traced, source, target, self.records.positions[target])
-        found = measure(self.records, SpanRounding(self.beside, self.part, span, readout.C), "rounding of derivatives")
+        seen = SpanRounding(self.beside, self.part, span, readout.C, full=self.full)
+        found = measure(self.records, seen, "rounding of derivatives")
         return None if found is None else found[0]
 
     def label_rounding(self, readout: Fisher) -> list[Matrix] | None:
@@ -272,6 +275,7 @@ class Recursion:
         span = Span.of(self.first, self.traced, source, target, self.records.positions[target])
         rule, passed = choose(self.choice, span, readout.k)
         started = rule.start(span, readout.C, self.memory, weigh)
+        self.full = isinstance(started, ShapeTotals)
         moment = measure(self.records, started, f"importance at {span.name}")
         self._remember(span, moment, passed)
         return moment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -59,11 +60,12 @@ class SpanRounding(PulledRounding):
         share: see `InBoth`.
         span: the sections.
         readout: C of the target ``[d, k]``.
+        full: whether importances are computed in float32, at activations in half precision.
     """
 
-    def __init__(self, run: Beside | None, share: float, span: Span, readout: Matrix) -> None:
+    def __init__(self, run: Beside | None, share: float, span: Span, readout: Matrix, *, full: bool = False) -> None:
         super().__init__(run, share, [span.traced.sites[span.source].features])
-        self.span, self.readout = span, readout
+        self.span, self.readout, self.full = span, readout, full
 
     def compare(self, part: Record, run: Beside) -> None:
         """See `InBoth`."""
@@ -77,7 +79,11 @@ class SpanRounding(PulledRounding):
             _, pull = pull_back(lambda z: record.forward(z, source, target) @ readout, x, through)
             return pull(signs.to(y) if counted is None else signs.to(y) * counted[..., None].to(y))
 
-        self.put(0, pulled(part), pulled(run.record(part)), part.counted[source], part.count(source))
+        precise = run.record(part)
+        x = precise.activations
+        there = replace(precise, activations=(*x[:source], part.activations[source].float(), *x[source + 1 :]))
+        half = pulled(there if self.full else part)
+        self.put(0, half, pulled(precise), part.counted[source], part.count(source))
 
 
 class LabelRounding(PulledRounding):

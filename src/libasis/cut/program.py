@@ -68,6 +68,19 @@ def _spell_out_attention(graph: fx.Graph, node: fx.Node) -> None:
     node.target, node.args, node.kwargs = aten.matmul.default, (weights, value), {}
 
 
+def _write_eps(graph: fx.Graph, node: fx.Node) -> None:
+    """The eps of a norm that names none is its dtype's (float32's in half precision), in whatever it is computed."""
+    x, shape, weight, eps = (*node.args, None, None)[:4]
+    eps = node.kwargs.get("eps", eps)
+    if eps is None:
+        dtype = x.meta["val"].dtype  # pyright: ignore
+        known = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32)
+        node.args, node.kwargs = (x, shape, node.kwargs.get("weight", weight), known.eps), {}
+
+
+_SPELLED_OUT = {aten.scaled_dot_product_attention.default: _spell_out_attention, aten.rms_norm.default: _write_eps}
+
+
 def _repeated(graph: fx.Graph, query: fx.Node, part: fx.Node) -> fx.Node:
     """Keys or values, each repeated for the query heads that share it."""
     shape = part.meta["val"].shape
@@ -134,8 +147,8 @@ class Program:
                 node.replace_all_uses_with(source)
             elif node.target in _VIEWS:
                 node.target = aten.reshape.default
-            elif node.target is aten.scaled_dot_product_attention.default and not draws(node):
-                _spell_out_attention(self.graph, node)
+            elif node.target in _SPELLED_OUT and not draws(node):
+                _SPELLED_OUT[node.target](self.graph, node)
             elif "higher_order" in str(type(node.target)).lower() or "HigherOrder" in type(node.target).__name__:
                 raise ExportError(
                     f"The model's graph holds a nested program ({node.target}), which cannot be cut; write it in "

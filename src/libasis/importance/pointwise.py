@@ -15,7 +15,7 @@ from ..numerics import Blocks, Sums, add_gram, eigh_descending, mirrored
 from ..types import Activations, Matrix
 from .moment import Cost, Moment, Span
 from .norm import NormSums
-from .totals import ShapeTotals
+from .totals import ShapeTotals, in_full
 from .units import PointwiseUnits, counted_pairs
 
 
@@ -55,7 +55,9 @@ class _PointwiseTotals(ShapeTotals["PointwiseSums"]):
         return PointwiseSums(anatomy, self.readout, like)
 
     def add(self, record: Record) -> None:
-        sums, source = self.of(record), self.span.source
+        source = self.span.source
+        record = in_full(record, source)
+        sums = self.of(record)
         x = counted_pairs(record, source, sums.anatomy.read)
         for part in x.split(sums.rows_within(self.memory)):
             sums.add(part)

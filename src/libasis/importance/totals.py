@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
@@ -89,6 +90,14 @@ class ShapeSums(Protocol):
     def load(self, state: Mapping[str, Any]) -> None:
         """See `Sums`."""
         ...
+
+
+def in_full(record: Record, site: int) -> Record:
+    """With a site's activations in float32 where they are in half precision, in which sums lose digits or overflow."""
+    x = record.activations[site]
+    if x.dtype.itemsize > 2:
+        return record
+    return replace(record, activations=(*record.activations[:site], x.float(), *record.activations[site + 1 :]))
 
 
 Sum = TypeVar("Sum", bound=ShapeSums)

@@ -16,7 +16,7 @@ from ...types import Activations, Matrix
 from ..moment import Cost, Moment, Span
 from ..norm import NormSums
 from ..pointwise import PointwiseSums
-from ..totals import ShapeTotals
+from ..totals import ShapeTotals, in_full
 from ..units import PointwiseUnits
 from .cost import products
 from .head_pairs import HeadPairSums, gram
@@ -89,6 +89,7 @@ class AttentionTotals(ShapeTotals["AttentionSums"]):
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""
+        record = in_full(record, self.span.source)
         sums = self.of(record)
         for some in self.pieces(sums, record):
             sums.add(some)

@@ -59,15 +59,18 @@ def write(results: Path, docs: Path) -> None:
         start, name, kind, old, end = match.groups()
         if name != "all" and not (results / name).is_dir():
             return match[0]
-        made = TABLES[kind](results, name)
+        try:
+            made = TABLES[kind](results, name)
+        except FileNotFoundError:  # it was stopped half-way
+            return match[0]
         return f"{start}{_with_rows_of(old, made) if name == 'all' else made}\n{end}"
 
     text = BLOCK.sub(block, page.read_text(encoding="utf-8"))
     write_bytes(page, text.encode())
     write_bytes(docs / "results.csv", _csv(results, docs / "results.csv").encode())
     for figure, name, kind in set(FIGURE.findall(text)):
-        if (results / name).is_dir():
-            shutil.copyfile(results / name / "figures" / f"{kind}.svg", docs / figure)
+        if (drawn := results / name / "figures" / f"{kind}.svg").exists():
+            shutil.copyfile(drawn, docs / figure)
     for path in sorted(results.glob("*/divergences.jsonl")):
         write_bytes(docs / "results-branches.csv", branch_tables.curves(results, path.parent.name).encode())
     for path in sorted(results.glob("*/edges.jsonl")):

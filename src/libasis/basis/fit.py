@@ -16,7 +16,7 @@ from ..errors import BatchError, OptionError
 from ..importance import Choice, Fisher, FisherSums, Moment, Moments, Span, choose, parse
 from ..importance.totals import ShapeTotals
 from ..measure import DEFAULT_MEMORY, Records, expect, measure
-from ..numerics import StreamingMoments, Truncation
+from ..numerics import StreamingMoments, Truncation, coarse
 from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
@@ -26,7 +26,7 @@ from .rounding import LEAST, Beside, Rounded, Rounding, beside, share
 from .spanned import SpannedMoments
 from .spans import spans
 from .statistics import SiteStatistics
-from .uneven import Weighed, Weighing, coarse, weighing
+from .uneven import Weighed, Weighing, weighing
 from .whiten import NoiseFloor, interaction_basis, own_coordinates, principal_basis, whiten
 
 METHODS = ("lib", "pca", "neuron", "global")

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from ..cut import Record
 from ..files import sentences
-from ..numerics import StreamingMoments
+from ..numerics import StreamingMoments, coarse
 from ..numerics.eigen import leading
 from ..types import Matrix, Plain
-from .uneven import coarse
 
 FEW = 0.1
 """Outliers are told where so small a share of the positions could carry all, at equal norms."""

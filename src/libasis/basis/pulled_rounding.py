@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..cut import Record, pull_back
-from ..importance import Fisher, Span
+from ..importance import Fisher, Span, signs
 from ..importance.fisher import LabelGradients, parts
 from ..types import Matrix
 from .rounding import Beside, InBoth
@@ -70,20 +70,20 @@ class SpanRounding(PulledRounding):
     def compare(self, part: Record, run: Beside) -> None:
         """See `InBoth`."""
         source, target = self.span.source, self.span.target
-        shape, counted = part.activations[target].shape[1:2] + self.readout.shape[1:], part.counted[target]
-        signs = torch.stack([_signs(number, shape) for number in part.numbers.tolist()], 1)
+        y, counted = part.activations[target], part.counted[target]
+        shape = PROBES, y.shape[1], self.readout.shape[1]
+        drawn = signs(part.numbers, math.prod(shape), (source,), like=y).view(-1, *shape).movedim(1, 0)
+        cotangents = drawn if counted is None else drawn * counted[..., None].to(drawn)
 
         def pulled(record: Record) -> Tensor:
             x, y = record.activations[source], record.activations[target]
             readout, through = self.readout.to(y), record.contexts[source:target]
             _, pull = pull_back(lambda z: record.forward(z, source, target) @ readout, x, through)
-            return pull(signs.to(y) if counted is None else signs.to(y) * counted[..., None].to(y))
+            return pull(cotangents.to(y))
 
         precise = run.record(part)
-        x = precise.activations
-        there = replace(precise, activations=(*x[:source], part.activations[source].float(), *x[source + 1 :]))
-        half = pulled(there if self.full else part)
-        self.put(0, half, pulled(precise), part.counted[source], part.count(source))
+        there = precise.with_activation(source, part.activations[source].float()) if self.full else part
+        self.put(0, pulled(there), pulled(precise), part.counted[source], part.count(source))
 
 
 class LabelRounding(PulledRounding):
@@ -110,8 +110,3 @@ class LabelRounding(PulledRounding):
                 both = (told.gradients(labels, keep=draw + 1 < PROBES) for told in (half, precise))
                 for l, (a, b) in enumerate(zip(*both, strict=True)):
                     self.put(l, a[None], b[None], piece.counted[l], piece.count(l))
-
-
-def _signs(number: int, shape: Sequence[int]) -> Tensor:
-    """Random signs ``[PROBES, position, column]`` of a sample."""
-    return 2.0 * torch.randint(2, (PROBES, *shape), generator=torch.Generator().manual_seed(number)) - 1

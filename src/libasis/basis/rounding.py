@@ -16,11 +16,12 @@ from ..cut import Record, Traced
 from ..data.batches import by_sample
 from ..errors import first_line
 from ..files import memory
+from ..importance import uniform
 from ..measure import Accumulator, Records
 from ..measure.processes import team
-from ..numerics import StreamingMoments
+from ..numerics import StreamingMoments, coarse
 from ..types import Matrix
-from .uneven import Weighing, coarse, weights
+from .uneven import Weighing, weights
 
 Result = TypeVar("Result")
 
@@ -73,18 +74,11 @@ def _rounded(x: Any) -> bool:
 
 def _moved(x: Tensor, record: Record, place: int) -> Tensor:
     """Each number by a draw of its own, the same however the data are split; whole numbers may be codes, and stay."""
-    if by_sample(x, record.size):
-        draws = torch.stack([_uniform(number, place, x.shape[1:]) for number in record.numbers.tolist()])
-    else:
-        draws = _uniform(0, place, x.shape)
+    numbers, size = (record.numbers, x[0].numel()) if by_sample(x, record.size) else (torch.tensor([0]), x.numel())
+    draws = uniform(numbers, size, (place,)).view(x.shape) - 0.5
     known, x = torch.finfo(x.dtype), x.float()
     codes = (x == x.round()) & (x.abs() <= 2 / known.eps) | x.isinf()
-    return torch.where(codes, x, x + MOVED * known.eps * draws.to(x.device) * x.abs().clamp_min(known.tiny))
-
-
-def _uniform(number: int, place: int, shape: Sequence[int]) -> Tensor:
-    generator = torch.Generator().manual_seed(number * 1000 + place)
-    return torch.rand(list(shape), generator=generator) - 0.5
+    return torch.where(codes, x, x + MOVED * known.eps * draws.to(x) * x.abs().clamp_min(known.tiny))
 
 
 @dataclass(frozen=True, eq=False)

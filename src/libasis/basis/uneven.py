@@ -17,11 +17,6 @@ Weighing = tuple[float, float]
 """The squared norm above which a vector counts less, and what each counts at least."""
 
 
-def coarse(dtype: torch.dtype) -> bool:
-    """Half precision. In float32 an outlier has to be a million times as large as all others to hide anything."""
-    return torch.finfo(dtype).bits < 32
-
-
 def weighing(norms: Tensor, n: float) -> Weighing | None:
     r"""How the vectors of a site are weighed; None where they are even.
 

@@ -128,6 +128,10 @@ class Record:
             numbers=self.numbers[samples.cpu()],
         )
 
+    def with_activation(self, site: int, x: Activations) -> Record:
+        """The record with another activation at one site; what follows stays as it was."""
+        return replace(self, activations=(*self.activations[:site], x, *self.activations[site + 1 :]))
+
     def vectors(self, site: int) -> Tensor:
         """The counted activations at a site, ``[n, d]``."""
         x, counted = self.activations[site], self.counted[site]

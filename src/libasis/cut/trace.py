@@ -15,6 +15,7 @@ from ..arguments import typed
 from ..data import size_of
 from ..data.batches import Batch, as_tensors, structure_of_example, to_device
 from ..errors import BatchError, OptionError, SiteError, printable
+from ..numerics import coarse
 from ..types import Plain
 from .apart import Inputs, check_apart, check_number
 from .check import SiteSpec, site_name
@@ -316,7 +317,7 @@ class GraphTrace(Traced):
     def coarse(self) -> bool:  # pyright: ignore
         """See `Traced`."""
         values = (node.meta.get("val") for node in self.program.graph.nodes if node.op == "call_function")
-        halves = (v.is_floating_point() and v.dtype.itemsize < 4 for v in values if isinstance(v, Tensor))
+        halves = (v.is_floating_point() and coarse(v.dtype) for v in values if isinstance(v, Tensor))
         return self.dtype is None and any(halves)
 
     @property

@@ -111,9 +111,7 @@ class FeatureCircuit(_Circuit):
             at, x = min(run), record.activations[min(run)]
             for l, prepared in sorted(run.items()):
                 x = record.forward(x, at, l)
-                seen = (*record.activations[:l], x, *record.activations[l + 1 :])
-                here = dataclasses.replace(record, activations=seen)
-                at, x = l, prepared.run(SiteBatch(here, l, self.basis.sites[l]))
+                at, x = l, prepared.run(SiteBatch(record.with_activation(l, x), l, self.basis.sites[l]))
             return record.forward(x, at, last)
 
         def outputs(record: Record) -> Iterator[Tensor]:

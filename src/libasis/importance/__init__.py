@@ -4,7 +4,7 @@ from . import rules
 from .exact import one_hot
 from .fisher import Fisher, FisherSums
 from .moment import Cost, Moment, Rule, Span
-from .probes import random_integers, signs
+from .probes import random_integers, signs, uniform
 from .rules import Choice, Moments, choose, parse
 from .units import PointwiseUnits
 
@@ -24,4 +24,5 @@ __all__ = [
     "random_integers",
     "rules",
     "signs",
+    "uniform",
 ]

@@ -16,7 +16,7 @@ from ..numerics import are_probabilities, eigh_descending, log_probabilities
 from ..types import Matrix, Plain
 from .estimate import Halves, quadratic
 from .moment import Moment
-from .probes import random_integers
+from .probes import uniform
 
 SHRINKAGES = tuple(i / 20 for i in range(20))
 """What is tried for ``shrink="auto"``."""
@@ -180,8 +180,7 @@ def _told(output: Tensor, targets: Any) -> Tensor:
 
 def _labels(edges: Tensor, numbers: Tensor, key: tuple[int, ...]) -> Tensor:
     """Labels ``[batch, position]`` for cumulated probabilities ``[batch, position, class]``."""
-    drawn = random_integers(numbers, edges.shape[1], (*key, 2))
-    chance = ((drawn >> 11) & (2**53 - 1)).to(torch.float64) * 2.0**-53
+    chance = uniform(numbers, edges.shape[1], (*key, 2))
     return torch.searchsorted(edges, chance[..., None] * edges[..., -1:], right=True)[..., 0].clamp(
         max=edges.shape[-1] - 1
     )

@@ -58,6 +58,11 @@ def signs(numbers: Tensor, count: int, key: tuple[int, ...], *, like: Tensor) ->
     return (1 - 2 * bits.flatten(1)[:, :count]).to(like)
 
 
+def uniform(numbers: Tensor, count: int, key: tuple[int, ...]) -> Tensor:
+    """Uniform from 0 to below 1, float64 ``[sample, count]``, for samples with these numbers."""
+    return ((random_integers(numbers, count, key) >> 11) & (2**53 - 1)).to(torch.float64) * 2.0**-53
+
+
 def random_integers(samples: Tensor, count: int, key: tuple[int, ...]) -> Tensor:
     """Random int64, ``[samples, count]``."""
     state = samples.new_zeros(())

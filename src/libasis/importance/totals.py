@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
@@ -13,7 +12,7 @@ import torch
 from ..anatomy import Anatomy
 from ..cut import Record
 from ..measure import Accumulator
-from ..numerics import State
+from ..numerics import State, coarse
 from ..types import Activations, Matrix
 from .moment import Cost, Moment, Span
 
@@ -95,9 +94,7 @@ class ShapeSums(Protocol):
 def in_full(record: Record, site: int) -> Record:
     """With a site's activations in float32 where they are in half precision, in which sums lose digits or overflow."""
     x = record.activations[site]
-    if x.dtype.itemsize > 2:
-        return record
-    return replace(record, activations=(*record.activations[:site], x.float(), *record.activations[site + 1 :]))
+    return record.with_activation(site, x.float()) if coarse(x.dtype) else record
 
 
 Sum = TypeVar("Sum", bound=ShapeSums)

@@ -3,7 +3,7 @@
 from .blocks import Blocks, clamp, even, slices
 from .classes import are_probabilities, log_probabilities
 from .donated import shared_error
-from .eigen import RankDecision, Truncation, eigh_descending, fix_signs
+from .eigen import RankDecision, Truncation, coarse, eigh_descending, fix_signs
 from .estimates import Estimate, paired, paired_sums
 from .independence import hsic
 from .moments import StreamingMoments, add_gram, mirrored
@@ -37,6 +37,7 @@ __all__ = [
     "are_probabilities",
     "benjamini",
     "clamp",
+    "coarse",
     "eigh_descending",
     "even",
     "fix_signs",

@@ -131,6 +131,11 @@ def leading(A: Matrix, steps: int = 50) -> Vector:
     return v / v.norm().clamp_min(torch.finfo(torch.float64).tiny)
 
 
+def coarse(dtype: torch.dtype) -> bool:
+    """Half precision. In float32 an outlier has to be a million times as large as all others to hide anything."""
+    return torch.finfo(dtype).bits < 32
+
+
 def coordinate_noise(moments: StreamingMoments, dtype: torch.dtype) -> Vector:
     r"""Variance that rounding gives each coordinate, by its own size: :math:`16\,\epsilon^2 E f_i^2` ``[d]``."""
     square = moments.scatter.diagonal() / max(moments.n, 1) + moments.mean.square()

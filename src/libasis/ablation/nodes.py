@@ -14,7 +14,7 @@ from ..arguments import typed
 from ..basis import Basis, SiteBasis, check_fits
 from ..cut import Record, Traced
 from ..errors import ON_TRACE, OptionError, renamed
-from ..graphs import InteractionGraph
+from ..graphs import InteractionGraph, basis_of
 from ..intervene import (
     Allowance,
     Intervention,
@@ -83,7 +83,7 @@ def ablate_nodes(  # noqa: PLR0913 - keyword options of the public face
         OptionError: an option is unknown, or the schedule has more features than any of the sites is wide.
         BatchError: the batches are empty or have no targets where the metric needs them.
     """
-    basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
+    basis = basis_of(graph_or_basis)
     if replacement not in FILLERS:
         raise OptionError(f"replacement is {replacement!r}; use one of {list(FILLERS)}.")
     scored = parse_metric(metric)

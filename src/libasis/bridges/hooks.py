@@ -10,7 +10,7 @@ from torch import Tensor
 from ..arguments import typed
 from ..basis import Basis
 from ..errors import OptionError
-from ..graphs import InteractionGraph
+from ..graphs import InteractionGraph, basis_of
 from ..intervene import Intervention, Lines, Prepared
 from ..intervene.place import Here
 from ..intervene.registry import KINDS
@@ -91,7 +91,7 @@ def edit(basis_or_graph: Basis | InteractionGraph, intervention: Intervention) -
     Raises:
         OptionError: the basis has no such site or feature, or the intervention needs other samples.
     """
-    basis = basis_or_graph.basis if isinstance(basis_or_graph, InteractionGraph) else basis_or_graph
+    basis = basis_of(basis_or_graph)
     intervention.check(basis)
     need = KINDS[intervention.to].needs_of(intervention)
     if need in ("donors", "given"):

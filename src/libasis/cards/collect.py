@@ -15,7 +15,7 @@ from ..cut import Traced
 from ..cut.trace import GraphTrace
 from ..data import tokenizer_beside
 from ..errors import ON_TRACE, BatchError, OptionError, renamed
-from ..graphs import InteractionGraph
+from ..graphs import InteractionGraph, basis_of
 from ..intervene import MetricSpec, parse_metric
 from ..measure import Records, measure, shared, shares
 from ..numerics.means import Mean
@@ -154,7 +154,7 @@ def collect(  # noqa: PLR0913 - keyword options of the public face
         tokenizer = tokenizer_beside(traced.model)
     naming = Naming(kind, columns, tokenizer, vocabulary, image_shape)
     asked = Asked(naming, outputs, None if metric is None else parse_metric(metric))
-    basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
+    basis = basis_of(graph_or_basis)
     labels = graph_or_basis.labels if isinstance(graph_or_basis, InteractionGraph) else {}
     chosen = chosen_features(basis, features, {key: label.label for key, label in labels.items()})
     names = _coordinates(basis, coordinates)

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..ambient import neutral
 from ..arguments import typed
 from ..basis import Basis, check_fits
 from ..cut import Traced
 from ..errors import OptionError
-from ..graphs import InteractionGraph
+from ..graphs import InteractionGraph, basis_of, graph_of_edges
 from ..intervene import MetricSpec, Scores, parse_metric
 from ..measure import Records, measure, shares
 from ..numerics import Estimate, holm, hsic, paired, ratio
@@ -183,26 +182,22 @@ def circuit_tests(  # noqa: PLR0913 - keyword options of the public face
         OptionError: the circuit names what is not there, or an option is not allowed.
         BatchError: the batches are empty or have no targets where the metric needs them.
     """
-    if edges and not isinstance(graph_or_basis, InteractionGraph):
-        raise OptionError("edges=True needs an InteractionGraph, but got a basis; give libasis.interactions(...).")
+    graph, basis = graph_of_edges(graph_or_basis, edges), basis_of(graph_or_basis)
     if not 0 < epsilon < 0.5 or not 0 < alpha < 1 or controls < 1:
         raise OptionError(
             f"epsilon, alpha and controls are {epsilon}, {alpha} and {controls}; epsilon lies between 0 and 0.5, alpha "
             "between 0 and 1, and controls is 1 or more."
         )
-    basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
     scored, model = parse_metric(metric), check_fits(traced, basis)
     runs = (
-        EdgeCircuit(graph_or_basis, circuit, controls, seed)  # pyright: ignore
-        if edges
-        else FeatureCircuit(basis, circuit, (replacement, controls, seed))
+        FeatureCircuit(basis, circuit, (replacement, controls, seed))
+        if graph is None
+        else EdgeCircuit(graph, circuit, controls, seed)
     )
     kept, memory = shares(memory, traced)
     records = Records.of(traced, batches, kept, progress=progress)
-    outputs = runs.outputs(records, memory)
-    scores = measure(records, Scores(scored, outputs, runs.count, per_sample=True), f"{runs.count} runs of a circuit")
-    number, sums = scores.by_sample()
-    rows = (sums / torch.where(number > 0, number, torch.nan)).numpy()
+    scores = Scores(scored, runs.outputs(records, memory), runs.count, per_sample=True)
+    rows = measure(records, scores, f"{runs.count} runs of a circuit").of_samples()
     rows = rows if scored.higher_is_better else -rows
     labels = None if units is None else list(units)
     judged = _CircuitRows(rows, labels, runs.members, runs.parts, seed)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..ablation.masked_section import MaskedSection
@@ -18,7 +17,7 @@ from ..arguments import typed
 from ..basis import Basis, check_fits
 from ..cut import Record, Traced
 from ..errors import OptionError
-from ..graphs import InteractionGraph
+from ..graphs import InteractionGraph, basis_of, graph_of_edges
 from ..intervene import Intervention, MetricSpec, Preparation, Scores, SiteRuns, most_important, parse_metric
 from ..intervene.registry import FILLERS
 from ..measure import Records, measure, shares
@@ -125,48 +124,24 @@ def faithfulness(  # noqa: PLR0913 - keyword options of the public face
         OptionError: an option is unknown, edges are asked of a basis, or no place is so wide as the counts say.
         BatchError: the batches are empty or have no targets where the metric needs them.
     """
-    if edges and not isinstance(graph_or_basis, InteractionGraph):
-        raise OptionError("edges=True needs an InteractionGraph, but got a basis; give libasis.interactions(...).")
+    graph, basis = graph_of_edges(graph_or_basis, edges), basis_of(graph_or_basis)
+    names = _places(basis, graph, places, counts)
     if replacement not in FILLERS:
         raise OptionError(f"replacement is {replacement!r}; use one of {list(FILLERS)}.")
-    basis = graph_or_basis.basis if isinstance(graph_or_basis, InteractionGraph) else graph_or_basis
-    names = [site.name for site in basis][:-1]
-    if unknown := [place for place in places or [] if place not in names]:
-        raise OptionError(f"places names {unknown}, but there are {names}.")
-    if counts is not None and (not counts or min(counts) < 0):
-        raise OptionError(f"counts is {list(counts)!r}; give whole numbers from 0, at least one.")
-    if counts is not None:
-        there = {site.name: (site.k, site.d) for site in basis.sites[:-1]}
-        there = sizes(graph_or_basis) if isinstance(graph_or_basis, InteractionGraph) and edges else there
-        chosen = {name: size for name, size in there.items() if places is None or name in places}
-        check_counts("counts", counts, chosen, "edges" if edges else "features")
     scored, model = parse_metric(metric), check_fits(traced, basis)
     kept, memory = shares(memory, traced)
     records = Records.of(traced, batches, kept, progress=progress)
     labels = None if units is None else list(units)
-    curves: dict[str, dict[str, list[list[float]]]] = {}
-    areas: dict[str, dict[str, Estimate]] = {}
-    totals, nothing, base = {}, {}, 0.0
-    for l, name in enumerate(names):
-        if places is not None and name not in places:
-            continue
-        total = Ranking(graph_or_basis.edges[l]).total if edges else basis.sites[l].k  # pyright: ignore
+    curves, areas, totals, nothing, base = {}, {}, {}, {}, 0.0
+    for name in names:
+        l = [site.name for site in basis].index(name)
+        total = basis.sites[l].k if graph is None else Ranking(graph.edges[l]).total
         grid = sorted({0, total, *(min(c, total) for c in counts or geometric(1, max(total, 1), points=POINTS))})
-        made = _edge_runs(graph_or_basis, l, grid, memory) if edges else _Features(basis, l, grid, replacement, seed)
-        scores = measure(
-            records, Scores(scored, made.of(records, memory), 1 + 2 * len(grid), per_sample=True), f"curves at {name}"
-        )
-        number, sums = scores.by_sample()
-        rows = (sums / torch.where(number > 0, number, torch.nan)).numpy()
-        base, totals[name] = float(np.nanmean(rows[0])), total
-        nothing[name] = float(np.nanmean(rows[1]))  # none kept
-        curves[name], areas[name] = {}, {}
-        for way, values in zip(WAYS, (rows[1 : 1 + len(grid)], rows[1 + len(grid) :]), strict=True):
-            gained, whole = values - rows[1], rows[0] - rows[1]
-            parts = [ratio(gain, whole, labels, seed=seed) for gain in gained]
-            curves[name][way] = [[c, s.value, s.low, s.high] for c, s in zip(grid, parts, strict=True)]
-            under = np.trapezoid(gained, np.array(grid) / max(total, 1), axis=0)
-            areas[name][way] = ratio(under, whole, labels, seed=seed)
+        made = _Features(basis, l, grid, replacement, seed) if graph is None else _edge_runs(graph, l, grid, memory)
+        scores = Scores(scored, made.of(records, memory), 1 + 2 * len(grid), per_sample=True)
+        rows = measure(records, scores, f"curves at {name}").of_samples()
+        totals[name], base, nothing[name] = total, float(np.nanmean(rows[0])), float(np.nanmean(rows[1]))
+        curves[name], areas[name] = _curves(rows, grid, labels, seed)
     info = {
         "of": "edges" if edges else "features",
         "basis": basis.method,
@@ -178,6 +153,37 @@ def faithfulness(  # noqa: PLR0913 - keyword options of the public face
         "versions": versions(),
     }
     return Faithfulness(curves, areas, totals, base, nothing, scored.name, info)
+
+
+def _places(
+    basis: Basis, graph: InteractionGraph | None, places: Sequence[str] | None, counts: Sequence[int] | None
+) -> list[str]:
+    """The sites (of a graph the sections, by their first site) that are asked for, with counts that they can have."""
+    names = [site.name for site in basis][:-1]
+    if unknown := [place for place in places or [] if place not in names]:
+        raise OptionError(f"places names {unknown}, but there are {names}.")
+    names = [name for name in names if places is None or name in places]
+    if counts is None:
+        return names
+    if not counts or min(counts) < 0:
+        raise OptionError(f"counts is {list(counts)!r}; give whole numbers from 0, at least one.")
+    there = {site.name: (site.k, site.d) for site in basis.sites[:-1]} if graph is None else sizes(graph)
+    check_counts("counts", counts, {name: there[name] for name in names}, "features" if graph is None else "edges")
+    return names
+
+
+def _curves(
+    rows: np.ndarray, grid: Sequence[int], units: Sequence[Hashable] | None, seed: int
+) -> tuple[dict[str, list[list[float]]], dict[str, Estimate]]:
+    """Curve and area of each way, from the scores ``[runs, n]``: the model, those that keep, those that remove."""
+    curves, areas, total = {}, {}, max(grid[-1], 1)
+    nothing = rows[1]  # none kept
+    for way, values in zip(WAYS, (rows[1 : 1 + len(grid)], rows[1 + len(grid) :]), strict=True):
+        gained, whole = values - nothing, rows[0] - nothing
+        parts = [ratio(gain, whole, units, seed=seed) for gain in gained]
+        curves[way] = [[c, s.value, s.low, s.high] for c, s in zip(grid, parts, strict=True)]
+        areas[way] = ratio(np.trapezoid(gained, np.array(grid) / total, axis=0), whole, units, seed=seed)
+    return curves, areas
 
 
 class _Features:
@@ -225,7 +231,7 @@ class _Edges:
         return outputs
 
 
-def _edge_runs(graph: Any, l: int, grid: Sequence[int], memory: int) -> _Edges:
+def _edge_runs(graph: InteractionGraph, l: int, grid: Sequence[int], memory: int) -> _Edges:
     source, target = graph.basis.sites[l], graph.basis.sites[l + 1]
     strengths: Matrix = graph.edges[l]
     strong = Ranking(strengths)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..basis import Basis
 from ..cut import digest_of_tensors
-from ..errors import LabelError, optional
+from ..errors import LabelError, OptionError, optional
 from ..files import write_text
 from ..pages import frame, write_page
 from ..store import Shared, all_finite, frame_of, listed
@@ -306,3 +306,26 @@ class InteractionGraph(Shared, kind="graph"):
 def _values(matrix: Matrix) -> Tensor:
     """The entries that a dense or sparse matrix holds."""
     return matrix.coalesce().values() if matrix.is_sparse else matrix
+
+
+def basis_of(given: Any) -> Basis:
+    """A basis, or that of a graph.
+
+    Raises:
+        OptionError: it is none.
+    """
+    found = given.basis if isinstance(given, InteractionGraph) else given
+    if not isinstance(found, Basis):
+        raise OptionError(f"basis is of type {type(given).__name__}; give a basis or a graph.")
+    return found
+
+
+def graph_of_edges(given: InteractionGraph | Basis, edges: bool) -> InteractionGraph | None:
+    """The graph where edges are asked for, None where features are.
+
+    Raises:
+        OptionError: edges are asked of a basis.
+    """
+    if edges and not isinstance(given, InteractionGraph):
+        raise OptionError("edges=True needs an InteractionGraph, but got a basis; give libasis.interactions(...).")
+    return given if edges and isinstance(given, InteractionGraph) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -114,6 +115,11 @@ class Scores(Accumulator["Scores"]):
         assert self.samples is not None  # noqa: S101 - asked for
         _, rows = self.samples.table()
         return rows[:, 0], rows[:, 1:].T
+
+    def of_samples(self) -> np.ndarray:
+        """The mean score of each sample ``[runs, n]``; not a number where nothing of a sample is scored."""
+        number, sums = self.by_sample()
+        return (sums / torch.where(number > 0, number, torch.nan)).numpy()
 
 
 def run_many(

@@ -15,6 +15,7 @@ from ..arguments import typed
 from ..basis import check_fits
 from ..cut import Traced
 from ..errors import OptionError, short
+from ..graphs import basis_of
 from ..intervene import most_important
 from ..measure import Records, shares
 from ..numerics import Estimate, benjamini
@@ -23,7 +24,7 @@ from ..store import Stored, listed
 from ..types import Plain
 from .explored import Seen, remember
 from .hypothesis import Hypothesis
-from .plan import basis_of, units_of
+from .plan import units_of
 from .trial import Trial
 from .verdict import OneKind
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from ..ambient import neutral
 from ..arguments import typed
-from ..basis import Basis, check_fits
+from ..basis import check_fits
 from ..cut import Traced
 from ..errors import OptionError, StoreError
+from ..graphs import basis_of
 from ..measure import Records, is_first, shares
 from ..provenance import code_of, versions
 from ..store import Stored, listed
@@ -205,18 +206,6 @@ def plan(  # noqa: PLR0913 - keyword options of the public face
     many = enough(len(claims), alpha, controls)
     found = Plan(claims, float(alpha), seed, many, trial.clustered, expected, facts, Seen.of(records), seen, [], info)
     object.__setattr__(found, "_functions", functions)
-    return found
-
-
-def basis_of(given: Any) -> Basis:
-    """A basis, or that of a graph.
-
-    Raises:
-        OptionError: it is none.
-    """
-    found = getattr(given, "basis", given)
-    if not isinstance(found, Basis):
-        raise OptionError(f"basis is of type {type(given).__name__}; give a basis or a graph.")
     return found
 
 

@@ -14,6 +14,7 @@ from ..arguments import typed
 from ..basis import Basis, check_fits, other_model
 from ..cut import Traced
 from ..errors import OptionError
+from ..graphs import basis_of
 from ..measure import Records, shares
 from ..provenance import versions
 from ..types import Plain
@@ -22,7 +23,7 @@ from .compared import BesideRandom, compared
 from .explored import MOST as MOST_SEEN
 from .explored import confirmed, overlap, refuse_seen, remembered
 from .hypothesis import checked
-from .plan import Plan, basis_of, code_digest, units_of
+from .plan import Plan, code_digest, units_of
 from .stability import stability
 from .trial import Trial
 from .verdict import Claimed, OneKind, Verdict, decide

@@ -249,7 +249,8 @@ def test_sums_of_activations_obey_the_laws():
 
 def test_sums_of_derivatives_obey_the_laws():
     def same(found, truth):
-        torch.testing.assert_close(found, truth, rtol=1e-9, atol=1e-15)
+        for a, b in zip(found, truth, strict=True):
+            torch.testing.assert_close((a.half, a.precise), (b.half, b.precise), rtol=1e-9, atol=1e-15)
 
     traced, records, batches = stack()
     span, C = Span.of(batches[0], traced, 0, 2, records.positions[2]), random(6, 4, seed=5)
@@ -264,10 +265,80 @@ def test_the_rounding_of_derivatives_is_that_of_brute_force():
     whole = SpanRounding(Beside(traced), 1.0, span, C)
     for batch in batches:
         whole.add(batch)
-    truth = torch.zeros(6, 6).double()
-    for dtype, sign in ((torch.bfloat16, 1), (torch.float32, -1)):
+    found = whole.finish()[0]
+    for dtype, value in ((torch.bfloat16, found.half), (torch.float32, found.precise)):
+        truth = torch.zeros(6, 6).double()
         chain = copy.deepcopy(nn.Sequential(*traced.functions)).to(dtype)
         for x in torch.cat([record.activations[0] for record in batches]):
             g = torch.func.grad(lambda z, f=chain, d=dtype: (f(z) @ C.to(d)).sum())(x[0].to(dtype)).double()
-            truth += sign * torch.outer(g, g) / 44
-    torch.testing.assert_close(whole.finish()[0], truth, rtol=1e-3, atol=1e-6)
+            truth += torch.outer(g, g) / 44
+        torch.testing.assert_close(value, truth, rtol=1e-3, atol=1e-6)
+
+
+def both_fits(half, x, readout, first="a:in"):
+    """The first site of a model in half precision, and of its float32 copy."""
+    found = []
+    for model, inputs in ((half, x), (copy.deepcopy(half).float(), x.float())):
+        traced = libasis.trace(model, inputs[:3], [first, "output"])
+        found.append(libasis.fit(traced, [inputs], readout=readout, progress=False)[first])
+    return found
+
+
+class Scaled(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.by = nn.Linear(16, 16), nn.Linear(16, 6), by
+
+    def forward(self, x):
+        return self.b(self.a(x)) * self.by
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("readout", ["fisher", libasis.rules.Fisher(shrink=0)])
+def test_directions_that_rounding_tilts_towards_important_ones_are_not_kept(dtype, readout):
+    """Six classes, small logits: 5 directions, and derivatives nearly the same for all samples, rounded alike."""
+    x = random(1500, 16, seed=1).to(dtype)
+    for by in (1.0, 0.1, 0.001):
+        half, precise = both_fits(Scaled(by).to(dtype).eval(), x, readout)
+        assert half.k == precise.k == 5
+        torch.testing.assert_close(half.importances, precise.importances, rtol=0.03, atol=0)
+
+
+class Rare(nn.Module):
+    """A few samples have derivatives 1,000 times as large; 4 directions matter."""
+
+    def __init__(self, above):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.c, self.above = nn.Linear(12, 4), nn.Linear(4, 12), nn.Linear(12, 5), above
+
+    def forward(self, x):
+        h = torch.tanh(self.b(self.a(x)))
+        return self.c(torch.where(h[..., :1] > self.above, h * 1000, h))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_rare_samples_with_large_derivatives_make_no_directions(dtype):
+    x = random(20000, 12, seed=9).float()
+    model = Rare(0.0)
+    above = torch.tanh(model.b(model.a(x)))[:, 0].quantile(0.9995).item()
+    half, precise = both_fits(Rare(above).to(dtype).eval(), x.to(dtype), "next")
+    assert half.k == precise.k == 4
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_rounding_has_no_say_in_the_shrinkage(dtype):
+    """A trained classifier, right nearly always: what its head does not read is all rounding."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 5))
+    x = random(1500, 16, seed=5).float()
+    y = (x @ random(16, 5, seed=6).float()).argmax(1)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    half, precise = both_fits(model.to(dtype).eval(), x.to(dtype), "fisher", "4:in")
+    assert half.k == precise.k == 4
+    torch.testing.assert_close(half.importances, precise.importances, rtol=0.05, atol=0)

@@ -21,7 +21,7 @@ from ..provenance import versions
 from ..types import Matrix, Plain
 from .basis import Basis, SiteBasis
 from .outliers import outlier, say
-from .pulled_rounding import LabelRounding, SpanRounding
+from .pulled_rounding import LabelRounding, PulledTwice, SpanRounding
 from .rounding import LEAST, Beside, Rounded, Rounding, beside, share
 from .spanned import SpannedMoments
 from .spans import spans
@@ -127,8 +127,9 @@ def _bases(
         return [*(principal_basis(name, part, job.dtype) for name, part in white.items()), *found]
     moments = roundings = None
     if isinstance(readout, Fisher):
-        moments = job.of_labels(readout, [part.decode.T for part in white.values()])
-        roundings = job.label_rounding(readout) or [None] * len(white)
+        roundings = job.label_rounding(readout)
+        moments = job.of_labels(readout, [part.decode.T for part in white.values()], roundings)
+        roundings = roundings or [None] * len(white)
     for l, (name, part) in reversed(list(enumerate(white.items()))):
         target, goal = (l + 1, found[0]) if readout != "output" else (len(white), found[-1])
         if readout == "output" and l + 1 < len(white) and truncation.kind == "auto" and not confined and job.factored:
@@ -230,8 +231,8 @@ class Recursion:
         self.rounding = {"not measured": reason or "float32 fails on a batch"}
         return {}
 
-    def pulled_rounding(self, source: int, target: int, readout: SiteBasis) -> Matrix | None:
-        """What half precision adds to M' of a span, where it was measured of the activations."""
+    def pulled_rounding(self, source: int, target: int, readout: SiteBasis) -> PulledTwice | None:
+        """M' of a span beside that in float32, where it was measured of the activations."""
         if not self.part:
             return None
         span = Span.of(self.first, self.traced, source, target, self.records.positions[target])
@@ -239,7 +240,7 @@ class Recursion:
         found = measure(self.records, seen, "rounding of derivatives")
         return None if found is None else found[0]
 
-    def label_rounding(self, readout: Fisher) -> list[Matrix] | None:
+    def label_rounding(self, readout: Fisher) -> list[PulledTwice] | None:
         """The same of all sites but the last for the model's own labels."""
         if not self.part:
             return None
@@ -280,9 +281,12 @@ class Recursion:
         self._remember(span, moment, passed)
         return moment
 
-    def of_labels(self, readout: Fisher, weigh: list[Matrix]) -> list[Moment]:
+    def of_labels(
+        self, readout: Fisher, weigh: list[Matrix], roundings: list[PulledTwice] | None = None
+    ) -> list[Moment]:
         """M' of all sites but the last for the model's own labels, in one pass."""
-        found = measure(self.records, FisherSums(readout, self.traced, weigh, self.memory), "importance")
+        real = None if roundings is None else lambda l, pulled: roundings[l].real(pulled)
+        found = measure(self.records, FisherSums(readout, self.traced, weigh, self.memory, real), "importance")
         for name, moment in zip(self.names, found, strict=False):
             fact = {"site": name, "rule": moment.rule, "stderr": moment.stderr, "vectors": moment.n, "not": {}}
             self.rules.append({**fact, "accumulated_error": moment.facts["relative_error"] or None, **moment.facts})

@@ -8,10 +8,11 @@ import torch
 
 from ..errors import ActivationError
 from ..importance import Moment
-from ..numerics import RankDecision, StreamingMoments, Truncation, eigh_descending, fix_signs
+from ..numerics import RankDecision, StreamingMoments, Truncation, coarse, eigh_descending, fix_signs
 from ..numerics.eigen import accumulation_noise, coordinate_noise, largest_eigenvalue, measured_noise, symmetric
 from ..types import Matrix, Plain, Vector
 from .basis import SiteBasis
+from .pulled_rounding import PulledTwice
 from .rounding import Rounded
 from .ties import same_size, ties, turned
 
@@ -93,7 +94,8 @@ def whiten(
     if decision.kept == 0:
         raise ActivationError(
             f"The activation at site {name!r} does not vary on the {moments.n} vectors of the data (largest variance "
-            f"{float(covariance.diagonal().max()):.3g}, {decision.rule}); give more varied data or another site."
+            f"{float(covariance.diagonal().max()):.3g}, {decision.rule}); give more varied data or another site"
+            + (', or compute in more digits: libasis.trace(..., dtype="float32").' if coarse(dtype) else ".")
         )
     first = slice(decision.kept) if measured is None else order[: decision.kept]
     values, kept = values[first], vectors[:, first]
@@ -135,14 +137,14 @@ def interaction_basis(  # noqa: PLR0913 - what is known of one site
     truncation: Truncation,
     dtype: torch.dtype,
     error: float = 0.0,
-    rounding: Matrix | None = None,
+    rounding: PulledTwice | None = None,
 ) -> SiteBasis:
     r"""The basis of a site from its whitening and :math:`M'`.
 
     :math:`M = g^{1/2} U^T M' U g^{1/2} = V\,\mathrm{diag}(\Lambda)\,V^T`,
     :math:`C = U g^{-1/2} V \Lambda^{1/2}`, :math:`C^+ = \Lambda^{-1/2} V^T g^{1/2} U^T` (Bushnaq et al. 2024).
     Of equal importances the directions are chosen towards the coordinates; ``error`` is the relative error of all, and
-    ``rounding`` the part of :math:`M'` that rounding was seen to add, if that was measured.
+    ``rounding`` what :math:`M'` is in half precision and in float32 on a part of the samples, if that was measured.
 
     Raises:
         ActivationError: the derivative of what follows is zero, or not finite.
@@ -177,22 +179,23 @@ def interaction_basis(  # noqa: PLR0913 - what is known of one site
 
 
 def _importance_noise(
-    directions: Matrix, values: Vector, pulled: Moment, dtype: torch.dtype, measured: Matrix | None
+    directions: Matrix, values: Vector, pulled: Moment, dtype: torch.dtype, measured: PulledTwice | None
 ) -> Vector:
     r"""What rounding can make of each importance ``[r]``, :math:`64\,\epsilon^2 \sum_i v_{ri}^2 M'_{ii}` and more.
 
     A derivative is rounded by its own size, coordinate by coordinate, so that noise too grows with the spread of a
     direction; float64 sums and the eigen-solver add theirs. It is four times that of a variance: where the derivative
-    is the same for every sample, so is its rounding, which then lies in few directions. Where it was measured, twice
-    that.
+    is the same for every sample, so is its rounding, which then lies in few directions. Where it was measured, see
+    `PulledTwice`.
     """
+    square = pulled.value.diagonal() if pulled.root is None else pulled.root.square().sum(1)
+    own = 4 * accumulation_noise(float(values[0]), len(values))
     if measured is None:
-        square = pulled.value.diagonal() if pulled.root is None else pulled.root.square().sum(1)
         rounding = 64 * torch.finfo(dtype).eps ** 2 * directions.square() @ square.to(directions)
     else:
-        rounding = 2 * (directions @ measured.to(directions) * directions).sum(1).clamp_min(0)
-    own = torch.nn.functional.pad(rounding, (0, len(values) - len(rounding)))
-    return own + 4 * accumulation_noise(float(values[0]), len(values))
+        both = measured.shrunk(pulled.facts.get("shrink", 0.0), float(square.mean()))
+        rounding = both.noise(directions, values[: len(directions)])
+    return torch.nn.functional.pad(rounding, (0, len(values) - len(rounding))) + own
 
 
 def _importances(weigh: Matrix, pulled: Moment) -> tuple[Vector, Matrix]:

@@ -2,7 +2,7 @@ r"""The importance for what the model says itself: the Fisher information of its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,15 +73,25 @@ class FisherSums(Accumulator[list[Moment]]):
         traced: the model.
         weigh: by site W ``[d, r]``: importances are the eigenvalues of WᵀM'W.
         memory: bound in bytes for what goes through the model together, and for the sums.
+        real: of the number of a site and its matrix, an orthonormal basis ``[d, r]`` of what in it is more than
+            rounding, if that is known: the rest has no say in the shrinkage.
     """
 
     sums = ("halves", "n")
 
-    def __init__(self, readout: Fisher, traced: Traced, weigh: Sequence[Matrix], memory: int) -> None:
-        self.readout, self.weigh, self.memory = readout, weigh, memory
+    def __init__(
+        self,
+        readout: Fisher,
+        traced: Traced,
+        weigh: Sequence[Matrix],
+        memory: int,
+        real: Callable[[int, Matrix], Matrix] | None = None,
+    ) -> None:
+        self.readout, self.weigh, self.memory, self.real = readout, weigh, memory, real
         sites = traced.sites[:-1]
         self.halves = [Halves(site.features, memory // len(sites)) for site in sites]
         self.n = torch.zeros(len(sites), 2, dtype=torch.int64)  # by site, vectors of even and of odd groups
+        self.eps = torch.finfo(torch.bfloat16).eps if traced.coarse else 0.0
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""
@@ -93,7 +103,7 @@ class FisherSums(Accumulator[list[Moment]]):
         for draw in range(self.readout.draws):
             grads = told.gradients(told.labels(self.readout, draw), keep=draw + 1 < self.readout.draws)
             for l, (halves, g) in enumerate(zip(self.halves, grads, strict=True)):
-                here = record.counted[l]
+                here, self.eps = record.counted[l], max(self.eps, torch.finfo(g.dtype).eps)
                 vectors = (g if here is None else g * here[..., None].to(g)).to(torch.float64)
                 halves.add(vectors, vectors, halves.seats(record.numbers.to(g.device)), half=draw % 2, draw=0)
         for l in range(len(self.halves)):
@@ -104,16 +114,26 @@ class FisherSums(Accumulator[list[Moment]]):
 
     def finish(self) -> list[Moment]:
         """The moment of each site."""
-        return [self._moment(*of_site) for of_site in zip(self.halves, self.n.tolist(), self.weigh, strict=True)]
+        return [self._moment(l, *of_site) for l, of_site in enumerate(zip(self.halves, self.n.tolist(), strict=True))]
 
-    def _moment(self, halves: Halves, n: list[int], weigh: Matrix) -> Moment:
-        each, total = self.readout.draws * max(sum(n), 1), halves.total()
-        shrink = self.readout.shrink if isinstance(self.readout.shrink, float | int) else _agreed(halves, n)
+    def _moment(self, l: int, halves: Halves, n: list[int]) -> Moment:
+        each, total, weigh = self.readout.draws * max(sum(n), 1), halves.total(), self.weigh[l]
+        shrink = self.readout.shrink if isinstance(self.readout.shrink, float | int) else self._agreed(l, halves, n)
         rest = torch.eye(len(total)).to(total) * (shrink * float(total.trace()) / each / len(total))
         bar = halves.error_bar(weigh, each / (1 - shrink), rest=rest)
         facts: Plain = {"relative_error": bar.largest, "importance_stderr": bar.relative.tolist()}
         facts |= {"draws": self.readout.draws, "shrink": float(shrink), "seed": self.readout.seed}
         return Moment(total * ((1 - shrink) / each) + rest, bar.total_stderr, Fisher.name, sum(n), facts)
+
+    def _agreed(self, l: int, halves: Halves, n: list[int]) -> float:
+        if not all(n):
+            return 0.0
+        both = [halves.groups[:, side::2].sum((0, 1)) / n[side] for side in (0, 1)]
+        if self.real is None:
+            return shrinkage(both[0], both[1], self.eps)
+        Q = self.real(l, halves.total())
+        even, odd = (Q @ (Q.T @ one @ Q) @ Q.T for one in both)
+        return shrinkage(even, odd, 0.0)
 
 
 def parts(record: Record, memory: int) -> Iterator[Record]:
@@ -186,20 +206,17 @@ def _labels(edges: Tensor, numbers: Tensor, key: tuple[int, ...]) -> Tensor:
     )
 
 
-def _agreed(halves: Halves, n: list[int]) -> float:
-    return shrinkage(*(halves.groups[:, side::2].sum((0, 1)) / n[side] for side in (0, 1))) if all(n) else 0.0
-
-
-def shrinkage(even: Matrix, odd: Matrix) -> float:
-    """That for which the matrices of two halves of the samples say most about each other."""
-    losses = torch.stack([_losses(even, odd), _losses(odd, even)]).sum(0)
+def shrinkage(even: Matrix, odd: Matrix, eps: float) -> float:
+    """That for which the matrices of two halves of the samples say most about each other, computed to so much."""
+    losses = torch.stack([_losses(even, odd, eps), _losses(odd, even, eps)]).sum(0)
     return SHRINKAGES[int(losses.argmin())]
 
 
-def _losses(known: Matrix, other: Matrix) -> Tensor:
-    """Stein's loss of one matrix, shrunk, as a guess at another."""
+def _losses(known: Matrix, other: Matrix, eps: float) -> Tensor:
+    """Stein's loss of one matrix, shrunk, as a guess at another: nowhere less than rounding makes of nothing."""
     values, V = eigh_descending(known)
     least = values.max().clamp(min=torch.finfo(values.dtype).tiny) * torch.finfo(values.dtype).eps
+    least = least + 64 * eps**2 * known.diagonal().clamp_min(0) @ V.square()
     seen, mean = quadratic(other, V), values.mean()
-    guessed = [((1 - alpha) * values + alpha * mean).clamp(min=least) for alpha in SHRINKAGES]
+    guessed = [torch.maximum((1 - alpha) * values + alpha * mean, least) for alpha in SHRINKAGES]
     return torch.stack([(guess.log() + seen / guess).sum() for guess in guessed])

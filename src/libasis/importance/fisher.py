@@ -133,7 +133,7 @@ class FisherSums(Accumulator[list[Moment]]):
             return shrinkage(both[0], both[1], self.eps)
         Q = self.real(l, halves.total())
         even, odd = (Q @ (Q.T @ one @ Q) @ Q.T for one in both)
-        return shrinkage(even, odd, 0.0)
+        return shrinkage(even, odd)
 
 
 def parts(record: Record, memory: int) -> Iterator[Record]:
@@ -206,7 +206,7 @@ def _labels(edges: Tensor, numbers: Tensor, key: tuple[int, ...]) -> Tensor:
     )
 
 
-def shrinkage(even: Matrix, odd: Matrix, eps: float) -> float:
+def shrinkage(even: Matrix, odd: Matrix, eps: float = 0.0) -> float:
     """That for which the matrices of two halves of the samples say most about each other, computed to so much."""
     losses = torch.stack([_losses(even, odd, eps), _losses(odd, even, eps)]).sum(0)
     return SHRINKAGES[int(losses.argmin())]

@@ -92,7 +92,6 @@ def made_before():
 
 
 MADE = made_before()
-LAST = libasis.trace(MADE[0], MADE[1][0][0], SITES[1:])
 
 
 def numbers(value):
@@ -115,7 +114,7 @@ CALLS = {
     "trace": lambda m, x, t, g: libasis.trace(m, x[0][0], SITES),
     "fit": lambda m, x, t, g: libasis.fit(t, x, progress=False),
     "build": lambda m, x, t, g: libasis.build(m, x, SITES, progress=False),
-    "sparse": lambda m, x, t, g: libasis.fit(LAST, x, sparse=True, progress=False),
+    "sparse": lambda m, x, t, g: libasis.fit(t, x, sparse=True, progress=False),
     "interactions": lambda m, x, t, g: libasis.interactions(t, g.basis, x, method="integrated", progress=False),
     "ablate_nodes": lambda m, x, t, g: libasis.ablate_nodes(t, g, x, "cross_entropy", progress=False),
     "ablate_edges": lambda m, x, t, g: libasis.ablate_edges(t, g, x, "cross_entropy", progress=False),

@@ -7,6 +7,9 @@ from torch import nn
 import libasis
 from libasis import rules
 from libasis.errors import OptionError
+from libasis.importance import FisherSums
+from libasis.measure import Records
+from measure.laws import assert_merges, assert_resumes
 
 
 class Mixed(nn.Module):
@@ -176,3 +179,23 @@ def test_a_model_of_numbers_has_no_labels(model, data):
     with pytest.raises(OptionError, match="draws labels of classes.*no probabilities; use readout"):
         libasis.fit(traced, [(data, targets)], readout="fisher")
     libasis.fit(traced, [(data, targets.softmax(-1))], readout="fisher")  # soft labels
+
+
+def test_a_part_that_is_resumed_or_merged_knows_how_much_was_rounded():
+    """The shrinkage takes no part of less than rounding for real, also where no batch was read since a state."""
+
+    def same(found, truth):
+        for a, b in zip(found, truth, strict=True):
+            assert a.facts["shrink"] == b.facts["shrink"]
+            torch.testing.assert_close(a.value, b.value, rtol=1e-9, atol=1e-15)
+
+    narrow = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 3)).eval()
+    x = torch.randn(60, 8, generator=torch.Generator().manual_seed(1))
+    traced = libasis.trace(narrow, x[:3], ["input", "output"])
+    records = list(Records(traced, list(x.split(20)), progress=False).stream())
+
+    def make():
+        return FisherSums(rules.Fisher(), [torch.eye(8).double()], 2**20, torch.finfo(torch.float32).eps)
+
+    assert_merges(make, records, same)
+    assert_resumes(make, records, same)

@@ -286,7 +286,8 @@ class Recursion:
     ) -> list[Moment]:
         """M' of all sites but the last for the model's own labels, in one pass."""
         real = None if roundings is None else lambda l, pulled: roundings[l].real(pulled)
-        found = measure(self.records, FisherSums(readout, self.traced, weigh, self.memory, real), "importance")
+        eps = max(torch.finfo(dtype).eps for dtype in (self.dtype, torch.bfloat16)[: 1 + self.traced.coarse])
+        found = measure(self.records, FisherSums(readout, weigh, self.memory, eps, real), "importance")
         for name, moment in zip(self.names, found, strict=False):
             fact = {"site": name, "rule": moment.rule, "stderr": moment.stderr, "vectors": moment.n, "not": {}}
             self.rules.append({**fact, "accumulated_error": moment.facts["relative_error"] or None, **moment.facts})

@@ -49,11 +49,11 @@ class PulledTwice:
             values: their importances, descending, in any unit.
         """
         half, precise = (directions @ A.to(directions) @ directions.T for A in (self.half, self.precise))
-        sums = _sums(half.diagonal().max(), len(values))  # so that zeros have a ratio, of 1, and no factor fails
+        sums = noise_of_sums(half.diagonal().max(), len(values))  # so that zeros have a ratio, 1, and no factor fails
         both = [A + sums * torch.eye(len(values)).to(A) for A in (half, precise)]
         L, K = (torch.linalg.cholesky_ex(A).L for A in both)  # their pivots as if all were kept
         noise = 2 * values * (1 - (K.diagonal() / L.diagonal()).square()).clamp_min(0)
-        least = _sums(values[0], len(values))
+        least = noise_of_sums(values[0], len(values))
         lost = (~(values > noise + least)).nonzero()  # pyright: ignore - or not a number
         first = int(lost[0]) if len(lost) else len(values)
         half, precise = (
@@ -70,10 +70,11 @@ class PulledTwice:
     def real(self, pulled: Matrix) -> Matrix:
         """An orthonormal basis ``[d, r]`` of what in M' of all samples is more than rounding."""
         values, V = eigh_descending(pulled)
-        return V[:, values > self.noise(V.T, values) + _sums(values[0], len(values))]
+        return V[:, values > self.noise(V.T, values) + noise_of_sums(values[0], len(values))]
 
 
-def _sums(top: Tensor, size: int) -> float:
+def noise_of_sums(top: Tensor, size: int) -> float:
+    """What float64 sums and the eigen-solver can make of an importance, beside the largest one."""
     return 4 * accumulation_noise(float(top), size)
 
 

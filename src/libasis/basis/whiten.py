@@ -12,7 +12,7 @@ from ..numerics import RankDecision, StreamingMoments, Truncation, coarse, eigh_
 from ..numerics.eigen import accumulation_noise, coordinate_noise, largest_eigenvalue, measured_noise, symmetric
 from ..types import Matrix, Plain, Vector
 from .basis import SiteBasis
-from .pulled_rounding import PulledTwice
+from .pulled_rounding import PulledTwice, noise_of_sums
 from .rounding import Rounded
 from .ties import same_size, ties, turned
 
@@ -189,7 +189,7 @@ def _importance_noise(
     `PulledTwice`.
     """
     square = pulled.value.diagonal() if pulled.root is None else pulled.root.square().sum(1)
-    own = 4 * accumulation_noise(float(values[0]), len(values))
+    own = noise_of_sums(values[0], len(values))
     if measured is None:
         rounding = 64 * torch.finfo(dtype).eps ** 2 * directions.square() @ square.to(directions)
     else:

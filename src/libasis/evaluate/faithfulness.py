@@ -133,8 +133,9 @@ def faithfulness(  # noqa: PLR0913 - keyword options of the public face
     records = Records.of(traced, batches, kept, progress=progress)
     labels = None if units is None else list(units)
     curves, areas, totals, nothing, base = {}, {}, {}, {}, 0.0
-    for name in names:
-        l = [site.name for site in basis].index(name)
+    for l, name in enumerate(site.name for site in basis):
+        if name not in names:
+            continue
         total = basis.sites[l].k if graph is None else Ranking(graph.edges[l]).total
         grid = sorted({0, total, *(min(c, total) for c in counts or geometric(1, max(total, 1), points=POINTS))})
         made = _Features(basis, l, grid, replacement, seed) if graph is None else _edge_runs(graph, l, grid, memory)

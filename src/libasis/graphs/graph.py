@@ -326,6 +326,8 @@ def graph_of_edges(given: InteractionGraph | Basis, edges: bool) -> InteractionG
     Raises:
         OptionError: edges are asked of a basis.
     """
-    if edges and not isinstance(given, InteractionGraph):
+    if not edges:
+        return None
+    if not isinstance(given, InteractionGraph):
         raise OptionError("edges=True needs an InteractionGraph, but got a basis; give libasis.interactions(...).")
-    return given if edges and isinstance(given, InteractionGraph) else None
+    return given

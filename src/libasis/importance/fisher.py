@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cut import Record, Traced
+from ..cut import Record
 from ..errors import OptionError
 from ..measure import Accumulator
 from ..numerics import are_probabilities, eigh_descending, log_probabilities
@@ -70,9 +70,9 @@ class FisherSums(Accumulator[list[Moment]]):
 
     Args:
         readout: the options.
-        traced: the model.
         weigh: by site W ``[d, r]``: importances are the eigenvalues of WᵀM'W.
         memory: bound in bytes for what goes through the model together, and for the sums.
+        eps: of the dtype in which derivatives are computed.
         real: of the number of a site and its matrix, an orthonormal basis ``[d, r]`` of what in it is more than
             rounding, if that is known: the rest has no say in the shrinkage.
     """
@@ -82,16 +82,14 @@ class FisherSums(Accumulator[list[Moment]]):
     def __init__(
         self,
         readout: Fisher,
-        traced: Traced,
         weigh: Sequence[Matrix],
         memory: int,
+        eps: float,
         real: Callable[[int, Matrix], Matrix] | None = None,
     ) -> None:
-        self.readout, self.weigh, self.memory, self.real = readout, weigh, memory, real
-        sites = traced.sites[:-1]
-        self.halves = [Halves(site.features, memory // len(sites)) for site in sites]
-        self.n = torch.zeros(len(sites), 2, dtype=torch.int64)  # by site, vectors of even and of odd groups
-        self.eps = torch.finfo(torch.bfloat16).eps if traced.coarse else 0.0
+        self.readout, self.weigh, self.memory, self.eps, self.real = readout, weigh, memory, eps, real
+        self.halves = [Halves(len(W), memory // len(weigh)) for W in weigh]
+        self.n = torch.zeros(len(weigh), 2, dtype=torch.int64)  # by site, vectors of even and of odd groups
 
     def add(self, record: Record) -> None:
         """See `Accumulator`."""
@@ -103,7 +101,7 @@ class FisherSums(Accumulator[list[Moment]]):
         for draw in range(self.readout.draws):
             grads = told.gradients(told.labels(self.readout, draw), keep=draw + 1 < self.readout.draws)
             for l, (halves, g) in enumerate(zip(self.halves, grads, strict=True)):
-                here, self.eps = record.counted[l], max(self.eps, torch.finfo(g.dtype).eps)
+                here = record.counted[l]
                 vectors = (g if here is None else g * here[..., None].to(g)).to(torch.float64)
                 halves.add(vectors, vectors, halves.seats(record.numbers.to(g.device)), half=draw % 2, draw=0)
         for l in range(len(self.halves)):
